@@ -1,0 +1,6 @@
+"""Run the command line as ``python -m finecausal_cli``."""
+
+from finecausal_cli.cli.main import run
+
+if __name__ == "__main__":
+    run()

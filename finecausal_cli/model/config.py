@@ -1,0 +1,61 @@
+"""What a network is made of, as data. Stored beside its weights, so building one needs no flag."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+FORMAT_VERSION = 1
+"""Raised whenever an older ``config.json`` could be misread."""
+
+STAGES = ("takeoff", "flight", "entry")
+"""The three stages of a dive, in order (the paper's forward, twist, entry)."""
+
+STAGE_WEIGHTS = (0.3, 0.5, 0.2)
+"""Weight of each stage in the difference between two dives (released code: 3, 5, 2 in 10)."""
+
+
+class ModelConfig(BaseModel):
+    """Describe one FineCausal network.
+
+    Attributes:
+        preset: The preset it started from.
+        width: I3D width multiplier; D = 1024 * width.
+        shared_trunk: Use one I3D for the video features and the foreground parser, with a linear map from the
+            pooled features to the mask features; two I3Ds otherwise (the paper).
+        static_branch: Add the released code's ResNet-34 branch over 96 single frames.
+        gat: Causal intervention by graph attention (paper eq. 2-6); off, the fused features pass unchanged.
+        tca: Temporal causal attention (paper eq. 7-9); off, the stage tokens pass unchanged.
+        readout: Which nodes the intervention returns: video features ``o`` (released code) or fused ``f`` (eq. 2-6).
+        tca_mode: ``replace`` all tokens of a stage by its refined vector (released code) or ``residual``.
+        geometry: How pictures are brought to size; ``squeeze`` is the released code's, ``fit`` keeps the aspect.
+        frame_size: Height and width of the square the network sees, in pixels.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = FORMAT_VERSION
+    preset: Literal["reference", "finecausal", "compact"] = "finecausal"
+    width: float = Field(default=1.0, gt=0, le=1)
+    shared_trunk: bool = False
+    static_branch: bool = False
+    gat: bool = True
+    tca: bool = True
+    readout: Literal["o", "f"] = "f"
+    tca_mode: Literal["replace", "residual"] = "residual"
+    geometry: Literal["fit", "squeeze"] = "fit"
+    frame_size: int = Field(default=112, ge=32, multiple_of=16)
+
+    @property
+    def features(self) -> int:
+        """D, the length of one snippet's feature vector."""
+        return round(1024 * self.width)
+
+
+PRESETS: dict[str, ModelConfig] = {
+    "reference": ModelConfig(preset="reference", static_branch=True, readout="o", tca_mode="replace", geometry="squeeze"),
+    "finecausal": ModelConfig(),
+    "compact": ModelConfig(preset="compact", width=0.25),
+}
+"""The three ways the one class is built (never a second copy of the forward)."""
