@@ -1,1 +1,1 @@
-
+"""Evaluation: metrics, predictions over a dataset, and baselines."""

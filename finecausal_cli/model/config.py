@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, field_validator
 
 FORMAT_VERSION = 1
 """Raised whenever an older ``config.json`` could be misread."""
@@ -16,12 +16,33 @@ STAGE_WEIGHTS = (0.3, 0.5, 0.2)
 """Weight of each stage in the difference between two dives (released code: 3, 5, 2 in 10)."""
 
 
+FRAMES = 96
+"""Sampled frames in a clip (paper section 4.2)."""
+
+SNIPPET_FRAMES = 16
+"""Consecutive sampled frames the I3D reads at once."""
+
+SNIPPET_STRIDE = 10
+"""Sampled frames between the starts of neighbouring snippets."""
+
+SNIPPETS = (FRAMES - SNIPPET_FRAMES) // SNIPPET_STRIDE + 1
+"""Snippets in a clip: 9."""
+
+TOKEN_FEATURES = 64
+"""Length of one stage token, at every width."""
+
+STAGE_TOKENS = 12
+"""Tokens that describe one stage of one clip."""
+
+_FEATURE_STEP = 16  # the transition parser halves D four times
+
+
 class ModelConfig(BaseModel):
     """Describe one FineCausal network.
 
     Attributes:
         preset: The preset it started from.
-        width: I3D width multiplier; D = 1024 * width.
+        width: I3D width multiplier; D = 1024 * width must be a multiple of 16, so width is a multiple of 1/64.
         shared_trunk: Use one I3D for the video features and the foreground parser, with a linear map from the
             pooled features to the mask features; two I3Ds otherwise (the paper).
         static_branch: Add the released code's ResNet-34 branch over 96 single frames.
@@ -46,6 +67,13 @@ class ModelConfig(BaseModel):
     tca_mode: Literal["replace", "residual"] = "residual"
     geometry: Literal["fit", "squeeze"] = "fit"
     frame_size: int = Field(default=112, ge=32, multiple_of=16)
+
+    @field_validator("width")
+    @classmethod
+    def _divides_evenly(cls, width: float) -> float:
+        if (1024 * width) % _FEATURE_STEP:
+            raise ValueError("width must be a multiple of 1/64, so that D = 1024 * width is a multiple of 16")
+        return width
 
     @property
     def features(self) -> int:

@@ -1,1 +1,1 @@
-
+"""Training: losses, options, checkpoints and the loop."""

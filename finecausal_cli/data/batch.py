@@ -1,0 +1,113 @@
+"""One batch of pairs: what the network and the losses need, with every shape stated."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
+from finecausal_cli.data.dive import Dive
+from finecausal_cli.data.pairing import Group, pairs_of
+from finecausal_cli.video.clip import CLIP_FRAMES
+
+MAX_SHIFT = 3
+"""In training the last sampled frame is drawn up to this many frames earlier."""
+
+
+@dataclass(frozen=True, slots=True)
+class PairBatch:
+    """U dives, each once, and the P pairs among them.
+
+    Attributes:
+        clips: uint8 [U, 96, S, S, 3], RGB, cropped and perhaps flipped, not yet normalised.
+        masks: uint8 [U, 96, S, S], 1 = athlete; zero where unknown.
+        has_mask: bool [U].
+        transitions: int64 [U, 2], sampled frame at which flight and entry begin; -1 where unknown.
+        execution: float32 [U], score / difficulty, 0..30.
+        query: int64 [P], place in U of each pair's query.
+        exemplar: int64 [P], place in U of each pair's exemplar.
+    """
+
+    clips: Tensor
+    masks: Tensor
+    has_mask: Tensor
+    transitions: Tensor
+    execution: Tensor
+    query: Tensor
+    exemplar: Tensor
+
+    def to(self, device: torch.device) -> PairBatch:
+        """Return the batch on another device."""
+        return PairBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+
+
+def collate(
+    groups: Sequence[Group], dives: Sequence[Dive], clips: Sequence[ClipArrays], *, frame_size: int, seed: int, epoch: int
+) -> PairBatch:
+    """Augment the dives of a batch and put them together.
+
+    What a dive looks like depends on seed, epoch and the dive alone, not on its batch or the worker.
+
+    Args:
+        groups: Groups of indices into ``dives``.
+        dives: The training dives.
+        clips: Their clips.
+        frame_size: Side S of the crop, pixels.
+        seed: Seed of the run.
+        epoch: Index of the epoch.
+    """
+    indices = [index for group in groups for index in group]
+    samples = [
+        augment(clips[index], frame_size=frame_size, rng=np.random.default_rng((seed, epoch, index)))
+        for index in indices
+    ]
+    pairs = pairs_of(groups)
+    empty = np.zeros((CLIP_FRAMES, frame_size, frame_size), np.uint8)
+    return PairBatch(
+        clips=torch.from_numpy(np.stack([sample.frames for sample in samples])),
+        masks=torch.from_numpy(np.stack([empty if sample.mask is None else sample.mask for sample in samples])),
+        has_mask=torch.tensor([sample.mask is not None for sample in samples]),
+        transitions=torch.tensor([sample.transitions for sample in samples]),
+        execution=torch.tensor([dives[index].execution for index in indices], dtype=torch.float32),
+        query=torch.tensor([query for query, _ in pairs]),
+        exemplar=torch.tensor([exemplar for _, exemplar in pairs]),
+    )
+
+
+def augment(clip: ClipArrays, *, frame_size: int, rng: np.random.Generator) -> ClipArrays:
+    """Shift in time, crop at random and flip at random, frames and mask alike.
+
+    Args:
+        clip: A clip at working size.
+        frame_size: Side of the crop, pixels.
+        rng: Where chance comes from.
+    """
+    shift = int(rng.integers(MAX_SHIFT + 1))
+    sampled = np.linspace(0, CLIP_FRAMES - 1 - shift, CLIP_FRAMES).astype(np.int64)
+    height, width = clip.frames.shape[1:3]
+    top = int(rng.integers(height - frame_size + 1))
+    left = int(rng.integers(width - frame_size + 1))
+    step = -1 if rng.random() < 0.5 else 1
+
+    def cut(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        window = planes[:, top : top + frame_size, left : left + frame_size]
+        return np.ascontiguousarray(window[sampled][:, :, ::step])
+
+    return ClipArrays(
+        frames=cut(clip.frames),
+        mask=None if clip.mask is None else cut(clip.mask),
+        transitions=_shifted(clip.transitions, sampled),
+    )
+
+
+def _shifted(transitions: tuple[int, int], sampled: NDArray[np.int64]) -> tuple[int, int]:
+    flight, entry = (
+        NO_TRANSITION if frame == NO_TRANSITION else min(int(np.searchsorted(sampled, frame)), CLIP_FRAMES - 1)
+        for frame in transitions
+    )
+    return flight, entry

@@ -1,0 +1,51 @@
+"""One dive of a dataset: where its pictures are and what is known of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class Dive:
+    """One dive of a dataset.
+
+    Attributes:
+        key: Name of the dive, unique in its dataset.
+        video: A video file or a folder of frames.
+        score: Final score, or None if unknown.
+        difficulty: Degree of difficulty.
+        number: Canonical dive number, e.g. ``107B``, or None if unknown.
+        height_m: Height of the board or platform, or None if unknown.
+        twist_start: Clip frame at which the flight begins, or None.
+        entry_start: Clip frame at which the entry begins, or None.
+        mask: Foreground masks (a video or a folder of pictures, one a frame), or None.
+        judges: The judges' marks; empty if unknown.
+        split: The part of the dataset it belongs to; None if the dataset does not say.
+    """
+
+    key: str
+    video: Path
+    score: float | None
+    difficulty: float
+    number: str | None = None
+    height_m: float | None = None
+    twist_start: int | None = None
+    entry_start: int | None = None
+    mask: Path | None = None
+    judges: tuple[float, ...] = ()
+    split: Split | None = None
+
+    @property
+    def execution(self) -> float:
+        """Score divided by difficulty, 0..30.
+
+        Raises:
+            ValueError: The score is unknown.
+        """
+        if self.score is None:
+            raise ValueError(f"{self.key} has no score")
+        return self.score / self.difficulty

@@ -1,0 +1,51 @@
+"""Divide dives into training, validation and test sets, the same way for everybody."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from dataclasses import replace
+
+import numpy as np
+
+from finecausal_cli.data.dive import Dive, Split
+
+
+def assign_splits(dives: Sequence[Dive], *, seed: int, val_share: float = 0.1) -> list[Dive]:
+    """Give every dive a split.
+
+    Dives that name theirs keep it. If no dive names one, a quarter of each dive number goes to the test set.
+    If none is ``val``, ``val_share`` of each dive number's training dives becomes the validation set, so that
+    a choice of checkpoint never looks at the test set.
+
+    Args:
+        dives: The dataset.
+        seed: Same seed, same split, whatever the order of the rows.
+        val_share: Share of the training dives to validate on, 0..1.
+
+    Returns:
+        The dives in their order, with ``split`` set.
+    """
+    splits: dict[str, Split] = {dive.key: dive.split or "train" for dive in dives}
+    if all(dive.split is None for dive in dives):
+        _move(dives, splits, "test", 0.25, seed)
+    if "val" not in splits.values():
+        _move(dives, splits, "val", val_share, seed + 1)
+    return [replace(dive, split=splits[dive.key]) for dive in dives]
+
+
+def _move(dives: Sequence[Dive], splits: dict[str, Split], target: Split, share: float, seed: int) -> None:
+    """Move a share of the training dives of each number to another split; rounding is carried over the numbers."""
+    by_number: dict[str, list[str]] = defaultdict(list)
+    for dive in dives:
+        if splits[dive.key] == "train":
+            by_number[dive.number or ""].append(dive.key)
+    rng = np.random.default_rng(seed)
+    owed = 0.0
+    for _, keys in sorted(by_number.items()):
+        shuffled = [sorted(keys)[index] for index in rng.permutation(len(keys))]
+        owed += share * len(keys)
+        take = min(int(owed), len(keys) - 1)
+        owed -= take
+        for key in shuffled[:take]:
+            splits[key] = target

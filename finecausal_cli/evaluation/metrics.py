@@ -1,0 +1,75 @@
+"""The field's metrics, on plain arrays."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy import stats
+
+Transitions = tuple[int, int]
+
+
+def spearman(true: ArrayLike, predicted: ArrayLike) -> float:
+    """Return Spearman's rank correlation rho, -1..1; NaN if either side is constant."""
+    true, predicted = _pair(true, predicted)
+    if np.ptp(true) == 0 or np.ptp(predicted) == 0:
+        return float("nan")
+    return float(stats.spearmanr(true, predicted).statistic)
+
+
+def relative_l2(true: ArrayLike, predicted: ArrayLike) -> float:
+    """Return R-l2 (x100): 100 times the mean squared error relative to the range of the true scores.
+
+    Source: 100 / N * sum(((p - s) / (s_max - s_min))^2), as the released FineParser and FineCausal code computes it.
+
+    Raises:
+        ValueError: All true scores are equal.
+    """
+    true, predicted = _pair(true, predicted)
+    spread = np.ptp(true)
+    if spread == 0:
+        raise ValueError("R-l2 needs true scores that differ")
+    return float(100 * np.mean(((predicted - true) / spread) ** 2))
+
+
+def temporal_iou(true: Transitions, predicted: Transitions) -> float:
+    """Return intersection over union of [flight start, entry start) in sampled frames, 0..1."""
+    intersection = max(0, min(true[1], predicted[1]) - max(true[0], predicted[0]))
+    union = max(0, true[1] - true[0]) + max(0, predicted[1] - predicted[0]) - intersection
+    return intersection / union if union else 0.0
+
+
+def average_iou_at(overlaps: Sequence[float], threshold: float) -> float:
+    """Return AIoU@threshold: the share of dives whose tIoU reaches the threshold."""
+    return float(np.mean(np.asarray(overlaps, dtype=np.float64) >= threshold))
+
+
+def foreground_scores(true: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> tuple[float, float]:
+    """Return IoU and F1 of foreground pixels, micro-averaged; 1 if both sides are empty."""
+    both = float(np.logical_and(true, predicted).sum())
+    total = float(true.sum()) + float(predicted.sum())
+    if total == 0:
+        return 1.0, 1.0
+    return both / (total - both), 2 * both / total
+
+
+def bootstrap_interval(
+    true: ArrayLike, predicted: ArrayLike, *, seed: int = 0, resamples: int = 1000, level: float = 0.95
+) -> tuple[float, float]:
+    """Return a percentile bootstrap interval for Spearman's rho."""
+    true, predicted = _pair(true, predicted)
+    rng = np.random.default_rng(seed)
+    draws = rng.integers(len(true), size=(resamples, len(true)))
+    rhos = np.array([spearman(true[draw], predicted[draw]) for draw in draws])
+    tail = 100 * (1 - level) / 2
+    low, high = np.nanpercentile(rhos, [tail, 100 - tail])
+    return float(low), float(high)
+
+
+def _pair(true: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    left, right = np.asarray(true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
+    if left.shape != right.shape or left.ndim != 1:
+        raise ValueError(f"two lists of one length are meant, not {left.shape} and {right.shape}")
+    return left, right

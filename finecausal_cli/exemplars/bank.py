@@ -1,0 +1,179 @@
+"""A bank of exemplars: judged dives, encoded once.
+
+On disk a bank is a folder: ``bank.json`` (what each exemplar is), ``encodings.safetensors`` (what the network made
+of it) and ``thumbnails/``. Encodings only mean something to the weights that made them, so a bank names those.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import tempfile
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import Tensor
+
+from finecausal_cli.errors import BankError, OutputError
+from finecausal_cli.model.outputs import Encoding
+
+FORMAT_VERSION = 1
+INDEX_NAME = "bank.json"
+ENCODINGS_NAME = "encodings.safetensors"
+
+
+class Exemplar(BaseModel):
+    """A judged dive that others are measured against."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    id: str = Field(min_length=1)
+    dive: str | None = Field(description="Dive number.")
+    height_m: float | None
+    difficulty: float = Field(gt=0)
+    execution: float = Field(ge=0, le=30, description="Final score / difficulty.")
+    thumbnail: str | None = Field(default=None, description="Picture, relative to the bank's folder.")
+    origin: str = Field(default="", description="Where the dive comes from, in words.")
+
+
+class _Index(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = FORMAT_VERSION
+    weights_digest: str
+    exemplars: tuple[Exemplar, ...]
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Exemplars and their encodings, in one order.
+
+    Attributes:
+        name: Name or folder, for people.
+        exemplars: What each one is.
+        encodings: Their encodings, stacked: video and mask [exemplars, 9, D].
+        weights_digest: Digest of the weights that encoded them.
+        digest: Digest of the bank itself.
+    """
+
+    name: str
+    exemplars: tuple[Exemplar, ...]
+    encodings: Encoding
+    weights_digest: str
+    digest: str = "in memory"
+
+    def __post_init__(self) -> None:
+        if len(self.exemplars) != len(self.encodings):
+            raise BankError(
+                f"{len(self.exemplars)} exemplars and {len(self.encodings)} encodings", where=self.name, hint="rebuild it"
+            )
+
+    def place(self, exemplar_id: str) -> int:
+        """Return the place of an exemplar.
+
+        Raises:
+            BankError: There is none of that name.
+        """
+        for place, exemplar in enumerate(self.exemplars):
+            if exemplar.id == exemplar_id:
+                return place
+        raise BankError(f"no exemplar {exemplar_id!r}", where=self.name, hint="see: finecausal exemplars list")
+
+    def of_dive(self, dive: str) -> tuple[int, ...]:
+        """Return the places of all exemplars of one dive number."""
+        return tuple(place for place, exemplar in enumerate(self.exemplars) if exemplar.dive == dive)
+
+
+def save_bank(
+    folder: Path,
+    exemplars: Sequence[Exemplar],
+    encodings: Encoding,
+    *,
+    weights_digest: str,
+) -> None:
+    """Write a bank; each of its files appears whole or not at all, the index last.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    index = _Index(weights_digest=weights_digest, exemplars=tuple(exemplars))
+    tensors = {name: tensor.contiguous().cpu() for name, tensor in _tensors(encodings).items()}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        _replace(folder / ENCODINGS_NAME, lambda part: save_file(tensors, part))
+        text = index.model_dump_json(indent=1)
+        _replace(folder / INDEX_NAME, lambda part: part.write_text(text + "\n", encoding="utf-8"))
+    except OSError as error:
+        raise OutputError(f"the bank cannot be written: {error.strerror}", where=folder) from None
+
+
+def _replace(path: Path, write: Callable[[Path], object]) -> None:
+    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
+    os.close(handle)
+    part = Path(name)
+    try:
+        write(part)
+        with part.open("rb") as stream:
+            os.fsync(stream.fileno())
+        part.chmod(0o644)
+        part.replace(path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load_bank(folder: Path, *, weights_digest: str) -> Bank:
+    """Read a bank and refuse one that other weights made.
+
+    Args:
+        folder: The bank.
+        weights_digest: Digest of the weights that will compare against it.
+
+    Raises:
+        BankError: It is missing, damaged, of a newer format, or made by other weights.
+    """
+    index_path, tensors_path = folder / INDEX_NAME, folder / ENCODINGS_NAME
+    try:
+        text = index_path.read_bytes()
+        index = _Index.model_validate_json(text)
+        raw = tensors_path.read_bytes()
+        encodings = _encoding(load_file(tensors_path))
+    except FileNotFoundError as error:
+        raise BankError(
+            "the bank has no such file", where=error.filename, hint="name a folder made by: finecausal exemplars build"
+        ) from None
+    except ValidationError as error:
+        raise BankError(_first_problem(error), where=index_path, hint="rebuild it") from None
+    except (SafetensorError, KeyError, ValueError) as error:
+        raise BankError(f"damaged encodings: {error}", where=tensors_path, hint="rebuild it") from None
+    except OSError as error:
+        raise BankError(f"cannot be read: {error.strerror}", where=folder) from None
+    if index.weights_digest != weights_digest:
+        raise BankError(
+            f"made by other weights ({index.weights_digest[:12]}, these are {weights_digest[:12]})",
+            where=folder,
+            hint="rebuild the bank with these weights: finecausal exemplars build",
+        )
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(encodings).values()):
+        raise BankError("encodings that are not finite numbers", where=tensors_path, hint="rebuild it")
+    digest = hashlib.sha256(text + raw).hexdigest()
+    return Bank(folder.name, index.exemplars, encodings, index.weights_digest, digest)
+
+
+def _tensors(encodings: Encoding) -> dict[str, Tensor]:
+    tensors = {"video": encodings.video, "mask": encodings.mask}
+    return tensors if encodings.frames is None else {**tensors, "frames": encodings.frames}
+
+
+def _encoding(tensors: dict[str, Tensor]) -> Encoding:
+    return Encoding(video=tensors["video"], mask=tensors["mask"], frames=tensors.get("frames"))
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'index'}: {first['msg']}"

@@ -1,0 +1,208 @@
+"""The network as a whole: encode a clip once, compare it often."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+
+from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES, SNIPPET_STRIDE, SNIPPETS, STAGE_WEIGHTS, ModelConfig
+from finecausal_cli.model.i3d import I3D
+from finecausal_cli.model.intervention import CausalIntervention
+from finecausal_cli.model.outputs import Encoding, PairOutput, Regression
+from finecausal_cli.model.parser import SpatialActionParser
+from finecausal_cli.model.regression import ContrastiveRegression
+from finecausal_cli.model.stages import StageFeatures
+from finecausal_cli.model.static import StaticBranch
+from finecausal_cli.model.tca import TemporalCausalAttention
+from finecausal_cli.model.transitions import TemporalActionParser, locate_transitions
+
+if TYPE_CHECKING:
+    from finecausal_cli.model.parser import ForegroundRequest
+
+
+def cut_snippets(clips: Tensor) -> Tensor:
+    """Cut clips [B, 3, F, H, W] into overlapping snippets [B * S, 3, 16, H, W], clip by clip."""
+    return clips.unfold(2, SNIPPET_FRAMES, SNIPPET_STRIDE).permute(0, 2, 1, 5, 3, 4).flatten(0, 1)
+
+
+class FineCausal(nn.Module):
+    """Score a dive by its difference from another one.
+
+    `encode` does what concerns one clip alone and `compare` what concerns a pair. Training and scoring call the same
+    two. The paper's order: features O and foreground (`video_trunk`, `parser`), deconfounding (`intervention`), transitions
+    (`transition_parser`), stage features S (`stages`), causal attention (`tca`), regression (`regression`).
+
+    Args:
+        config: What the network is made of.
+    """
+
+    stage_weights: Tensor
+
+    def __init__(self, config: ModelConfig) -> None:
+        super().__init__()
+        self.config = config
+        features = config.features
+        self.video_trunk = I3D(config.width)
+        self.parser = SpatialActionParser(config.width, shared=config.shared_trunk)
+        self.intervention = CausalIntervention(features, config.readout) if config.gat else None
+        self.transition_parser = TemporalActionParser(features)
+        self.stages = StageFeatures(features)
+        self.tca = TemporalCausalAttention() if config.tca else None
+        self.regression = ContrastiveRegression()
+        self.static = StaticBranch() if config.static_branch else None
+        self.register_buffer("stage_weights", torch.tensor(STAGE_WEIGHTS), persistent=False)
+
+    def encode(self, clips: Tensor, *, foreground: ForegroundRequest = "none") -> Encoding:
+        """Compute everything about clips that needs no partner.
+
+        Args:
+            clips: float [B, 3, F, H, W], RGB, normalised.
+            foreground: Which foreground logits to give: none, the foreground alone, or all five outputs that the
+                foreground is trained on.
+
+        Returns:
+            The encoding of B clips.
+
+        Raises:
+            ValueError: The clips do not have this network's shape.
+        """
+        size = self.config.frame_size
+        if clips.ndim != 5 or clips.shape[1:] != (3, FRAMES, size, size):
+            raise ValueError(f"clips must be [B, 3, {FRAMES}, {size}, {size}], not {list(clips.shape)}")
+        if not self.training and clips.device.type == "cpu" and len(clips) > 1:
+            # One clip's snippets fill a CPU's cache; more at once are slower and give the same numbers.
+            return Encoding.concat([self._encode(clip, foreground) for clip in clips.split(1)])
+        return self._encode(clips, foreground)
+
+    def _encode(self, clips: Tensor, foreground: ForegroundRequest) -> Encoding:
+        snippets = cut_snippets(clips)
+        shared_taps = self.config.shared_trunk and foreground != "none"
+        video, taps = self.video_trunk(snippets, taps=shared_taps)
+        mask, maps = self.parser(snippets, video, taps, foreground)
+        shape = (len(clips), SNIPPETS)
+        return Encoding(
+            video=video.unflatten(0, shape),
+            mask=mask.unflatten(0, shape),
+            frames=None if self.static is None else self.static.encode(clips),
+            foreground=None if maps is None else tuple(each.unflatten(0, shape) for each in maps),
+        )
+
+    def compare(
+        self,
+        query: Encoding,
+        exemplars: Encoding,
+        *,
+        transitions: Tensor | None = None,
+        attention: bool = False,
+    ) -> PairOutput:
+        """Compare queries with exemplars, partner by partner.
+
+        Args:
+            query: B encodings, or one that meets every exemplar.
+            exemplars: B encodings.
+            transitions: int64 [B, 2, 2], zero-based sampled frames at which to cut the stages of (query, exemplar),
+                instead of the predicted ones.
+            attention: Return the attention of the intervention and of the stages too.
+
+        Returns:
+            The comparison of B pairs. A pair's numbers do not depend on the other pairs.
+
+        Raises:
+            ValueError: The two batches do not pair up.
+        """
+        if len(query) == 1:
+            query = query.expand(len(exemplars))
+        if len(query) != len(exemplars):
+            raise ValueError(f"{len(query)} queries cannot be paired with {len(exemplars)} exemplars")
+        if self.intervention is None:
+            features, node_attention = torch.stack((query.fused, exemplars.fused), dim=1), None
+        else:
+            features, node_attention = self.intervention(query, exemplars, attention=attention)
+        logits = self.transition_parser(features.flatten(0, 1)).unflatten(0, (-1, 2))
+        if transitions is None:
+            transitions = locate_transitions(logits)
+        tokens = self.stages(features, transitions)
+        static_tokens = None
+        if self.static is not None:
+            if query.frames is None or exemplars.frames is None:
+                raise ValueError("this network compares single frames too, and an encoding lacks them")
+            static_tokens = self.static.tokens(torch.stack((query.frames, exemplars.frames), dim=1), transitions)
+        verdict = self.regress(tokens, static_tokens, attention=attention)
+        return PairOutput(
+            frame_logits=logits,
+            transitions=transitions,
+            tokens=tokens,
+            stage_deltas=verdict.stage_deltas,
+            delta=verdict.delta,
+            static_tokens=static_tokens,
+            node_attention=node_attention,
+            stage_attention=verdict.stage_attention,
+        )
+
+    def regress(self, tokens: Tensor, static_tokens: Tensor | None = None, *, attention: bool = False) -> Regression:
+        """Turn stage features into differences; an intervention on a stage replaces its tokens and calls this again.
+
+        Args:
+            tokens: [B, 2, G, T, 64], stage features S.
+            static_tokens: [B, 2, G, 4, 64], needed by networks with the static branch.
+            attention: Return the temporal causal attention too.
+
+        Returns:
+            The differences of B pairs in both directions.
+        """
+        refined, stage_attention = self.refine(tokens)
+        stage_deltas = self.regression(refined)
+        if self.static is not None:
+            if static_tokens is None:
+                raise ValueError("this network compares single frames too, and their tokens are missing")
+            stage_deltas = (stage_deltas + self.static.regression(static_tokens)) / 2
+        return Regression(
+            stage_deltas=stage_deltas,
+            delta=(stage_deltas * self.stage_weights).sum(dim=-1),
+            stage_attention=stage_attention if attention else None,
+        )
+
+    def refine(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Read every stage in the light of the earlier ones.
+
+        Args:
+            tokens: [B, 2, G, T, 64].
+
+        Returns:
+            Tokens [B, 2, G, T, 64], or [B, 2, G, 1, 64] where one vector replaces all of a stage's (equal tokens would
+            give the same result); and the attention [B, 2, layers, G, G], or None without the causal attention.
+        """
+        if self.tca is None:
+            return tokens, None
+        pair = tokens.shape[:2]
+        means, attention = self.tca(tokens.mean(dim=-2).flatten(0, 1))
+        refined = means.unflatten(0, pair)[..., None, :]
+        if self.config.tca_mode == "residual":
+            refined = tokens + refined
+        return refined, attention.unflatten(0, pair)
+
+    def forward(
+        self,
+        query_clips: Tensor,
+        exemplar_clips: Tensor,
+        *,
+        transitions: Tensor | None = None,
+        foreground: ForegroundRequest = "none",
+    ) -> tuple[Encoding, PairOutput]:
+        """Encode both dives of B pairs and compare them, in one call that distributed training can wrap.
+
+        Args:
+            query_clips: float [B, 3, F, H, W].
+            exemplar_clips: float [B, 3, F, H, W].
+            transitions: int64 [B, 2, 2], as for `compare`.
+            foreground: As for `encode`.
+
+        Returns:
+            The encoding of 2 B clips, queries first, and the comparison.
+        """
+        count = len(query_clips)
+        encoding = self.encode(torch.cat((query_clips, exemplar_clips)), foreground=foreground)
+        query, exemplar = encoding.select(slice(0, count)), encoding.select(slice(count, None))
+        return encoding, self.compare(query, exemplar, transitions=transitions)

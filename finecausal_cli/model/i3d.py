@@ -1,0 +1,167 @@
+"""Inflated Inception: 16 frames in, one feature vector out.
+
+Source: Carreira and Zisserman, "Quo vadis, action recognition?", CVPR 2017, the RGB stream without its
+classifier. Padding follows TensorFlow's SAME rule, as the published Kinetics weights expect. Every width is
+scaled by the configuration's multiplier.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+TAPS = ("conv_1a", "conv_2c", "mixed_3c", "mixed_4f")
+"""Layers whose outputs the foreground parser reads, shallow to deep."""
+
+
+class MixedWidths(NamedTuple):
+    """Channels of one Inception block, branch by branch."""
+
+    point: int
+    reduce_a: int
+    spread_a: int
+    reduce_b: int
+    spread_b: int
+    pooled: int
+
+    @property
+    def outputs(self) -> int:
+        """Channels of the concatenated branches."""
+        return self.point + self.spread_a + self.spread_b + self.pooled
+
+
+_MIXED_WIDTHS = {
+    "mixed_3b": MixedWidths(64, 96, 128, 16, 32, 32),
+    "mixed_3c": MixedWidths(128, 128, 192, 32, 96, 64),
+    "mixed_4b": MixedWidths(192, 96, 208, 16, 48, 64),
+    "mixed_4c": MixedWidths(160, 112, 224, 24, 64, 64),
+    "mixed_4d": MixedWidths(128, 128, 256, 24, 64, 64),
+    "mixed_4e": MixedWidths(112, 144, 288, 32, 64, 64),
+    "mixed_4f": MixedWidths(256, 160, 320, 32, 128, 128),
+    "mixed_5b": MixedWidths(256, 160, 320, 32, 128, 128),
+    "mixed_5c": MixedWidths(384, 192, 384, 48, 128, 128),
+}
+_CHANNEL_STEP = 4
+
+
+def _scale(channels: int, width: float) -> int:
+    """Scale a channel count to the nearest multiple of four, at least four; exact at width 1."""
+    return max(_CHANNEL_STEP, round(channels * width / _CHANNEL_STEP) * _CHANNEL_STEP)
+
+
+def mixed_widths(name: str, width: float) -> MixedWidths:
+    """Return the scaled channels of a block; the last block's branches sum to D = 1024 * width exactly."""
+    scaled = MixedWidths(*(_scale(channels, width) for channels in _MIXED_WIDTHS[name]))
+    if name == "mixed_5c":
+        scaled = scaled._replace(point=scaled.point + round(1024 * width) - scaled.outputs)
+    return scaled
+
+
+class ConvUnit(nn.Module):
+    """Convolve, normalise, rectify.
+
+    SAME padding adds ``kernel - stride`` zeros an axis, the smaller half in front, whatever the input's size.
+    """
+
+    def __init__(self, inputs: int, outputs: int, kernel: int = 1, stride: int = 1) -> None:
+        super().__init__()
+        total = max(kernel - stride, 0)
+        before, after = total // 2, total - total // 2
+        self.pad = (before, after) * 3 if before != after else None
+        self.conv = nn.Conv3d(inputs, outputs, kernel, stride, padding=0 if self.pad else before, bias=False)
+        self.norm = nn.BatchNorm3d(outputs)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, t, h, w] to [B, outputs, t / stride, h / stride, w / stride]."""
+        if self.pad is not None:
+            x = functional.pad(x, self.pad)
+        return functional.relu(self.norm(self.conv(x)), inplace=True)
+
+
+class MixedBlock(nn.Module):
+    """Join four views of the input: a point, two neighbourhoods and a local maximum (an Inception block)."""
+
+    def __init__(self, inputs: int, widths: MixedWidths) -> None:
+        super().__init__()
+        self.point = ConvUnit(inputs, widths.point)
+        self.reduce_a = ConvUnit(inputs, widths.reduce_a)
+        self.spread_a = ConvUnit(widths.reduce_a, widths.spread_a, kernel=3)
+        self.reduce_b = ConvUnit(inputs, widths.reduce_b)
+        self.spread_b = ConvUnit(widths.reduce_b, widths.spread_b, kernel=3)
+        self.pool = nn.MaxPool3d(3, stride=1, padding=1)
+        self.pooled = ConvUnit(inputs, widths.pooled)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, t, h, w] to [B, outputs, t, h, w]."""
+        branches = (
+            self.point(x),
+            self.spread_a(self.reduce_a(x)),
+            self.spread_b(self.reduce_b(x)),
+            self.pooled(self.pool(x)),
+        )
+        return torch.cat(branches, dim=1)
+
+
+def _pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.MaxPool3d:
+    """Build a SAME max pool.
+
+    The rule pads one zero behind each even axis. Inputs are rectified, so that equals letting the last window
+    hang over the edge, which is what ceil mode does without a copy.
+    """
+    return nn.MaxPool3d(kernel, stride, ceil_mode=True)
+
+
+class I3D(nn.Module):
+    """Turn snippets into feature vectors.
+
+    Args:
+        width: Multiplier of every channel count; the output has ``1024 * width`` features.
+    """
+
+    def __init__(self, width: float = 1.0) -> None:
+        super().__init__()
+        stem, wide = _scale(64, width), _scale(192, width)
+        widths = {name: mixed_widths(name, width) for name in _MIXED_WIDTHS}
+        layers: dict[str, nn.Module] = {
+            "conv_1a": ConvUnit(3, stem, kernel=7, stride=2),
+            "pool_2a": _pool((1, 3, 3), (1, 2, 2)),
+            "conv_2b": ConvUnit(stem, stem),
+            "conv_2c": ConvUnit(stem, wide, kernel=3),
+            "pool_3a": _pool((1, 3, 3), (1, 2, 2)),
+        }
+        pools = {"mixed_3c": ("pool_4a", (3, 3, 3)), "mixed_4f": ("pool_5a", (2, 2, 2))}
+        channels = wide
+        for name, block in widths.items():
+            layers[name] = MixedBlock(channels, block)
+            channels = block.outputs
+            if name in pools:
+                pool_name, kernel = pools[name]
+                layers[pool_name] = _pool(kernel, (2, 2, 2))
+        self.layers = nn.ModuleDict(layers)
+        self.features = channels
+        self.tap_channels = (stem, wide, widths["mixed_3c"].outputs, widths["mixed_4f"].outputs)
+        for module in self.modules():
+            if isinstance(module, nn.Conv3d):
+                nn.init.kaiming_normal_(module.weight, nonlinearity="relu")
+
+    def walk(self, snippets: Tensor) -> Iterator[tuple[str, Tensor]]:
+        """Yield the name and output [B, c, t, h, w] of every layer in order, for snippets [B, 3, 16, H, W]."""
+        x = snippets
+        for name, layer in self.layers.items():
+            x = layer(x)
+            yield name, x
+
+    def forward(self, snippets: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Compute features [B, D] of snippets [B, 3, 16, H, W], and the outputs at `TAPS` when asked."""
+        kept = []
+        x = snippets
+        for name, x in self.walk(snippets):
+            if taps and name in TAPS:
+                kept.append(x)
+        return x.mean(dim=(2, 3, 4)), tuple(kept)

@@ -1,0 +1,115 @@
+"""Causal intervention: deconfound the features of a pair by attention over a graph (paper eq. 2-6).
+
+One complete graph a pair, without self-loops. Its 36 nodes are the nine snippets of four kinds: query video, exemplar video,
+query fused, exemplar fused. A batch is a disjoint union of such graphs, so a pair never sees another one.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from finecausal_cli.model.config import SNIPPETS
+
+if TYPE_CHECKING:
+    from finecausal_cli.model.outputs import Encoding
+
+NODE_KINDS = ("query video", "exemplar video", "query fused", "exemplar fused")
+"""Kinds of node in their order in the graph, nine nodes each."""
+
+NODES = len(NODE_KINDS) * SNIPPETS
+HEADS = 4
+_DROPOUT = 0.1
+_LAMBDA_START = 0.1
+
+
+def complete_edges(nodes: int) -> Tensor:
+    """List all ordered pairs of different nodes, int64 [2, nodes * (nodes - 1)]: sources, then targets; source-major."""
+    source, target = torch.meshgrid(torch.arange(nodes), torch.arange(nodes), indexing="ij")
+    apart = source != target
+    return torch.stack((source[apart], target[apart]))
+
+
+class CausalIntervention(nn.Module):
+    """Pass messages between the snippets of a query and an exemplar.
+
+    Two GATv2 layers (eq. 4 is GATv2's form of attention) of 4 heads, a linear map with LayerNorm and ReLU, and the
+    input added with a learnt weight.
+
+    Args:
+        features: D, length of a node's features.
+        readout: Kind of nodes returned: ``o`` video, ``f`` fused.
+    """
+
+    edges: Tensor
+
+    def __init__(self, features: int, readout: Literal["o", "f"]) -> None:
+        super().__init__()
+        from torch_geometric.nn import GATv2Conv  # noqa: PLC0415 -- two seconds to import
+
+        wide = 2 * features
+        self.attend = GATv2Conv(features, wide // HEADS, heads=HEADS, dropout=_DROPOUT, add_self_loops=False)
+        self.refine = GATv2Conv(wide, features // HEADS, heads=HEADS, dropout=_DROPOUT, add_self_loops=False)
+        self.output = nn.Sequential(nn.Linear(features, features), nn.LayerNorm(features), nn.ReLU())
+        self.residual_weight = nn.Parameter(torch.full((1,), _LAMBDA_START))
+        start = 0 if readout == "o" else NODES // 2
+        self.kept = slice(start, start + NODES // 2)
+        self.register_buffer("edges", complete_edges(NODES), persistent=False)
+
+    def forward(self, query: Encoding, exemplar: Encoding, *, attention: bool = False) -> tuple[Tensor, Tensor | None]:
+        """Deconfound B pairs.
+
+        Args:
+            query: B encodings.
+            exemplar: B encodings, partner by partner.
+            attention: Return the attention of both layers too.
+
+        Returns:
+            Features [B, 2, S, D]; attention [B, 2, N, N, heads] (layer, source, target), zero on the diagonal, or None.
+        """
+        nodes = torch.cat((query.video, exemplar.video, query.fused, exemplar.fused), dim=1)
+        pairs, _, features = nodes.shape
+        offsets = NODES * torch.arange(pairs, device=nodes.device)
+        edges = (self.edges[:, None] + offsets[:, None]).reshape(2, -1)
+        flat = nodes.reshape(pairs * NODES, features)
+        hidden, (_, first) = self.attend(flat, edges, return_attention_weights=True)
+        hidden, (_, second) = self.refine(functional.elu(hidden), edges, return_attention_weights=True)
+        kept = hidden.reshape(pairs, NODES, features)[:, self.kept]
+        result = self.output(kept) + self.residual_weight * nodes[:, self.kept]
+        weights = self._square(first, second, pairs) if attention else None
+        return result.reshape(pairs, 2, SNIPPETS, features), weights
+
+    def _square(self, first: Tensor, second: Tensor, pairs: int) -> Tensor:
+        """Arrange the edge weights [B * E, heads] of two layers as [B, 2, N, N, heads]."""
+        square = first.new_zeros(pairs, 2, NODES, NODES, HEADS)
+        source, target = self.edges
+        square[:, 0, source, target] = first.reshape(pairs, -1, HEADS)
+        square[:, 1, source, target] = second.reshape(pairs, -1, HEADS)
+        return square
+
+
+def summarise_by_kind(layer_attention: Tensor) -> Tensor:
+    """Average one layer's attention over all edges between two kinds of node.
+
+    Args:
+        layer_attention: [..., N, N, heads] (source, target) with a zero diagonal.
+
+    Returns:
+        [..., 1 + heads, 4, 4]: the mean over heads, then each head; source kind in rows, target kind in columns, kinds as in
+        `NODE_KINDS`. A target's attention sums to 1 over its 35 sources, so `UNIFORM_ATTENTION` is what no preference gives.
+    """
+    kinds = len(NODE_KINDS)
+    heads = layer_attention.shape[-1]
+    blocks = layer_attention.reshape(*layer_attention.shape[:-3], kinds, SNIPPETS, kinds, SNIPPETS, heads)
+    edges = torch.full((kinds, kinds), SNIPPETS * SNIPPETS, device=blocks.device) - SNIPPETS * torch.eye(
+        kinds, device=blocks.device
+    )
+    by_head = (blocks.sum(dim=(-4, -2)) / edges[..., None]).movedim(-1, -3)
+    return torch.cat((by_head.mean(dim=-3, keepdim=True), by_head), dim=-3)
+
+
+UNIFORM_ATTENTION = 1 / (NODES - 1)
+"""Attention of every edge if a target had no preference among its sources: 1/35."""

@@ -1,0 +1,142 @@
+"""The positions of the sport as joint angles, with the faults that show in them."""
+
+from __future__ import annotations
+
+from math import radians
+
+import numpy as np
+
+from finecausal_cli.simulator.body import Array, Pose
+from finecausal_cli.simulator.faults import Faults
+
+HEELS_DOWN = radians(90)
+"""Ankle angle of a foot that stands flat under an upright shank."""
+
+
+def _degrees(**angles: float) -> Pose:
+    return Pose(**{name: radians(value) for name, value in angles.items()})
+
+
+def vector(pose: Pose) -> Array:
+    """Return the pose as the row that `Athlete.joints` takes."""
+    return np.array(pose, dtype=float)
+
+
+def stand(arms: float = 0.0) -> Pose:
+    """Return a standing pose, arms at ``arms`` degrees (0 down, 180 overhead)."""
+    return _degrees(ankle=90, arm=arms, elbow=4, wing=6 + 10 * np.sin(np.radians(arms)))
+
+
+def crouch(depth: float, arms: float) -> Pose:
+    """Return a crouch before the jump; ``depth`` 1 is a deep one."""
+    return _degrees(hip=75 * depth, knee=85 * depth, ankle=90, spine=12 * depth, arm=arms, elbow=12, wing=10)
+
+
+def leave(feet: float) -> Pose:
+    """Return the stretched pose in which the feet leave the board; ``feet`` 1 are not pointed."""
+    return _degrees(hip=4, knee=3, ankle=14 + 50 * feet, arm=165, elbow=6, wing=8)
+
+
+def handstand(split: float) -> Pose:
+    """Return a handstand; ``split`` 1 parts the legs visibly."""
+    return _degrees(ankle=14, arm=178, elbow=2, neck=-22, spine=-4, hip=4 * split, hip_split=34 * split)
+
+
+def reach(faults: Faults) -> Pose:
+    """Return the arms-up straight pose on the way into the position."""
+    return _feet(_degrees(hip=8, arm=160, elbow=12, wing=8), faults)
+
+
+def _feet(pose: Pose, faults: Faults) -> Pose:
+    return pose._replace(ankle=radians(14 + 62 * faults.flexed_feet))
+
+
+def _legs(pose: Pose, apart: float, bend: float) -> Pose:
+    """Part the legs: sideways, and one before the other so that it shows from the side."""
+    return pose._replace(
+        spread=pose.spread + radians(30 * apart),
+        hip_split=pose.hip_split + radians(26 * apart),
+        knee_split=pose.knee_split + radians(30 * apart * bend),
+        knee=pose.knee + radians(9 * apart),
+    )
+
+
+def tuck(faults: Faults) -> Pose:
+    """Return the tuck; loose, it opens at hips and knees."""
+    loose = faults.loose_position
+    pose = _degrees(
+        hip=132 - 48 * loose,
+        knee=142 - 46 * loose,
+        spine=44 - 26 * loose,
+        neck=22 - 12 * loose,
+        arm=62 - 4 * loose,
+        elbow=22,
+        wing=6,
+    )
+    return _legs(_feet(pose, faults), faults.knees_apart, bend=1.0)
+
+
+def pike(faults: Faults) -> Pose:
+    """Return the closed pike; loose, it opens at the hips and the knees soften."""
+    loose = faults.loose_position
+    pose = _degrees(
+        hip=134 - 52 * loose,
+        knee=2 + 20 * loose,
+        spine=42 - 24 * loose,
+        neck=16,
+        arm=104 - 22 * loose,
+        elbow=28,
+        wing=4,
+    )
+    return _legs(_feet(pose, faults), faults.knees_apart, bend=0.3)
+
+
+def open_pike(faults: Faults) -> Pose:
+    """Return the wide pike with which a twisting dive is squared before the entry."""
+    loose = faults.loose_position
+    pose = _degrees(hip=92 - 22 * loose, knee=2 + 22 * loose, spine=18, neck=8, arm=92, elbow=4, wing=38)
+    return _legs(_feet(pose, faults), faults.knees_apart, bend=0.3)
+
+
+def straight(faults: Faults) -> Pose:
+    """Return the straight position, arms at the sides; loose, hips and knees bend."""
+    loose = faults.loose_position
+    pose = _degrees(hip=2 + 40 * loose, knee=2 + 46 * loose, spine=-8 + 14 * loose, arm=18, elbow=6, wing=24)
+    return _legs(_feet(pose, faults), faults.knees_apart, bend=0.6)
+
+
+def twist(faults: Faults) -> Pose:
+    """Return the wrapped twist: one arm over the head, the other across the chest."""
+    crossed = max(faults.crossed_twist, 0.5 * faults.loose_position)
+    pose = _degrees(
+        hip=4 + 34 * crossed,
+        knee=3 + 40 * crossed,
+        hip_split=30 * crossed,
+        knee_split=34 * crossed,
+        spread=12 * crossed,
+        spine=4,
+        neck=6,
+        arm=100 - 12 * crossed,
+        arm_split=110,
+        elbow=105 - 50 * crossed,
+        elbow_split=-25,
+        wing=-6 + 34 * crossed,
+    )
+    return _legs(_feet(pose, faults), faults.knees_apart, bend=0.4)
+
+
+def stretched(faults: Faults, *, head_first: bool) -> Pose:
+    """Return the line-up pose at the water: arms overhead head first, at the sides feet first."""
+    arch, arms = faults.arched_entry, faults.arms_apart
+    pose = _degrees(
+        hip=2 - 30 * arch,
+        knee=2 + 38 * arch,
+        hip_split=10 * arch,
+        spine=-2 - 34 * arch,
+        neck=-6 - 22 * arch,
+        arm=(178 - 16 * arms) if head_first else (6 + 44 * arms),
+        arm_split=62 * arms,
+        elbow=2 + 14 * arms,
+        wing=(2 + 22 * arms) if head_first else (4 + 34 * arms),
+    )
+    return _legs(_feet(pose, faults), 0.4 * faults.knees_apart, bend=0.4)

@@ -1,0 +1,78 @@
+"""Checkpoints of a run: all that is needed to go on as if nothing had happened."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from finecausal_cli.errors import OutputError, TrainingError
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Where a run stands.
+
+    Attributes:
+        epoch: Current epoch, zero-based.
+        batch: Batches of it already done.
+        step: Optimiser steps done since the start.
+        best_rho: Best validation rho so far; None before the first validation.
+    """
+
+    epoch: int = 0
+    batch: int = 0
+    step: int = 0
+    best_rho: float | None = None
+
+
+def save_checkpoint(path: Path, state: dict[str, Any], progress: Progress) -> None:
+    """Write a checkpoint, whole or not at all.
+
+    Args:
+        path: The file; an older checkpoint there is replaced.
+        state: State dicts by name.
+        progress: Where the run stands.
+
+    Raises:
+        OutputError: It cannot be written.
+    """
+    part = path.with_suffix(".part")
+    where = {name: getattr(progress, name) for name in Progress.__slots__}
+    content = {**state, "progress": where, "cpu_rng": torch.get_rng_state()}
+    if torch.cuda.is_available():
+        content["cuda_rng"] = torch.cuda.get_rng_state_all()
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with part.open("wb") as stream:
+            torch.save(content, stream)
+            stream.flush()
+            os.fsync(stream.fileno())
+        part.replace(path)
+    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
+        part.unlink(missing_ok=True)
+        raise OutputError(f"the checkpoint cannot be written: {error}", where=path, hint="free space, resume") from None
+
+
+def load_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:
+    """Read a checkpoint and set the random number generators to where they were.
+
+    Raises:
+        TrainingError: It is missing or damaged.
+    """
+    try:
+        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        progress = Progress(**content.pop("progress"))
+        torch.set_rng_state(content.pop("cpu_rng"))
+        cuda = content.pop("cuda_rng", None)
+    except FileNotFoundError:
+        raise TrainingError("no checkpoint to resume", where=path, hint="start without --resume") from None
+    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+        raise TrainingError(f"a damaged checkpoint: {error}", where=path, hint="start anew in another folder") from None
+    if cuda is not None and torch.cuda.is_available():
+        torch.cuda.set_rng_state_all(cuda)
+    return content, progress
