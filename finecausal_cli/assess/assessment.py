@@ -6,11 +6,11 @@ exactly: ``exemplar_score + sum(stage.contribution for stage in stages) == score
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION: Final = 1
 """Raised whenever a reader of an older JSON could misread a newer one."""
 
 StageName = Literal["takeoff", "flight", "entry"]

@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
-from finecausal_cli.data.dive import Dive
 from finecausal_cli.data.pairing import Group, pairs_of
 from finecausal_cli.video.clip import CLIP_FRAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.data.dive import Dive
 
 MAX_SHIFT = 3
 """In training the last sampled frame is drawn up to this many frames earlier."""
@@ -47,7 +52,13 @@ class PairBatch:
 
 
 def collate(
-    groups: Sequence[Group], dives: Sequence[Dive], clips: Sequence[ClipArrays], *, frame_size: int, seed: int, epoch: int
+    groups: Sequence[Group],
+    dives: Sequence[Dive],
+    clips: Sequence[ClipArrays],
+    *,
+    frame_size: int,
+    seed: int,
+    epoch: int,
 ) -> PairBatch:
     """Augment the dives of a batch and put them together.
 

@@ -9,19 +9,21 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
-import tempfile
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-from numpy.typing import NDArray
 
-from finecausal_cli.data.dive import Dive
-from finecausal_cli.errors import OutputError
 from finecausal_cli.video.clip import CLIP_FRAMES
 from finecausal_cli.video.reader import read_clip, read_masks
+from finecausal_cli.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.data.dive import Dive
 
 _VERSION = 1
 
@@ -69,7 +71,8 @@ class ClipCache:
         packed = self._read(stored)
         if packed is None:
             packed = self._decode(dive)
-            _write_atomically(stored, packed)
+            with whole_file(stored, "the clip cache") as part, part.open("wb") as stream:
+                np.save(stream, packed, allow_pickle=False)
         frames = packed[..., :3]
         source_frames = _source_frames_of(packed)
         mask = None if dive.mask is None else packed[..., 3]
@@ -106,9 +109,7 @@ class ClipCache:
         packed = np.zeros((CLIP_FRAMES + 1, *frames.shape[1:3], 4), np.uint8)
         packed[:CLIP_FRAMES, ..., :3] = frames
         if dive.mask is not None:
-            mask = read_masks(
-                dive.mask, clip.source_frames, geometry=self._geometry, frame_size=self._frame_size
-            )
+            mask = read_masks(dive.mask, clip.source_frames, geometry=self._geometry, frame_size=self._frame_size)
             packed[:CLIP_FRAMES, ..., 3] = mask[:, :, window]
         source = np.frombuffer(clip.source_frames.astype("<i8").tobytes(), np.uint8)
         packed[CLIP_FRAMES].reshape(-1)[: source.size] = source
@@ -128,21 +129,3 @@ def _transitions(dive: Dive, source_frames: NDArray[np.int64]) -> tuple[int, int
         for start in starts
     )
     return flight, entry
-
-
-def _write_atomically(path: Path, array: NDArray[np.uint8]) -> None:
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, suffix=".part", delete=False) as stream:
-            try:
-                np.save(stream, array, allow_pickle=False)
-                stream.flush()
-                os.fsync(stream.fileno())
-            except BaseException:
-                Path(stream.name).unlink(missing_ok=True)
-                raise
-        Path(stream.name).replace(path)
-    except OSError as error:
-        raise OutputError(
-            f"the clip cache cannot be written: {error.strerror}", where=path.parent, hint="free space or name another"
-        ) from None

@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import csv
 import math
-from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from finecausal_cli.data.dive import Dive, Split
 from finecausal_cli.diving.difficulty import difficulty as listed_difficulty
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import DatasetError, FinecausalError
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+    from pathlib import Path
 
 MANIFEST_NAME = "dives.csv"
 

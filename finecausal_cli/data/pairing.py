@@ -7,10 +7,13 @@ gives g (g - 1) / 2 pairs from g encodings, so encoding, the costly part, is don
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from itertools import combinations
+from typing import TYPE_CHECKING
 
 import numpy as np
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 Group = tuple[int, ...]
 

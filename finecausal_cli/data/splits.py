@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Sequence
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finecausal_cli.data.dive import Dive, Split
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finecausal_cli.data.dive import Dive, Split
 
 
 def assign_splits(dives: Sequence[Dive], *, seed: int, val_share: float = 0.1) -> list[Dive]:

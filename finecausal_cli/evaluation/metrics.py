@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 from scipy import stats
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    from numpy.typing import ArrayLike, NDArray
+
+    from finecausal_cli.exemplars.encode import ForegroundCounts
 
 Transitions = tuple[int, int]
 
@@ -46,13 +52,14 @@ def average_iou_at(overlaps: Sequence[float], threshold: float) -> float:
     return float(np.mean(np.asarray(overlaps, dtype=np.float64) >= threshold))
 
 
-def foreground_scores(true: NDArray[np.bool_], predicted: NDArray[np.bool_]) -> tuple[float, float]:
-    """Return IoU and F1 of foreground pixels, micro-averaged; 1 if both sides are empty."""
-    both = float(np.logical_and(true, predicted).sum())
-    total = float(true.sum()) + float(predicted.sum())
-    if total == 0:
+def foreground_scores(counts: Iterable[ForegroundCounts]) -> tuple[float, float]:
+    """Return IoU and F1 of the foreground, micro-averaged over the pixels of all dives; 1 if both sides are empty."""
+    both = true = predicted = 0
+    for one in counts:
+        both, true, predicted = both + one.both, true + one.true, predicted + one.predicted
+    if true + predicted == 0:
         return 1.0, 1.0
-    return both / (total - both), 2 * both / total
+    return both / (true + predicted - both), 2 * both / (true + predicted)
 
 
 def bootstrap_interval(

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finecausal_cli.data.dive import Dive
-from finecausal_cli.evaluation.encode import EncodedDives
 from finecausal_cli.evaluation.metrics import (
     average_iou_at,
     bootstrap_interval,
+    foreground_scores,
     relative_l2,
     spearman,
     temporal_iou,
@@ -20,7 +19,12 @@ from finecausal_cli.evaluation.metrics import (
 from finecausal_cli.exemplars.bank import Bank, Exemplar
 from finecausal_cli.exemplars.choice import choose_voters
 from finecausal_cli.exemplars.vote import cast_votes
-from finecausal_cli.model.finecausal import FineCausal
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from finecausal_cli.exemplars.encode import EncodedDives, ForegroundCounts
+    from finecausal_cli.model.finecausal import FineCausal
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,23 +126,27 @@ def predict(
     return found
 
 
-def mean_execution(dives: Sequence[Dive]) -> dict[str, float]:
-    """Return the mean execution by dive number; the mean of all under the empty name."""
+def mean_execution(judged: Iterable[tuple[str | None, float]]) -> dict[str, float]:
+    """Return the mean execution by dive number; the mean of all under the empty name.
+
+    Args:
+        judged: Dive number and execution of each dive.
+    """
     by_number: dict[str, list[float]] = defaultdict(list)
-    for dive in dives:
-        by_number[""].append(dive.execution)
-        if dive.number is not None:
-            by_number[dive.number].append(dive.execution)
+    for number, execution in judged:
+        by_number[""].append(execution)
+        if number is not None:
+            by_number[number].append(execution)
     return {number: float(np.mean(executions)) for number, executions in by_number.items()}
 
 
-def summarise(predictions: Sequence[Prediction], foreground_iou: Sequence[float | None] = ()) -> Summary:
+def summarise(predictions: Sequence[Prediction], foreground: Sequence[ForegroundCounts | None] = ()) -> Summary:
     """Compute the metrics of a set of predictions."""
     true = [one.score for one in predictions]
     predicted = [one.predicted for one in predictions]
     baseline = [one.baseline for one in predictions]
     overlaps = [one.temporal_iou for one in predictions if one.temporal_iou is not None]
-    masks = [iou for iou in foreground_iou if iou is not None]
+    masks = [counts for counts in foreground if counts is not None]
     low, high = bootstrap_interval(true, predicted)
     return Summary(
         dives=len(predictions),
@@ -148,7 +156,7 @@ def summarise(predictions: Sequence[Prediction], foreground_iou: Sequence[float 
         relative_l2=relative_l2(true, predicted),
         aiou_50=average_iou_at(overlaps, 0.5) if overlaps else None,
         aiou_75=average_iou_at(overlaps, 0.75) if overlaps else None,
-        foreground_iou=float(np.mean(masks)) if masks else None,
+        foreground_iou=foreground_scores(masks)[0] if masks else None,
         baseline_rho=spearman(true, baseline),
         baseline_relative_l2=relative_l2(true, baseline),
     )

@@ -7,23 +7,25 @@ of it) and ``thumbnails/``. Encodings only mean something to the weights that ma
 from __future__ import annotations
 
 import hashlib
-import os
-import tempfile
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Final, Literal
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save_file
 from torch import Tensor
 
-from finecausal_cli.errors import BankError, OutputError
+from finecausal_cli.errors import BankError
 from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.whole_file import whole_file
 
-FORMAT_VERSION = 1
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+FORMAT_VERSION: Final = 1
 INDEX_NAME = "bank.json"
 ENCODINGS_NAME = "encodings.safetensors"
 
@@ -42,12 +44,25 @@ class Exemplar(BaseModel):
     origin: str = Field(default="", description="Where the dive comes from, in words.")
 
 
-class _Index(BaseModel):
+class BankIndex(BaseModel):
+    """What a bank holds, without the encodings: the content of ``bank.json``."""
+
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = FORMAT_VERSION
     weights_digest: str
     exemplars: tuple[Exemplar, ...]
+
+    def find(self, exemplar_id: str, bank: str) -> Exemplar:
+        """Return the exemplar of that name.
+
+        Raises:
+            BankError: There is none; names the bank.
+        """
+        for exemplar in self.exemplars:
+            if exemplar.id == exemplar_id:
+                return exemplar
+        raise BankError(f"no exemplar {exemplar_id!r}", where=bank, hint="see: finecausal exemplars list")
 
 
 @dataclass(frozen=True)
@@ -71,7 +86,9 @@ class Bank:
     def __post_init__(self) -> None:
         if len(self.exemplars) != len(self.encodings):
             raise BankError(
-                f"{len(self.exemplars)} exemplars and {len(self.encodings)} encodings", where=self.name, hint="rebuild it"
+                f"{len(self.exemplars)} exemplars and {len(self.encodings)} encodings",
+                where=self.name,
+                hint="rebuild it",
             )
 
     def place(self, exemplar_id: str) -> int:
@@ -102,29 +119,12 @@ def save_bank(
     Raises:
         OutputError: The folder cannot be written.
     """
-    index = _Index(weights_digest=weights_digest, exemplars=tuple(exemplars))
+    index = BankIndex(weights_digest=weights_digest, exemplars=tuple(exemplars))
     tensors = {name: tensor.contiguous().cpu() for name, tensor in _tensors(encodings).items()}
-    try:
-        folder.mkdir(parents=True, exist_ok=True)
-        _replace(folder / ENCODINGS_NAME, lambda part: save_file(tensors, part))
-        text = index.model_dump_json(indent=1)
-        _replace(folder / INDEX_NAME, lambda part: part.write_text(text + "\n", encoding="utf-8"))
-    except OSError as error:
-        raise OutputError(f"the bank cannot be written: {error.strerror}", where=folder) from None
-
-
-def _replace(path: Path, write: Callable[[Path], object]) -> None:
-    handle, name = tempfile.mkstemp(dir=path.parent, suffix=".part")
-    os.close(handle)
-    part = Path(name)
-    try:
-        write(part)
-        with part.open("rb") as stream:
-            os.fsync(stream.fileno())
-        part.chmod(0o644)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)
+    with whole_file(folder / ENCODINGS_NAME, "the bank") as part:
+        save_file(tensors, part)
+    with whole_file(folder / INDEX_NAME, "the bank") as part:
+        part.write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
 
 def load_bank(folder: Path, *, weights_digest: str) -> Bank:
@@ -137,22 +137,15 @@ def load_bank(folder: Path, *, weights_digest: str) -> Bank:
     Raises:
         BankError: It is missing, damaged, of a newer format, or made by other weights.
     """
-    index_path, tensors_path = folder / INDEX_NAME, folder / ENCODINGS_NAME
+    index = read_index(folder)
+    tensors_path = folder / ENCODINGS_NAME
     try:
-        text = index_path.read_bytes()
-        index = _Index.model_validate_json(text)
         raw = tensors_path.read_bytes()
-        encodings = _encoding(load_file(tensors_path))
-    except FileNotFoundError as error:
-        raise BankError(
-            "the bank has no such file", where=error.filename, hint="name a folder made by: finecausal exemplars build"
-        ) from None
-    except ValidationError as error:
-        raise BankError(_first_problem(error), where=index_path, hint="rebuild it") from None
+        encodings = _encoding(parse_tensors(raw))
     except (SafetensorError, KeyError, ValueError) as error:
         raise BankError(f"damaged encodings: {error}", where=tensors_path, hint="rebuild it") from None
     except OSError as error:
-        raise BankError(f"cannot be read: {error.strerror}", where=folder) from None
+        raise BankError(f"cannot be read: {error.strerror}", where=tensors_path) from None
     if index.weights_digest != weights_digest:
         raise BankError(
             f"made by other weights ({index.weights_digest[:12]}, these are {weights_digest[:12]})",
@@ -161,8 +154,25 @@ def load_bank(folder: Path, *, weights_digest: str) -> Bank:
         )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(encodings).values()):
         raise BankError("encodings that are not finite numbers", where=tensors_path, hint="rebuild it")
-    digest = hashlib.sha256(text + raw).hexdigest()
+    digest = hashlib.sha256(index.model_dump_json().encode() + raw).hexdigest()
     return Bank(folder.name, index.exemplars, encodings, index.weights_digest, digest)
+
+
+def read_index(folder: Path) -> BankIndex:
+    """Read what a bank holds, without its encodings.
+
+    Raises:
+        BankError: It is missing, damaged or of a newer format.
+    """
+    path = folder / INDEX_NAME
+    try:
+        return BankIndex.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise BankError(_first_problem(error), where=path, hint="rebuild it") from None
+    except OSError as error:
+        raise BankError(
+            f"no bank to read: {error.strerror}", where=path, hint="make one with: finecausal exemplars build"
+        ) from None
 
 
 def _tensors(encodings: Encoding) -> dict[str, Tensor]:

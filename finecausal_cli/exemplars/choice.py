@@ -5,13 +5,16 @@ from __future__ import annotations
 import hashlib
 from collections import defaultdict
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from finecausal_cli.errors import BankError
-from finecausal_cli.exemplars.bank import Bank
-from finecausal_cli.model.outputs import Encoding
+
+if TYPE_CHECKING:
+    from finecausal_cli.exemplars.bank import Bank
+    from finecausal_cli.model.outputs import Encoding
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,8 +68,13 @@ def choose_voters(
     likeness = similarities(query, bank.encodings)
     if exemplar is not None:
         place = bank.place(exemplar)
-        return _choice((place,), likeness, "named by you", dive or bank.exemplars[place].dive,
-                       "given" if dive else f"that of exemplar {exemplar}")
+        return _choice(
+            (place,),
+            likeness,
+            "named by you",
+            dive or bank.exemplars[place].dive,
+            "given" if dive else f"that of exemplar {exemplar}",
+        )
     if dive is None:
         return _nearest(bank, likeness, voters)
     same = sorted(bank.of_dive(dive), key=lambda place: _drawn(bank.exemplars[place].id, seed))

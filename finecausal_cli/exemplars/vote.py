@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from finecausal_cli.exemplars.bank import Bank
-from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.model.outputs import Encoding, PairOutput
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finecausal_cli.exemplars.bank import Bank
+    from finecausal_cli.model.finecausal import FineCausal
+    from finecausal_cli.model.outputs import Encoding, PairOutput
 
 
 @dataclass(frozen=True)

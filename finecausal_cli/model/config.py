@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, field_validator
 
-FORMAT_VERSION = 1
+FORMAT_VERSION: Final = 1
 """Raised whenever an older ``config.json`` could be misread."""
 
 STAGES = ("takeoff", "flight", "entry")
@@ -82,7 +82,9 @@ class ModelConfig(BaseModel):
 
 
 PRESETS: dict[str, ModelConfig] = {
-    "reference": ModelConfig(preset="reference", static_branch=True, readout="o", tca_mode="replace", geometry="squeeze"),
+    "reference": ModelConfig(
+        preset="reference", static_branch=True, readout="o", tca_mode="replace", geometry="squeeze"
+    ),
     "finecausal": ModelConfig(),
     "compact": ModelConfig(preset="compact", width=0.25),
 }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 from torch import nn
 
 
@@ -20,6 +22,6 @@ def double_conv(inputs: int, outputs: int) -> nn.Sequential:
 def halving_convs(widths: tuple[int, ...]) -> nn.Sequential:
     """Build double convolutions through `widths`, with the length halved before each but the first."""
     layers: list[nn.Module] = [double_conv(widths[0], widths[1])]
-    for inputs, outputs in zip(widths[1:], widths[2:], strict=False):
+    for inputs, outputs in pairwise(widths[1:]):
         layers += [nn.MaxPool1d(2), double_conv(inputs, outputs)]
     return nn.Sequential(*layers)

@@ -27,18 +27,24 @@ def cut_snippets(clips: Tensor) -> Tensor:
     return clips.unfold(2, SNIPPET_FRAMES, SNIPPET_STRIDE).permute(0, 2, 1, 5, 3, 4).flatten(0, 1)
 
 
+def weigh_stages(stage_deltas: Tensor) -> Tensor:
+    """Sum stage differences [..., G] to the difference between two dives [...], in execution units."""
+    first, second, third = (
+        weight * delta for weight, delta in zip(STAGE_WEIGHTS, stage_deltas.unbind(-1), strict=True)
+    )
+    return first + second + third
+
+
 class FineCausal(nn.Module):
     """Score a dive by its difference from another one.
 
     `encode` does what concerns one clip alone and `compare` what concerns a pair. Training and scoring call the same
-    two. The paper's order: features O and foreground (`video_trunk`, `parser`), deconfounding (`intervention`), transitions
-    (`transition_parser`), stage features S (`stages`), causal attention (`tca`), regression (`regression`).
+    two. The paper's order: features O and foreground (`video_trunk`, `parser`), deconfounding (`intervention`),
+    transitions (`transition_parser`), stage features S (`stages`), causal attention (`tca`), regression (`regression`).
 
     Args:
         config: What the network is made of.
     """
-
-    stage_weights: Tensor
 
     def __init__(self, config: ModelConfig) -> None:
         super().__init__()
@@ -52,7 +58,6 @@ class FineCausal(nn.Module):
         self.tca = TemporalCausalAttention() if config.tca else None
         self.regression = ContrastiveRegression()
         self.static = StaticBranch() if config.static_branch else None
-        self.register_buffer("stage_weights", torch.tensor(STAGE_WEIGHTS), persistent=False)
 
     def encode(self, clips: Tensor, *, foreground: ForegroundRequest = "none") -> Encoding:
         """Compute everything about clips that needs no partner.
@@ -73,7 +78,7 @@ class FineCausal(nn.Module):
             raise ValueError(f"clips must be [B, 3, {FRAMES}, {size}, {size}], not {list(clips.shape)}")
         if not self.training and clips.device.type == "cpu" and len(clips) > 1:
             # One clip's snippets fill a CPU's cache; more at once are slower and give the same numbers.
-            return Encoding.concat([self._encode(clip, foreground) for clip in clips.split(1)])
+            return Encoding.concat([self._encode(clip, foreground) for clip in clips.chunk(len(clips))])
         return self._encode(clips, foreground)
 
     def _encode(self, clips: Tensor, foreground: ForegroundRequest) -> Encoding:
@@ -81,12 +86,12 @@ class FineCausal(nn.Module):
         shared_taps = self.config.shared_trunk and foreground != "none"
         video, taps = self.video_trunk(snippets, taps=shared_taps)
         mask, maps = self.parser(snippets, video, taps, foreground)
-        shape = (len(clips), SNIPPETS)
+        video, mask, *maps = (each.reshape(-1, SNIPPETS, *each.shape[1:]) for each in (video, mask, *maps))
         return Encoding(
-            video=video.unflatten(0, shape),
-            mask=mask.unflatten(0, shape),
+            video=video,
+            mask=mask,
             frames=None if self.static is None else self.static.encode(clips),
-            foreground=None if maps is None else tuple(each.unflatten(0, shape) for each in maps),
+            foreground=tuple(maps) or None,
         )
 
     def compare(
@@ -110,19 +115,19 @@ class FineCausal(nn.Module):
             The comparison of B pairs. A pair's numbers do not depend on the other pairs.
 
         Raises:
-            ValueError: The two batches do not pair up.
+            ValueError: The two batches do not pair up, or are empty.
         """
         if len(query) == 1:
             query = query.expand(len(exemplars))
-        if len(query) != len(exemplars):
+        if len(query) != len(exemplars) or not len(exemplars):
             raise ValueError(f"{len(query)} queries cannot be paired with {len(exemplars)} exemplars")
         if self.intervention is None:
             features, node_attention = torch.stack((query.fused, exemplars.fused), dim=1), None
         else:
             features, node_attention = self.intervention(query, exemplars, attention=attention)
-        logits = self.transition_parser(features.flatten(0, 1)).unflatten(0, (-1, 2))
+        logits = self.transition_parser(features.flatten(0, 1)).reshape(-1, 2, FRAMES, 2)
         if transitions is None:
-            transitions = locate_transitions(logits)
+            transitions = locate_transitions(logits.detach())
         tokens = self.stages(features, transitions)
         static_tokens = None
         if self.static is not None:
@@ -160,7 +165,7 @@ class FineCausal(nn.Module):
             stage_deltas = (stage_deltas + self.static.regression(static_tokens)) / 2
         return Regression(
             stage_deltas=stage_deltas,
-            delta=(stage_deltas * self.stage_weights).sum(dim=-1),
+            delta=weigh_stages(stage_deltas),
             stage_attention=stage_attention if attention else None,
         )
 
@@ -176,12 +181,9 @@ class FineCausal(nn.Module):
         """
         if self.tca is None:
             return tokens, None
-        pair = tokens.shape[:2]
-        means, attention = self.tca(tokens.mean(dim=-2).flatten(0, 1))
-        refined = means.unflatten(0, pair)[..., None, :]
-        if self.config.tca_mode == "residual":
-            refined = tokens + refined
-        return refined, attention.unflatten(0, pair)
+        means, attention = self.tca(tokens.mean(dim=-2))
+        refined = means[..., None, :]
+        return (refined if self.config.tca_mode == "replace" else tokens + refined), attention
 
     def forward(
         self,

@@ -1,11 +1,12 @@
 """Causal intervention: deconfound the features of a pair by attention over a graph (paper eq. 2-6).
 
-One complete graph a pair, without self-loops. Its 36 nodes are the nine snippets of four kinds: query video, exemplar video,
-query fused, exemplar fused. A batch is a disjoint union of such graphs, so a pair never sees another one.
+One complete graph a pair, without self-loops. Its 36 nodes are the nine snippets of four kinds: query video, exemplar
+video, query fused, exemplar fused. A batch is a disjoint union of such graphs, so a pair never sees another one.
 """
 
 from __future__ import annotations
 
+import warnings
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -26,9 +27,11 @@ _DROPOUT = 0.1
 _LAMBDA_START = 0.1
 
 
-def complete_edges(nodes: int) -> Tensor:
-    """List all ordered pairs of different nodes, int64 [2, nodes * (nodes - 1)]: sources, then targets; source-major."""
-    source, target = torch.meshgrid(torch.arange(nodes), torch.arange(nodes), indexing="ij")
+def complete_edges(nodes: int, device: torch.device | None = None) -> Tensor:
+    """List all ordered pairs of different nodes, source by source: int64 [2, nodes * (nodes - 1)], (source, target)."""
+    source, target = torch.meshgrid(
+        torch.arange(nodes, device=device), torch.arange(nodes, device=device), indexing="ij"
+    )
     apart = source != target
     return torch.stack((source[apart], target[apart]))
 
@@ -44,11 +47,11 @@ class CausalIntervention(nn.Module):
         readout: Kind of nodes returned: ``o`` video, ``f`` fused.
     """
 
-    edges: Tensor
-
     def __init__(self, features: int, readout: Literal["o", "f"]) -> None:
         super().__init__()
-        from torch_geometric.nn import GATv2Conv  # noqa: PLC0415 -- two seconds to import
+        with warnings.catch_warnings():  # importing it uses a part of torch that torch has deprecated
+            warnings.simplefilter("ignore", DeprecationWarning)
+            from torch_geometric.nn import GATv2Conv  # two seconds to import, and only needed here
 
         wide = 2 * features
         self.attend = GATv2Conv(features, wide // HEADS, heads=HEADS, dropout=_DROPOUT, add_self_loops=False)
@@ -57,7 +60,6 @@ class CausalIntervention(nn.Module):
         self.residual_weight = nn.Parameter(torch.full((1,), _LAMBDA_START))
         start = 0 if readout == "o" else NODES // 2
         self.kept = slice(start, start + NODES // 2)
-        self.register_buffer("edges", complete_edges(NODES), persistent=False)
 
     def forward(self, query: Encoding, exemplar: Encoding, *, attention: bool = False) -> tuple[Tensor, Tensor | None]:
         """Deconfound B pairs.
@@ -72,23 +74,23 @@ class CausalIntervention(nn.Module):
         """
         nodes = torch.cat((query.video, exemplar.video, query.fused, exemplar.fused), dim=1)
         pairs, _, features = nodes.shape
-        offsets = NODES * torch.arange(pairs, device=nodes.device)
-        edges = (self.edges[:, None] + offsets[:, None]).reshape(2, -1)
+        one = complete_edges(NODES, nodes.device)
+        edges = (one[:, None] + NODES * torch.arange(pairs, device=nodes.device)[:, None]).reshape(2, -1)
         flat = nodes.reshape(pairs * NODES, features)
         hidden, (_, first) = self.attend(flat, edges, return_attention_weights=True)
         hidden, (_, second) = self.refine(functional.elu(hidden), edges, return_attention_weights=True)
         kept = hidden.reshape(pairs, NODES, features)[:, self.kept]
         result = self.output(kept) + self.residual_weight * nodes[:, self.kept]
-        weights = self._square(first, second, pairs) if attention else None
+        weights = torch.stack((_square(first, one), _square(second, one)), dim=1) if attention else None
         return result.reshape(pairs, 2, SNIPPETS, features), weights
 
-    def _square(self, first: Tensor, second: Tensor, pairs: int) -> Tensor:
-        """Arrange the edge weights [B * E, heads] of two layers as [B, 2, N, N, heads]."""
-        square = first.new_zeros(pairs, 2, NODES, NODES, HEADS)
-        source, target = self.edges
-        square[:, 0, source, target] = first.reshape(pairs, -1, HEADS)
-        square[:, 1, source, target] = second.reshape(pairs, -1, HEADS)
-        return square
+
+def _square(weights: Tensor, edges: Tensor) -> Tensor:
+    """Arrange a layer's edge weights [B * E, heads] as [B, N, N, heads]."""
+    by_pair = weights.reshape(-1, edges.shape[1], HEADS)
+    square = weights.new_zeros(len(by_pair), NODES, NODES, HEADS)
+    square[:, edges[0], edges[1]] = by_pair
+    return square
 
 
 def summarise_by_kind(layer_attention: Tensor) -> Tensor:
@@ -98,15 +100,14 @@ def summarise_by_kind(layer_attention: Tensor) -> Tensor:
         layer_attention: [..., N, N, heads] (source, target) with a zero diagonal.
 
     Returns:
-        [..., 1 + heads, 4, 4]: the mean over heads, then each head; source kind in rows, target kind in columns, kinds as in
-        `NODE_KINDS`. A target's attention sums to 1 over its 35 sources, so `UNIFORM_ATTENTION` is what no preference gives.
+        [..., 1 + heads, 4, 4]: the mean over heads, then each head; source kind in rows, target kind in columns, kinds
+        as in `NODE_KINDS`. A target's attention sums to 1 over its 35 sources, so every cell lies near
+        `UNIFORM_ATTENTION`; what says something is the difference from it.
     """
     kinds = len(NODE_KINDS)
     heads = layer_attention.shape[-1]
     blocks = layer_attention.reshape(*layer_attention.shape[:-3], kinds, SNIPPETS, kinds, SNIPPETS, heads)
-    edges = torch.full((kinds, kinds), SNIPPETS * SNIPPETS, device=blocks.device) - SNIPPETS * torch.eye(
-        kinds, device=blocks.device
-    )
+    edges = SNIPPETS * (SNIPPETS - torch.eye(kinds, device=blocks.device))
     by_head = (blocks.sum(dim=(-4, -2)) / edges[..., None]).movedim(-1, -3)
     return torch.cat((by_head.mean(dim=-3, keepdim=True), by_head), dim=-3)
 

@@ -107,7 +107,7 @@ class SpatialActionParser(nn.Module):
 
     def forward(
         self, snippets: Tensor, video: Tensor, video_taps: tuple[Tensor, ...], foreground: ForegroundRequest
-    ) -> tuple[Tensor, tuple[Tensor, ...] | None]:
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Parse snippets.
 
         Args:
@@ -117,11 +117,11 @@ class SpatialActionParser(nn.Module):
             foreground: Which foreground logits to compute.
 
         Returns:
-            Mask features [B, D], and logits [B, 16, H, W] as `ForegroundHeads` gives them or None.
+            Mask features [B, D], and logits [B, 16, H, W] as `ForegroundHeads` gives them, none unless asked.
         """
         if self.trunk is not None:
             mask, taps = self.trunk(snippets, taps=foreground != "none")
         else:
             assert self.project is not None  # noqa: S101 -- exactly one of the two exists
             mask, taps = self.project(video), video_taps
-        return mask, None if foreground == "none" else self.heads(taps, sides=foreground == "all")
+        return mask, () if foreground == "none" else self.heads(taps, sides=foreground == "all")

@@ -1,4 +1,4 @@
-"""Fine-grained contrastive regression: stage by stage, how much better one dive is than the other (paper section 3.5)."""
+"""Fine-grained contrastive regression: how much better one dive is than another, stage by stage (paper section 3.5)."""
 
 from __future__ import annotations
 
@@ -31,14 +31,14 @@ class CrossAttentionBlock(nn.Module):
         )
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
-        """Map own tokens [B, T, 64], with the other dive's [B, T', 64], to [B, T, 64]."""
+        """Map own tokens [..., T, 64], with the other dive's [..., T', 64], to [..., T, 64]."""
         other = self.other_norm(other)
         query, key, value = (
-            x.unflatten(-1, (HEADS, -1)).transpose(1, 2)
+            x.reshape(*x.shape[:-1], HEADS, -1).transpose(-3, -2)
             for x in (self.query(self.own_norm(own)), self.key(other), self.value(other))
         )
         seen = functional.scaled_dot_product_attention(query, key, value)
-        own = own + self.output(seen.transpose(1, 2).flatten(-2))
+        own = own + self.output(seen.transpose(-3, -2).flatten(-2))
         result: Tensor = own + self.think(self.think_norm(own))
         return result
 
@@ -51,7 +51,7 @@ class CrossAttentionDecoder(nn.Module):
         self.blocks = nn.ModuleList(CrossAttentionBlock(features) for _ in range(BLOCKS))
 
     def forward(self, own: Tensor, other: Tensor) -> Tensor:
-        """Map own tokens [B, T, 64], with the other dive's [B, T', 64], to [B, T, 64]."""
+        """Map own tokens [..., T, 64], with the other dive's [..., T', 64], to [..., T, 64]."""
         for block in self.blocks:
             own = block(own, other)
         return own
@@ -78,14 +78,11 @@ class ContrastiveRegression(nn.Module):
     def decode(self, tokens: Tensor) -> Tensor:
         """Compare tokens [B, 2, G, T, 64] with their partners'; same shape."""
         other = tokens.flip(1)
-        air, entry = (
-            decoder(tokens[:, :, stages].flatten(0, 2), other[:, :, stages].flatten(0, 2))
-            for decoder, stages in ((self.air_decoder, slice(0, 2)), (self.entry_decoder, slice(2, 3)))
-        )
-        pairs, two = tokens.shape[:2]
-        return torch.cat((air.unflatten(0, (pairs, two, -1)), entry.unflatten(0, (pairs, two, -1))), dim=2)
+        air = self.air_decoder(tokens[:, :, :2], other[:, :, :2])
+        entry = self.entry_decoder(tokens[:, :, 2:], other[:, :, 2:])
+        return torch.cat((air, entry), dim=2)
 
     def forward(self, tokens: Tensor) -> Tensor:
         """Map tokens [B, 2, G, T, 64] to stage differences [B, 2, G], this dive minus the other, in execution units."""
-        per_token = self.judge(self.decode(tokens)).squeeze(-1)
-        return per_token.mean(dim=-1)
+        per_token: Tensor = self.judge(self.decode(tokens))
+        return per_token.mean(dim=(-2, -1))

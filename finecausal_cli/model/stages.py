@@ -36,7 +36,7 @@ def resample(sequence: Tensor, start: Tensor, end: Tensor, samples: int) -> Tens
     below = below + start[:, None]
     above = torch.minimum(below + 1, end[:, None] - 1)
     rows = torch.arange(batch, device=sequence.device)[:, None]
-    return sequence[rows, below] * (1 - share) + sequence[rows, above] * share
+    return torch.lerp(sequence[rows, below], sequence[rows, above], share)
 
 
 def stage_spans(transitions: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
@@ -82,13 +82,12 @@ class StageFeatures(nn.Module):
 
     def pool(self, features: Tensor, transitions: Tensor) -> Tensor:
         """Cut and resample: features [B, 2, S, D] and transitions int64 [B, 2, 2] to [B, 2, G, 4, D]."""
-        pairs, two = features.shape[:2]
         flat = features.flatten(0, 1)
         stages = [
-            resample(flat, start.repeat_interleave(two), end.repeat_interleave(two), SAMPLES)
+            resample(flat, start.repeat_interleave(2), end.repeat_interleave(2), SAMPLES)
             for start, end in stage_spans(transitions)
         ]
-        return torch.stack(stages, dim=1).unflatten(0, (pairs, two))
+        return torch.stack(stages, dim=1).reshape(-1, 2, len(STAGES), *stages[0].shape[1:])
 
     def forward(self, features: Tensor, transitions: Tensor) -> Tensor:
         """Map features [B, 2, S, D], cut at transitions int64 [B, 2, 2], to tokens [B, 2, G, T, 64]."""
@@ -97,4 +96,4 @@ class StageFeatures(nn.Module):
             reducer(stage.flatten(0, 1))
             for reducer, stage in zip(self.reducers.values(), pooled.unbind(dim=2), strict=True)
         ]
-        return torch.stack(tokens, dim=1).unflatten(0, pooled.shape[:2])
+        return torch.stack(tokens, dim=1).reshape(-1, 2, len(STAGES), STAGE_TOKENS, TOKEN_FEATURES)

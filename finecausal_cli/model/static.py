@@ -35,9 +35,7 @@ class ResidualBlock(nn.Module):
         self.norm_b = nn.BatchNorm2d(outputs)
         self.shortcut: nn.Module = nn.Identity()
         if stride != 1 or inputs != outputs:
-            self.shortcut = nn.Sequential(
-                nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs)
-            )
+            self.shortcut = nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
 
     def forward(self, x: Tensor) -> Tensor:
         """Map [B, inputs, h, w] to [B, outputs, h / stride, w / stride]."""
@@ -84,7 +82,7 @@ class StaticBranch(nn.Module):
     def encode(self, clips: Tensor) -> Tensor:
         """Describe every frame of clips [B, 3, F, H, W] by itself: [B, F, 512]."""
         features: Tensor = self.resnet(clips.transpose(1, 2).flatten(0, 1))
-        return features.unflatten(0, (-1, FRAMES))
+        return features.reshape(-1, FRAMES, FRAME_FEATURES)
 
     def tokens(self, frames: Tensor, transitions: Tensor) -> Tensor:
         """Cut frame features [B, 2, F, 512] at each dive's own transitions, int64 [B, 2, 2]: [B, 2, G, 4, 64]."""
@@ -99,4 +97,4 @@ class StaticBranch(nn.Module):
             self.reducers[stage](resample(flat, start, end, samples))
             for (stage, samples), (start, end) in zip(_STAGE_SAMPLES.items(), spans, strict=True)
         ]
-        return torch.stack(stages, dim=1).unflatten(0, frames.shape[:2])
+        return torch.stack(stages, dim=1).reshape(-1, 2, len(STAGES), *stages[0].shape[1:])

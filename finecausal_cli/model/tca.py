@@ -28,7 +28,7 @@ class CausalLayer(nn.Module):
         self.gelu = nn.GELU()
 
     def forward(self, stages: Tensor) -> tuple[Tensor, Tensor]:
-        """Map stages [B, G, 64] to refined stages [B, G, 64] and attention [B, G, G] (row attends to column)."""
+        """Map stages [..., G, 64] to refined stages [..., G, 64] and attention [..., G, G] (row attends to column)."""
         count, features = stages.shape[-2:]
         later = torch.ones(count, count, dtype=torch.bool, device=stages.device).triu(diagonal=1)
         energy = self.query(stages) @ self.key(stages).transpose(-1, -2) / math.sqrt(features)
@@ -46,7 +46,7 @@ class TemporalCausalAttention(nn.Module):
         self.norm = nn.LayerNorm(features)
 
     def forward(self, stages: Tensor) -> tuple[Tensor, Tensor]:
-        """Map stage means [B, G, 64] to refined ones [B, G, 64] and attention [B, layers, G, G].
+        """Map stage means [..., G, 64] to refined ones [..., G, 64] and attention [..., layers, G, G].
 
         A row of the attention is a stage, its columns the stages it attends to: lower triangular, rows sum to 1.
         """
@@ -54,4 +54,4 @@ class TemporalCausalAttention(nn.Module):
         for layer in self.layers:
             stages, attention = layer(stages)
             attentions.append(attention)
-        return self.norm(stages), torch.stack(attentions, dim=1)
+        return self.norm(stages), torch.stack(attentions, dim=-3)

@@ -28,15 +28,11 @@ class TemporalActionParser(nn.Module):
         super().__init__()
         row = features >> _HALVINGS
         self.convs = halving_convs(_WIDTHS)
-        self.classify = nn.Sequential(
-            nn.Linear(row, 2 * row),
-            nn.ReLU(inplace=True),
-            nn.Linear(2 * row, row),
-            nn.ReLU(inplace=True),
-            nn.Linear(row, 2),
-        )
-        last = self.classify[-1]
+        last = nn.Linear(row, 2)
         nn.init.constant_(last.bias, -math.log(FRAMES - 1))  # one frame in 96 is a transition
+        self.classify = nn.Sequential(
+            nn.Linear(row, 2 * row), nn.ReLU(inplace=True), nn.Linear(2 * row, row), nn.ReLU(inplace=True), last
+        )
 
     def forward(self, features: Tensor) -> Tensor:
         """Map features [B, S, D] to logits [B, F, 2] for (first, last) transition."""

@@ -23,7 +23,8 @@ def to_json(assessment: Assessment, *, indent: int | None = 2) -> str:
 
 
 def assessment_schema() -> str:
-    """Return the JSON Schema of ``to_json``, versioned like its ``schema_version``."""
+    """Return the JSON Schema of ``to_json``, versioned like its ``schema_version``; every field is always there."""
     schema = Assessment.model_json_schema(mode="serialization")
+    schema["required"] = list(schema["properties"])
     header = {"$schema": _DIALECT, "$id": f"urn:finecausal:assessment:{SCHEMA_VERSION}"}
     return json.dumps(header | schema, ensure_ascii=False, indent=2)

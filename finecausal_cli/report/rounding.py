@@ -9,22 +9,24 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 HUNDREDTHS = 100
+_TOLERANCE = 0.015
+"""More than rounding can explain, also where the total is a difference of two rounded values."""
 
 
 def hundredths_that_add_up(parts: Sequence[float], total: float) -> list[float]:
     """Round parts to 0.01 so that the rounded parts add up to the rounded total.
 
-    Largest remainder: all are rounded down, then those that lost most get 0.01 back; each ends within 0.01 of
+    Largest remainder: all are rounded down, then those that lost most get 0.01 back; each ends within 0.02 of
     its value.
 
     Args:
         parts: Values that add up to ``total`` but for floating point.
-        total: Their sum.
+        total: Their sum, or that sum rounded.
 
     Raises:
         ValueError: When the parts do not add up to the total.
     """
-    if abs(math.fsum(parts) - total) > 0.5 / HUNDREDTHS:
+    if abs(math.fsum(parts) - total) > _TOLERANCE:
         raise ValueError(f"parts {list(parts)} add up to {math.fsum(parts)}, not to {total}")
     scaled = [round(part * HUNDREDTHS, 6) for part in parts]
     counts = [math.floor(value) for value in scaled]

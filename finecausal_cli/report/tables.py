@@ -13,29 +13,189 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from finecausal_cli.diving.judging import MAX_EXECUTION
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.diving.wording import describe_dive
 from finecausal_cli.errors import DiveNumberError
 from finecausal_cli.report.attention_tables import print_node_attention, print_stage_attention
+from finecausal_cli.report.layout import add_row, new_table, page_columns, print_section, print_table, set_footer
 from finecausal_cli.report.rounding import hundredths_that_add_up, signed
-from finecausal_cli.report.terminal import PAGE_COLUMNS, printable, shorten, words
+from finecausal_cli.report.terminal import printable, shorten, words
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from finecausal_cli.assess.assessment import Assessment
+    from finecausal_cli.assess.assessment import Assessment, Stage
 
-_BAR_CELLS = 12
+_BAR_CELLS = 10
+_COLUMNS_FOR_BARS = 75
 
 
 def print_assessment(assessment: Assessment, console: Console) -> None:
     """Print the verdict: score, stages, voters, attention where present, provenance and caveats."""
     _print_verdict(assessment, console)
     _print_stages(assessment, console)
-    _print_interventions(assessment, console)
     _print_votes(assessment, console)
+    _print_attention(assessment, console)
+    _print_provenance(assessment, console)
+
+
+def print_explanation(assessment: Assessment, console: Console) -> None:
+    """Print the verdict with its reasons first: stages, interventions, attention; then voters and provenance."""
+    _print_verdict(assessment, console)
+    _print_stages(assessment, console)
+    _print_interventions(assessment, console)
+    _print_attention(assessment, console)
+    _print_votes(assessment, console)
+    _print_provenance(assessment, console)
+
+
+def _print_verdict(assessment: Assessment, console: Console) -> None:
+    facts = Table.grid(padding=(0, 2))
+    facts.add_column(style="dim", no_wrap=True)
+    facts.add_column(overflow="fold")
+    add_row(facts, "dive", _dive_in_words(assessment, console))
+    add_row(facts, "", Text(printable(assessment.dive_from, console), style="dim"))
+    add_row(facts, "execution", f"{assessment.execution:.2f} of {MAX_EXECUTION:g}, score / difficulty")
+    add_row(facts, "difficulty", f"{_plain(assessment.difficulty)}, {printable(assessment.difficulty_from, console)}")
+    headline = Text.assemble((f"{assessment.score:.2f}", "bold green"), " points")
+    if assessment.interval is not None:
+        interval = assessment.interval
+        headline.append(f"    {interval.level:.0%} interval {interval.low:.2f} to {interval.high:.2f}")
+    content = Table.grid()
+    content.add_row(headline)
+    content.add_row(facts)
+    columns = page_columns(console)
+    title = Text(shorten(printable(assessment.source, console), columns - 8), style="bold cyan")
+    console.print(Panel(content, title=title, title_align="left", box=box.ROUNDED, width=columns, padding=(0, 2)))
+
+
+def _dive_in_words(assessment: Assessment, console: Console) -> str:
+    if assessment.dive is None:
+        said = "not known"
+    else:
+        said = printable(assessment.dive, console)
+        try:
+            said += f"  {words(describe_dive(parse_dive_number(assessment.dive)), console)}"
+        except DiveNumberError:
+            said += "  (not a dive number)"
+    return said if assessment.height_m is None else f"{said}, {assessment.height_m:g} m"
+
+
+def _print_stages(assessment: Assessment, console: Console) -> None:
+    print_section(
+        "Stages against the exemplars",
+        "Points won or lost against the exemplars, times the weight of the stage: from their mean to the score.",
+        console,
+    )
+    stages = assessment.stages
+    contributions = [stage.contribution for stage in stages]
+    start, *shown = hundredths_that_add_up([assessment.exemplar_score, *contributions], assessment.score)
+    longest = max(1e-9, *(abs(value) for value in shown))
+    table = new_table("stage", "time (s)", "against exemplars", "weight", "points", footer=True)
+    table.add_column("", no_wrap=True, overflow="crop")
+    add_row(table, _exemplars(assessment), "", "", "", f"{start:.2f}")
+    for stage, value in zip(stages, shown, strict=True):
+        add_row(
+            table,
+            stage.name,
+            _time_range(stage),
+            signed(stage.difference * assessment.difficulty),
+            f"{stage.weight:.0%}",
+            signed(value),
+            _bar(value / longest, console),
+        )
+    set_footer(table, ["score", "", "", "", f"{sum((start, *shown)):.2f}", ""])
+    print_table(table, console)
+
+
+def _print_interventions(assessment: Assessment, console: Console) -> None:
+    if not assessment.interventions:
+        return
+    print_section(
+        "Interventions",
+        "The score, had one stage been the exemplars'; and what that changes in each stage, in points. "
+        "A stage can change later stages, never earlier ones.",
+        console,
+    )
+    names = [stage.name for stage in assessment.stages]
+    table = new_table("replaced", "score", "change", *(f"in {name}" for name in names))
+    before = round(assessment.score, 2)
+    for intervention in assessment.interventions:
+        after = round(intervention.score, 2)
+        change = after - before
+        parts = hundredths_that_add_up(intervention.stage_changes, change)
+        add_row(table, intervention.stage, f"{after:.2f}", signed(change), *(signed(part) for part in parts))
+    print_table(table, console)
+
+
+def _print_votes(assessment: Assessment, console: Console) -> None:
+    votes = assessment.votes
+    print_section(
+        "Voters",
+        "Score of the dive by each exemplar alone: (its execution + difference) × difficulty.",
+        console,
+    )
+    table = new_table("exemplar", "dive", "similarity", "execution", "difference", "score", footer=len(votes) > 1)
+    for vote in votes:
+        add_row(
+            table,
+            printable(vote.exemplar, console),
+            printable(vote.dive, console),
+            f"{vote.similarity:.3f}",
+            f"{vote.execution:.2f}",
+            signed(vote.difference),
+            f"{vote.score:.2f}",
+        )
+    execution = sum(vote.execution for vote in votes) / len(votes)
+    difference = sum(vote.difference for vote in votes) / len(votes)
+    set_footer(table, ["mean", "", "", f"{execution:.2f}", signed(difference), f"{assessment.score:.2f}"])
+    print_table(table, console)
+    console.print(
+        Text(f"chosen: {printable(assessment.provenance.exemplars_chosen, console)}"), width=page_columns(console)
+    )
+
+
+def _print_attention(assessment: Assessment, console: Console) -> None:
     if assessment.attention is not None:
         print_node_attention(assessment.attention, console)
-        print_stage_attention(assessment.attention, console)
-    _print_provenance(assessment, console)
-    _print_notes(assessment, console)
+        print_stage_attention(assessment.attention, assessment, console)
+
+
+def _print_provenance(assessment: Assessment, console: Console) -> None:
+    made = assessment.provenance
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim", no_wrap=True)
+    lines.add_column(overflow="fold")
+    add_row(
+        lines,
+        "weights",
+        f"{printable(made.weights, console)} ({made.weights_digest[:12]}): {printable(made.weights_note, console)}",
+    )
+    add_row(lines, "bank", f"{printable(made.bank, console)} ({made.bank_digest[:12]})")
+    run = f"{made.device}, {made.precision}, decoded by {made.decoder}, {made.seconds:.1f} s"
+    add_row(lines, "run", f"{run}, finecausal {made.version}")
+    for note in assessment.notes:
+        add_row(lines, Text("note", style="yellow"), printable(note, console))
+    console.print()
+    console.print(lines, width=page_columns(console))
+
+
+def _exemplars(assessment: Assessment) -> str:
+    count = len(assessment.votes)
+    return "exemplar" if count == 1 else f"{count} exemplars"
+
+
+def _time_range(stage: Stage) -> str:
+    return f"{stage.start_s:.2f}-{stage.end_s:.2f}"
+
+
+def _bar(share: float, console: Console) -> Text:
+    """Draw a share of -1..1 as a bar, red below zero; nothing where there is no room."""
+    cells = round(abs(share) * _BAR_CELLS) if page_columns(console) >= _COLUMNS_FOR_BARS else 0
+    return Text(words("█" * cells, console), style="green" if share > 0 else "red")
+
+
+def _plain(value: float) -> str:
+    """Write a difficulty with at least one and at most three decimals."""
+    return f"{value:.1f}" if round(value, 1) == round(value, 3) else f"{round(value, 3):g}"

@@ -7,6 +7,7 @@ import os
 import sys
 from typing import IO
 
+from rich.cells import cell_len
 from rich.console import Console
 
 PAGE_COLUMNS = 80
@@ -21,7 +22,7 @@ def open_console(file: IO[str] | None = None) -> Console:
     """Return a console for results that never fails on the encoding of its stream.
 
     Width follows the terminal, 80 columns where there is none. There are no escapes in a pipe, in a file or with
-    ``NO_COLOR``. A character that the stream cannot hold (in a file name, say) is written as ``\\u....``.
+    ``NO_COLOR``. A character that the stream cannot hold is written as its code.
 
     Args:
         file: Where to print; standard output when absent.
@@ -38,14 +39,26 @@ def words(text: str, console: Console) -> str:
     return text if _is_utf8(console.encoding) else text.translate(_SPELLED_OUT).replace("  ", " ")
 
 
-def printable(text: str) -> str:
-    """Return text from outside with control characters and line breaks shown as escapes, not obeyed."""
-    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)
+def printable(text: str, console: Console) -> str:
+    """Return text from outside with what would drive the terminal, or break its encoding, shown as escapes."""
+    return "".join(char if _can_show(char, console.encoding) else _escaped(char) for char in text)
 
 
 def shorten(text: str, columns: int) -> str:
     """Keep the end of a long name, where names differ, behind ``...``."""
-    return text if len(text) <= columns else "..." + text[3 - columns :]
+    if cell_len(text) <= columns:
+        return text
+    while cell_len(text) > columns - 3:
+        text = text[1:]
+    return f"...{text}"
+
+
+def _can_show(char: str, encoding: str) -> bool:
+    return char.isprintable() and (_is_utf8(encoding) or char == char.encode(encoding, "ignore").decode(encoding))
+
+
+def _escaped(char: str) -> str:
+    return char.encode("unicode_escape").decode("ascii")
 
 
 def _is_utf8(encoding: str) -> bool:

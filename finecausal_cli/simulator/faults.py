@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     import numpy as np
 
-    from finecausal_cli.diving import DiveNumber
+    from finecausal_cli.diving.number import DiveNumber
 
 TAKEOFF_FAULTS = ("low_takeoff", "leaning_takeoff", "close_to_board", "unsteady_start")
 FLIGHT_FAULTS = ("loose_position", "knees_apart", "flexed_feet", "crossed_twist", "late_opening")

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import torch
 
-from finecausal_cli.errors import OutputError, TrainingError
+from finecausal_cli.errors import TrainingError
+from finecausal_cli.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,21 +43,15 @@ def save_checkpoint(path: Path, state: dict[str, Any], progress: Progress) -> No
     Raises:
         OutputError: It cannot be written.
     """
-    part = path.with_suffix(".part")
     where = {name: getattr(progress, name) for name in Progress.__slots__}
     content = {**state, "progress": where, "cpu_rng": torch.get_rng_state()}
     if torch.cuda.is_available():
         content["cuda_rng"] = torch.cuda.get_rng_state_all()
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with part.open("wb") as stream:
-            torch.save(content, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        part.replace(path)
-    except (OSError, RuntimeError) as error:  # torch reports a full disk as RuntimeError
-        part.unlink(missing_ok=True)
-        raise OutputError(f"the checkpoint cannot be written: {error}", where=path, hint="free space, resume") from None
+    with whole_file(path, "the checkpoint") as part:
+        try:
+            torch.save(content, part)
+        except RuntimeError as error:  # how torch reports a full disk
+            raise OSError(str(error)) from error
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:

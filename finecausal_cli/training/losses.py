@@ -2,16 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from finecausal_cli.data.batch import PairBatch
 from finecausal_cli.data.cache import NO_TRANSITION
-from finecausal_cli.model.outputs import PairOutput
 from finecausal_cli.video.clip import CLIP_FRAMES, SNIPPET_FRAMES, SNIPPET_STARTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from finecausal_cli.data.batch import PairBatch
+    from finecausal_cli.model.outputs import PairOutput
 
 LOSS_NAMES = ("foreground", "transitions", "regression")
 """The three losses, in the order of the learned weights."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+from finecausal_cli.errors import UsageError
+from finecausal_cli.model.config import PRESETS, ModelConfig
 
 
 class TrainOptions(BaseModel):
@@ -44,3 +47,36 @@ class TrainOptions(BaseModel):
     validate_every: int = Field(default=1, ge=1)
     bank_per_number: int = Field(default=5, ge=1)
     voters: int = Field(default=5, ge=1)
+
+
+def build_options(**given: Any) -> TrainOptions:
+    """Make options from what the user gave.
+
+    Raises:
+        UsageError: A value is out of range; names its option.
+    """
+    try:
+        return TrainOptions(**given)
+    except ValidationError as error:
+        first = error.errors()[0]
+        where = "--" + str(first["loc"][0]).replace("_", "-")
+        raise UsageError(f"{first['msg']}, not {first['input']!r}", where=where) from None
+
+
+def build_config(preset: str, *, ablate: str = "") -> ModelConfig:
+    """Make a network's configuration from a preset and the modules to leave out.
+
+    Args:
+        preset: Name of a preset.
+        ablate: ``gat``, ``tca``, both separated by a comma, or nothing.
+
+    Raises:
+        UsageError: There is no such preset or module.
+    """
+    if preset not in PRESETS:
+        raise UsageError(f"no preset {preset!r}", where="--preset", hint=f"one of {', '.join(PRESETS)}")
+    left_out = [module.strip() for module in ablate.split(",") if module.strip()]
+    unknown = [module for module in left_out if module not in ("gat", "tca")]
+    if unknown:
+        raise UsageError(f"{unknown[0]!r} cannot be left out", where="--ablate", hint="gat, tca or gat,tca")
+    return PRESETS[preset].model_copy(update=dict.fromkeys(left_out, False))

@@ -2,20 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays, ClipCache
-from finecausal_cli.data.dive import Dive
-from finecausal_cli.evaluation.metrics import foreground_scores
-from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.video.clip import SNIPPET_FRAMES, SNIPPET_STARTS
 from finecausal_cli.video.transform import crop, normalise
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.data.dive import Dive
+    from finecausal_cli.model.finecausal import FineCausal
+
+
+@dataclass(frozen=True, slots=True)
+class ForegroundCounts:
+    """Pixels of the athlete in all snippets of one dive.
+
+    Attributes:
+        true: In the mask.
+        predicted: In the prediction (probability above one half).
+        both: In both.
+    """
+
+    true: int
+    predicted: int
+    both: int
 
 
 @dataclass(frozen=True)
@@ -26,13 +45,13 @@ class EncodedDives:
         dives: The dives.
         encodings: Stacked in the same order.
         transitions: True sampled frames of flight and entry; None where unknown.
-        foreground_iou: IoU of each dive's predicted foreground; None where there is no mask or nobody asked.
+        foreground: How each predicted foreground meets the mask; None where there is none or nobody asked.
     """
 
     dives: tuple[Dive, ...]
     encodings: Encoding
     transitions: tuple[tuple[int, int] | None, ...]
-    foreground_iou: tuple[float | None, ...]
+    foreground: tuple[ForegroundCounts | None, ...]
 
 
 def encode_dives(
@@ -54,7 +73,7 @@ def encode_dives(
     """
     encodings: list[Encoding] = []
     transitions: list[tuple[int, int] | None] = []
-    overlaps: list[float | None] = []
+    counts: list[ForegroundCounts | None] = []
     device = next(model.parameters()).device
     for dive in dives:
         arrays = cache.load(dive)
@@ -64,17 +83,17 @@ def encode_dives(
                 normalise(pixels).unsqueeze(0).to(device),
                 foreground="fused" if foreground and arrays.mask is not None else "none",
             )
-        overlaps.append(_overlap(encoding, arrays, model.config.frame_size))
+        counts.append(_count(encoding, arrays, model.config.frame_size))
         encodings.append(replace(encoding, foreground=None))
         transitions.append(None if NO_TRANSITION in arrays.transitions else arrays.transitions)
         advance()
-    return EncodedDives(tuple(dives), Encoding.concat(encodings), tuple(transitions), tuple(overlaps))
+    return EncodedDives(tuple(dives), Encoding.concat(encodings), tuple(transitions), tuple(counts))
 
 
-def _overlap(encoding: Encoding, arrays: ClipArrays, frame_size: int) -> float | None:
+def _count(encoding: Encoding, arrays: ClipArrays, frame_size: int) -> ForegroundCounts | None:
     if encoding.foreground is None or arrays.mask is None:
         return None
     mask: NDArray[np.uint8] = crop(arrays.mask, frame_size)
     true = np.stack([mask[start : start + SNIPPET_FRAMES] for start in SNIPPET_STARTS]).astype(bool)
     predicted = (encoding.foreground[-1][0] > 0).cpu().numpy()
-    return foreground_scores(true, predicted)[0]
+    return ForegroundCounts(int(true.sum()), int(predicted.sum()), int((true & predicted).sum()))

@@ -1,0 +1,76 @@
+"""The command ``finecausal``: its sub-commands, and the one place where errors become a line and an exit code."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Annotated
+
+import typer
+
+from finecausal_cli import __version__
+from finecausal_cli.cli import dive, doctor, evaluate, exemplars, explain, schema, score, simulate, train, weights
+from finecausal_cli.errors import FinecausalError
+
+EXIT_INTERRUPTED = 130
+
+app = typer.Typer(
+    name="finecausal",
+    help="Score diving videos and explain the score.",
+    no_args_is_help=True,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command(rich_help_panel="Score")(score.score)
+app.command(rich_help_panel="Score")(explain.explain)
+app.command(rich_help_panel="Score")(dive.dive)
+app.command(rich_help_panel="Research")(train.train)
+app.command(rich_help_panel="Research")(evaluate.evaluate)
+app.command(rich_help_panel="Research")(simulate.simulate)
+app.add_typer(exemplars.app, name="exemplars", rich_help_panel="What it knows")
+app.add_typer(weights.app, name="weights", rich_help_panel="What it knows")
+app.command(rich_help_panel="What it knows")(schema.schema)
+app.command(rich_help_panel="What it knows")(doctor.doctor)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        typer.echo(f"finecausal {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def root(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
+    ] = False,
+    debug: Annotated[
+        bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere on the line.")
+    ] = False,
+) -> None:
+    """Score diving videos and explain the score."""
+
+
+def run() -> None:
+    """Run the command line and exit with its code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    arguments = sys.argv[1:]
+    debug = "--debug" in arguments
+    try:
+        app([argument for argument in arguments if argument != "--debug"], prog_name="finecausal")
+    except FinecausalError as error:
+        if debug:
+            raise
+        typer.echo(f"finecausal: {_one_line(str(error))}", err=True)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(EXIT_INTERRUPTED)
+    except BrokenPipeError:
+        # The reader went away (| head): stop quietly, and keep the interpreter from flushing into the closed pipe.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)
+
+
+def _one_line(text: str) -> str:
+    """Keep a file name with a line break or an escape sequence in it from breaking the line."""
+    return "".join(char if char.isprintable() else char.encode("unicode_escape").decode("ascii") for char in text)

@@ -1,0 +1,61 @@
+"""Find weights by name or folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from finecausal_cli.errors import WeightsError
+
+DEFAULT_WEIGHTS = "compact"
+"""What is used when the user names none."""
+
+BANK_NAME = "bank"
+"""Folder, inside a folder of weights, of the exemplars that those weights encoded."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_CONFIG_NAME = "config.json"
+
+
+def _shelves() -> tuple[Path, ...]:
+    """Folders that may hold bundled weights: of an installed wheel, then of a checkout."""
+    return _PACKAGE / "bundled" / "weights", _PACKAGE.parent / "weights"
+
+
+def list_bundled() -> dict[str, Path]:
+    """Return the bundled weights by name, sorted; the installed ones win over a checkout's."""
+    found: dict[str, Path] = {}
+    for shelf in _shelves():
+        for config in shelf.glob(f"*/{_CONFIG_NAME}"):
+            found.setdefault(config.parent.name, config.parent)
+    return dict(sorted(found.items()))
+
+
+def resolve_weights(name_or_folder: str | Path = DEFAULT_WEIGHTS) -> Path:
+    """Find the folder that a user means.
+
+    Args:
+        name_or_folder: The name of bundled weights or the path of a folder. A name wins over a folder of the same name
+            in the working directory, so that a command means the same everywhere; write ``./compact`` for the folder.
+
+    Returns:
+        A folder that holds a ``config.json``.
+
+    Raises:
+        WeightsError: Nothing of that name exists, or the folder holds no weights.
+    """
+    bundled = list_bundled()
+    text = str(name_or_folder)
+    if text in bundled:
+        return bundled[text]
+    known = f"bundled weights: {', '.join(bundled) or 'none'}; or give a folder"
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise WeightsError("no such weights", where=text, hint=known)
+    if not (folder / _CONFIG_NAME).is_file():
+        raise WeightsError(f"the folder holds no {_CONFIG_NAME}", where=text, hint=known)
+    return folder
+
+
+def bank_folder(weights: Path) -> Path:
+    """Return the folder of the bank that belongs to a folder of weights; it need not exist yet."""
+    return weights / BANK_NAME

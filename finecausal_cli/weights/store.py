@@ -1,0 +1,239 @@
+"""Weights on disk: one folder with ``config.json`` and a few safetensors shards, read strictly or not at all.
+
+``config.json`` holds the network's configuration, so that building it needs no flag, and the SHA-256 of every shard.
+Shards are named by their content and the configuration is replaced last, so an interrupted save leaves the previous
+weights whole.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import torch
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as serialise_tensors
+
+from finecausal_cli.errors import OutputError, WeightsError
+from finecausal_cli.model.config import FORMAT_VERSION, ModelConfig
+from finecausal_cli.model.finecausal import FineCausal
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from torch import Tensor
+
+CONFIG_NAME = "config.json"
+SHARD_BYTES = 16 * 2**20
+"""Largest shard, unless a single tensor is larger."""
+
+_SHOWN = 3  # names listed in an error before "and n more"
+
+
+class _Manifest(BaseModel):
+    """The content of ``config.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelConfig
+    info: dict[str, JsonValue]
+    shards: dict[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class LoadedWeights:
+    """A network ready to run, and where its numbers come from.
+
+    Attributes:
+        model: The network, in evaluation mode.
+        config: Its configuration.
+        info: What was saved beside it: origin, training data, metrics.
+        digest: SHA-256 (hex) over configuration and tensors; equal digests mean equal weights.
+    """
+
+    model: FineCausal
+    config: ModelConfig
+    info: dict[str, JsonValue]
+    digest: str
+
+
+def save_weights(
+    folder: Path, model: FineCausal, info: dict[str, JsonValue], *, dtype: Literal["float32", "float16"] = "float32"
+) -> str:
+    """Write a network so that an interruption leaves either the old or the new weights, never a mixture.
+
+    Args:
+        folder: Where to; made if missing. Shards of earlier weights in it are removed at the end.
+        model: The network.
+        info: JSON-compatible facts to keep beside the weights.
+        dtype: ``float16`` halves the size by rounding every tensor of two or more axes.
+
+    Returns:
+        The digest that `load_weights` will report.
+
+    Raises:
+        WeightsError: A tensor is not finite, or does not fit float16.
+        OutputError: The folder cannot be written.
+    """
+    tensors = {name: _to_disk(tensor, dtype) for name, tensor in model.state_dict().items()}
+    _require_finite(tensors, folder)
+    shards = {}
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for group in _grouped(tensors):
+            data = serialise_tensors(group)
+            digest = hashlib.sha256(data).hexdigest()
+            name = f"model-{digest[:16]}.safetensors"
+            _write_whole(folder / name, data)
+            shards[name] = digest
+        manifest = _Manifest(model=model.config, info=info, shards=shards)
+        _write_whole(folder / CONFIG_NAME, (manifest.model_dump_json(indent=2) + "\n").encode())
+        for stale in folder.glob("model-*.safetensors"):
+            if stale.name not in shards:
+                stale.unlink()
+    except OSError as error:
+        raise OutputError(f"cannot save weights: {error.strerror or error}", where=folder) from error
+    return _digest(manifest)
+
+
+def load_weights(folder: Path, device: torch.device | str = "cpu") -> LoadedWeights:
+    """Read a network, refusing anything that is not exactly what was saved.
+
+    Args:
+        folder: A folder written by `save_weights`.
+        device: Where the network shall live.
+
+    Returns:
+        The network in evaluation mode, float32, with its configuration.
+
+    Raises:
+        WeightsError: Something is missing, damaged, misshapen, not finite, or of a newer format.
+    """
+    manifest = read_manifest(folder)
+    tensors: dict[str, Tensor] = {}
+    for name, digest in manifest.shards.items():
+        tensors.update(_read_shard(folder / name, digest))
+    with torch.device("meta"):
+        model = FineCausal(manifest.model)
+    _require_match(tensors, model.state_dict(), folder)
+    _require_finite(tensors, folder)
+    tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
+    model.load_state_dict(tensors, assign=True)
+    return LoadedWeights(model.to(device).eval(), manifest.model, manifest.info, _digest(manifest))
+
+
+def read_manifest(folder: Path) -> _Manifest:
+    """Read and check ``config.json`` alone.
+
+    Raises:
+        WeightsError: It is missing, malformed, of a newer format, or names a shard outside the folder.
+    """
+    path = folder / CONFIG_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = f"a weights folder holds {CONFIG_NAME} and *.safetensors"
+        raise WeightsError(f"cannot be read: {error.strerror}", where=path, hint=hint) from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError("is not JSON", where=path, hint="the file is damaged; get the weights again") from error
+    _require_known_format(content, path)
+    try:
+        manifest = _Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the top level"
+        raise WeightsError(f"{key}: {first['msg']}", where=path, hint="the file is damaged or was edited") from error
+    for name in manifest.shards:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise WeightsError(f"{name!r} is not the name of a shard", where=path)
+    return manifest
+
+
+def _require_known_format(content: object, path: Path) -> None:
+    model = content.get("model") if isinstance(content, dict) else None
+    version = model.get("format_version") if isinstance(model, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise WeightsError(
+            f"format {version} is newer than this program reads ({FORMAT_VERSION})",
+            where=path,
+            hint="update finecausal",
+        )
+
+
+def _read_shard(path: Path, digest: str) -> dict[str, Tensor]:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise WeightsError(f"shard cannot be read: {error.strerror}", where=path) from error
+    if hashlib.sha256(data).hexdigest() != digest:
+        raise WeightsError("shard is damaged or incomplete", where=path, hint="get the weights again")
+    try:
+        return parse_tensors(data)
+    except (SafetensorError, ValueError) as error:
+        raise WeightsError(f"is not a safetensors file: {error}", where=path) from error
+
+
+def _require_match(tensors: dict[str, Tensor], expected: dict[str, Tensor], folder: Path) -> None:
+    missing = [name for name in expected if name not in tensors]
+    extra = [name for name in tensors if name not in expected]
+    misshapen = [
+        f"{name} (is {list(tensor.shape)}, must be {list(expected[name].shape)})"
+        for name, tensor in tensors.items()
+        if name in expected and tensor.shape != expected[name].shape
+    ]
+    require_none(missing, "missing tensor", folder)
+    require_none(extra, "unknown tensor", folder)
+    require_none(misshapen, "misshapen tensor", folder)
+
+
+def _require_finite(tensors: dict[str, Tensor], folder: Path) -> None:
+    require_none([name for name, each in tensors.items() if not each.isfinite().all()], "not finite:", folder)
+
+
+def require_none(names: list[str], problem: str, where: Path) -> None:
+    """Raise a WeightsError that names the first few tensors of a list, unless the list is empty."""
+    if names:
+        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
+        raise WeightsError(f"{problem} {', '.join(names[:_SHOWN])}{more}", where=where)
+
+
+def _to_disk(tensor: Tensor, dtype: Literal["float32", "float16"]) -> Tensor:
+    rounded = dtype == "float16" and tensor.is_floating_point() and tensor.ndim > 1
+    return tensor.detach().to("cpu", torch.float16 if rounded else tensor.dtype).contiguous()
+
+
+def _grouped(tensors: dict[str, Tensor]) -> Iterator[dict[str, Tensor]]:
+    """Split tensors into groups of at most `SHARD_BYTES`, in order."""
+    group: dict[str, Tensor] = {}
+    size = 0
+    for name, tensor in tensors.items():
+        if group and size + tensor.nbytes > SHARD_BYTES:
+            yield group
+            group, size = {}, 0
+        group[name] = tensor
+        size += tensor.nbytes
+    yield group
+
+
+def _write_whole(path: Path, data: bytes) -> None:
+    """Write a file under a temporary name, flush it to the disk and rename it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        with temporary.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _digest(manifest: _Manifest) -> str:
+    facts = {"model": manifest.model.model_dump(mode="json"), "shards": sorted(manifest.shards.values())}
+    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import io
+import re
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from rich.cells import cell_len
+from rich.console import Console
+
+from finecausal_cli.report.tables import print_assessment, print_explanation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from finecausal_cli.assess.assessment import Assessment
+
+    Make = Callable[..., Assessment]
+
+DIFFERENCE = st.floats(-8, 8).map(lambda value: round(value, 6))
+VOTER = st.tuples(st.tuples(DIFFERENCE, DIFFERENCE, DIFFERENCE), st.floats(0, 30))
+
+
+def printed(assessment: Assessment, *, explain: bool = False, width: int = 80, encoding: str = "utf-8") -> str:
+    raw = io.BytesIO()
+    stream = io.TextIOWrapper(raw, encoding=encoding, write_through=True)
+    console = Console(file=stream, width=width, color_system=None, highlight=False, emoji=False, markup=False)
+    (print_explanation if explain else print_assessment)(assessment, console)
+    return raw.getvalue().decode(encoding)
+
+
+def rows(page: str, title: str) -> list[list[str]]:
+    """Return the cells of the rows that follow a heading, up to the next blank line."""
+    section = page.split(f"\n{title}\n")[1].split("\n\n")[0]
+    return [re.split(r"\s{2,}", line.strip()) for line in section.splitlines()]
+
+
+def hundredths(cell: str) -> int:
+    return round(float(cell) * 100)
+
+
+def points_in_stage_table(page: str) -> tuple[int, list[int], int]:
+    """Return the exemplars' points, the three contributions and the score, as shown, in hundredths."""
+    table = {row[0]: row for row in rows(page, "Stages against the exemplars")}
+    start = next(row for name, row in table.items() if name.endswith(("exemplars", "exemplar")) and len(row) == 2)
+    contributions = [hundredths(table[name][4]) for name in ("takeoff", "flight", "entry")]
+    return hundredths(start[1]), contributions, hundredths(table["score"][1])
+
+
+@settings(max_examples=40, deadline=None)
+@given(voters=st.lists(VOTER, min_size=1, max_size=12), difficulty=st.integers(12, 48))
+def test_the_shown_points_add_up_to_the_shown_score(
+    voters: list[tuple[tuple[float, float, float], float]], difficulty: int, make_assessment: Make
+) -> None:
+    differences, executions = zip(*voters, strict=True)
+    assessment = make_assessment(list(differences), list(executions), difficulty=difficulty / 10)
+    page = printed(assessment, explain=True)
+    start, contributions, score = points_in_stage_table(page)
+    assert start + sum(contributions) == score == round(assessment.score * 100)
+    assert f"{assessment.score:.2f} points" in page
+    for row in rows(page, "Interventions")[-3:]:
+        _, after, change, *parts = row
+        assert hundredths(after) - score == hundredths(change) == sum(hundredths(part) for part in parts)
+
+
+def test_stage_rows_show_time_difference_weight_and_points(make_assessment: Make) -> None:
+    page = printed(make_assessment([(1.0, -2.0, 0.5)], [25.0], difficulty=3.0))
+    table = {row[0]: row[1:5] for row in rows(page, "Stages against the exemplars")}
+    assert table["takeoff"] == ["0.00-1.37", "+3.00", "30%", "+0.90"]
+    assert table["flight"] == ["1.37-2.57", "-6.00", "50%", "-3.00"]
+    assert table["entry"] == ["2.57-3.20", "+1.50", "20%", "+0.30"]
+    assert points_in_stage_table(page) == (7500, [90, -300, 30], 7320)
+
+
+def test_the_panel_says_what_the_score_is_made_of(assessment: Assessment) -> None:
+    panel = printed(assessment).split("\n\n")[0]
+    low, high = assessment.score - 4.2, assessment.score + 4.2
+    assert f"90% interval {low:.2f} to {high:.2f}" in panel
+    assert "5253B  back 2½ somersaults 1½ twists pike, 10 m" in panel
+    assert "recognised from the video, 94% sure" in panel
+    assert f"{assessment.execution:.2f} of 30" in panel
+    assert "3.3, listed for 5253B at 10 m" in panel
+
+
+def test_a_dive_that_is_not_known_is_said_to_be_so(make_assessment: Make) -> None:
+    assert "not known" in printed(make_assessment([(0, 0, 0)], [20.0], dive=None))
+    assert "XYZ  (not a dive number)" in printed(make_assessment([(0, 0, 0)], [20.0], dive="XYZ"))
+
+
+def test_voters_average_to_the_score(assessment: Assessment) -> None:
+    table = rows(printed(assessment), "Voters")
+    votes = [row for row in table if row[0].startswith("sim-")]
+    mean = next(row for row in table if row[0] == "mean")
+    assert [row[1] for row in votes] == ["5253B", "5253B"]
+    assert float(mean[1]) == 24.75
+    assert sum(float(row[5]) for row in votes) / 2 == pytest.approx(float(mean[3]), abs=0.011)
+    assert mean[3] == f"{assessment.score:.2f}"
+    assert "chosen: 2 of 48 with the same dive number" in printed(assessment)
+
+
+def test_node_attention_is_shown_against_no_preference(assessment: Assessment) -> None:
+    table = rows(printed(assessment), "Graph attention by kind of node")
+    query = next(row for row in table if row[0] == "query")
+    assert query == ["query", "2.86 (+0.00)", "3.10 (+0.24)", "2.50 (-0.36)", "3.01 (+0.15)"]
+    assert [row[0] for row in table[-4:]] == ["query", "exemplar", "query fused", "exemplar fused"]
+
+
+def test_stage_attention_shares_a_hundred_percent_and_never_looks_ahead(assessment: Assessment) -> None:
+    table = rows(printed(assessment), "Stage attention of the query")[-3:]
+    assert table == [["takeoff", "100.0", "-", "-"], ["flight", "40.0", "60.0", "-"], ["entry", "20.0", "33.0", "47.0"]]
+
+
+def test_provenance_and_caveats_are_there(assessment: Assessment) -> None:
+    page = " ".join(printed(assessment).split())
+    assert "weights bundled (3f2a3f2a3f2a): Trained on simulated dives only;" in page
+    assert "bank bundled (ab12ab12ab12)" in page
+    assert "cpu, fp32, decoded by decord, 3.2 s, finecausal 0.1.0" in page
+    assert "note only 71 distinct frames" in page
+
+
+def test_what_was_not_asked_for_is_left_out(assessment: Assessment) -> None:
+    bare = assessment.model_copy(update={"attention": None, "interventions": (), "interval": None})
+    page = printed(bare, explain=True)
+    assert not any(word in page for word in ("attention", "Interventions", "interval"))
+    assert "Interventions" not in printed(assessment)
+    assert "Interventions" in printed(assessment, explain=True)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "ascii", "latin-1"])
+@pytest.mark.parametrize("width", [40, 60, 80, 200])
+@pytest.mark.parametrize(
+    "source", ["a.mp4", "folder/" * 30 + "dive.mp4", "跳水\n\x1b[31m" * 9 + ".mp4", "bad\udcff.mp4"]
+)
+def test_no_line_is_wider_than_the_page(source: str, width: int, encoding: str, make_assessment: Make) -> None:
+    assessment = make_assessment([(0.3, -9.1, 2.2)] * 10, [24.0] * 10, source=source, start_s=7200.0)
+    page = printed(assessment, explain=True, width=width, encoding=encoding)
+    assert max(cell_len(line) for line in page.splitlines()) <= min(width, 80)
+    assert "\x1b" not in page
+    assert (encoding == "utf-8") is ("─" in page)
+
+
+def test_at_80_columns_no_number_is_broken_over_lines(make_assessment: Make) -> None:
+    assessment = make_assessment([(0.3, -9.1, 2.2)] * 10, [24.0] * 10, start_s=7200.0)
+    page = printed(assessment, explain=True)
+    for title in ("Interventions", "Voters", "Graph attention by kind of node"):
+        body = [row for row in rows(page, title) if len(row) > 3]
+        assert len({len(row) for row in body if row[0] != "mean"}) == 1
+    assert "7200.00-7201.37" in page
+
+
+def test_colour_carries_nothing_that_the_words_do_not(assessment: Assessment) -> None:
+    stream = io.StringIO()
+    print_assessment(assessment, Console(file=stream, width=80, force_terminal=True, color_system="truecolor"))
+    coloured = stream.getvalue()
+    assert "\x1b[" in coloured
+    assert re.sub(r"\x1b\[[0-9;]*m", "", coloured) == printed(assessment)
+
+
+def test_markup_in_names_from_outside_is_shown_not_obeyed(make_assessment: Make) -> None:
+    assessment = make_assessment([(0, 0, 0)], [20.0], source="[bold]a[/bold].mp4")
+    votes = tuple(vote.model_copy(update={"exemplar": "[red]b[/nothing]"}) for vote in assessment.votes)
+    marked = assessment.model_copy(update={"votes": votes, "notes": ("[/] :smile:",)})
+    stream = io.StringIO()
+    print_assessment(marked, Console(file=stream, width=80))
+    assert all(name in stream.getvalue() for name in ("[bold]a[/bold].mp4", "[red]b[/nothing]", "[/] :smile:"))
