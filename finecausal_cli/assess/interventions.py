@@ -28,15 +28,15 @@ def replace_stages(model: FineCausal, ballot: Ballot, difficulty: float) -> tupl
     Returns:
         One intervention a stage, in the order of the stages.
     """
-    before = ballot.pairs.stage_deltas[:, 0].double()
-    weights = torch.tensor(STAGE_WEIGHTS, dtype=torch.float64, device=before.device)
+    before = ballot.pairs.stage_deltas[:, 0].cpu().double()
+    weights = torch.tensor(STAGE_WEIGHTS, dtype=torch.float64)
     score = ballot.execution * difficulty
     found: list[Intervention] = []
     for place, stage in enumerate(STAGES):
         tokens = ballot.pairs.tokens.clone()
         tokens[:, 0, place] = tokens[:, 1, place]
         with torch.inference_mode():
-            after = model.regress(tokens, ballot.pairs.static_tokens).stage_deltas[:, 0].double()
+            after = model.regress(tokens, ballot.pairs.static_tokens).stage_deltas[:, 0].cpu().double()
         changes = ((after - before).mean(0) * weights * difficulty).tolist()
         found.append(
             Intervention(

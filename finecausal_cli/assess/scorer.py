@@ -262,15 +262,15 @@ class Scorer:
         if stored is None:
             return None
         half = stored.execution_half_width * difficulty
-        low, high = max(0.0, score - half), min(MAX_EXECUTION * difficulty, score + half)
+        low, high = (min(max(0.0, end), MAX_EXECUTION * difficulty) for end in (score - half, score + half))
         return Interval(low=low, high=high, level=stored.level)
 
     def _votes(self, choice: Choice, ballot: Ballot, difficulty: float) -> tuple[Vote, ...]:
         rows = zip(
             choice.places,
             choice.similarities,
-            ballot.pairs.stage_deltas[:, 0].double().tolist(),
-            ballot.pairs.delta[:, 0].double().tolist(),
+            ballot.pairs.stage_deltas[:, 0].cpu().double().tolist(),
+            ballot.pairs.delta[:, 0].cpu().double().tolist(),
             ballot.executions.tolist(),
             strict=True,
         )
@@ -293,7 +293,7 @@ def _stages(clip: Clip, ballot: Ballot, difficulty: float) -> tuple[Stage, Stage
     borders = (0, flight, entry, CLIP_FRAMES)
     times = [clip.time_s(frame) for frame in borders[:-1]]
     times.append((float(clip.source_frames[-1]) + 1) / clip.fps)
-    differences = ballot.pairs.stage_deltas[:, 0].double().mean(0).tolist()
+    differences = ballot.pairs.stage_deltas[:, 0].cpu().double().mean(0).tolist()
     first, second, third = (
         Stage(
             name=name,
@@ -314,8 +314,8 @@ def _attention(ballot: Ballot) -> Attention | None:
     nodes, stages = ballot.pairs.node_attention, ballot.pairs.stage_attention
     if nodes is None or stages is None:
         return None
-    types = node_type_attention(nodes[:, -1]).mean(0).double().tolist()
-    between_stages = stages[:, 0].mean((0, 1)).double().tolist()
+    types = node_type_attention(nodes[:, -1]).mean(0).cpu().double().tolist()
+    between_stages = stages[:, 0].mean((0, 1)).cpu().double().tolist()
     return Attention(
         node_types=tuple(tuple(row) for row in types),
         node_uniform=1 / (len(NODE_TYPES) * 9 - 1),

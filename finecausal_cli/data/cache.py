@@ -10,6 +10,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass
+from tokenize import TokenError
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -89,10 +90,12 @@ class ClipCache:
     def _read(self, stored: Path) -> NDArray[np.uint8] | None:
         """Map a stored clip into memory; None if it is missing or not what this version writes."""
         try:
-            packed: NDArray[np.uint8] = np.load(stored, mmap_mode="r", allow_pickle=False)
-        except (OSError, ValueError):
+            packed: NDArray[np.uint8] = np.lib.format.open_memmap(stored, mode="r")
+        except (OSError, ValueError, TokenError):
             return None
-        return packed if packed.dtype == np.uint8 and packed.ndim == 4 and packed.shape[0] == CLIP_FRAMES + 1 else None
+        shape = packed.shape
+        ours = len(shape) == 4 and shape[0] == CLIP_FRAMES + 1 and shape[3] == 4 and min(shape[1:3]) >= self._frame_size
+        return packed if ours and packed.dtype == np.uint8 else None
 
     def _decode(self, dive: Dive) -> NDArray[np.uint8]:
         """Pack frames, mask and source frames into one array [97, height, width, 4].
@@ -103,7 +106,8 @@ class ClipCache:
         window = slice(None)
         if self._geometry == "fit":
             height, width = clip.frames.shape[1:3]
-            start = max(0, (width - height) // 2)
+            # Chosen so that the centre crop of what is kept is the centre crop of the whole picture.
+            start = max(0, (width - self._frame_size) // 2 - (height - self._frame_size) // 2)
             window = slice(start, start + min(height, width))
         frames = clip.frames[:, :, window]
         packed = np.zeros((CLIP_FRAMES + 1, *frames.shape[1:3], 4), np.uint8)

@@ -43,11 +43,11 @@ class Dive:
 
     @property
     def execution(self) -> float:
-        """Score divided by difficulty, 0..30.
+        """Score divided by difficulty, 0..30; rounded, because 42.0 / 1.4 is a little more than 30 in binary.
 
         Raises:
             ValueError: The score is unknown.
         """
         if self.score is None:
             raise ValueError(f"{self.key} has no score")
-        return self.score / self.difficulty
+        return round(self.score / self.difficulty, 9)

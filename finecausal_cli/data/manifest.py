@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from finecausal_cli.data.dive import Dive, Split
 from finecausal_cli.diving.difficulty import difficulty as listed_difficulty
+from finecausal_cli.diving.judging import MAX_EXECUTION, MAX_MARK
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import DatasetError, FinecausalError
 
@@ -50,11 +51,10 @@ def read_manifest(path: Path, *, allow_outside: bool = False) -> list[Dive]:
     """
     manifest = path / MANIFEST_NAME if path.is_dir() else path
     rows = _read_rows(manifest)
-    dives = [_Row(manifest, line, row, allow_outside).dive() for line, row in rows]
-    if not dives:
+    if not rows:
         raise DatasetError("no dives: the manifest has a header and no rows", where=manifest)
-    _refuse_repeats(manifest, dives)
-    return dives
+    _refuse_repeats(manifest, rows)
+    return [_Row(manifest, line, row, allow_outside).dive() for line, row in rows]
 
 
 def _read_rows(manifest: Path) -> list[tuple[int, dict[str, str]]]:
@@ -83,6 +83,9 @@ def _check_header(manifest: Path, header: list[str]) -> None:
         raise DatasetError(
             f"unknown column {unknown[0]!r}", where=manifest, hint=f"the columns are {', '.join(COLUMNS)}"
         )
+    repeated = [name for name in COLUMNS if header.count(name) > 1]
+    if repeated:
+        raise DatasetError(f"column {repeated[0]!r} occurs twice", where=manifest)
 
 
 def _clean(manifest: Path, line: int, row: Mapping[str | None, object]) -> dict[str, str]:
@@ -91,12 +94,16 @@ def _clean(manifest: Path, line: int, row: Mapping[str | None, object]) -> dict[
     return {str(name): "" if cell is None else str(cell).strip() for name, cell in row.items()}
 
 
-def _refuse_repeats(manifest: Path, dives: list[Dive]) -> None:
-    seen: set[str] = set()
-    for dive in dives:
-        if dive.key in seen:
-            raise DatasetError(f"{dive.key!r} is listed twice", where=manifest, hint="one row a dive")
-        seen.add(dive.key)
+def _refuse_repeats(manifest: Path, rows: list[tuple[int, dict[str, str]]]) -> None:
+    seen: dict[str, int] = {}
+    for line, row in rows:
+        first = seen.setdefault(row["video"], line)
+        if first != line and row["video"]:
+            raise DatasetError(
+                f"row {line}, column 'video': {row['video']!r} is listed twice, first in row {first}",
+                where=manifest,
+                hint="one row a dive",
+            )
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,16 +115,17 @@ class _Row:
 
     def dive(self) -> Dive:
         number = self._number()
-        height_m = self._decimal("height_m", low=0.0)
+        height_m = self._decimal("height_m")
+        difficulty = self._difficulty(number, height_m)
         return Dive(
             key=self.cells["video"],
             video=self._path("video", required=True),
-            score=self._decimal("score", low=0.0),
-            difficulty=self._difficulty(number, height_m),
+            score=self._score(difficulty),
+            difficulty=difficulty,
             number=number,
             height_m=height_m,
             twist_start=self._frame("twist_start"),
-            entry_start=self._frame("entry_start"),
+            entry_start=self._entry_start(),
             mask=self._path("mask") if self.cells.get("mask") else None,
             judges=self._judges(),
             split=self._split(),
@@ -136,8 +144,10 @@ class _Row:
             raise self._problem("dive", error.what, error.hint) from None
 
     def _difficulty(self, number: str | None, height_m: float | None) -> float:
-        given = self._decimal("difficulty", low=0.0)
-        if given:
+        given = self._decimal("difficulty")
+        if given == 0:
+            raise self._problem("difficulty", "0 is out of range", "more than 0 is meant")
+        if given is not None:
             return given
         listed: float | None = None
         if number is not None and height_m is not None:
@@ -151,7 +161,14 @@ class _Row:
             )
         return listed
 
-    def _decimal(self, column: str, *, low: float) -> float | None:
+    def _score(self, difficulty: float) -> float | None:
+        score = self._decimal("score")
+        if score is not None and score > MAX_EXECUTION * difficulty * (1 + 1e-9):
+            most = f"three tens at difficulty {difficulty:g} make {MAX_EXECUTION * difficulty:g}"
+            raise self._problem("score", f"{score:g} is out of range", most)
+        return score
+
+    def _decimal(self, column: str) -> float | None:
         cell = self.cells.get(column, "")
         if not cell:
             return None
@@ -159,24 +176,34 @@ class _Row:
             value = float(cell)
         except ValueError:
             raise self._problem(column, f"{cell!r} is not a number") from None
-        if not math.isfinite(value) or value < low:
-            raise self._problem(column, f"{cell} is out of range", f"{low:g} or more is meant")
+        if not math.isfinite(value) or value < 0:
+            raise self._problem(column, f"{cell} is out of range", "0 or more is meant")
         return value
 
     def _frame(self, column: str) -> int | None:
-        value = self._decimal(column, low=0.0)
+        value = self._decimal(column)
         if value is None:
             return None
         if value != int(value):
             raise self._problem(column, f"{value} is not a frame index", "a whole number is meant")
         return int(value)
 
+    def _entry_start(self) -> int | None:
+        twist, entry = self._frame("twist_start"), self._frame("entry_start")
+        if twist is not None and entry is not None and entry <= twist:
+            raise self._problem("entry_start", f"{entry} is not after twist_start {twist}", "the flight comes first")
+        return entry
+
     def _judges(self) -> tuple[float, ...]:
         cell = self.cells.get("judges", "")
         try:
-            return tuple(float(mark) for mark in cell.split())
+            marks = tuple(float(mark) for mark in cell.split())
         except ValueError:
             raise self._problem("judges", f"{cell!r} is not a list of marks", "separate them by blanks") from None
+        wrong = [mark for mark in marks if not 0 <= mark <= MAX_MARK]
+        if wrong:
+            raise self._problem("judges", f"{wrong[0]:g} is out of range", "a mark is 0 to 10")
+        return marks
 
     def _split(self) -> Split | None:
         cell = self.cells.get("split", "")
@@ -192,8 +219,12 @@ class _Row:
             raise self._problem(column, "empty", "name the video")
         root = self.manifest.parent.resolve()
         path = root / cell
-        if not self.allow_outside and not path.resolve().is_relative_to(root):
+        try:
+            inside, exists = path.resolve().is_relative_to(root), path.exists()
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, too long a name, a zero byte
+            raise self._problem(column, f"{cell!r} cannot be looked at: {error}") from None
+        if not self.allow_outside and not inside:
             raise self._problem(column, f"{cell!r} leads out of the dataset's folder", "allow it with --allow-outside")
-        if not path.exists():
+        if not exists:
             raise self._problem(column, f"{cell!r} does not exist")
         return path

@@ -38,7 +38,11 @@ def assign_splits(dives: Sequence[Dive], *, seed: int, val_share: float = 0.1) -
 
 
 def _move(dives: Sequence[Dive], splits: dict[str, Split], target: Split, share: float, seed: int) -> None:
-    """Move a share of the training dives of each number to another split; rounding is carried over the numbers."""
+    """Move a share of the training dives of each number to another split, and always leave it one.
+
+    What rounding owes is carried over to the next number, one dive at most: a long row of numbers with a single
+    dive each must not empty the first number that has more.
+    """
     by_number: dict[str, list[str]] = defaultdict(list)
     for dive in dives:
         if splits[dive.key] == "train":
@@ -49,6 +53,6 @@ def _move(dives: Sequence[Dive], splits: dict[str, Split], target: Split, share:
         shuffled = [sorted(keys)[index] for index in rng.permutation(len(keys))]
         owed += share * len(keys)
         take = min(int(owed), len(keys) - 1)
-        owed -= take
+        owed = min(owed - take, 1.0)
         for key in shuffled[:take]:
             splits[key] = target

@@ -28,15 +28,13 @@ def spearman(true: ArrayLike, predicted: ArrayLike) -> float:
 def relative_l2(true: ArrayLike, predicted: ArrayLike) -> float:
     """Return R-l2 (x100): 100 times the mean squared error relative to the range of the true scores.
 
-    Source: 100 / N * sum(((p - s) / (s_max - s_min))^2), as the released FineParser and FineCausal code computes it.
-
-    Raises:
-        ValueError: All true scores are equal.
+    NaN if all true scores are equal. Source: 100 / N * sum(((p - s) / (s_max - s_min))^2), as the released
+    FineParser and FineCausal code computes it.
     """
     true, predicted = _pair(true, predicted)
     spread = np.ptp(true)
     if spread == 0:
-        raise ValueError("R-l2 needs true scores that differ")
+        return float("nan")
     return float(100 * np.mean(((predicted - true) / spread) ** 2))
 
 
@@ -65,13 +63,16 @@ def foreground_scores(counts: Iterable[ForegroundCounts]) -> tuple[float, float]
 def bootstrap_interval(
     true: ArrayLike, predicted: ArrayLike, *, seed: int = 0, resamples: int = 1000, level: float = 0.95
 ) -> tuple[float, float]:
-    """Return a percentile bootstrap interval for Spearman's rho."""
+    """Return a percentile bootstrap interval for Spearman's rho; NaN if no resample has one."""
     true, predicted = _pair(true, predicted)
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(true), size=(resamples, len(true)))
     rhos = np.array([spearman(true[draw], predicted[draw]) for draw in draws])
+    rhos = rhos[np.isfinite(rhos)]
+    if not len(rhos):
+        return float("nan"), float("nan")
     tail = 100 * (1 - level) / 2
-    low, high = np.nanpercentile(rhos, [tail, 100 - tail])
+    low, high = np.percentile(rhos, [tail, 100 - tail])
     return float(low), float(high)
 
 

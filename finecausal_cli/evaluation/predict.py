@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -68,6 +69,10 @@ class Summary:
     foreground_iou: float | None
     baseline_rho: float
     baseline_relative_l2: float
+
+    def figures(self) -> dict[str, float | int | None]:
+        """Return every figure by name, None for one that is not a number: JSON has no NaN."""
+        return {name: None if value is None or math.isnan(value) else value for name, value in asdict(self).items()}
 
 
 def bank_of(encoded: EncodedDives, *, name: str, weights_digest: str) -> Bank:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finecausal_cli.data.cache import ClipCache
@@ -113,7 +113,7 @@ def evaluate(
 def metrics(evaluation: Evaluation) -> dict[str, float | int | None]:
     """Return every figure of an evaluation by name."""
     return {
-        **asdict(evaluation.summary),
+        **evaluation.summary.figures(),
         "coverage": evaluation.coverage,
         "interval_level": evaluation.interval_level,
         "interval_width": evaluation.interval_width,

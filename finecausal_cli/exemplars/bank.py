@@ -7,6 +7,7 @@ of it) and ``thumbnails/``. Encodings only mean something to the weights that ma
 from __future__ import annotations
 
 import hashlib
+from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, Literal
 
@@ -14,7 +15,7 @@ import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
-from safetensors.torch import save_file
+from safetensors.torch import save as serialise_tensors
 from torch import Tensor
 
 from finecausal_cli.errors import BankError
@@ -90,6 +91,9 @@ class Bank:
                 where=self.name,
                 hint="rebuild it",
             )
+        repeated = [name for name, count in Counter(one.id for one in self.exemplars).items() if count > 1]
+        if repeated:
+            raise BankError(f"two exemplars of the name {repeated[0]!r}", where=self.name, hint="rebuild it")
 
     def place(self, exemplar_id: str) -> int:
         """Return the place of an exemplar.
@@ -122,7 +126,7 @@ def save_bank(
     index = BankIndex(weights_digest=weights_digest, exemplars=tuple(exemplars))
     tensors = {name: tensor.contiguous().cpu() for name, tensor in _tensors(encodings).items()}
     with whole_file(folder / ENCODINGS_NAME, "the bank") as part:
-        save_file(tensors, part)
+        part.write_bytes(serialise_tensors(tensors))
     with whole_file(folder / INDEX_NAME, "the bank") as part:
         part.write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
 
@@ -142,7 +146,7 @@ def load_bank(folder: Path, *, weights_digest: str) -> Bank:
     try:
         raw = tensors_path.read_bytes()
         encodings = _encoding(parse_tensors(raw))
-    except (SafetensorError, KeyError, ValueError) as error:
+    except (SafetensorError, ValueError) as error:
         raise BankError(f"damaged encodings: {error}", where=tensors_path, hint="rebuild it") from None
     except OSError as error:
         raise BankError(f"cannot be read: {error.strerror}", where=tensors_path) from None
@@ -181,7 +185,17 @@ def _tensors(encodings: Encoding) -> dict[str, Tensor]:
 
 
 def _encoding(tensors: dict[str, Tensor]) -> Encoding:
-    return Encoding(video=tensors["video"], mask=tensors["mask"], frames=tensors.get("frames"))
+    """Check names and shapes against each other; the digest of the weights vouches for the rest."""
+    odd = {"video", "mask"}.difference(tensors) or set(tensors).difference({"video", "mask", "frames"})
+    if odd:
+        raise ValueError(f"{'missing' if odd.isdisjoint(tensors) else 'unknown'} tensor {min(odd)!r}")
+    video, mask = tensors["video"], tensors["mask"]
+    if video.ndim != 3 or video.shape != mask.shape:
+        raise ValueError(f"video is {list(video.shape)} and mask {list(mask.shape)}, not both [exemplars, 9, D]")
+    frames = tensors.get("frames")
+    if frames is not None and (frames.ndim != 3 or len(frames) != len(video)):
+        raise ValueError(f"frames is {list(frames.shape)}, not [{len(video)}, 96, 512]")
+    return Encoding(video=video, mask=mask, frames=frames)
 
 
 def _first_problem(error: ValidationError) -> str:

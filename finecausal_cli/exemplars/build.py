@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+from collections import Counter
 from typing import TYPE_CHECKING
 
 from PIL import Image
@@ -55,8 +57,7 @@ def build_bank(
         raise BankError("no dive with a score and a dive number to build from", where=folder)
     encoded = encode_dives(model, chosen, cache, advance=advance)
     exemplars = []
-    for dive in chosen:
-        exemplar_id = f"{dive.number}-{_slug(dive.key)}"
+    for dive, exemplar_id in zip(chosen, _names(chosen), strict=True):
         thumbnail = f"thumbnails/{exemplar_id}.jpg"
         _take_thumbnail(dive, cache, folder / thumbnail)
         exemplars.append(
@@ -81,6 +82,16 @@ def _take_thumbnail(dive: Dive, cache: ClipCache, path: Path) -> None:
     frame = (flight + entry) // 2 if flight >= 0 and entry >= 0 else len(arrays.frames) // 2
     with whole_file(path, "a thumbnail") as part:
         Image.fromarray(arrays.frames[frame]).save(part, format="JPEG", quality=_THUMBNAIL_QUALITY)
+
+
+def _names(dives: Sequence[Dive]) -> list[str]:
+    """Name the exemplars; keys that differ only in what a name cannot hold are told apart by a digest."""
+    names = [f"{dive.number}-{_slug(dive.key)}" for dive in dives]
+    taken = Counter(names)
+    return [
+        name if taken[name] == 1 else f"{name}-{hashlib.sha256(dive.key.encode()).hexdigest()[:8]}"
+        for name, dive in zip(names, dives, strict=True)
+    ]
 
 
 def _slug(key: str) -> str:

@@ -91,15 +91,16 @@ def similarities(query: Encoding, exemplars: Encoding) -> Tensor:
     """Compare a dive with every exemplar: cosine of the fused features about the bank's mean.
 
     Args:
-        query: Length 1.
+        query: Length 1, on any device.
         exemplars: Length N.
 
     Returns:
-        [N], -1..1.
+        [N], -1..1, on the exemplars' device.
     """
     stored = exemplars.fused.flatten(1)
     centre = stored.mean(0, keepdim=True) if len(exemplars) > 1 else torch.zeros_like(stored[:1])
-    return torch.nn.functional.cosine_similarity(query.fused.flatten(1) - centre, stored - centre)
+    asked = query.fused.flatten(1).to(stored.device)
+    return torch.nn.functional.cosine_similarity(asked - centre, stored - centre)
 
 
 def _nearest(bank: Bank, likeness: Tensor, voters: int) -> Choice:

@@ -31,7 +31,7 @@ class Ballot:
     @property
     def executions(self) -> Tensor:
         """Each voter's verdict on the dive's execution, float64 [V]."""
-        return self.exemplar_executions + self.pairs.delta[:, 0].double().cpu()
+        return self.exemplar_executions + self.pairs.delta[:, 0].cpu().double()
 
     @property
     def execution(self) -> float:

@@ -91,26 +91,3 @@ def _square(weights: Tensor, edges: Tensor) -> Tensor:
     square = weights.new_zeros(len(by_pair), NODES, NODES, HEADS)
     square[:, edges[0], edges[1]] = by_pair
     return square
-
-
-def summarise_by_kind(layer_attention: Tensor) -> Tensor:
-    """Average one layer's attention over all edges between two kinds of node.
-
-    Args:
-        layer_attention: [..., N, N, heads] (source, target) with a zero diagonal.
-
-    Returns:
-        [..., 1 + heads, 4, 4]: the mean over heads, then each head; source kind in rows, target kind in columns, kinds
-        as in `NODE_KINDS`. A target's attention sums to 1 over its 35 sources, so every cell lies near
-        `UNIFORM_ATTENTION`; what says something is the difference from it.
-    """
-    kinds = len(NODE_KINDS)
-    heads = layer_attention.shape[-1]
-    blocks = layer_attention.reshape(*layer_attention.shape[:-3], kinds, SNIPPETS, kinds, SNIPPETS, heads)
-    edges = SNIPPETS * (SNIPPETS - torch.eye(kinds, device=blocks.device))
-    by_head = (blocks.sum(dim=(-4, -2)) / edges[..., None]).movedim(-1, -3)
-    return torch.cat((by_head.mean(dim=-3, keepdim=True), by_head), dim=-3)
-
-
-UNIFORM_ATTENTION = 1 / (NODES - 1)
-"""Attention of every edge if a target had no preference among its sources: 1/35."""

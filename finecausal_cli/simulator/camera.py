@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finecausal_cli.simulator.body import Array
-
 if TYPE_CHECKING:
+    from finecausal_cli.simulator.body import Array
     from finecausal_cli.simulator.motion import Motion
 
 WIDTH, HEIGHT = 456, 256

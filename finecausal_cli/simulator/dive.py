@@ -4,22 +4,28 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from math import ceil
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from finecausal_cli.diving.difficulty import apparatus, difficulty, heights_for
 from finecausal_cli.diving.judging import execution_from_marks, final_score
-from finecausal_cli.diving.number import DiveNumber
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator.body import Athlete
 from finecausal_cli.simulator.faults import Faults, draw_faults, draw_quality
 from finecausal_cli.simulator.judges import Observation, deductions, judge, observe
-from finecausal_cli.simulator.motion import GRAVITY, Motion, simulate_motion
+from finecausal_cli.simulator.motion import GRAVITY, Motion, flight_time, simulate_motion
 from finecausal_cli.simulator.stance import Stance
+
+if TYPE_CHECKING:
+    from finecausal_cli.diving.number import DiveNumber
 
 FPS = 25
 """Frames a second of every clip."""
+
+_CENTRE_ABOVE_BOARD_M, _CENTRE_AT_ENTRY_M = 1.1, 1.2
+_LONGEST_START = 0.78
+"""Longest stance relative to flight and aftermath, so that the dive leaves the board in the clip's first half."""
 
 _PANELS = ((7, 0.8), (5, 0.15), (3, 0.05))
 
@@ -142,6 +148,8 @@ def simulate_dive(
     hurdle = not dive.armstand and dive.direction in (1, 3) and rng.random() < (1.0 if height_m <= 3 else 0.35)
     before_s = float(np.clip(rng.lognormal(np.log(1.45), 0.16), 1.2, 2.0))
     after_s = float(rng.uniform(0.75, 1.15))
+    flight_s = flight_time(speeds[1], height_m + _CENTRE_ABOVE_BOARD_M, _CENTRE_AT_ENTRY_M)
+    before_s = min(before_s, _LONGEST_START * (flight_s + after_s))
     phase, twist_sign = float(rng.uniform(0, 2 * np.pi)), 1 if rng.random() < 0.5 else -1
     quality = draw_quality(rng)
     drawn = draw_faults(rng, dive, quality)
@@ -151,6 +159,4 @@ def simulate_dive(
     seen = observe(motion, faults, speeds[1] ** 2 / (2 * GRAVITY))
     judges = int(rng.choice([size for size, _ in _PANELS], p=[share for _, share in _PANELS]))
     marks = tuple(judge(rng, seen, judges))
-    return SimulatedDive(
-        dive, height_m, listed, seed, quality, faults, motion, seen, marks, motion.contact_s + after_s
-    )
+    return SimulatedDive(dive, height_m, listed, seed, quality, faults, motion, seen, marks, motion.contact_s + after_s)

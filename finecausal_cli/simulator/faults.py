@@ -6,12 +6,13 @@ see only what the motion shows.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass, fields, replace
 from math import erf, sqrt
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     import numpy as np
 
     from finecausal_cli.diving.number import DiveNumber
@@ -33,7 +34,7 @@ _SHARED = 0.45
 _STAGE_SHARED = 0.45
 """Correlation of every fault with the quality of its stage."""
 
-FAILURE_RATE = 0.004
+FAILURE_RATE = 0.003
 """Share of dives in which the athlete loses the dive altogether."""
 
 

@@ -7,18 +7,27 @@ so a twisting trunk changes its width. Across its width a tube is drawn in strip
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from finecausal_cli.simulator.body import JOINT, Array, Athlete
 from finecausal_cli.simulator.camera import HEIGHT, WIDTH, Camera
 
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
 Colour = tuple[int, int, int]
 
-_SKIN: tuple[Colour, ...] = ((236, 194, 166), (224, 176, 142), (205, 152, 114), (168, 116, 82), (122, 82, 58), (92, 62, 46))
+_SKIN: tuple[Colour, ...] = (
+    (236, 194, 166),
+    (224, 176, 142),
+    (205, 152, 114),
+    (168, 116, 82),
+    (122, 82, 58),
+    (92, 62, 46),
+)
 _HAIR: tuple[Colour, ...] = ((24, 20, 18), (52, 34, 24), (96, 66, 40), (172, 132, 78), (40, 40, 44))
 _SUIT: tuple[Colour, ...] = (
     (18, 24, 60),
@@ -119,9 +128,7 @@ def _table(athlete: Athlete) -> tuple[Array, Array, Array]:
         along[row] = np.concatenate([t[0] - 0.8 * np.array(caps[0]), inner, t[-1] + 0.8 * np.array(caps[1])])
         for widths, given in ((lateral, a), (front, b)):
             body = np.interp(inner, t, given)
-            widths[row] = size * np.concatenate(
-                [body[0] * np.array(reach[0]), body, body[-1] * np.array(reach[1])]
-            )
+            widths[row] = size * np.concatenate([body[0] * np.array(reach[0]), body, body[-1] * np.array(reach[1])])
     return along, lateral, front
 
 
@@ -170,7 +177,10 @@ class Figure:
 
         mids = (edges[1:] + edges[:-1]) / 2
         facing = np.concatenate(
-            [mids[None, None, :, None] * normal[:, :, None, :], np.broadcast_to(np.sqrt(1 - mids**2)[:, None], (*normal.shape[:2], _STRIPS, 1))],
+            [
+                mids[None, None, :, None] * normal[:, :, None, :],
+                np.broadcast_to(np.sqrt(1 - mids**2)[:, None], (*normal.shape[:2], _STRIPS, 1)),
+            ],
             axis=-1,
         )
         lit = np.clip(facing @ (_LIGHT / np.linalg.norm(_LIGHT)), 0, 1)

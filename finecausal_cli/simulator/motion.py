@@ -10,13 +10,16 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from math import pi, radians, sqrt
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finecausal_cli.simulator.body import Array, Athlete
 from finecausal_cli.simulator.faults import Faults
 from finecausal_cli.simulator.plan import FlightPlan
 from finecausal_cli.simulator.stance import Stance, turn_y, turn_z
+
+if TYPE_CHECKING:
+    from finecausal_cli.simulator.body import Array, Athlete
 
 GRAVITY = 9.81
 """m/s^2"""
@@ -33,7 +36,7 @@ _LOST_TURN = radians(115)
 _LATE_S = 0.14
 _SHORTEST_LEAD_S = 0.15
 _WATER_STOPS_ROTATION_S = 0.10
-_WATER_STOPS_FALL_S = 0.30
+_WATER_STOPS_FALL_S = 0.45
 _FORESIGHT = 0.87
 """Share of a bad take-off and of loose habits that the athlete allows for in the momentum of the take-off."""
 
@@ -156,7 +159,9 @@ def solve_momentum(athlete: Athlete, plan: FlightPlan, open_s: float, facing: fl
     momentum = 25.0 * float(np.sign(turn)) * (1 + abs(turn) / pi)
     for _ in range(5 if plan.dive.half_twists else 1):
         state = rotation(athlete, rows, twist, times, momentum)
-        momentum = float((turn + np.trapezoid(state.inner / state.inertia, times)) / np.trapezoid(1 / state.inertia, times))
+        momentum = float(
+            (turn + np.trapezoid(state.inner / state.inertia, times)) / np.trapezoid(1 / state.inertia, times)
+        )
     return momentum
 
 
@@ -204,9 +209,7 @@ def _reach(athlete: Athlete, plan: FlightPlan) -> float:
     return float(abs(tip - centre))
 
 
-def simulate_motion(
-    stance: Stance, intended_mps: tuple[float, float], twist_sign: int, after_s: float
-) -> Motion:
+def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sign: int, after_s: float) -> Motion:
     """Simulate stance, flight and entry.
 
     Args:

@@ -9,13 +9,16 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finecausal_cli.simulator import poses
-from finecausal_cli.simulator.body import Array, Pose
-from finecausal_cli.simulator.faults import Faults
 
 if TYPE_CHECKING:
     from finecausal_cli.diving.number import DiveNumber
+    from finecausal_cli.simulator.body import Array, Pose
+    from finecausal_cli.simulator.faults import Faults
 
-_TWIST_START_S = 0.13
+_TWIST_START_S = 0.10
+_MANY_TWISTS = 4
+"""Half-twists from which the athlete lines up later to have time for them."""
+
 _UNDER_TWIST = radians(62)
 """Twist that is missing at the end of the most crossed twist."""
 
@@ -24,6 +27,14 @@ def ease(share: Array) -> Array:
     """Return the smooth step of ``share``, which is clipped to 0..1."""
     share = np.clip(share, 0.0, 1.0)
     return np.asarray(share * share * (3 - 2 * share))
+
+
+def steady(share: Array, ramp: float = 0.18) -> Array:
+    """Return a step from 0 to 1 whose rate is constant but for a linear rise and fall over ``ramp`` at the ends."""
+    share = np.clip(share, 0.0, 1.0)
+    near = np.minimum(share, 1 - share)
+    part = np.where(near < ramp, near**2 / (2 * ramp), near - ramp / 2) / (1 - ramp)
+    return np.asarray(np.where(share < 0.5, part, 1 - part))
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +102,8 @@ class FlightPlan:
         """When the athlete means to open."""
         halves = self.dive.half_somersaults
         lead = float(np.interp(halves, [1, 3, 5, 7, 9], [0.50, 0.52, 0.47, 0.40, 0.35]))
+        if self.dive.half_twists >= _MANY_TWISTS:
+            lead = min(lead, 0.40)
         return max(self.duration_s - lead, self.duration_s * 0.5)
 
     @property
@@ -98,12 +111,12 @@ class FlightPlan:
         """First and last moment of the twist."""
         if not self.dive.half_twists:
             return 0.0, 0.0
-        wanted = 0.24 + 0.15 * self.dive.half_twists
+        wanted = 0.24 + 0.16 * self.dive.half_twists
         if self.dive.position in "BC":
-            room = self.open_s - 0.32 - _TWIST_START_S
-            return _TWIST_START_S, _TWIST_START_S + min(wanted, 0.62 * room + 0.05)
-        room = self.open_s - (0.22 if self.has_shape else 0.0) - _TWIST_START_S
-        return _TWIST_START_S, _TWIST_START_S + min(wanted, max(room, 0.4 * self.duration_s))
+            room = 0.66 * (self.open_s - 0.18 - _TWIST_START_S)
+        else:
+            room = self.open_s - (0.14 if self.has_shape else 0.0) - _TWIST_START_S
+        return _TWIST_START_S, _TWIST_START_S + min(wanted, max(room, 0.3 * self.duration_s))
 
     def twist(self, times: Array) -> Array:
         """Return the twist angle [N] at ``times`` [N], radians."""
@@ -111,7 +124,7 @@ class FlightPlan:
             return np.zeros_like(times)
         start, end = self.twist_window
         total = self.dive.half_twists * pi - _UNDER_TWIST * self.faults.crossed_twist**1.5
-        return np.asarray(self.twist_sign * total * ease((times - start) / (end - start)))
+        return np.asarray(self.twist_sign * total * steady((times - start) / (end - start)))
 
     def _shape(self) -> Pose:
         if self.dive.position == "C":

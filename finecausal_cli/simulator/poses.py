@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from math import radians
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from finecausal_cli.simulator.body import Array, Pose
-from finecausal_cli.simulator.faults import Faults
+
+if TYPE_CHECKING:
+    from finecausal_cli.simulator.faults import Faults
 
 HEELS_DOWN = radians(90)
 """Ankle angle of a foot that stands flat under an upright shank."""

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
 from finecausal_cli.diving.difficulty import apparatus
 from finecausal_cli.simulator.body import JOINT, Array
@@ -18,6 +16,11 @@ from finecausal_cli.simulator.figure import Figure, Look
 from finecausal_cli.simulator.scene import Scene
 from finecausal_cli.simulator.venue import Venue, draw_venue
 from finecausal_cli.simulator.water import Splash
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from numpy.typing import NDArray
 
 _MOST_INSTANTS = 3
 """Sub-frames at most that are accumulated for motion blur."""
@@ -49,7 +52,7 @@ class Setting:
     def draw(cls, seed: tuple[int, ...], style: int | None = None) -> Setting:
         """Draw a setting; ``style`` fixes the kind of venue."""
         rng = np.random.default_rng(np.random.SeedSequence((*seed, 1)))
-        return cls(draw_venue(rng, style), Camera.draw(rng), float(rng.uniform(0.25, 0.5)), seed)
+        return cls(draw_venue(rng, style), Camera.draw(rng), float(rng.uniform(0.18, 0.36)), seed)
 
     def record(self) -> dict[str, Any]:
         """Return the setting's facts as plain data."""
@@ -107,7 +110,9 @@ def _instants(simulated: SimulatedDive, setting: Setting, times: Array, views: A
     motion, camera = simulated.motion, setting.camera
     open_s = setting.shutter / FPS
     ends = [JOINT[name] for name in ("finger_l", "finger_r", "toe_l", "toe_r", "vertex")]
-    start, stop = (camera.screen(motion.body(np.clip(times + d, 0, None))[:, ends])[..., :2] for d in (-open_s / 2, open_s / 2))
+    start, stop = (
+        camera.screen(motion.body(np.clip(times + d, 0, None))[:, ends])[..., :2] for d in (-open_s / 2, open_s / 2)
+    )
     pan = np.gradient(views[:, :2], times, axis=0) * open_s
     shift = np.linalg.norm(stop - start - pan[:, None], axis=-1).max(axis=1) * views[:, 2]
     return [int(n) for n in np.clip(np.ceil(shift / _BLUR_STEP_PX), 1, _MOST_INSTANTS)]

@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from finecausal_cli.simulator.body import Array
 from finecausal_cli.simulator.camera import HEIGHT, WIDTH, Camera
 from finecausal_cli.simulator.venue import FAR_LEFT_M, FAR_RATE, FAR_TOP_M, Venue
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from finecausal_cli.simulator.body import Array
 
 _SHIFT = 4
 _WATER_RATE = 55.0
@@ -52,7 +56,8 @@ class Scene:
         matrix = np.array([[sign * step, 0, shift_x], [0, step, shift_y]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         return np.asarray(
-            cv2.warpAffine(self.venue.far, matrix, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_REFLECT), np.uint8
+            cv2.warpAffine(self.venue.far, matrix, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_REFLECT),
+            np.uint8,
         )
 
     def _water(self, picture: NDArray[np.uint8], view: Array, time_s: float) -> None:

@@ -10,11 +10,11 @@ import numpy as np
 
 from finecausal_cli.simulator import poses
 from finecausal_cli.simulator.body import JOINT, Array, Athlete, Pose
-from finecausal_cli.simulator.faults import Faults
 from finecausal_cli.simulator.plan import Keys, ease
 
 if TYPE_CHECKING:
     from finecausal_cli.diving.number import DiveNumber
+    from finecausal_cli.simulator.faults import Faults
 
 _ANKLE = Pose._fields.index("ankle")
 _HIP = Pose._fields.index("hip")

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 Colour = tuple[int, int, int]
 
@@ -43,12 +46,66 @@ class Style:
 
 
 STYLES: tuple[Style, ...] = (
-    Style("blue hall", ((40, 74, 122), (24, 44, 84)), ((16, 96, 158), (74, 150, 196)), ((236, 236, 240), (20, 60, 150), (230, 120, 30)), 0.35, False, 1.0, 0.8),
-    Style("dark arena", ((26, 26, 34), (12, 12, 18)), ((8, 66, 112), (36, 104, 148)), ((190, 30, 60), (235, 190, 40), (60, 60, 70)), 0.65, False, 0.92, 1.0),
-    Style("glass hall", ((196, 204, 206), (222, 230, 234)), ((38, 128, 150), (140, 196, 204)), ((40, 110, 70), (240, 240, 240), (120, 130, 140)), 0.12, True, 1.05, 0.5),
-    Style("outdoor", ((112, 150, 96), (150, 190, 228)), ((24, 120, 176), (120, 186, 216)), ((230, 60, 50), (250, 220, 70), (40, 90, 170)), 0.28, False, 1.08, 1.0),
-    Style("old baths", ((176, 160, 132), (120, 108, 92)), ((28, 110, 108), (104, 166, 156)), ((150, 40, 30), (220, 208, 180), (60, 80, 60)), 0.2, True, 0.96, 0.65),
-    Style("club pool", ((206, 196, 178), (226, 222, 214)), ((30, 104, 170), (120, 176, 210)), ((30, 80, 160), (240, 240, 240), (210, 60, 60)), 0.05, False, 1.0, 0.6),
+    Style(
+        "blue hall",
+        ((40, 74, 122), (24, 44, 84)),
+        ((16, 96, 158), (74, 150, 196)),
+        ((236, 236, 240), (20, 60, 150), (230, 120, 30)),
+        0.35,
+        False,
+        1.0,
+        0.8,
+    ),
+    Style(
+        "dark arena",
+        ((26, 26, 34), (12, 12, 18)),
+        ((8, 66, 112), (36, 104, 148)),
+        ((190, 30, 60), (235, 190, 40), (60, 60, 70)),
+        0.65,
+        False,
+        0.92,
+        1.0,
+    ),
+    Style(
+        "glass hall",
+        ((196, 204, 206), (222, 230, 234)),
+        ((38, 128, 150), (140, 196, 204)),
+        ((40, 110, 70), (240, 240, 240), (120, 130, 140)),
+        0.12,
+        True,
+        1.05,
+        0.5,
+    ),
+    Style(
+        "outdoor",
+        ((112, 150, 96), (150, 190, 228)),
+        ((24, 120, 176), (120, 186, 216)),
+        ((230, 60, 50), (250, 220, 70), (40, 90, 170)),
+        0.28,
+        False,
+        1.08,
+        1.0,
+    ),
+    Style(
+        "old baths",
+        ((176, 160, 132), (120, 108, 92)),
+        ((28, 110, 108), (104, 166, 156)),
+        ((150, 40, 30), (220, 208, 180), (60, 80, 60)),
+        0.2,
+        True,
+        0.96,
+        0.65,
+    ),
+    Style(
+        "club pool",
+        ((206, 196, 178), (226, 222, 214)),
+        ((30, 104, 170), (120, 176, 210)),
+        ((30, 80, 160), (240, 240, 240), (210, 60, 60)),
+        0.05,
+        False,
+        1.0,
+        0.6,
+    ),
 )
 """The venues there are; colours vary about these."""
 
@@ -96,7 +153,7 @@ def draw_venue(rng: np.random.Generator, style: int | None = None) -> Venue:
         edge_m=edge,
         parallax=float(rng.uniform(0.7, 0.9)),
         gain=(float(gain[0]), float(gain[1]), float(gain[2])),
-        noise=float(rng.uniform(1.5, 5.0)),
+        noise=float(rng.uniform(0.8, 2.4)),
     )
 
 
@@ -133,7 +190,9 @@ def _paint_far(rng: np.random.Generator, style: Style, edge_m: float) -> NDArray
         colour = style.accent[int(rng.integers(len(style.accent)))]
         cv2.rectangle(picture, (x, _row(base)), (x + length, _row(base) + tall), colour, -1)
         for mark in range(x + 6, x + length - 8, 14):
-            cv2.rectangle(picture, (mark, _row(base) + tall // 3), (mark + 8, _row(base) + 2 * tall // 3), (245, 245, 245), -1)
+            cv2.rectangle(
+                picture, (mark, _row(base) + tall // 3), (mark + 8, _row(base) + 2 * tall // 3), (245, 245, 245), -1
+            )
     deck = tuple(float(c) for c in rng.integers(130, 220) + rng.integers(-12, 12, 3))
     cv2.rectangle(picture, (0, _row(edge_m + 0.45)), (width, height), deck, -1)
     blurred = cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.9, 2.4)))

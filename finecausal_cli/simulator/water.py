@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from math import cos, sin
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
-from numpy.typing import NDArray
 
-from finecausal_cli.simulator.body import Array
 from finecausal_cli.simulator.camera import HEIGHT, WIDTH, Camera
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from finecausal_cli.simulator.body import Array
 
 _GRAVITY = 9.81
 _DROPS = 420

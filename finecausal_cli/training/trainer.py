@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -34,6 +34,26 @@ LOG_NAME = "log.jsonl"
 Report = Callable[[Progress, dict[str, float]], object]
 Validate = Callable[[FineCausal], Summary]
 Keep = Callable[[FineCausal, Summary, Progress], object]
+
+
+class _StoredClips(Sequence[ClipArrays]):
+    """Training clips, mapped into memory when asked for: each map holds a file open, and files are few."""
+
+    def __init__(self, dives: Sequence[Dive], cache: ClipCache) -> None:
+        self._dives = dives
+        self._cache = cache
+
+    def __len__(self) -> int:
+        return len(self._dives)
+
+    @overload
+    def __getitem__(self, index: int) -> ClipArrays: ...
+    @overload
+    def __getitem__(self, index: slice) -> Sequence[ClipArrays]: ...
+    def __getitem__(self, index: int | slice) -> ClipArrays | Sequence[ClipArrays]:
+        if isinstance(index, slice):
+            return _StoredClips(self._dives[index], self._cache)
+        return self._cache.load(self._dives[index])
 
 
 @dataclass(frozen=True)
@@ -191,10 +211,11 @@ class Trainer:
         self._model.eval()
         summary = validate(self._model)
         best = self.progress.best_rho
-        if math.isfinite(summary.rho) and (best is None or summary.rho > best):
-            best = summary.rho
+        rho = -1.0 if math.isnan(summary.rho) else summary.rho  # equal predictions: as bad as can be, yet worth keeping
+        if best is None or rho > best:
+            best = rho
             keep(self._model, summary, self.progress)
-        self.log({"epoch": self.progress.epoch + 1, "step": self.progress.step, **asdict(summary)})
+        self.log({"epoch": self.progress.epoch + 1, "step": self.progress.step, **summary.figures()})
         torch.set_rng_state(rng)
         return best
 

@@ -14,11 +14,12 @@ import torch
 from numpy._core.multiarray import scalar as _numpy_scalar
 from torch import Tensor
 
-from finecausal_cli.errors import WeightsError
+from finecausal_cli.errors import OutputError, WeightsError
 from finecausal_cli.model.config import PRESETS
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.weights import reference_names as names
-from finecausal_cli.weights.store import require_none, save_weights
+from finecausal_cli.weights.info import WeightsInfo
+from finecausal_cli.weights.store import CONFIG_NAME, require_none, save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -37,34 +38,34 @@ _ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 _UNTRAINED_SPREAD = 0.0015
 
 
-def convert_checkpoint(path: Path, out: Path) -> dict[str, JsonValue]:
+def convert_checkpoint(path: Path, out: Path, *, overwrite: bool = False) -> WeightsInfo:
     """Convert a released checkpoint to a weights folder of the ``reference`` preset.
 
     Args:
         path: The ``.pth`` file.
         out: The folder to write.
+        overwrite: Replace the weights that are there.
 
     Returns:
-        The facts stored beside the weights: source, epoch, best metrics, tensors left out and notes.
+        The facts stored beside the weights: what a user must know, the checkpoint's own figures, tensors left out.
 
     Raises:
         WeightsError: The file is no checkpoint, wants to run code, or a tensor is missing, unknown or misshapen.
-        OutputError: The folder cannot be written.
+        OutputError: The folder cannot be written or holds weights already.
     """
+    if (out / CONFIG_NAME).exists() and not overwrite:
+        raise OutputError("holds weights already", where=out, hint="choose another folder or give --overwrite")
     checkpoint = read_checkpoint(path)
     foreign = flatten_checkpoint(checkpoint, path)
     with torch.device("meta"):
         model = FineCausal(PRESETS["reference"])
     state, unused = map_tensors(foreign, model.state_dict(), path)
     model.load_state_dict(state, assign=True)
-    info: dict[str, JsonValue] = {
-        "source": f"converted from {path.name}",
-        "unused_tensors": {**unused},
-        "notes": [*_notes(foreign)],
-    }
-    metrics = {key: checkpoint[key] for key in names.BOOKKEEPING if key in checkpoint and key != "optimizer"}
-    info.update({key: float(value) for key, value in metrics.items() if isinstance(value, int | float | np.number)})
-    save_weights(out, model, info)
+    training: dict[str, JsonValue] = {"checkpoint": path.name, "unused_tensors": {**unused}}
+    figures = {key: checkpoint[key] for key in names.BOOKKEEPING if key in checkpoint}
+    training.update({key: float(value) for key, value in figures.items() if isinstance(value, int | float | np.number)})
+    info = WeightsInfo(note=_note(foreign), training=training)
+    save_weights(out, model, info.facts())
     return info
 
 
@@ -189,11 +190,11 @@ def _upsample_shape(ours: Tensor) -> list[int]:
     return [channels, channels, *kernel]
 
 
-def _notes(foreign: dict[str, Tensor]) -> list[str]:
+def _note(foreign: dict[str, Tensor]) -> str:
     """Say what a user of the weights must know."""
-    notes = ["trained on frames squeezed to 112 x 200, which the configuration reproduces"]
+    note = "converted from a checkpoint of the released code; it reads frames squeezed to 112 x 200, and gets them so"
     preparing = [foreign[f"segmenter.side_prep{depth}.weight"] for depth in range(1, 5)]
     biases = [foreign[f"segmenter.score_dsn{depth}.bias"] for depth in range(1, 5)] + [foreign["segmenter.fuse.bias"]]
     if all(each.std() < _UNTRAINED_SPREAD for each in preparing) and not any(each.any() for each in biases):
-        notes.append("the foreground head was never trained: its masks mean nothing")
-    return notes
+        note += "; its foreground head was never trained, so its masks mean nothing"
+    return note

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 
 from finecausal_cli.errors import WeightsError
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 class StoredInterval(BaseModel):

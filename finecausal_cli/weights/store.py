@@ -8,42 +8,32 @@ weights whole.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import torch
-from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialise_tensors
 
 from finecausal_cli.errors import OutputError, WeightsError
-from finecausal_cli.model.config import FORMAT_VERSION, ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.weights.manifest import CONFIG_NAME, Manifest, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
+    from pydantic import JsonValue
     from torch import Tensor
 
-CONFIG_NAME = "config.json"
+    from finecausal_cli.model.config import ModelConfig
+
 SHARD_BYTES = 16 * 2**20
 """Largest shard, unless a single tensor is larger."""
 
 _SHOWN = 3  # names listed in an error before "and n more"
-
-
-class _Manifest(BaseModel):
-    """The content of ``config.json``."""
-
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-    model: ModelConfig
-    info: dict[str, JsonValue]
-    shards: dict[str, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,10 +68,11 @@ def save_weights(
         The digest that `load_weights` will report.
 
     Raises:
-        WeightsError: A tensor is not finite, or does not fit float16.
+        WeightsError: A tensor is not finite or does not fit float16, or the network is a copy made for inference.
         OutputError: The folder cannot be written.
     """
     tensors = {name: _to_disk(tensor, dtype) for name, tensor in model.state_dict().items()}
+    _require_match(tensors, _blank(model.config).state_dict(), folder)  # a copy made for inference is not to be saved
     _require_finite(tensors, folder)
     shards = {}
     try:
@@ -92,14 +83,14 @@ def save_weights(
             name = f"model-{digest[:16]}.safetensors"
             _write_whole(folder / name, data)
             shards[name] = digest
-        manifest = _Manifest(model=model.config, info=info, shards=shards)
+        manifest = Manifest(model=model.config, info=info, shards=shards)
         _write_whole(folder / CONFIG_NAME, (manifest.model_dump_json(indent=2) + "\n").encode())
         for stale in folder.glob("model-*.safetensors"):
             if stale.name not in shards:
                 stale.unlink()
     except OSError as error:
         raise OutputError(f"cannot save weights: {error.strerror or error}", where=folder) from error
-    return _digest(manifest)
+    return manifest.digest
 
 
 def load_weights(folder: Path, device: torch.device | str = "cpu") -> LoadedWeights:
@@ -119,51 +110,18 @@ def load_weights(folder: Path, device: torch.device | str = "cpu") -> LoadedWeig
     tensors: dict[str, Tensor] = {}
     for name, digest in manifest.shards.items():
         tensors.update(_read_shard(folder / name, digest))
-    with torch.device("meta"):
-        model = FineCausal(manifest.model)
+    model = _blank(manifest.model)
     _require_match(tensors, model.state_dict(), folder)
     _require_finite(tensors, folder)
     tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     model.load_state_dict(tensors, assign=True)
-    return LoadedWeights(model.to(device).eval(), manifest.model, manifest.info, _digest(manifest))
+    return LoadedWeights(model.to(device).eval(), manifest.model, manifest.info, manifest.digest)
 
 
-def read_manifest(folder: Path) -> _Manifest:
-    """Read and check ``config.json`` alone.
-
-    Raises:
-        WeightsError: It is missing, malformed, of a newer format, or names a shard outside the folder.
-    """
-    path = folder / CONFIG_NAME
-    try:
-        content = json.loads(path.read_text(encoding="utf-8"))
-    except OSError as error:
-        hint = f"a weights folder holds {CONFIG_NAME} and *.safetensors"
-        raise WeightsError(f"cannot be read: {error.strerror}", where=path, hint=hint) from error
-    except (ValueError, RecursionError) as error:
-        raise WeightsError("is not JSON", where=path, hint="the file is damaged; get the weights again") from error
-    _require_known_format(content, path)
-    try:
-        manifest = _Manifest.model_validate(content)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = ".".join(str(part) for part in first["loc"]) or "the top level"
-        raise WeightsError(f"{key}: {first['msg']}", where=path, hint="the file is damaged or was edited") from error
-    for name in manifest.shards:
-        if Path(name).name != name or not name.endswith(".safetensors"):
-            raise WeightsError(f"{name!r} is not the name of a shard", where=path)
-    return manifest
-
-
-def _require_known_format(content: object, path: Path) -> None:
-    model = content.get("model") if isinstance(content, dict) else None
-    version = model.get("format_version") if isinstance(model, dict) else None
-    if isinstance(version, int) and version > FORMAT_VERSION:
-        raise WeightsError(
-            f"format {version} is newer than this program reads ({FORMAT_VERSION})",
-            where=path,
-            hint="update finecausal",
-        )
+def _blank(config: ModelConfig) -> FineCausal:
+    """Build a network whose tensors have shapes but no numbers."""
+    with torch.device("meta"):
+        return FineCausal(config)
 
 
 def _read_shard(path: Path, digest: str) -> dict[str, Tensor]:
@@ -232,8 +190,3 @@ def _write_whole(path: Path, data: bytes) -> None:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
-
-
-def _digest(manifest: _Manifest) -> str:
-    facts = {"model": manifest.model.model_dump(mode="json"), "shards": sorted(manifest.shards.values())}
-    return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 import torch
 
-from finecausal_cli.model.intervention import complete_edges, summarise_by_kind
+from finecausal_cli.model.attention import node_type_attention, node_type_attention_by_head
+from finecausal_cli.model.intervention import complete_edges
 from finecausal_cli.model.outputs import Encoding
 
 END_TO_END = {
@@ -79,7 +80,8 @@ def heads(model, query, exemplar):
     source, target = complete_edges(36)
     for layer in range(2):
         found[f"gat_alpha_layer{layer + 1}"] = node_attention[0, layer, source, target]
-    found["gat_attention_4x4"] = summarise_by_kind(node_attention[0, 1])
+    second = node_attention[0, 1]
+    found["gat_attention_4x4"] = torch.cat((node_type_attention(second)[None], node_type_attention_by_head(second)))
     found["gat_out"] = deconfounded[0]
 
     result = model.compare(query, exemplar, attention=True)

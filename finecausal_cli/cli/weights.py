@@ -1,0 +1,72 @@
+"""``finecausal weights``: what is bundled, what it is, whether it is whole, and conversion of foreign checkpoints."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from finecausal_cli.cli import options as given
+
+app = typer.Typer(help="List, describe, check and convert weights.", no_args_is_help=True)
+
+Name = Annotated[str, typer.Argument(metavar="WEIGHTS", help="Bundled weights by name, or a folder.")]
+
+
+@app.command("list")
+def list_weights() -> None:
+    """List the bundled weights."""
+    from finecausal_cli.report.terminal import open_console
+    from finecausal_cli.report.weights import print_weights_list
+    from finecausal_cli.weights.manifest import read_manifest
+    from finecausal_cli.weights.registry import list_bundled
+
+    print_weights_list({name: read_manifest(folder) for name, folder in list_bundled().items()}, open_console())
+
+
+@app.command()
+def info(
+    weights: Name = given.WEIGHTS_DEFAULT,
+    as_json: Annotated[bool, typer.Option("--json", help="Print what is stored, as JSON.")] = False,
+) -> None:
+    """Say what weights are, where they come from and what they know."""
+    from finecausal_cli.report.terminal import open_console
+    from finecausal_cli.report.weights import print_weights
+    from finecausal_cli.weights.manifest import read_manifest
+    from finecausal_cli.weights.registry import resolve_weights
+
+    folder = resolve_weights(weights)
+    manifest = read_manifest(folder)
+    if as_json:
+        typer.echo(manifest.model_dump_json(indent=2))
+    else:
+        print_weights(folder, manifest, open_console())
+
+
+@app.command()
+def verify(weights: Name = given.WEIGHTS_DEFAULT) -> None:
+    """Read weights completely and refuse anything missing, damaged or not finite."""
+    from finecausal_cli.report.terminal import open_console
+    from finecausal_cli.report.weights import print_verified
+    from finecausal_cli.weights.registry import resolve_weights
+    from finecausal_cli.weights.store import load_weights
+
+    folder = resolve_weights(weights)
+    print_verified(folder, load_weights(folder), open_console())
+
+
+@app.command()
+def convert(
+    checkpoint: Annotated[Path, typer.Argument(help="A .pth file of the released code; none of its code is run.")],
+    output: Annotated[Path, typer.Argument(help="Folder to write.")],
+    overwrite: Annotated[bool, typer.Option("--overwrite", help="Replace weights that are there.")] = False,
+) -> None:
+    """Convert a checkpoint of the released code to weights of the reference preset."""
+    from finecausal_cli.report.terminal import open_console
+    from finecausal_cli.report.weights import print_weights
+    from finecausal_cli.weights.convert import convert_checkpoint
+    from finecausal_cli.weights.manifest import read_manifest
+
+    convert_checkpoint(checkpoint, output, overwrite=overwrite)
+    print_weights(output, read_manifest(output), open_console())

@@ -1,0 +1,74 @@
+"""The ``config.json`` of a folder of weights: configuration, facts and checksums. Reading it needs no torch."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
+
+from finecausal_cli.errors import WeightsError
+from finecausal_cli.model.config import FORMAT_VERSION, ModelConfig
+
+CONFIG_NAME = "config.json"
+
+
+class Manifest(BaseModel):
+    """The content of ``config.json``.
+
+    Attributes:
+        model: What the network is made of.
+        info: Facts about the weights, see `WeightsInfo`.
+        shards: SHA-256 (hex) of each shard by file name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelConfig
+    info: dict[str, JsonValue]
+    shards: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over configuration and tensors; equal digests mean equal weights."""
+        facts = {"model": self.model.model_dump(mode="json"), "shards": sorted(self.shards.values())}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check ``config.json`` alone.
+
+    Raises:
+        WeightsError: It is missing, malformed, of a newer format, or names a shard outside the folder.
+    """
+    path = folder / CONFIG_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = f"a weights folder holds {CONFIG_NAME} and *.safetensors"
+        raise WeightsError(f"cannot be read: {error.strerror}", where=path, hint=hint) from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError("is not JSON", where=path, hint="the file is damaged; get the weights again") from error
+    _require_known_format(content, path)
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the top level"
+        raise WeightsError(f"{key}: {first['msg']}", where=path, hint="the file is damaged or was edited") from error
+    for name in manifest.shards:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise WeightsError(f"{name!r} is not the name of a shard", where=path)
+    return manifest
+
+
+def _require_known_format(content: object, path: Path) -> None:
+    model = content.get("model") if isinstance(content, dict) else None
+    version = model.get("format_version") if isinstance(model, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise WeightsError(
+            f"format {version} is newer than this program reads ({FORMAT_VERSION})",
+            where=path,
+            hint="update finecausal",
+        )
