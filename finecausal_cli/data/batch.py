@@ -14,7 +14,7 @@ from finecausal_cli.data.pairing import Group, pairs_of
 from finecausal_cli.video.clip import CLIP_FRAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -54,7 +54,7 @@ class PairBatch:
 def collate(
     groups: Sequence[Group],
     dives: Sequence[Dive],
-    clips: Sequence[ClipArrays],
+    load: Callable[[Dive], ClipArrays],
     *,
     frame_size: int,
     seed: int,
@@ -67,14 +67,14 @@ def collate(
     Args:
         groups: Groups of indices into ``dives``.
         dives: The training dives.
-        clips: Their clips.
+        load: Gives a dive's clip; called when its turn comes, because a mapped clip holds a file open.
         frame_size: Side S of the crop, pixels.
         seed: Seed of the run.
         epoch: Index of the epoch.
     """
     indices = [index for group in groups for index in group]
     samples = [
-        augment(clips[index], frame_size=frame_size, rng=np.random.default_rng((seed, epoch, index)))
+        augment(load(dives[index]), frame_size=frame_size, rng=np.random.default_rng((seed, epoch, index)))
         for index in indices
     ]
     pairs = pairs_of(groups)

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from finecausal_cli.errors import VideoError
 from finecausal_cli.video.clip import CLIP_FRAMES
 from finecausal_cli.video.reader import read_clip, read_masks
 from finecausal_cli.whole_file import whole_file
@@ -74,17 +75,16 @@ class ClipCache:
             packed = self._decode(dive)
             with whole_file(stored, "the clip cache") as part, part.open("wb") as stream:
                 np.save(stream, packed, allow_pickle=False)
-        frames = packed[..., :3]
+        frames = packed[:CLIP_FRAMES, ..., :3]
         source_frames = _source_frames_of(packed)
-        mask = None if dive.mask is None else packed[..., 3]
+        mask = None if dive.mask is None else packed[:CLIP_FRAMES, ..., 3]
         return ClipArrays(frames, mask, _transitions(dive, source_frames))
 
     def _digest(self, dive: Dive) -> str:
         facts: list[object] = [_VERSION, self._geometry, self._frame_size]
         for path in (dive.video, dive.mask):
             if path is not None:
-                status = path.stat()
-                facts += [str(path.resolve()), status.st_size, status.st_mtime_ns]
+                facts += [str(path.resolve()), *_states(path)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
     def _read(self, stored: Path) -> NDArray[np.uint8] | None:
@@ -113,11 +113,24 @@ class ClipCache:
         packed = np.zeros((CLIP_FRAMES + 1, *frames.shape[1:3], 4), np.uint8)
         packed[:CLIP_FRAMES, ..., :3] = frames
         if dive.mask is not None:
-            mask = read_masks(dive.mask, clip.source_frames, geometry=self._geometry, frame_size=self._frame_size)
+            size = clip.frames.shape[1:3]  # masks may be stored smaller than the video
+            mask = read_masks(dive.mask, clip.source_frames, size=size)
             packed[:CLIP_FRAMES, ..., 3] = mask[:, :, window]
         source = np.frombuffer(clip.source_frames.astype("<i8").tobytes(), np.uint8)
         packed[CLIP_FRAMES].reshape(-1)[: source.size] = source
         return packed
+
+
+def _states(path: Path) -> list[tuple[int, int]]:
+    """Return size and time of change of a file, or of every picture of a folder.
+
+    A picture that is written over does not change its folder, so each one is asked.
+    """
+    try:
+        found = [one.stat() for one in (sorted(path.iterdir()) if path.is_dir() else (path,))]
+    except OSError as error:
+        raise VideoError(f"Cannot be read: {error.strerror}.", where=path) from error
+    return [(state.st_size, state.st_mtime_ns) for state in found]
 
 
 def _source_frames_of(packed: NDArray[np.uint8]) -> NDArray[np.int64]:

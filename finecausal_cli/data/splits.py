@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from finecausal_cli.data.dive import Dive, Split
 
 
-def assign_splits(dives: Sequence[Dive], *, seed: int, val_share: float = 0.1) -> list[Dive]:
+def assign_splits(dives: Sequence[Dive], *, seed: int = 0, val_share: float = 0.1) -> list[Dive]:
     """Give every dive a split.
 
     Dives that name theirs keep it. If no dive names one, a quarter of each dive number goes to the test set.
@@ -23,7 +23,8 @@ def assign_splits(dives: Sequence[Dive], *, seed: int, val_share: float = 0.1) -
 
     Args:
         dives: The dataset.
-        seed: Same seed, same split, whatever the order of the rows.
+        seed: Same seed, same split, whatever the order of the rows. Training and evaluation must agree on it, or dives
+            trained on are tested on: it is not the seed of a run.
         val_share: Share of the training dives to validate on, 0..1.
 
     Returns:

@@ -67,10 +67,12 @@ def bootstrap_interval(
     true, predicted = _pair(true, predicted)
     rng = np.random.default_rng(seed)
     draws = rng.integers(len(true), size=(resamples, len(true)))
-    rhos = np.array([spearman(true[draw], predicted[draw]) for draw in draws])
-    rhos = rhos[np.isfinite(rhos)]
-    if not len(rhos):
+    ranks = [stats.rankdata(side[draws], axis=1) - (len(true) + 1) / 2 for side in (true, predicted)]
+    covariance, (spread, other_spread) = (ranks[0] * ranks[1]).sum(1), ((side**2).sum(1) for side in ranks)
+    defined = spread * other_spread > 0
+    if not defined.any():
         return float("nan"), float("nan")
+    rhos = covariance[defined] / np.sqrt(spread[defined] * other_spread[defined])
     tail = 100 * (1 - level) / 2
     low, high = np.percentile(rhos, [tail, 100 - tail])
     return float(low), float(high)

@@ -72,7 +72,7 @@ def evaluate(
         bank: Gives the exemplars for a digest of weights; by default they are the dataset's own training dives.
         split: ``test``, ``val`` or ``all``.
         voters: Most exemplars a dive.
-        seed: Seed of splits and voters.
+        seed: Seed of the voters' order.
         start: Called once with the number of dives to encode.
         advance: Called after each encoded dive.
 
@@ -82,7 +82,7 @@ def evaluate(
     loaded = load_weights(weights, device=device)
     model = loaded.model.eval()
     clips = ClipCache(cache, geometry=model.config.geometry, frame_size=model.config.frame_size)
-    dives = assign_splits([dive for dive in read_manifest(dataset) if dive.score is not None], seed=seed)
+    dives = assign_splits([dive for dive in read_manifest(dataset) if dive.score is not None])
     held_out = [dive for dive in dives if split in ("all", dive.split)]
     training = [dive for dive in dives if dive.split == "train"] if split != "all" else []
     if len(held_out) < 2:
@@ -92,7 +92,9 @@ def evaluate(
     start(len(held_out) + (len(training) if bank is None else 0))
     if bank is None:
         exemplars = bank_of(
-            encode_dives(model, training, clips, advance=advance), name=dataset.name, weights_digest=loaded.digest
+            encode_dives(model, training, clips, advance=advance),
+            name=dataset.resolve().name,
+            weights_digest=loaded.digest,
         )
     else:
         exemplars = bank(loaded.digest)

@@ -42,7 +42,7 @@ class ModelConfig(BaseModel):
 
     Attributes:
         preset: The preset it started from.
-        width: I3D width multiplier; D = 1024 * width must be a multiple of 16, so width is a multiple of 1/64.
+        width: I3D width multiplier, 1/32 to 1; D = 1024 * width must be a multiple of 16, so width is one of 1/64.
         shared_trunk: Use one I3D for the video features and the foreground parser, with a linear map from the
             pooled features to the mask features; two I3Ds otherwise (the paper).
         static_branch: Add the released code's ResNet-34 branch over 96 single frames.
@@ -58,7 +58,7 @@ class ModelConfig(BaseModel):
 
     format_version: Literal[1] = FORMAT_VERSION
     preset: Literal["reference", "finecausal", "compact"] = "finecausal"
-    width: float = Field(default=1.0, gt=0, le=1)
+    width: float = Field(default=1.0, ge=1 / 32, le=1)
     shared_trunk: bool = False
     static_branch: bool = False
     gat: bool = True
@@ -86,6 +86,6 @@ PRESETS: dict[str, ModelConfig] = {
         preset="reference", static_branch=True, readout="o", tca_mode="replace", geometry="squeeze"
     ),
     "finecausal": ModelConfig(),
-    "compact": ModelConfig(preset="compact", width=0.25),
+    "compact": ModelConfig(preset="compact", width=0.25, shared_trunk=True, frame_size=80),
 }
 """The three ways the one class is built (never a second copy of the forward)."""

@@ -182,45 +182,45 @@ class Athlete:
         Returns:
             [..., len(JOINTS), 3] positions in body axes, metres.
         """
-        angle = Pose(*np.moveaxis(pose, -1, 0))
-        zero = np.zeros_like(angle.hip)
+        angle = dict(zip(Pose._fields, np.moveaxis(pose, -1, 0), strict=True))
+        zero = np.zeros(pose.shape[:-1])
         out = np.zeros((*pose.shape[:-1], len(JOINTS), 3))
 
         def place(name: str, value: Array) -> Array:
             out[..., JOINT[name], :] = value
             return value
 
-        middle, upper = angle.spine * 0.5, angle.spine
+        middle, upper = angle["spine"] * 0.5, angle["spine"]
         navel = place("navel", -_limb(zero, zero) * self.length_m("lower_trunk"))
         chest = place("chest", navel - _limb(-middle, zero) * self.length_m("middle_trunk"))
         along = -_limb(-upper, zero)
         collar = place("collar", chest + along * self.length_m("upper_trunk"))
         neck = place("neck", collar + along * self.length_m("collar_to_neck"))
-        place("vertex", neck - _limb(-(upper + angle.neck), zero) * self.length_m("head"))
+        place("vertex", neck - _limb(-(upper + angle["neck"]), zero) * self.length_m("head"))
 
         left = np.array([0.0, 1.0, 0.0])
         for side, sign in (("l", 1.0), ("r", -1.0)):
-            arm = angle.arm + sign * angle.arm_split / 2
-            elbow = angle.elbow + sign * angle.elbow_split / 2
+            arm = angle["arm"] + sign * angle["arm_split"] / 2
+            elbow = angle["elbow"] + sign * angle["elbow_split"] / 2
             rise = _SHOULDER_RISE_M * (1 - np.cos(np.clip(arm, 0, np.pi))) / 2 - self.length_m("collar_to_shoulder")
             overhead = (1 - np.cos(np.clip(arm, 0, np.pi))) / 2
             width = self.length_m("half_shoulders") * (1 - 0.22 * overhead)
             shoulder = place(f"shoulder_{side}", collar + along * rise[..., None] + sign * left * width[..., None])
-            outwards = sign * (angle.wing - 0.16 * overhead)
+            outwards = sign * (angle["wing"] - 0.16 * overhead)
             hand = arm - upper + elbow
             bent = place(f"elbow_{side}", shoulder + _limb(arm - upper, outwards) * self.length_m("upper_arm"))
             wrist = place(f"wrist_{side}", bent + _limb(hand, outwards * 0.6) * self.length_m("forearm"))
             place(f"finger_{side}", wrist + _limb(hand, outwards * 0.3) * self.length_m("hand"))
 
-            hip = angle.hip + sign * angle.hip_split / 2
-            knee = angle.knee + sign * angle.knee_split / 2
+            hip = angle["hip"] + sign * angle["hip_split"] / 2
+            knee = angle["knee"] + sign * angle["knee_split"] / 2
             socket = place(f"hip_{side}", np.broadcast_to(sign * left * self.length_m("half_hips"), navel.shape))
             # Straight legs close at the ankles; bent knees that part still bring the feet together.
-            thigh_side = sign * (angle.spread - 0.06)
-            shank_side = sign * (angle.spread * (1 - 1.7 * np.clip(knee / 2, 0, 1)) - 0.06)
+            thigh_side = sign * (angle["spread"] - 0.06)
+            shank_side = sign * (angle["spread"] * (1 - 1.7 * np.clip(knee / 2, 0, 1)) - 0.06)
             bend = place(f"knee_{side}", socket + _limb(hip, thigh_side) * self.length_m("thigh"))
             ankle = place(f"ankle_{side}", bend + _limb(hip - knee, shank_side) * self.length_m("shank"))
-            sole = _limb(hip - knee + angle.ankle, shank_side * 0.5) * self.length_m("foot")
+            sole = _limb(hip - knee + angle["ankle"], shank_side * 0.5) * self.length_m("foot")
             drop = _limb(hip - knee, shank_side) * 0.2 * self.length_m("foot")
             heel = place(f"heel_{side}", ankle + drop - _HEEL_FRACTION * sole)
             place(f"toe_{side}", heel + sole)

@@ -10,12 +10,11 @@ from __future__ import annotations
 import csv
 import io
 import json
-import os
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -26,17 +25,22 @@ from finecausal_cli.errors import OutputError, UsageError
 from finecausal_cli.simulator.dive import FPS, SimulatedDive, simulate_dive
 from finecausal_cli.simulator.render import Setting, render
 from finecausal_cli.video.write import write_mask_video, write_video
+from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from os import PathLike
 
     from numpy.typing import NDArray
 
+# fmt: off
 DIVES = (
-    "103B 105B 107B 107C 109C 205B 205C 207C 303C 305C 307C 403B 405C 407C "
-    "207B 5132D 5152B 5154B 5253B 5255B 5337D 614B 626C 6243D".split()
+    "103B", "105B", "107B", "107C", "109C", "205B", "205C", "207C",
+    "303C", "305C", "307C", "403B", "405C", "407C", "207B", "5132D",
+    "5152B", "5154B", "5253B", "5255B", "5337D", "614B", "626C", "6243D",
 )
-"""Dive numbers of a data set unless others are asked for: all six groups, all four positions but straight."""
+# fmt: on
+"""Dive numbers of a data set unless others are asked for: all six groups; pike, tuck and free."""
 
 COLUMNS = ("video", "score", "difficulty", "dive", "height_m", "twist_start", "entry_start", "mask", "judges")
 _CRF = 20
@@ -99,8 +103,19 @@ def confounded_style(simulated: SimulatedDive) -> int:
     return int(np.searchsorted((15.0, 18.75, 21.0, 23.0, 25.5), simulated.execution))
 
 
+def plan_dataset(
+    seed: int, *, dives: Sequence[str] = DIVES, confounding: float = 0.0, height_m: float | None = None
+) -> DatasetPlan:
+    """Return the plan that `write_dataset` follows for the same arguments.
+
+    Raises:
+        UsageError: When the options make no sense.
+    """
+    return DatasetPlan(seed, tuple(str(parse_dive_number(text)) for text in dives), confounding, height_m)
+
+
 def write_dataset(
-    out: str | os.PathLike[str],
+    out: str | PathLike[str],
     count: int,
     seed: int,
     *,
@@ -131,7 +146,7 @@ def write_dataset(
     """
     if count < 1 or workers < 1:
         raise UsageError("count and workers must be at least 1", where="count" if count < 1 else "workers")
-    plan = DatasetPlan(seed, tuple(str(parse_dive_number(text)) for text in dives), confounding, height_m)
+    plan = plan_dataset(seed, dives=dives, confounding=confounding, height_m=height_m)
     root = Path(out)
     _prepare(root, plan)
     missing = [index for index in range(count) if not _record_path(root, index).exists()]
@@ -145,7 +160,8 @@ def write_dataset(
     return _write_manifest(root, count)
 
 
-def _each_written(root: Path, plan: DatasetPlan, missing: Sequence[int], workers: int) -> Any:
+def _each_written(root: Path, plan: DatasetPlan, missing: Sequence[int], workers: int) -> Iterator[int]:
+    """Write the missing dives and yield each index when it is done."""
     if workers == 1 or len(missing) < 2:
         for index in missing:
             yield write_dive(root, plan, index)
@@ -170,7 +186,7 @@ def write_dive(root: Path, plan: DatasetPlan, index: int) -> int:
     setting = plan.setting(index, simulated)
     masks: list[NDArray[np.uint8]] = []
 
-    def frames() -> Any:
+    def frames() -> Iterator[NDArray[np.uint8]]:
         for frame, mask in render(simulated, setting):
             masks.append(mask)
             yield frame
@@ -180,7 +196,8 @@ def write_dive(root: Path, plan: DatasetPlan, index: int) -> int:
     write_mask_video(root / mask_file, masks, FPS)
     record = {"index": index, "seed": plan.seed, "video": video, "mask": mask_file}
     record |= simulated.record() | setting.record() | {"confounding": plan.confounding}
-    _write_whole(_record_path(root, index), json.dumps(record, indent=1))
+    with whole_file(_record_path(root, index), "the dive's record") as part:
+        part.write_text(json.dumps(record, indent=1), encoding="utf-8")
     return index
 
 
@@ -201,12 +218,15 @@ def _prepare(root: Path, plan: DatasetPlan) -> None:
     try:
         for name in ("videos", "masks", "meta"):
             (root / name).mkdir(parents=True, exist_ok=True)
-        if path.exists() and path.read_text(encoding="utf-8") != stamp:
-            raise OutputError("the folder holds dives of another plan", where=root, hint="choose another folder")
-        if not path.exists():
-            _write_whole(path, stamp)
+        found = path.read_text(encoding="utf-8") if path.exists() else None
     except OSError as error:
-        raise OutputError(f"cannot write here: {error.strerror}", where=root) from error
+        hint = "name a folder that can be written"
+        raise OutputError(f"the folder cannot be used: {error.strerror}", where=root, hint=hint) from error
+    if found is None:
+        with whole_file(path, "the plan") as part:
+            part.write_text(stamp, encoding="utf-8")
+    elif found != stamp:
+        raise OutputError("the folder holds dives of another plan", where=root, hint="choose another folder")
 
 
 def _write_manifest(root: Path, count: int) -> Path:
@@ -218,12 +238,6 @@ def _write_manifest(root: Path, count: int) -> Path:
         row = {**record, "judges": " ".join(f"{mark:g}" for mark in record["judges"])}
         writer.writerow([row[column] for column in COLUMNS])
     path = root / "dives.csv"
-    _write_whole(path, table.getvalue())
+    with whole_file(path, "the manifest") as part:
+        part.write_text(table.getvalue(), encoding="utf-8")
     return path
-
-
-def _write_whole(path: Path, text: str) -> None:
-    """Write a file so that it appears complete or not at all."""
-    part = path.with_name(f".{path.name}.{os.getpid()}.part")
-    part.write_text(text, encoding="utf-8")
-    part.replace(path)

@@ -176,13 +176,9 @@ class Figure:
         outline = screen[:, :, None, :, :2] + offset
 
         mids = (edges[1:] + edges[:-1]) / 2
-        facing = np.concatenate(
-            [
-                mids[None, None, :, None] * normal[:, :, None, :],
-                np.broadcast_to(np.sqrt(1 - mids**2)[:, None], (*normal.shape[:2], _STRIPS, 1)),
-            ],
-            axis=-1,
-        )
+        outwards = mids[None, None, :, None] * normal[:, :, None, :]
+        nearer = np.broadcast_to(np.sqrt(1 - mids**2)[:, None], (*normal.shape[:2], _STRIPS, 1))
+        facing = np.concatenate([outwards, nearer], axis=-1)
         lit = np.clip(facing @ (_LIGHT / np.linalg.norm(_LIGHT)), 0, 1)
         base = np.array([look.of(t.material) for t in _TUBES], dtype=float)
         shade = (1.08 - 0.55 * light) + 0.55 * light * (2 * lit - 0.85)

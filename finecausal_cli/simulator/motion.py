@@ -159,9 +159,8 @@ def solve_momentum(athlete: Athlete, plan: FlightPlan, open_s: float, facing: fl
     momentum = 25.0 * float(np.sign(turn)) * (1 + abs(turn) / pi)
     for _ in range(5 if plan.dive.half_twists else 1):
         state = rotation(athlete, rows, twist, times, momentum)
-        momentum = float(
-            (turn + np.trapezoid(state.inner / state.inertia, times)) / np.trapezoid(1 / state.inertia, times)
-        )
+        lost = np.trapezoid(state.inner / state.inertia, times)
+        momentum = float((turn + lost) / np.trapezoid(1 / state.inertia, times))
     return momentum
 
 

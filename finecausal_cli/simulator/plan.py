@@ -127,6 +127,8 @@ class FlightPlan:
         return np.asarray(self.twist_sign * total * steady((times - start) / (end - start)))
 
     def _shape(self) -> Pose:
+        if not self.dive.half_somersaults:
+            return poses.stretched(self.faults, head_first=True)
         if self.dive.position == "C":
             return poses.tuck(self.faults)
         if self.dive.position == "B":

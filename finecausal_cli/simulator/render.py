@@ -111,7 +111,8 @@ def _instants(simulated: SimulatedDive, setting: Setting, times: Array, views: A
     open_s = setting.shutter / FPS
     ends = [JOINT[name] for name in ("finger_l", "finger_r", "toe_l", "toe_r", "vertex")]
     start, stop = (
-        camera.screen(motion.body(np.clip(times + d, 0, None))[:, ends])[..., :2] for d in (-open_s / 2, open_s / 2)
+        camera.screen(motion.body(np.clip(times + offset, 0, None))[:, ends])[..., :2]
+        for offset in (-open_s / 2, open_s / 2)
     )
     pan = np.gradient(views[:, :2], times, axis=0) * open_s
     shift = np.linalg.norm(stop - start - pan[:, None], axis=-1).max(axis=1) * views[:, 2]

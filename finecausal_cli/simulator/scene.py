@@ -55,10 +55,9 @@ class Scene:
         shift_y = (FAR_TOP_M - view[1]) * FAR_RATE - step * HEIGHT / 2
         matrix = np.array([[sign * step, 0, shift_x], [0, step, shift_y]])
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return np.asarray(
-            cv2.warpAffine(self.venue.far, matrix, (WIDTH, HEIGHT), flags=flags, borderMode=cv2.BORDER_REFLECT),
-            np.uint8,
-        )
+        size = (WIDTH, HEIGHT)
+        far = cv2.warpAffine(self.venue.far, matrix, size, flags=flags, borderMode=cv2.BORDER_REFLECT)
+        return np.asarray(far, np.uint8)
 
     def _water(self, picture: NDArray[np.uint8], view: Array, time_s: float) -> None:
         top = HEIGHT / 2 - (self.venue.edge_m - view[1]) * view[2]
@@ -101,8 +100,8 @@ class Scene:
         x = np.linspace(-4.8, 0.0, 9)
         bend = dip * np.clip((x + 2.9) / 2.9, 0, 1) ** 1.8
         top = np.stack([x, np.full_like(x, -0.25), self.height_m + bend], axis=-1)
-        back = top + (0.0, 0.5, 0.0)
-        under = top - (0.0, 0.0, 0.055)
+        back = top + np.array([0.0, 0.5, 0.0])
+        under = top - np.array([0.0, 0.0, 0.055])
         colour = (196, 206, 212)
         return [
             (np.concatenate([top, back[::-1]]), colour),

@@ -6,7 +6,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -93,11 +93,14 @@ def train(
         DatasetError: The dataset is wrong.
     """
     watch = watch or Watch()
+    labels = None
     if resume:
-        config, options = _read_run(folder)
+        config, options, labels = _read_run(folder)
     elif (folder / RUN_NAME).exists():
         raise TrainingError("a run is already here", where=folder, hint="add --resume, or name another folder")
-    dives = assign_splits([dive for dive in read_manifest(dataset) if dive.score is not None], seed=options.seed)
+    dives = assign_splits([dive for dive in read_manifest(dataset) if dive.score is not None])
+    if labels not in (None, _labels_digest(dives)):
+        raise TrainingError("the run was started on other dives or labels", where=dataset, hint="start anew elsewhere")
     training_dives = [dive for dive in dives if dive.split == "train"]
     validation = [dive for dive in dives if dive.split == "val"]
     if len(validation) < 2:
@@ -126,7 +129,7 @@ def train(
         return summary
 
     def keep(current: FineCausal, summary: Summary, progress: Progress) -> None:
-        training = {"epoch": progress.epoch + 1, "validation": asdict(summary), **_describe(dataset, dives, options)}
+        training = {"epoch": progress.epoch + 1, "validation": summary.figures(), **_describe(dataset, dives, options)}
         note = f"trained on {len(training_dives)} dives of the dataset {dataset.resolve().name}"
         save_weights(folder / BEST_NAME, current, WeightsInfo(note=note, training=training).facts())
 
@@ -177,13 +180,17 @@ def conformal_half_width(errors: Sequence[float], level: float) -> float:
 
 
 def _describe(dataset: Path, dives: Sequence[Dive], options: TrainOptions) -> dict[str, Any]:
-    labels = json.dumps([[dive.key, dive.score, dive.number, dive.split] for dive in dives])
     return {
         "dataset": dataset.name,
         "dives": {split: sum(dive.split == split for dive in dives) for split in ("train", "val", "test")},
-        "labels_sha256": hashlib.sha256(labels.encode()).hexdigest(),
+        "labels_sha256": _labels_digest(dives),
         "options": options.model_dump(),
     }
+
+
+def _labels_digest(dives: Sequence[Dive]) -> str:
+    labels = json.dumps([[dive.key, dive.score, dive.number, dive.split] for dive in dives])
+    return hashlib.sha256(labels.encode()).hexdigest()
 
 
 def _write_run(folder: Path, config: ModelConfig, options: TrainOptions, dataset: Path, dives: Sequence[Dive]) -> None:
@@ -201,12 +208,14 @@ def _write_run(folder: Path, config: ModelConfig, options: TrainOptions, dataset
         part.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
 
 
-def _read_run(folder: Path) -> tuple[ModelConfig, TrainOptions]:
+def _read_run(folder: Path) -> tuple[ModelConfig, TrainOptions, str]:
+    """Read what a run was started with: network, options and the digest of its dives and labels."""
     path = folder / RUN_NAME
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        return ModelConfig.model_validate(run["config"]), TrainOptions.model_validate(run["options"])
+        labels = str(run["labels_sha256"])
+        return ModelConfig.model_validate(run["config"]), TrainOptions.model_validate(run["options"]), labels
     except FileNotFoundError:
         raise TrainingError("no run to resume", where=folder, hint="start one without --resume") from None
-    except (OSError, ValueError, KeyError) as error:
+    except (OSError, ValueError, KeyError, TypeError) as error:
         raise TrainingError(f"a damaged run description: {error}", where=path, hint="start anew elsewhere") from None

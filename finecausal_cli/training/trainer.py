@@ -36,32 +36,12 @@ Validate = Callable[[FineCausal], Summary]
 Keep = Callable[[FineCausal, Summary, Progress], object]
 
 
-class _StoredClips(Sequence[ClipArrays]):
-    """Training clips, mapped into memory when asked for: each map holds a file open, and files are few."""
-
-    def __init__(self, dives: Sequence[Dive], cache: ClipCache) -> None:
-        self._dives = dives
-        self._cache = cache
-
-    def __len__(self) -> int:
-        return len(self._dives)
-
-    @overload
-    def __getitem__(self, index: int) -> ClipArrays: ...
-    @overload
-    def __getitem__(self, index: slice) -> Sequence[ClipArrays]: ...
-    def __getitem__(self, index: int | slice) -> ClipArrays | Sequence[ClipArrays]:
-        if isinstance(index, slice):
-            return _StoredClips(self._dives[index], self._cache)
-        return self._cache.load(self._dives[index])
-
-
 @dataclass(frozen=True)
 class _Epoch:
     """What the batches of one epoch are made of."""
 
     dives: Sequence[Dive]
-    clips: Sequence[ClipArrays]
+    load: Callable[[Dive], ClipArrays]
     plan: Sequence[Sequence[Group]]
     frame_size: int
     seed: int
@@ -81,7 +61,7 @@ class _EpochBatches(Dataset[PairBatch]):
         return collate(
             made_of.plan[self._first + index],
             made_of.dives,
-            made_of.clips,
+            made_of.load,
             frame_size=made_of.frame_size,
             seed=made_of.seed,
             epoch=made_of.epoch,
@@ -156,9 +136,8 @@ class Trainer:
         Raises:
             TrainingError: The loss is no longer a finite number.
         """
-        clips = [self._cache.load(dive) for dive in self._dives]
         while self.progress.epoch < self._options.epochs:
-            self._run_epoch(clips, report)
+            self._run_epoch(report)
             done = self.progress.epoch + 1
             best = self.progress.best_rho
             if done % self._options.validate_every == 0 or done == self._options.epochs:
@@ -166,18 +145,19 @@ class Trainer:
             self.progress = Progress(done, 0, self.progress.step, best)
             self._save()
 
-    def _run_epoch(self, clips: Sequence[ClipArrays], report: Report) -> None:
+    def _run_epoch(self, report: Report) -> None:
         plan = self._plan(self.progress.epoch)
         self._model.train()
-        for batch in self._batches(clips, plan):
+        for batch in self._batches(plan):
             losses = self._step(batch.to(self._device))
             self.progress = replace(self.progress, batch=self.progress.batch + 1, step=self.progress.step + 1)
             report(self.progress, losses)
             if self.progress.step % self._options.save_every == 0:
                 self._save()
 
-    def _batches(self, clips: Sequence[ClipArrays], plan: Sequence[Sequence[Group]]) -> Iterator[PairBatch]:
-        epoch = _Epoch(self._dives, clips, plan, self._model.config.frame_size, self._options.seed, self.progress.epoch)
+    def _batches(self, plan: Sequence[Sequence[Group]]) -> Iterator[PairBatch]:
+        size, seed = self._model.config.frame_size, self._options.seed
+        epoch = _Epoch(self._dives, self._cache.load, plan, size, seed, self.progress.epoch)
         # Batches come whole and in order, so neither the sampler nor the workers draw anything at random.
         generator = torch.Generator().manual_seed(0)
         yield from DataLoader(_EpochBatches(epoch, self.progress.batch), batch_size=None, generator=generator)

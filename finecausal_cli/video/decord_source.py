@@ -66,10 +66,13 @@ class DecordSource:
                 while position <= target:
                     picture = reader.next()
                     position += 1
-            except (*self._errors, StopIteration) as error:
+            except self._errors as error:
                 raise VideoError(f"decord cannot decode frame {position}.", where=self.info.path) from error
             # Another library may have told decord to hand out its own kind of tensor.
-            yield np.asarray(picture.asnumpy() if hasattr(picture, "asnumpy") else picture)
+            frame = np.asarray(picture.asnumpy() if hasattr(picture, "asnumpy") else picture)
+            if frame.shape != (*self.info.upright_size, 3):  # it pads pictures narrower than three pixels
+                raise VideoError(f"decord gives frame {target} another size.", where=self.info.path)
+            yield frame
 
     def _opened(self) -> Any:
         cpu = self._decord.cpu(0)
@@ -84,9 +87,16 @@ def _load(path: str) -> tuple[ModuleType, tuple[type[Exception], ...]]:
     # Made-up frames raise an error here, so its warning about them would only be noise.
     os.environ.setdefault("DECORD_DUPLICATE_WARNING_THRESHOLD", "1.0")
     try:
-        import decord  # noqa: PLC0415 - 0.1 s that most commands need not wait for
-        from decord._ffi.base import DECORDLimitReachedError  # noqa: PLC0415
+        import decord
+        from decord._ffi.base import DECORDLimitReachedError
     except (ImportError, OSError) as error:
         raise VideoError("decord is not installed here.", where=path, hint="choose the decoder pyav") from error
     decord.logging.set_level(decord.logging.QUIET)
-    return decord, (decord.DECORDError, DECORDLimitReachedError, RuntimeError, AssertionError, UnicodeError)
+    return decord, (
+        decord.DECORDError,
+        DECORDLimitReachedError,
+        RuntimeError,
+        AssertionError,
+        StopIteration,
+        UnicodeError,
+    )

@@ -65,7 +65,8 @@ def scale_frame(
     Returns:
         uint8 [working height, working width, 3].
     """
-    return resize(frame, working_size(*frame.shape[:2], geometry, frame_size, sample_aspect))
+    height, width, _ = frame.shape
+    return resize(frame, working_size(height, width, geometry, frame_size, sample_aspect))
 
 
 def scale_mask(
@@ -82,7 +83,8 @@ def scale_mask(
     Returns:
         uint8 [working height, working width], 1 where at least half of the pixel is athlete, else 0.
     """
-    scaled = resize(mask, working_size(*mask.shape, geometry, frame_size, sample_aspect))
+    height, width = mask.shape
+    scaled = resize(mask, working_size(height, width, geometry, frame_size, sample_aspect))
     return (scaled >= FOREGROUND).astype(np.uint8)
 
 

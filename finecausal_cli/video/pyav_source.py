@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+from contextlib import suppress
 from typing import TYPE_CHECKING
 
 import av
@@ -14,6 +14,7 @@ from finecausal_cli.video.source import check_path
 from finecausal_cli.video.survey import opened, packets, survey
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterator
 
     from av.video.frame import VideoFrame
@@ -24,7 +25,7 @@ _PREDICTED = 4
 
 
 class PyAVSource:
-    """A video file, decoded by PyAV from its start or, where its stamps allow, from the last key frame before a clip."""
+    """A video file, decoded by PyAV from its start or, where its stamps allow it, from the key frame before a clip."""
 
     name = "pyav"
 
@@ -75,7 +76,9 @@ class PyAVSource:
         """Decode up to frame ``last``: each picture with its index, and None where a packet fails."""
         with opened(self._file, self.info.path) as (container, stream):
             if self._stamps is not None and first > 0:
-                container.seek(int(self._stamps[first]), stream=stream)
+                # A file without an index refuses to seek and stays at its start, which serves as well.
+                with suppress(av.FFmpegError):
+                    container.seek(int(self._stamps[first]), stream=stream)
             following = 0
             for packet in packets(container, stream):
                 try:

@@ -59,7 +59,9 @@ def frame_range(
     start, end = start_s or 0.0, duration_s if end_s is None else end_s
     for name, time_s in (("start", start), ("end", end)):
         if time_s > duration_s + _SLACK_S or (name == "start" and time_s >= duration_s):
-            raise VideoError(f"The {name} at {time_s:g} s lies beyond the clip, which ends at {duration_s:.2f} s.", where=where)
+            raise VideoError(
+                f"The {name} at {time_s:g} s lies beyond the clip, which ends at {duration_s:.2f} s.", where=where
+            )
     first = int(np.searchsorted(times_s, start - _SLACK_S))
     last = int(np.searchsorted(times_s, end - _SLACK_S)) - 1 if end_s is not None else len(times_s) - 1
     if last < first:

@@ -104,7 +104,7 @@ class InspectedSource(VideoSource, Protocol):
     times_s: NDArray[np.float64]
 
     def sound(self, first: int, last: int) -> NDArray[np.bool_]:
-        """Tell which frames from ``first`` to ``last``, inclusive, can be decoded undamaged: bool [last - first + 1]."""
+        """Tell which frames from ``first`` to ``last``, inclusive, decode undamaged: bool [last - first + 1]."""
         ...
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, cast
+from typing import TYPE_CHECKING
 
 import av
 import numpy as np
@@ -24,7 +24,9 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
-_FORMATS = "apng,asf,avi,dv,flv,gif,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe"
+_FORMATS = (
+    "apng,asf,avi,dv,flv,gif,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe"
+)
 """Formats that hold their pictures themselves. A playlist could name other files, or an address in the network."""
 
 _TIMED_FORMATS = {"mov", "matroska"}
@@ -89,12 +91,12 @@ def opened(file: Path, path: str | os.PathLike[str]) -> Iterator[tuple[InputCont
     with container:
         streams = _pictures(container)
         if not streams:
-            holds = "sound but no pictures" if container.streams.audio else "no pictures"
+            holds = "sound but no pictures" if container.streams.audio else "no pictures of a known kind"
             raise VideoError(f"The file holds {holds}.", where=path)
-        stream = max(streams, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height))
-        if stream.codec_context is None:
-            raise VideoError("The codec of the video is unknown here.", where=path)
-        yield container, stream
+        yield (
+            container,
+            max(streams, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height)),
+        )
 
 
 def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
@@ -135,8 +137,9 @@ def survey(path: str | os.PathLike[str]) -> Survey:
             times_s = (stamps - stamps[0]) * unit
             fps = _counted_fps(stream, times_s)
             duration_s = float(times_s[-1]) + (found.last_duration * unit or 1 / fps)
-            notes += _rate_note(times_s, fps)
-        notes += _length_note(container, stream, found.seen, duration_s, path)
+        cut_short = _length_note(container, stream, found.seen, duration_s, path)
+        # The last packets of a file cut short leave gaps, as they are stored in another order than shown.
+        notes += cut_short or _rate_note(times_s, fps)
         info = _describe(path, container, stream, picture, (frames, fps, duration_s), notes)
     return Survey(info, times_s, stamps)
 
@@ -210,8 +213,9 @@ def _length_note(
 
 
 def _pictures(container: InputContainer) -> list[VideoStream]:
-    """List the video streams, without the cover image that a sound file may carry."""
-    return [stream for stream in container.streams.video if not stream.disposition & Disposition.attached_pic]
+    """List the video streams of a known codec, without the cover image that a sound file may carry."""
+    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+    return [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
 
 
 def _stream_notes(container: InputContainer, stream: VideoStream) -> tuple[str, ...]:

@@ -86,7 +86,7 @@ def normalise(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
     Raises:
         ValueError: The pixels are not uint8.
     """
-    import torch  # noqa: PLC0415 - reading a clip must not wait for torch
+    import torch  # reading a clip must not wait for torch
 
     pixels = frames if isinstance(frames, torch.Tensor) else torch.from_numpy(np.array(frames))
     if pixels.dtype != torch.uint8:

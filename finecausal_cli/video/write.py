@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import os
-from contextlib import contextmanager, suppress
 from fractions import Fraction
 from itertools import chain
-from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import av
 import numpy as np
+from av.video.reformatter import VideoReformatter
 
 from finecausal_cli.errors import OutputError
+from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Iterable, Iterator
+    from pathlib import Path
 
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
@@ -28,6 +29,15 @@ _LIMITED_RANGE = 1
 
 _MAX_DENOMINATOR = 90_000
 """Finest clock of a frame rate, in ticks a second (that of broadcast video)."""
+
+
+class _Format(NamedTuple):
+    """FFmpeg's names: of the file format, the codec, and the pixels as stored and as given to the encoder."""
+
+    container: str
+    codec: str
+    stored: str
+    given: str
 
 
 def write_video(
@@ -56,8 +66,7 @@ def write_video(
     """
     # x264's macroblock-tree rate control reads memory it never set, so its bytes change from run to run: without it.
     options = {"crf": str(crf), "preset": preset, "threads": "1", "x264-params": "mbtree=0"}
-    with _whole_file(path) as part:
-        _encode(part, path, map(_even_rgb, frames), fps, ("mp4", "libx264", "yuv420p", "rgb24"), options)
+    _write(path, map(_even_rgb, frames), fps, _Format("mp4", "libx264", "yuv420p", "rgb24"), options)
 
 
 def write_mask_video(path: str | os.PathLike[str], masks: Iterable[NDArray[np.uint8]], fps: float) -> None:
@@ -72,8 +81,7 @@ def write_mask_video(path: str | os.PathLike[str], masks: Iterable[NDArray[np.ui
         OutputError: There are no masks, or the file cannot be written (disk full, no permission).
         ValueError: A mask is not [height, width], or its size differs from the first.
     """
-    with _whole_file(path) as part:
-        _encode(part, path, map(_black_and_white, masks), fps, ("matroska", "ffv1", "gray", "gray"), {"threads": "1"})
+    _write(path, map(_black_and_white, masks), fps, _Format("matroska", "ffv1", "gray", "gray"), {"threads": "1"})
 
 
 def _even_rgb(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -91,66 +99,51 @@ def _black_and_white(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.where(mask != 0, np.uint8(255), np.uint8(0))
 
 
-def _encode(
-    part: Path,
+def _write(
     path: str | os.PathLike[str],
     pictures: Iterator[NDArray[np.uint8]],
     fps: float,
-    formats: tuple[str, str, str, str],
+    how: _Format,
     options: dict[str, str],
 ) -> None:
-    container_format, codec, stored, given = formats
     first = next(pictures, None)
     if first is None:
         raise OutputError("There are no frames to write.", where=path)
-    muxing = {"movflags": "+faststart", "fflags": "+bitexact"} if container_format == "mp4" else {"fflags": "+bitexact"}
-    with _one_line_errors(path):
-        container = av.open(str(part.absolute()), "w", format=container_format, options=muxing)
-    with container:
+    with whole_file(path, "The video") as part:
+        try:
+            _encode(part, first, pictures, fps, how, options)
+        except av.FFmpegError as error:
+            raise OSError(error.errno, error.strerror) from error
+
+
+def _encode(
+    part: Path,
+    first: NDArray[np.uint8],
+    others: Iterator[NDArray[np.uint8]],
+    fps: float,
+    how: _Format,
+    options: dict[str, str],
+) -> None:
+    muxing = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if how.container == "mp4" else {})
+    is_colour = how.given == "rgb24"
+    with av.open(str(part.absolute()), "w", format=how.container, options=muxing) as container:
         rate = Fraction(fps).limit_denominator(_MAX_DENOMINATOR)
-        stream = cast("VideoStream", container.add_stream(codec, rate=rate, options=options))
+        stream = cast("VideoStream", container.add_stream(how.codec, rate=rate, options=options))
         stream.height, stream.width = first.shape[:2]
-        stream.pix_fmt = stored
+        stream.pix_fmt = how.stored
         context = stream.codec_context
         context.thread_count = 1
-        if given == "rgb24":
+        if is_colour:
             context.colorspace = context.color_primaries = context.color_trc = _BT709
             context.color_range = _LIMITED_RANGE
-        for picture in chain((first,), pictures):
+        reformatter = VideoReformatter()
+        for picture in chain((first,), others):
             if picture.shape != first.shape:
                 raise ValueError(f"All frames must have one size, not {first.shape[:2]} and {picture.shape[:2]}.")
-            frame = av.VideoFrame.from_ndarray(picture, format=given)
-            if given == "rgb24":
-                frame = frame.reformat(format=stored, dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE)
-            with _one_line_errors(path):
-                container.mux(stream.encode(frame))
-        with _one_line_errors(path):
-            container.mux(stream.encode(None))
-            container.close()
-
-
-@contextmanager
-def _one_line_errors(path: str | os.PathLike[str]) -> Iterator[None]:
-    """Say in one line what stopped the writing."""
-    try:
-        yield
-    except (OSError, av.FFmpegError) as error:
-        cause = getattr(error, "strerror", None) or str(error)
-        hint = "check the folder, its rights and the free space"
-        raise OutputError(f"Cannot write the video: {cause}.", where=path, hint=hint) from error
-
-
-@contextmanager
-def _whole_file(path: str | os.PathLike[str]) -> Iterator[Path]:
-    """Give a temporary name beside ``path`` that becomes ``path`` only when the block ends well."""
-    whole = Path(path)
-    part = whole.with_name(f".{whole.name}.{os.getpid()}.part")
-    try:
-        yield part
-        with _one_line_errors(path):
-            with part.open("rb+") as file:
-                os.fsync(file.fileno())
-            part.replace(whole)
-    finally:
-        with suppress(OSError):
-            part.unlink()
+            frame = av.VideoFrame.from_ndarray(picture, format=how.given)
+            if is_colour:
+                frame = reformatter.reformat(
+                    frame, format=how.stored, dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE
+                )
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))

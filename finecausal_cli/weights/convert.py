@@ -19,7 +19,8 @@ from finecausal_cli.model.config import PRESETS
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.weights import reference_names as names
 from finecausal_cli.weights.info import WeightsInfo
-from finecausal_cli.weights.store import CONFIG_NAME, require_none, save_weights
+from finecausal_cli.weights.manifest import CONFIG_NAME
+from finecausal_cli.weights.store import require_none, save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -35,7 +36,8 @@ _ALLOWED: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 ]
 """What a checkpoint may hold beside tensors and plain values: its best metrics are NumPy numbers."""
 
-_UNTRAINED_SPREAD = 0.0015
+_DTYPES = (torch.float32, torch.float64, torch.float16, torch.bfloat16, torch.int64)
+_UNTRAINED_SPREAD = 0.0015  # side convolutions start with a standard deviation of 0.001
 
 
 def convert_checkpoint(path: Path, out: Path, *, overwrite: bool = False) -> WeightsInfo:
@@ -59,9 +61,9 @@ def convert_checkpoint(path: Path, out: Path, *, overwrite: bool = False) -> Wei
     foreign = flatten_checkpoint(checkpoint, path)
     with torch.device("meta"):
         model = FineCausal(PRESETS["reference"])
-    state, unused = map_tensors(foreign, model.state_dict(), path)
+    state, left_out = map_tensors(foreign, model.state_dict(), path)
     model.load_state_dict(state, assign=True)
-    training: dict[str, JsonValue] = {"checkpoint": path.name, "unused_tensors": {**unused}}
+    training: dict[str, JsonValue] = {"checkpoint": path.name, "left_out": [*left_out]}
     figures = {key: checkpoint[key] for key in names.BOOKKEEPING if key in checkpoint}
     training.update({key: float(value) for key, value in figures.items() if isinstance(value, int | float | np.number)})
     info = WeightsInfo(note=_note(foreign), training=training)
@@ -113,7 +115,7 @@ def flatten_checkpoint(checkpoint: dict[str, object], path: Path) -> dict[str, T
             raise WeightsError(f"{part} is not a table of tensors", where=path)
         for key, tensor in table.items():
             name = f"{part}.{str(key).replace('module.', '')}"
-            if not isinstance(tensor, Tensor) or tensor.layout != torch.strided or tensor.is_quantized:
+            if not (isinstance(tensor, Tensor) and tensor.layout == torch.strided and tensor.dtype in _DTYPES):
                 raise WeightsError(f"{name} is not a plain tensor", where=path)
             if name in flat:
                 raise WeightsError(f"{name} occurs twice", where=path)
@@ -123,7 +125,7 @@ def flatten_checkpoint(checkpoint: dict[str, object], path: Path) -> dict[str, T
 
 def map_tensors(
     foreign: dict[str, Tensor], expected: dict[str, Tensor], path: Path
-) -> tuple[dict[str, Tensor], dict[str, str]]:
+) -> tuple[dict[str, Tensor], list[str]]:
     """Rename and compose the tensors of a checkpoint.
 
     Args:
@@ -132,16 +134,19 @@ def map_tensors(
         path: The checkpoint, for messages.
 
     Returns:
-        Our tensors, and the foreign ones without use with the reason.
+        Our tensors, and what was left out with the reason.
 
     Raises:
         WeightsError: A tensor is missing, unknown or misshapen; it is called by its foreign name.
     """
     sources, composed = _sources(expected)
-    unused = {name: reason for name in foreign for prefix, reason in names.UNUSED.items() if name.startswith(prefix)}
     wanted = {**sources, **composed, names.FUSE_WEIGHT: ""}
     require_none([name for name in wanted if name not in foreign], "missing tensor", path)
-    require_none([name for name in foreign if name not in wanted and name not in unused], "unknown tensor", path)
+    require_none(
+        [name for name in foreign if name not in wanted and not name.startswith(tuple(names.UNUSED))],
+        "unknown tensor",
+        path,
+    )
     shapes = {name: _foreign_shape(name, expected[ours]) for name, ours in sources.items()}
     shapes |= {name: _upsample_shape(expected[ours]) for name, ours in composed.items()}
     shapes[names.FUSE_WEIGHT] = [1, sum(shapes[name][1] for name in composed), 1, 1, 1]
@@ -154,10 +159,15 @@ def map_tensors(
     state = {
         ours: foreign[name].reshape(expected[ours].shape).to(expected[ours].dtype) for name, ours in sources.items()
     }
-    shares = foreign[names.FUSE_WEIGHT].flatten().chunk(len(composed)) if composed else ()
+    shares = foreign[names.FUSE_WEIGHT].float().flatten().chunk(len(composed))
     for (name, ours), share in zip(composed.items(), shares, strict=True):
-        state[ours] = torch.einsum("ioabc,o->iabc", foreign[name], share)[:, None].to(expected[ours].dtype)
-    return state, unused
+        state[ours] = torch.einsum("ioabc,o->iabc", foreign[name].float(), share)[:, None]
+    left_out = [
+        f"{prefix}* ({reason})"
+        for prefix, reason in names.UNUSED.items()
+        if any(name.startswith(prefix) for name in foreign)
+    ]
+    return state, left_out
 
 
 def _sources(expected: dict[str, Tensor]) -> tuple[dict[str, str], dict[str, str]]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from finecausal_cli.errors import WeightsError
+from finecausal_cli.weights.manifest import CONFIG_NAME
 
 DEFAULT_WEIGHTS = "compact"
 """What is used when the user names none."""
@@ -13,7 +14,6 @@ BANK_NAME = "bank"
 """Folder, inside a folder of weights, of the exemplars that those weights encoded."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
-_CONFIG_NAME = "config.json"
 
 
 def _shelves() -> tuple[Path, ...]:
@@ -25,7 +25,7 @@ def list_bundled() -> dict[str, Path]:
     """Return the bundled weights by name, sorted; the installed ones win over a checkout's."""
     found: dict[str, Path] = {}
     for shelf in _shelves():
-        for config in shelf.glob(f"*/{_CONFIG_NAME}"):
+        for config in shelf.glob(f"*/{CONFIG_NAME}"):
             found.setdefault(config.parent.name, config.parent)
     return dict(sorted(found.items()))
 
@@ -51,8 +51,8 @@ def resolve_weights(name_or_folder: str | Path = DEFAULT_WEIGHTS) -> Path:
     folder = Path(text).expanduser()
     if not folder.is_dir():
         raise WeightsError("no such weights", where=text, hint=known)
-    if not (folder / _CONFIG_NAME).is_file():
-        raise WeightsError(f"the folder holds no {_CONFIG_NAME}", where=text, hint=known)
+    if not (folder / CONFIG_NAME).is_file():
+        raise WeightsError(f"the folder holds no {CONFIG_NAME}", where=text, hint=known)
     return folder
 
 

@@ -180,6 +180,36 @@ def test_end_to_end(reference_model, goldens, clip_of, case):
     check(found, golden, END_TO_END)
 
 
+@pytest.mark.parametrize("case", ["a", "b"])
+def test_the_copy_for_inference_agrees_from_stored_features(reference_model, goldens, case):
+    golden = goldens[case]
+    stored = (torch.from_numpy(golden[key]) for key in ("i3d_feature", "mask_feature", "resnet_frames"))
+    encoding = Encoding(*stored)
+    with torch.inference_mode():
+        result = reference_model.for_inference().compare(encoding.select(0), encoding.select(1), attention=True)
+    source, target = complete_edges(36)
+    for layer in range(2):
+        alpha = result.node_attention[0, layer, source, target]
+        np.testing.assert_allclose(alpha, golden[f"gat_alpha_layer{layer + 1}"], atol=5e-5)
+    np.testing.assert_array_equal(result.transitions[0], golden["transitions"])
+    np.testing.assert_allclose(result.frame_probabilities[0], golden["psnet"], atol=5e-4)
+    np.testing.assert_allclose(result.delta[0], golden["delta"], atol=2e-3)
+
+
+@pytest.mark.slow
+def test_the_copy_for_inference_agrees_end_to_end(reference_model, goldens, clip_of):
+    golden = goldens["a"]
+    fast = reference_model.for_inference()
+    with torch.inference_mode():
+        query, exemplar = (fast.encode(clip_of(int(golden[key][0]))[None]) for key in ("query_seed", "exemplar_seed"))
+        result = fast.compare(query, exemplar)
+    both = Encoding.concat([query, exemplar])
+    for key, features in (("i3d_feature", both.video), ("mask_feature", both.mask), ("resnet_frames", both.frames)):
+        np.testing.assert_allclose(features, golden[key], atol=END_TO_END[key])
+    np.testing.assert_array_equal(result.transitions[0], golden["transitions"])
+    np.testing.assert_allclose(result.delta[0], golden["delta"], atol=END_TO_END["delta"])
+
+
 def test_every_layer_of_the_trunk(reference_model, goldens, clip_of):
     golden = goldens["a"]
     snippet = clip_of(int(golden["query_seed"][0]))[None, :, :16]

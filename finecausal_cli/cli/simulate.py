@@ -1,0 +1,55 @@
+"""``finecausal simulate``: dives of our own, with scores, stages and masks."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from finecausal_cli.cli import options as given
+
+PREVIEW_NAME = "preview.png"
+PREVIEW_DIVES = 8
+
+
+def simulate(
+    out: Annotated[
+        Path, typer.Argument(metavar="OUT", help="Folder for clips, masks and dives.csv.", show_default=False)
+    ],
+    count: Annotated[int, typer.Option("--count", min=1, help="Number of dives.")] = 100,
+    seed: given.Seed = 0,
+    dives: Annotated[
+        str | None, typer.Option("--dives", help="Dive numbers to draw from, e.g. 107B,5253B.", show_default=False)
+    ] = None,
+    height: Annotated[
+        float | None, typer.Option("--height", help="Only this height in metres; any listed one by default.")
+    ] = None,
+    confounding: Annotated[
+        float, typer.Option("--confounding", min=0, max=1, help="How far quality decides the venue, 0 to 1.")
+    ] = 0.0,
+    workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that draw pictures.")] = 1,
+    preview: Annotated[bool, typer.Option("--preview", help=f"Also draw a contact sheet, OUT/{PREVIEW_NAME}.")] = False,
+) -> None:
+    """Simulate dives: clips, exact masks, judges' marks and their causes. A second run goes on where one stopped."""
+    from finecausal_cli.report.progress import error_console, progress_bar
+    from finecausal_cli.simulator.dataset import DIVES, plan_dataset, write_dataset
+    from finecausal_cli.simulator.preview import draw_preview, save_picture
+
+    numbers = DIVES if dives is None else [number for number in dives.split(",") if number.strip()]
+    plan = plan_dataset(seed, dives=numbers, confounding=confounding, height_m=height)
+    with progress_bar(error_console()) as bar:
+        task = bar.add_task("simulating dives", total=count)
+        manifest = write_dataset(
+            out,
+            count,
+            seed,
+            workers=workers,
+            dives=numbers,
+            confounding=confounding,
+            height_m=height,
+            progress=lambda done, total: bar.update(task, completed=done, total=total),
+        )
+    if preview:
+        save_picture(out / PREVIEW_NAME, draw_preview(plan, min(count, PREVIEW_DIVES)))
+    typer.echo(manifest)

@@ -1,0 +1,219 @@
+"""Path -> Clip: the one way, for training and scoring alike, from a file to 96 frames at the working size."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+
+from finecausal_cli.errors import UsageError, VideoError
+from finecausal_cli.video.child import read_within
+from finecausal_cli.video.clip import Clip
+from finecausal_cli.video.decord_source import DecordSource, decord_suits
+from finecausal_cli.video.folder_source import FolderSource
+from finecausal_cli.video.picture import FOREGROUND, FRAME_SIZE, Geometry, resize, working_size
+from finecausal_cli.video.pyav_source import PyAVSource
+from finecausal_cli.video.sampling import check_enough, check_range, frame_range, sample_indices, stand_in
+from finecausal_cli.video.source import check_path
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.video.source import InspectedSource, VideoInfo, VideoSource
+
+Decoder = Literal["auto", "decord", "pyav"]
+"""Which decoder to use; ``auto`` is decord for what it reads rightly and PyAV for everything else."""
+
+_LEAST_SOUND = 0.8
+"""Share of a clip's frames that must decode for it to be scored."""
+
+_LONG_S = 20.0
+"""A single dive, even in slow motion, is shorter than this."""
+
+_WORTH_SEEKING = 250
+"""Frames before a clip from which on it pays to seek, which PyAV does rightly and decord does not."""
+
+_MOST_ASPECT = 8.0
+"""Widest (or highest) picture that ``fit`` accepts, as the ratio of its sides: its strip would fill the memory."""
+
+
+def probe(path: str | os.PathLike[str]) -> VideoInfo:
+    """Look into a video file or a folder of frames, decoding no more than one picture.
+
+    Raises:
+        VideoError: It is missing, unreadable, or holds no pictures.
+    """
+    return _inspect(path).info
+
+
+def read_clip(
+    path: str | os.PathLike[str],
+    *,
+    geometry: Geometry = "fit",
+    frame_size: int = FRAME_SIZE,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    shift: int = 0,
+    decoder: Decoder = "auto",
+    timeout_s: float | None = None,
+) -> Clip:
+    """Read 96 frames, evenly spaced, from a video file or a folder of frames.
+
+    Each frame is brought to the working size as it is decoded, so memory stays small whatever the resolution. A
+    file with up to a fifth of its frames damaged is read with the frame before in their place and a note.
+
+    Args:
+        path: Video file or folder of images.
+        geometry: How pictures are brought to size; see ``picture.working_size``.
+        frame_size: Side of the square the network sees, in pixels.
+        start_s: Where the dive starts, in seconds; None for the beginning of the file.
+        end_s: Where it ends, in seconds, exclusive; None for the end of the file.
+        shift: Draw the last frame this many frames earlier (temporal shift in training, 0 to 3).
+        decoder: ``auto``, ``decord`` or ``pyav``; a folder of frames has no choice.
+        timeout_s: Read in a process of its own and kill it after so many seconds; None reads in this process.
+
+    Returns:
+        The clip, with the decoder used and every caveat.
+
+    Raises:
+        VideoError: The file cannot be opened, decoded or sampled, or reading took longer than ``timeout_s``.
+        UsageError: ``start_s``, ``end_s`` or ``timeout_s`` make no sense.
+    """
+    check_range(start_s, end_s)
+    options = {"geometry": geometry, "frame_size": frame_size, "start_s": start_s, "end_s": end_s}
+    if timeout_s is not None:
+        if not timeout_s > 0:
+            raise UsageError(f"The time limit must be more than 0 s, not {timeout_s}.", where="timeout")
+        return read_within(timeout_s, path, {**options, "shift": shift, "decoder": decoder})
+    source = _inspect(path)
+    info = source.info
+    _check_shape(info, geometry)
+    first, last = frame_range(source.times_s, info.duration_s, start_s, end_s, info.path)
+    sound = source.sound(first, last)
+    damage = _check_sound(sound, info.path)
+    first_sound, last_sound = np.flatnonzero(sound)[[0, -1]].tolist()
+    indices = sample_indices(first + first_sound, first + last_sound, shift=shift)
+    indices = stand_in(indices, sound, first)
+    repeats = check_enough(indices, info.path)
+    frames, used = _decode_scaled(source, decoder, indices, _scaler(info, geometry, frame_size))
+    notes = (*info.notes, damage, repeats, _length_note(source, first, last))
+    return Clip(frames, indices, info.fps, info.path, used, tuple(note for note in notes if note))
+
+
+def read_masks(
+    path: str | os.PathLike[str],
+    source_frames: NDArray[np.int64],
+    *,
+    geometry: Geometry = "fit",
+    frame_size: int = FRAME_SIZE,
+    size: tuple[int, int] | None = None,
+) -> NDArray[np.uint8]:
+    """Read the foreground masks of sampled frames from a mask video or a folder of images, one a frame of the clip.
+
+    The athlete is white. A pixel is athlete where at least half of it is. Masks that hold nothing above 1 are
+    taken for 0/1 labels.
+
+    Args:
+        path: Mask video or folder of images.
+        source_frames: int64 [96], never falling; ``Clip.source_frames``.
+        geometry: How pictures are brought to size.
+        frame_size: Side of the square the network sees, in pixels.
+        size: Height and width to bring the masks to, instead of what ``geometry`` makes of their own size. Give that
+            of the clip's frames where masks may be stored smaller than the video.
+
+    Returns:
+        uint8 [96, working height, working width], 1 for the athlete and 0 for everything else.
+
+    Raises:
+        VideoError: The masks cannot be opened or decoded, or there are fewer than the clip has frames.
+    """
+    source = _inspect(path)
+    info = source.info
+    if source_frames[-1] >= info.frames:
+        what = f"There are {info.frames} masks, and frame {int(source_frames[-1])} of the clip has none."
+        raise VideoError(what, where=info.path, hint="give one mask for every frame of the clip")
+    if not source.sound(0, int(source_frames[-1]))[source_frames].all():
+        raise VideoError("Some of the masks needed are missing or damaged.", where=info.path)
+    if size is None:
+        _check_shape(info, geometry)
+        size = working_size(*info.upright_size, geometry, frame_size, info.upright_sample_aspect)
+    target = size
+    masks, _ = _decode_scaled(source, "auto", source_frames, lambda mask: resize(mask.max(axis=2), target))
+    least = 1 if masks.max() == 1 else FOREGROUND
+    return (masks >= least).astype(np.uint8)
+
+
+def _inspect(path: str | os.PathLike[str]) -> InspectedSource:
+    return FolderSource(path) if check_path(path).is_dir() else PyAVSource(path)
+
+
+def _scaler(info: VideoInfo, geometry: Geometry, frame_size: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+    size = working_size(*info.upright_size, geometry, frame_size, info.upright_sample_aspect)
+    return lambda frame: resize(frame, size)
+
+
+def _decode_scaled(
+    source: InspectedSource,
+    decoder: Decoder,
+    indices: NDArray[np.int64],
+    scale: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+) -> tuple[NDArray[np.uint8], str]:
+    """Decode each distinct frame once, with the first decoder that manages, and scale it at once."""
+    distinct, places = np.unique(indices, return_inverse=True)
+    failure: VideoError | None = None
+    for attempt in _attempts(source, decoder, int(distinct[0])):
+        try:
+            opened = attempt()
+            scaled = [scale(frame) for frame in _all_of_one_size(opened, distinct)]
+            return np.stack(scaled)[places], opened.name
+        except VideoError as error:
+            failure = error
+    assert failure is not None  # noqa: S101 - there is always one attempt
+    raise failure
+
+
+def _attempts(source: InspectedSource, decoder: Decoder, first: int) -> Iterator[Callable[[], VideoSource]]:
+    is_file = isinstance(source, PyAVSource)
+    suits = decoder == "decord" or (decoder == "auto" and decord_suits(source.info) and first < _WORTH_SEEKING)
+    if is_file and suits:
+        yield lambda: DecordSource(source.info)
+    if not is_file or decoder != "decord":
+        yield lambda: source
+
+
+def _all_of_one_size(source: VideoSource, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    size = source.info.upright_size
+    for index, frame in zip(indices.tolist(), source.frames(indices), strict=True):
+        if frame.shape[:2] != size:
+            what = (
+                f"The picture changes from {size[1]}x{size[0]} to {frame.shape[1]}x{frame.shape[0]} at frame {index}."
+            )
+            raise VideoError(what, where=source.info.path)
+        yield frame
+
+
+def _check_shape(info: VideoInfo, geometry: Geometry) -> None:
+    height, width = info.upright_size
+    aspect = width * info.upright_sample_aspect / height
+    if geometry == "fit" and not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
+        raise VideoError(f"A picture of {width}x{height} is too narrow to show a dive.", where=info.path)
+
+
+def _check_sound(sound: NDArray[np.bool_], path: str) -> str | None:
+    good, all_frames = int(sound.sum()), len(sound)
+    if good == all_frames:
+        return None
+    if good < _LEAST_SOUND * all_frames or not good:
+        what = f"The video is damaged: only {good} of {all_frames} frames can be decoded."
+        raise VideoError(what, where=path, hint="copy or download it again")
+    return f"{all_frames - good} of {all_frames} frames are lost or damaged and left out."
+
+
+def _length_note(source: InspectedSource, first: int, last: int) -> str | None:
+    seconds = float(source.times_s[last] - source.times_s[first])
+    if seconds <= _LONG_S:
+        return None
+    return f"The clip lasts {seconds:.0f} s, longer than a dive; give its start and end."

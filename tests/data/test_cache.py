@@ -1,0 +1,244 @@
+import os
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from finecausal_cli.data import cache as cache_module
+from finecausal_cli.data.cache import ClipCache
+from finecausal_cli.errors import OutputError, VideoError
+from finecausal_cli.video.reader import read_clip, read_masks
+from finecausal_cli.video.transform import crop
+from finecausal_cli.video.write import write_mask_video, write_video
+
+FRAMES, HEIGHT, WIDTH = 60, 40, 66
+SIZE = 32
+
+
+@pytest.fixture(scope="module")
+def pictures():
+    """A square that crosses the picture: frames [60, 40, 66, 3] and its masks [60, 40, 66]."""
+    frames = np.random.default_rng(1).integers(0, 80, (FRAMES, HEIGHT, WIDTH, 3), np.uint8)
+    masks = np.zeros((FRAMES, HEIGHT, WIDTH), np.uint8)
+    for index in range(FRAMES):
+        masks[index, 10:26, index : index + 6] = 1
+    frames[masks == 1] = 250
+    return frames, masks
+
+
+@pytest.fixture
+def dive(tmp_path, pictures, make_dive):
+    frames, masks = pictures
+    write_video(tmp_path / "a.mp4", frames, 25)
+    write_mask_video(tmp_path / "a.mkv", masks, 25)
+    return make_dive(0, video=tmp_path / "a.mp4", mask=tmp_path / "a.mkv", twist_start=21, entry_start=50)
+
+
+@pytest.fixture
+def decoded(monkeypatch):
+    """The videos decoded so far."""
+    paths = []
+
+    def count(path, **options):
+        paths.append(path)
+        return read_clip(path, **options)
+
+    monkeypatch.setattr(cache_module, "read_clip", count)
+    return paths
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return tmp_path / "cache"
+
+
+def make_cache(folder, geometry="fit", frame_size=SIZE):
+    return ClipCache(folder, geometry=geometry, frame_size=frame_size)
+
+
+def same(one, other):
+    return (
+        np.array_equal(one.frames, other.frames)
+        and np.array_equal(one.mask, other.mask)
+        and one.transitions == other.transitions
+    )
+
+
+@pytest.mark.parametrize("geometry", ["fit", "squeeze"])
+def test_what_comes_out_is_what_the_reader_gives(dive, folder, geometry):
+    clip = read_clip(dive.video, geometry=geometry, frame_size=SIZE)
+    masks = read_masks(dive.mask, clip.source_frames, geometry=geometry, frame_size=SIZE)
+    for _ in range(2):  # decoded, then from the file
+        arrays = make_cache(folder, geometry).load(dive)
+        assert arrays.frames.shape[0] == arrays.mask.shape[0] == 96
+        assert set(np.unique(arrays.mask)) == {0, 1}
+        # The network sees the same centre crop whether a clip comes from the cache or from the scorer's reader.
+        assert np.array_equal(crop(arrays.frames, SIZE), crop(clip.frames, SIZE))
+        assert np.array_equal(crop(arrays.mask, SIZE), crop(masks, SIZE))
+
+
+def test_a_wide_picture_keeps_its_middle_square_and_a_narrow_one_everything(tmp_path, pictures, make_dive, folder):
+    frames, _ = pictures
+    wide, narrow = tmp_path / "wide.mp4", tmp_path / "narrow.mp4"
+    write_video(wide, frames, 25)
+    write_video(narrow, frames.transpose(0, 2, 1, 3), 25)
+    side = round(SIZE * 128 / 112)
+    assert make_cache(folder).load(make_dive(0, video=wide)).frames.shape == (96, side, side, 3)
+    assert make_cache(folder).load(make_dive(1, video=narrow)).frames.shape == (96, round(side * 66 / 40), side, 3)
+
+
+@pytest.mark.parametrize("frame_size", [32, 48, 64, 80, 96, 112])
+@pytest.mark.parametrize("width", [64, 66, 90])
+def test_the_kept_window_has_the_centre_of_the_picture(tmp_path, make_dive, folder, frame_size, width):
+    ramp = np.broadcast_to(np.linspace(0, 255, width).astype(np.uint8)[:, None], (20, 48, width, 3))
+    write_video(tmp_path / "ramp.mp4", ramp, 25)
+    whole = read_clip(tmp_path / "ramp.mp4", frame_size=frame_size).frames
+    kept = make_cache(folder, frame_size=frame_size).load(make_dive(0, video=tmp_path / "ramp.mp4")).frames
+    assert np.array_equal(crop(kept, frame_size), crop(whole, frame_size))
+
+
+def test_transitions_become_the_first_sampled_frame_at_or_after_them(dive, folder):
+    arrays = make_cache(folder).load(dive)
+    sampled = np.linspace(0, FRAMES - 1, 96).astype(int)
+    flight, entry = arrays.transitions
+    assert sampled[flight] >= 21 > sampled[flight - 1]
+    assert sampled[entry] >= 50 > sampled[entry - 1]
+
+
+@pytest.mark.parametrize(
+    ("twist", "entry", "expected"),
+    [(None, None, (-1, -1)), (0, None, (0, -1)), (None, 59, (-1, 95)), (5, 999, (9, 95))],
+)
+def test_unknown_and_late_transitions(dive, folder, make_dive, twist, entry, expected):
+    other = make_dive(1, video=dive.video, twist_start=twist, entry_start=entry)
+    assert make_cache(folder).load(other).transitions == expected
+
+
+def test_a_dive_without_masks_has_none(dive, folder, make_dive):
+    assert make_cache(folder).load(make_dive(0, video=dive.video)).mask is None
+
+
+def test_masks_may_be_stored_smaller_than_the_video(dive, folder, pictures, tmp_path):
+    write_mask_video(tmp_path / "a.mkv", pictures[1][:, ::2, ::3], 25)
+    arrays = make_cache(folder).load(dive)
+    assert arrays.mask.shape == arrays.frames.shape[:3]
+    bright = arrays.frames.min(axis=-1) > 150
+    assert (bright & (arrays.mask == 1)).sum() > 0.7 * bright.sum() > 0
+
+
+def test_the_second_time_nothing_is_decoded(dive, folder, decoded):
+    first = make_cache(folder).load(dive)
+    second = make_cache(folder).load(dive)
+    assert decoded == [dive.video]
+    assert same(first, second)
+    assert len(list(folder.iterdir())) == 1
+
+
+def test_labels_are_read_anew_without_decoding(dive, folder, decoded, make_dive):
+    make_cache(folder).load(dive)
+    moved = make_dive(0, video=dive.video, mask=dive.mask, twist_start=0, entry_start=59)
+    assert make_cache(folder).load(moved).transitions == (0, 95)
+    assert decoded == [dive.video]
+
+
+@pytest.mark.parametrize("change", ["geometry", "size", "video", "mask", "no mask"])
+def test_whatever_changes_the_pictures_makes_another_file(dive, folder, decoded, make_dive, change):
+    make_cache(folder).load(dive)
+    geometry, size = "fit", SIZE
+    if change == "geometry":
+        geometry = "squeeze"
+    elif change == "size":
+        size = 48
+    elif change == "no mask":
+        dive = make_dive(0, video=dive.video)
+    else:
+        path = dive.video if change == "video" else dive.mask
+        os.utime(path, ns=(1, path.stat().st_mtime_ns + 1))
+    make_cache(folder, geometry, size).load(dive)
+    assert len(decoded) == len(list(folder.iterdir())) == 2
+
+
+def test_a_picture_written_over_in_a_folder_of_frames_is_seen(tmp_path, folder, pictures, make_dive):
+    frames = tmp_path / "frames"
+    frames.mkdir()
+    for index, picture in enumerate(pictures[0][:20]):
+        Image.fromarray(picture).save(frames / f"{index:03d}.png")
+    dive = make_dive(0, video=frames)
+    before = make_cache(folder).load(dive).frames.copy()
+    with (frames / "000.png").open("r+b") as stream:
+        Image.new("RGB", (WIDTH, HEIGHT), (255, 0, 0)).save(stream, format="PNG")
+    os.utime(frames / "000.png", ns=(1, 1))
+    after = make_cache(folder).load(dive).frames
+    assert (after[0] == (255, 0, 0)).all()
+    assert np.array_equal(after[-1], before[-1])
+
+
+def damage(stored, how):
+    whole = stored.read_bytes()
+    if how == "empty":
+        stored.write_bytes(b"")
+    elif how == "text":
+        stored.write_text("not an array")
+    elif how == "truncated":
+        stored.write_bytes(whole[: len(whole) // 2])
+    elif how == "header":
+        stored.write_bytes(whole[:30] + b"((((" + whole[34:])
+    elif how == "other type":
+        np.save(stored, np.zeros((97, 40, 40, 4), np.float32))
+    elif how == "other shape":
+        np.save(stored, np.zeros((97, 8, 8, 4), np.uint8))
+    elif how == "pickle":
+        np.save(stored, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+    else:
+        stored.unlink()
+        np.savez(stored.with_suffix(""), frames=np.zeros(3))
+        stored.with_suffix(".npz").rename(stored)
+
+
+@pytest.mark.parametrize(
+    "how", ["empty", "text", "truncated", "header", "other type", "other shape", "pickle", "archive"]
+)
+def test_a_damaged_or_foreign_file_is_decoded_again(dive, folder, decoded, how):
+    first = make_cache(folder).load(dive)
+    first = type(first)(first.frames.copy(), first.mask.copy(), first.transitions)
+    (stored,) = folder.iterdir()
+    damage(stored, how)
+    second = make_cache(folder).load(dive)
+    assert same(first, second)
+    assert len(decoded) == 2
+    make_cache(folder).load(dive)
+    assert len(decoded) == 2  # and the file is whole again
+
+
+def test_loaded_clips_hold_no_file_open_once_dropped(dive, folder):
+    cache = make_cache(folder)
+    cache.load(dive)
+
+    def open_files():
+        return len(os.listdir("/proc/self/fd"))  # noqa: PTH208
+
+    before = open_files()
+    for _ in range(20):
+        cache.load(dive)
+    assert open_files() == before
+
+
+def test_a_video_that_is_gone_or_broken_is_named(tmp_path, folder, make_dive):
+    with pytest.raises(VideoError, match=r"gone\.mp4"):
+        make_cache(folder).load(make_dive(0, video=tmp_path / "gone.mp4"))
+    (tmp_path / "text.mp4").write_text("not a video")
+    with pytest.raises(VideoError, match=r"text\.mp4"):
+        make_cache(folder).load(make_dive(0, video=tmp_path / "text.mp4"))
+    assert not folder.exists()
+
+
+def test_too_few_masks_are_refused(dive, folder, pictures, tmp_path):
+    write_mask_video(tmp_path / "a.mkv", pictures[1][:50], 25)
+    with pytest.raises(VideoError, match=r"a\.mkv: There are 50 masks"):
+        make_cache(folder).load(dive)
+
+
+def test_a_cache_that_cannot_be_written_is_named(dive, tmp_path):
+    (tmp_path / "plain").write_text("")
+    with pytest.raises(OutputError, match="the clip cache cannot be written"):
+        make_cache(tmp_path / "plain").load(dive)

@@ -1,0 +1,135 @@
+from __future__ import annotations
+
+import csv
+import json
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+
+from finecausal_cli.diving.difficulty import difficulty
+from finecausal_cli.diving.number import parse_dive_number
+from finecausal_cli.errors import DiveNumberError, OutputError, UsageError
+from finecausal_cli.simulator.dataset import COLUMNS, DIVES, DatasetPlan, confounded_style, write_dataset
+from finecausal_cli.simulator.venue import STYLES
+
+COUNT = 3
+
+
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_dataset(tmp_path_factory.mktemp("dives"), COUNT, seed=5)
+
+
+def rows_of(manifest: Path) -> list[dict[str, str]]:
+    with manifest.open(encoding="utf-8", newline="") as stream:
+        return list(csv.DictReader(stream))
+
+
+def test_the_manifest_has_one_row_a_dive_that_agrees_with_its_files(written):
+    rows = rows_of(written)
+    assert len(rows) == COUNT
+    assert tuple(rows[0]) == COLUMNS
+    for row in rows:
+        marks = sorted(float(mark) for mark in row["judges"].split())
+        drop = {3: 0, 5: 1, 7: 2}[len(marks)]
+        assert float(row["score"]) == pytest.approx(
+            sum(marks[drop : len(marks) - drop]) * float(row["difficulty"]), abs=0.006
+        )
+        assert float(row["difficulty"]) == difficulty(parse_dive_number(row["dive"]), float(row["height_m"]))
+        record = json.loads((written.parent / "meta" / f"{Path(row['video']).stem}.json").read_text())
+        assert int(row["twist_start"]) == record["twist_start"] < int(row["entry_start"]) < record["frames"]
+        with av.open(str(written.parent / row["video"])) as video, av.open(str(written.parent / row["mask"])) as masks:
+            assert video.streams.video[0].codec_context.name == "h264"
+            assert float(video.streams.video[0].average_rate) == 25
+            frames = [frame.to_ndarray(format="rgb24") for frame in video.decode(video=0)]
+            gray = [frame.to_ndarray(format="gray") for frame in masks.decode(video=0)]
+        assert len(frames) == len(gray) == record["frames"]
+        assert frames[0].shape[:2] == gray[0].shape == (256, 456)
+        assert set(np.unique(np.stack(gray))) == {0, 255}
+
+
+def test_files_do_not_depend_on_the_number_of_workers(written, tmp_path):
+    other = write_dataset(tmp_path, COUNT, seed=5, workers=2)
+    assert other.read_bytes() == written.read_bytes()
+    for path in sorted(tmp_path.rglob("*.*")):
+        assert path.read_bytes() == (written.parent / path.relative_to(tmp_path)).read_bytes(), path.name
+
+
+def test_a_second_run_writes_only_what_is_missing(written, tmp_path):
+    first = write_dataset(tmp_path, 1, seed=5)
+    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("0*.*")}
+    told: list[tuple[int, int]] = []
+    write_dataset(tmp_path, 2, seed=5, progress=lambda done, count: told.append((done, count)))
+    assert told == [(1, 2), (2, 2)]
+    assert {path: path.stat().st_mtime_ns for path in before} == before
+    assert rows_of(first) == rows_of(written)[:2]
+
+
+def test_an_unfinished_dive_is_written_again(written, tmp_path):
+    write_dataset(tmp_path, 1, seed=5)
+    (tmp_path / "meta" / "00000.json").unlink()
+    (tmp_path / "videos" / "00000.mp4").write_bytes(b"half a file")
+    write_dataset(tmp_path, 1, seed=5)
+    assert (tmp_path / "videos" / "00000.mp4").read_bytes() == (written.parent / "videos" / "00000.mp4").read_bytes()
+
+
+def test_nothing_temporary_is_left(written):
+    assert not [path.name for path in written.parent.rglob("*") if "part" in path.name]
+
+
+def test_a_folder_of_another_plan_is_refused(written):
+    with pytest.raises(OutputError, match="another plan"):
+        write_dataset(written.parent, COUNT, seed=6)
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"count": 0}, UsageError),
+        ({"workers": 0}, UsageError),
+        ({"dives": []}, UsageError),
+        ({"dives": ["907B"]}, DiveNumberError),
+        ({"dives": ["109B"], "height_m": 1.0}, UsageError),
+        ({"confounding": 1.5}, UsageError),
+    ],
+)
+def test_options_that_make_no_sense_are_refused_before_anything_is_written(tmp_path, options, error):
+    with pytest.raises(error):
+        write_dataset(tmp_path / "out", **{"count": 1, "seed": 0, **options})
+    assert not (tmp_path / "out").exists()
+
+
+def test_the_default_dives_cover_all_groups_and_are_listed_somewhere():
+    dives = [parse_dive_number(text) for text in DIVES]
+    assert {dive.group for dive in dives} == {1, 2, 3, 4, 5, 6}
+    assert len(set(dives)) == len(DIVES) >= 16
+    DatasetPlan(seed=0)
+
+
+def test_numbers_and_heights_are_drawn_evenly_among_those_listed():
+    plan = DatasetPlan(seed=1, dives=("103B", "614B"))
+    drawn = [plan.dive(index) for index in range(60)]
+    numbers = Counter(str(dive.dive) for dive in drawn)
+    assert 18 < numbers["103B"] < 42
+    assert {dive.height_m for dive in drawn if str(dive.dive) == "614B"} == {5.0, 7.5, 10.0}
+    assert {dive.height_m for dive in drawn if str(dive.dive) == "103B"} == {1.0, 3.0, 5.0, 7.5, 10.0}
+
+
+def test_confounding_ties_the_venue_to_the_execution(plan, sample):
+    tied = replace(plan, confounding=1.0)
+    execution = np.array([dive.execution for dive in sample])
+    styles = [confounded_style(dive) for dive in sample]
+    assert set(styles) == set(range(len(STYLES)))
+    assert np.corrcoef(execution, styles)[0, 1] > 0.9
+    for index, dive in enumerate(sample[:12]):
+        assert tied.setting(index, dive).venue.style is STYLES[styles[index]]
+
+
+def test_without_confounding_the_venue_knows_nothing_of_the_dive(plan, sample):
+    for index in range(4):
+        venues = [plan.setting(index, dive).record() for dive in (sample[index], sample[index + 1])]
+        assert venues[0] == venues[1]

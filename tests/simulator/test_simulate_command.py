@@ -1,0 +1,37 @@
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import pytest
+import typer
+from typer.testing import CliRunner
+
+from finecausal_cli.cli.simulate import simulate
+
+
+@pytest.fixture
+def command() -> typer.Typer:
+    app = typer.Typer()
+    app.command()(simulate)
+    return app
+
+
+def test_it_writes_the_dives_asked_for_and_prints_the_manifest(command, tmp_path: Path):
+    out = tmp_path / "dives"
+    result = CliRunner().invoke(
+        command, [str(out), "--count", "1", "--seed", "3", "--dives", "107b, 5253B", "--preview"]
+    )
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(out / "dives.csv")
+    lines = (out / "dives.csv").read_text().splitlines()
+    assert len(lines) == 2
+    assert any(number in lines[1] for number in ("107B", "5253B"))
+    sheet = cv2.imread(str(out / "preview.png"))
+    assert sheet.shape == (256, 1920, 3)
+
+
+def test_a_wrong_dive_number_is_an_error_of_usage(command, tmp_path: Path):
+    result = CliRunner().invoke(command, [str(tmp_path / "out"), "--dives", "907B"])
+    assert result.exit_code != 0
+    assert "group" in str(result.exception)

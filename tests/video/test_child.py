@@ -1,0 +1,99 @@
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+
+from finecausal_cli.errors import VideoError
+from finecausal_cli.video import child
+from finecausal_cli.video.reader import read_clip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+
+def test_a_process_of_its_own_gives_the_same_clip(numbered: Callable[..., Path]) -> None:
+    path = numbered(40)
+    here = read_clip(path, geometry="squeeze", frame_size=64, start_s=0.4, end_s=1.5, shift=1, decoder="pyav")
+    there = read_clip(
+        path, geometry="squeeze", frame_size=64, start_s=0.4, end_s=1.5, shift=1, decoder="pyav", timeout_s=60
+    )
+    assert np.array_equal(here.frames, there.frames)
+    assert np.array_equal(here.source_frames, there.source_frames)
+    assert there.source_frames.dtype == np.int64
+    assert (here.fps, here.source, here.decoder, here.notes) == (there.fps, there.source, there.decoder, there.notes)
+    assert here.notes
+
+
+def test_errors_cross_over_in_all_their_parts(numbered: Callable[..., Path]) -> None:
+    path = numbered(5)
+    errors = []
+    for timeout_s in (None, 60):
+        with pytest.raises(VideoError) as caught:
+            read_clip(path, timeout_s=timeout_s)
+        errors.append((caught.value.what, caught.value.where, caught.value.hint))
+    assert errors[0] == errors[1]
+
+
+def stand_in(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the process run something else than the reader."""
+    monkeypatch.setattr(child, "_START", program)
+
+
+def test_a_decoder_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mark = tmp_path / "pid"
+    stand_in(f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(600)", monkeypatch)
+    begun = time.monotonic()
+    with pytest.raises(VideoError, match=r"Reading took longer than 1\.5 s") as caught:
+        read_clip("dive.mp4", timeout_s=1.5)
+    assert caught.value.where == "dive.mp4"
+    assert time.monotonic() - begun < 20
+    with pytest.raises(ProcessLookupError):
+        os.kill(int(mark.read_text()), 0)
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+def test_a_decoder_that_crashes_takes_nothing_with_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in("import os; os.kill(os.getpid(), 11)", monkeypatch)
+    with pytest.raises(VideoError, match=r"The decoder crashed \(signal 11\)"):
+        read_clip("dive.mp4", timeout_s=30)
+
+
+def test_a_mistake_of_ours_is_told_in_its_last_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in("raise MemoryError('no room')", monkeypatch)
+    with pytest.raises(VideoError, match=r"The decoder crashed \(MemoryError: no room\)") as caught:
+        read_clip("dive.mp4", timeout_s=30)
+    assert "\n" not in str(caught.value)
+
+
+def test_chatter_does_not_mix_with_the_answer(numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(
+        "import os\n"
+        "from finecausal_cli.video import child, reader\n"
+        "read = reader.read_clip\n"
+        "reader.read_clip = lambda *a, **k: (os.write(1, b'noise'), os.write(2, b'noise'), read(*a, **k))[2]\n"
+        "child.serve()",
+        monkeypatch,
+    )
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
+    assert read_clip(numbered(40), timeout_s=60).frames.shape == (96, 128, 192, 3)
+
+
+@pytest.mark.skipif(not hasattr(__import__("signal"), "alarm"), reason="needs alarms")
+def test_an_orphan_ends_by_itself(tmp_path: Path) -> None:
+    request = '{"path": "/nowhere", "options": {}, "alarm_s": 1}'
+    program = (
+        "import time\n"
+        "from finecausal_cli.video import child, reader\n"
+        "reader.read_clip = lambda *a, **k: time.sleep(600)\n"
+        "child.serve()"
+    )
+    env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
+    done = subprocess.run([sys.executable, "-c", program], input=request.encode(), env=env, timeout=60, check=False)
+    assert done.returncode == -14

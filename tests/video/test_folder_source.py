@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from finecausal_cli.errors import VideoError
+from finecausal_cli.video.folder_source import FolderSource
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+def fill(folder: Path, *names: str) -> Path:
+    """Write images whose grey is their place among ``names``."""
+    for place, name in enumerate(names):
+        Image.new("RGB", (4, 3), (place, place, place)).save(folder / name)
+    return folder
+
+
+def order(source: FolderSource) -> list[int]:
+    return [int(frame[0, 0, 0]) for frame in source.frames(np.flatnonzero(source.sound(0, source.info.frames - 1)))]
+
+
+def test_numbers_count_not_letters(tmp_path: Path) -> None:
+    source = FolderSource(fill(tmp_path, "img_9.png", "img_10.png", "img_11.png"))
+    assert order(source) == [0, 1, 2]
+    assert (source.info.frames, source.info.codec, source.info.width, source.info.height) == (3, "png", 4, 3)
+
+
+def test_the_last_number_of_a_name_counts(tmp_path: Path) -> None:
+    assert order(FolderSource(fill(tmp_path, "cam2_1.png", "cam1_2.png", "cam2_3x.png"))) == [0, 1, 2]
+
+
+def test_equal_steps_are_no_gaps(tmp_path: Path) -> None:
+    source = FolderSource(fill(tmp_path, "10.png", "15.png", "20.png", "30.png"))
+    assert source.info.frames == 5
+    assert source.sound(0, 4).tolist() == [True, True, True, False, True]
+
+
+def test_names_without_numbers_go_by_the_alphabet(tmp_path: Path) -> None:
+    assert order(FolderSource(fill(tmp_path, "a.png", "b.png", "c1.png"))) == [0, 1, 2]
+
+
+def test_two_images_of_one_number_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="same number"):
+        FolderSource(fill(tmp_path, "1.png", "01.png"))
+
+
+def test_numbers_that_are_no_frame_numbers_are_refused(tmp_path: Path) -> None:
+    with pytest.raises(VideoError, match="Only 3 of the frames numbered 1000 to 900000000000"):
+        FolderSource(fill(tmp_path, "1000.png", "1001.png", "900000000000.png"))
+
+
+def test_grey_palette_and_transparent_images_become_rgb(tmp_path: Path) -> None:
+    for number, mode in enumerate(("L", "P", "RGBA", "1", "LA")):
+        Image.new("RGB", (4, 3), "white").convert(mode).save(tmp_path / f"{number}.png")
+    frames = list(FolderSource(tmp_path).frames(np.arange(5)))
+    assert all(frame.shape == (3, 4, 3) and (frame == 255).all() for frame in frames)

@@ -1,0 +1,73 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from finecausal_cli.video.picture import scale_frame, scale_mask, working_size
+
+
+@pytest.mark.parametrize(
+    ("height", "width", "sample_aspect", "expected"),
+    [
+        (256, 455, 1.0, (128, 228)),  # 128 * 455 / 256 = 227.5, to the even neighbour
+        (1080, 1920, 1.0, (128, 228)),
+        (1920, 1080, 1.0, (228, 128)),
+        (720, 720, 1.0, (128, 128)),
+        (1, 1, 1.0, (128, 128)),
+        (576, 720, 64 / 45, (128, 228)),  # PAL widescreen: stored 5:4, shown 16:9
+        (480, 720, 8 / 9, (128, 171)),  # NTSC: stored 3:2, shown 4:3
+    ],
+)
+def test_fit_keeps_the_aspect_of_the_scene(
+    height: int, width: int, sample_aspect: float, expected: tuple[int, int]
+) -> None:
+    assert working_size(height, width, "fit", 112, sample_aspect) == expected
+
+
+@pytest.mark.parametrize("size", [(256, 455), (1920, 1080), (10, 10)])
+def test_squeeze_gives_112_by_200_whatever_the_aspect(size: tuple[int, int]) -> None:
+    assert working_size(*size, "squeeze") == (200, 112)
+
+
+def test_both_grow_with_the_crop() -> None:
+    assert working_size(256, 455, "fit", 224) == (256, 455)
+    assert working_size(256, 455, "squeeze", 224) == (400, 224)
+    assert working_size(100, 100, "fit", 64) == (73, 73)
+    assert working_size(100, 100, "squeeze", 64) == (114, 64)
+
+
+def test_squeeze_is_pillows_bilinear_as_in_the_released_code() -> None:
+    frame = np.random.default_rng(0).integers(0, 256, (256, 455, 3), dtype=np.uint8)
+    expected = np.asarray(Image.fromarray(frame).resize((112, 200), Image.Resampling.BILINEAR))
+    assert np.array_equal(scale_frame(frame, "squeeze"), expected)
+
+
+def test_shrinking_averages_instead_of_skipping() -> None:
+    stripes = np.zeros((1280, 1280, 3), dtype=np.uint8)
+    stripes[:, ::2] = 255
+    scaled = scale_frame(stripes, "fit")
+    assert scaled.shape == (128, 128, 3)
+    assert np.abs(scaled.astype(int) - 127.5).max() < 5
+
+
+def test_a_mask_is_athlete_where_at_least_half_of_the_pixel_is() -> None:
+    mask = np.zeros((1280, 1280), dtype=np.uint8)
+    mask[:, :640] = 255
+    scaled = scale_mask(mask, "fit")
+    assert scaled.dtype == np.uint8
+    assert np.array_equal(scaled, np.repeat([[1] * 64 + [0] * 64], 128, axis=0))
+
+
+@pytest.mark.parametrize("grey", range(0, 256, 5))
+def test_a_grey_mask_rounds_as_the_released_code_does(grey: int) -> None:
+    mask = np.full((256, 455), grey, dtype=np.uint8)
+    assert (scale_mask(mask, "squeeze") == round(grey / 255)).all()
+
+
+def test_mask_and_picture_stay_in_register() -> None:
+    rng = np.random.default_rng(1)
+    mask = np.kron(rng.integers(0, 2, (8, 14)), np.ones((40, 40))).astype(np.uint8) * 255
+    frame = np.repeat(mask[..., None], 3, axis=2)
+    for geometry in ("fit", "squeeze"):
+        assert np.array_equal(scale_mask(mask, geometry), scale_frame(frame, geometry)[..., 0] >= 128)
