@@ -1,7 +1,8 @@
 """A bank of exemplars: judged dives, encoded once.
 
-On disk a bank is a folder: ``bank.json`` (what each exemplar is), ``encodings.safetensors`` (what the network made
-of it) and ``thumbnails/``. Encodings only mean something to the weights that made them, so a bank names those.
+On disk a bank is a folder: ``bank.json`` (what each exemplar is), ``encodings-*.safetensors`` (what the network made
+of it) and ``thumbnails/``. Encodings only mean something to the weights that made them, so a bank names those. The
+file of encodings is named by its content and the index is replaced last, so an interrupted build leaves the old bank.
 """
 
 from __future__ import annotations
@@ -28,7 +29,6 @@ if TYPE_CHECKING:
 
 FORMAT_VERSION: Final = 1
 INDEX_NAME = "bank.json"
-ENCODINGS_NAME = "encodings.safetensors"
 
 
 class Exemplar(BaseModel):
@@ -52,7 +52,13 @@ class BankIndex(BaseModel):
 
     format_version: Literal[1] = FORMAT_VERSION
     weights_digest: str
+    encodings_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     exemplars: tuple[Exemplar, ...]
+
+    @property
+    def encodings_name(self) -> str:
+        """Name of the file that holds the encodings."""
+        return f"encodings-{self.encodings_sha256[:16]}.safetensors"
 
     def find(self, exemplar_id: str, bank: str) -> Exemplar:
         """Return the exemplar of that name.
@@ -118,17 +124,21 @@ def save_bank(
     *,
     weights_digest: str,
 ) -> None:
-    """Write a bank; each of its files appears whole or not at all, the index last.
+    """Write a bank; an interruption leaves either the old one or the new one.
 
     Raises:
         OutputError: The folder cannot be written.
     """
-    index = BankIndex(weights_digest=weights_digest, exemplars=tuple(exemplars))
-    tensors = {name: tensor.contiguous().cpu() for name, tensor in _tensors(encodings).items()}
-    with whole_file(folder / ENCODINGS_NAME, "the bank") as part:
-        part.write_bytes(serialise_tensors(tensors))
+    data = serialise_tensors({name: tensor.contiguous().cpu() for name, tensor in _tensors(encodings).items()})
+    digest = hashlib.sha256(data).hexdigest()
+    index = BankIndex(weights_digest=weights_digest, encodings_sha256=digest, exemplars=tuple(exemplars))
+    with whole_file(folder / index.encodings_name, "the bank") as part:
+        part.write_bytes(data)
     with whole_file(folder / INDEX_NAME, "the bank") as part:
         part.write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    for stale in folder.glob("encodings-*.safetensors"):
+        if stale.name != index.encodings_name:
+            stale.unlink(missing_ok=True)
 
 
 def load_bank(folder: Path, *, weights_digest: str) -> Bank:
@@ -142,9 +152,11 @@ def load_bank(folder: Path, *, weights_digest: str) -> Bank:
         BankError: It is missing, damaged, of a newer format, or made by other weights.
     """
     index = read_index(folder)
-    tensors_path = folder / ENCODINGS_NAME
+    tensors_path = folder / index.encodings_name
     try:
         raw = tensors_path.read_bytes()
+        if hashlib.sha256(raw).hexdigest() != index.encodings_sha256:
+            raise ValueError("not what the index was written for")
         encodings = _encoding(parse_tensors(raw))
     except (SafetensorError, ValueError) as error:
         raise BankError(f"damaged encodings: {error}", where=tensors_path, hint="rebuild it") from None
@@ -158,7 +170,7 @@ def load_bank(folder: Path, *, weights_digest: str) -> Bank:
         )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(encodings).values()):
         raise BankError("encodings that are not finite numbers", where=tensors_path, hint="rebuild it")
-    digest = hashlib.sha256(index.model_dump_json().encode() + raw).hexdigest()
+    digest = hashlib.sha256(index.model_dump_json().encode()).hexdigest()
     return Bank(folder.name, index.exemplars, encodings, index.weights_digest, digest)
 
 

@@ -1,7 +1,13 @@
-"""Checkpoints of a run: all that is needed to go on as if nothing had happened."""
+"""Checkpoints of a run: all that is needed to go on as if nothing had happened.
+
+A checkpoint is the SHA-256 of what follows, then what ``torch.save`` makes of the state: reading a damaged archive
+would at best fail in a dozen ways and at worst give other numbers.
+"""
 
 from __future__ import annotations
 
+import hashlib
+import io
 import pickle
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -47,11 +53,11 @@ def save_checkpoint(path: Path, state: dict[str, Any], progress: Progress) -> No
     content = {**state, "progress": where, "cpu_rng": torch.get_rng_state()}
     if torch.cuda.is_available():
         content["cuda_rng"] = torch.cuda.get_rng_state_all()
-    with whole_file(path, "the checkpoint") as part:
-        try:
-            torch.save(content, part)
-        except RuntimeError as error:  # how torch reports a full disk
-            raise OSError(str(error)) from error
+    packed = io.BytesIO()
+    torch.save(content, packed)
+    with whole_file(path, "the checkpoint") as part, part.open("wb") as stream:
+        stream.write(hashlib.sha256(packed.getbuffer()).digest())
+        stream.write(packed.getbuffer())
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:
@@ -61,13 +67,17 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:
         TrainingError: It is missing or damaged.
     """
     try:
-        content: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True)
+        with path.open("rb") as stream:
+            digest, packed = stream.read(hashlib.sha256().digest_size), stream.read()
+        if hashlib.sha256(packed).digest() != digest:
+            raise ValueError("its digest does not match")
+        content: dict[str, Any] = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
         progress = Progress(**content.pop("progress"))
         torch.set_rng_state(content.pop("cpu_rng"))
         cuda = content.pop("cuda_rng", None)
     except FileNotFoundError:
         raise TrainingError("no checkpoint to resume", where=path, hint="start without --resume") from None
-    except (OSError, RuntimeError, EOFError, KeyError, TypeError, pickle.UnpicklingError) as error:
+    except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise TrainingError(f"a damaged checkpoint: {error}", where=path, hint="start anew in another folder") from None
     if cuda is not None and torch.cuda.is_available():
         torch.cuda.set_rng_state_all(cuda)

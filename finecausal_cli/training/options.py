@@ -31,7 +31,7 @@ class TrainOptions(BaseModel):
         voters: Most exemplars a dive in validation.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     epochs: int = Field(default=20, ge=1)
     group: int = Field(default=4, ge=2)

@@ -181,7 +181,7 @@ def conformal_half_width(errors: Sequence[float], level: float) -> float:
 
 def _describe(dataset: Path, dives: Sequence[Dive], options: TrainOptions) -> dict[str, Any]:
     return {
-        "dataset": dataset.name,
+        "dataset": dataset.resolve().name,
         "dives": {split: sum(dive.split == split for dive in dives) for split in ("train", "val", "test")},
         "labels_sha256": _labels_digest(dives),
         "options": options.model_dump(),
@@ -189,8 +189,11 @@ def _describe(dataset: Path, dives: Sequence[Dive], options: TrainOptions) -> di
 
 
 def _labels_digest(dives: Sequence[Dive]) -> str:
-    labels = json.dumps([[dive.key, dive.score, dive.number, dive.split] for dive in dives])
-    return hashlib.sha256(labels.encode()).hexdigest()
+    labels = [
+        [dive.key, dive.score, dive.difficulty, dive.number, dive.twist_start, dive.entry_start, dive.split]
+        for dive in dives
+    ]
+    return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
 
 
 def _write_run(folder: Path, config: ModelConfig, options: TrainOptions, dataset: Path, dives: Sequence[Dive]) -> None:

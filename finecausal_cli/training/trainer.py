@@ -91,7 +91,8 @@ class Trainer:
     ) -> None:
         if len(dives) < 2:
             raise TrainingError("fewer than two training dives with a score", hint="pairs need two")
-        self._model = model.to(device)
+        # Channels last is what 3-D convolutions run fastest on, forward and backward, on CPU and GPU alike.
+        self._model = model.to(device=device, memory_format=torch.channels_last_3d)
         self._weights = UncertaintyWeights().to(device)
         self._dives = dives
         self._cache = cache

@@ -18,7 +18,8 @@ if TYPE_CHECKING:
 
 _CONTAINERS = {"mov", "matroska"}
 
-_CODECS = {"ffv1", "h264", "hevc", "mjpeg", "mpeg4", "prores", "vp8", "vp9"}
+_CODECS = {"h264", "hevc", "vp9"}
+"""Codecs trusted to decord's old FFmpeg. Others crash it on damaged files (seen with FFV1), and are rare."""
 
 _NO_FRAME_MADE_UP = 1e-9
 """Share of frames that decord may replace by a copy of the last good one before it gives up: practically none."""

@@ -80,7 +80,7 @@ class PyAVSource:
                 with suppress(av.FFmpegError):
                     container.seek(int(self._stamps[first]), stream=stream)
             following = 0
-            for packet in packets(container, stream):
+            for packet in packets(container, stream, self.info.path):
                 try:
                     pictures = packet.decode()
                 except av.FFmpegError:

@@ -98,6 +98,8 @@ def read_clip(
     indices = sample_indices(first + first_sound, first + last_sound, shift=shift)
     indices = stand_in(indices, sound, first)
     repeats = check_enough(indices, info.path)
+    if decoder == "auto" and damage:
+        decoder = "pyav"
     frames, used = _decode_scaled(source, decoder, indices, _scaler(info, geometry, frame_size))
     notes = (*info.notes, damage, repeats, _length_note(source, first, last))
     return Clip(frames, indices, info.fps, info.path, used, tuple(note for note in notes if note))

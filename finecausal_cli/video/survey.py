@@ -99,14 +99,23 @@ def opened(file: Path, path: str | os.PathLike[str]) -> Iterator[tuple[InputCont
         )
 
 
-def packets(container: InputContainer, stream: VideoStream) -> Iterator[Packet[VideoStream]]:
-    """Give every packet of a stream, then the empty one that flushes the decoder; a broken end is an end."""
+def packets(
+    container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]
+) -> Iterator[Packet[VideoStream]]:
+    """Give every packet of a stream, then the empty one that flushes the decoder; a broken end is an end.
+
+    Raises:
+        VideoError: Another stream begins in the middle of the file, which PyAV cannot bear.
+    """
     demuxed = container.demux(stream)
     while True:
         try:
             packet = next(demuxed, None)
         except av.FFmpegError:
             return
+        except IndexError as error:
+            what = "Another stream begins in the middle of the file, or it is damaged."
+            raise VideoError(what, where=path, hint="convert it to MP4") from error
         if packet is None:
             return
         yield packet
@@ -151,7 +160,7 @@ def _look_through(
     picture: VideoFrame | None = None
     cause = ""
     found = _Packets(0, [], 0)
-    for packet in packets(container, stream):
+    for packet in packets(container, stream, path):
         if picture is None:
             try:
                 picture = next(iter(packet.decode()), None)

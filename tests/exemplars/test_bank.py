@@ -1,12 +1,15 @@
+import hashlib
 import json
 
 import pytest
 import torch
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file
+from safetensors.torch import save as serialise
 
 from finecausal_cli.errors import BankError, OutputError
-from finecausal_cli.exemplars.bank import ENCODINGS_NAME, INDEX_NAME, Bank, Exemplar, load_bank, read_index, save_bank
+from finecausal_cli.exemplars.bank import INDEX_NAME, Bank, Exemplar, load_bank, read_index, save_bank
 from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.whole_file import whole_file
 
 NUMBERS = ["107B", "107B", "5253B"]
 DIGEST = "d" * 64
@@ -27,6 +30,20 @@ def edit(folder, change):
     index = json.loads(path.read_text())
     change(index)
     path.write_text(json.dumps(index))
+
+
+def stored(folder):
+    (path,) = folder.glob("encodings-*.safetensors")
+    return path
+
+
+def forge(folder, tensors):
+    """Replace the encodings and make the index agree, as whoever builds banks by hand would."""
+    stored(folder).unlink()
+    data = serialise(tensors)
+    digest = hashlib.sha256(data).hexdigest()
+    (folder / f"encodings-{digest[:16]}.safetensors").write_bytes(data)
+    edit(folder, lambda index: index.update(encodings_sha256=digest))
 
 
 def refused(folder, name, says):
@@ -57,7 +74,7 @@ def test_the_digest_tells_banks_apart(folder, tmp_path, make_exemplars, make_enc
 
 
 def test_the_index_is_read_without_the_encodings(folder, make_exemplars):
-    (folder / ENCODINGS_NAME).unlink()
+    stored(folder).unlink()
     index = read_index(folder)
     assert index.exemplars == make_exemplars(NUMBERS)
     assert index.find("5253B-002", "a bank").execution == 17.0
@@ -85,24 +102,41 @@ def test_an_absent_bank_is_refused(tmp_path):
 
 
 def test_absent_encodings_are_refused(folder):
-    (folder / ENCODINGS_NAME).unlink()
-    refused(folder, ENCODINGS_NAME, "cannot be read")
+    path = stored(folder)
+    path.unlink()
+    refused(folder, path.name, "cannot be read")
 
 
 @pytest.mark.parametrize("kept", [0, 7, 20, 300, -1])
 def test_truncated_encodings_are_refused(folder, kept):
-    path = folder / ENCODINGS_NAME
+    path = stored(folder)
     path.write_bytes(path.read_bytes()[:kept])
-    refused(folder, ENCODINGS_NAME, "damaged encodings")
+    refused(folder, path.name, "damaged encodings")
+
+
+def test_a_flipped_bit_is_refused(folder):
+    path = stored(folder)
+    data = bytearray(path.read_bytes())
+    data[-7] ^= 4
+    path.write_bytes(data)
+    refused(folder, path.name, "not what the index was written for")
+
+
+def test_something_else_than_tensors_is_refused(folder):
+    path = stored(folder)
+    path.write_bytes(b"text")
+    edit(folder, lambda index: index.update(encodings_sha256=hashlib.sha256(b"text").hexdigest()))
+    path = path.rename(folder / f"encodings-{hashlib.sha256(b'text').hexdigest()[:16]}.safetensors")
+    refused(folder, path.name, "damaged encodings")
 
 
 @pytest.mark.parametrize("wrong", [float("nan"), float("inf")])
 @pytest.mark.parametrize("name", ["video", "mask"])
 def test_encodings_that_are_not_numbers_are_refused(folder, name, wrong):
-    tensors = load_file(folder / ENCODINGS_NAME)
+    tensors = load_file(stored(folder))
     tensors[name][1, 2, 3] = wrong
-    save_file(tensors, folder / ENCODINGS_NAME)
-    refused(folder, ENCODINGS_NAME, "not finite")
+    forge(folder, tensors)
+    refused(folder, stored(folder).name, "not finite")
 
 
 @pytest.mark.parametrize(
@@ -118,13 +152,13 @@ def test_encodings_that_are_not_numbers_are_refused(folder, name, wrong):
     ],
 )
 def test_missing_unknown_and_misshapen_tensors_are_refused(folder, tensors, says):
-    save_file({name: torch.zeros(shape) for name, shape in tensors.items()}, folder / ENCODINGS_NAME)
-    refused(folder, ENCODINGS_NAME, says)
+    forge(folder, {name: torch.zeros(shape) for name, shape in tensors.items()})
+    refused(folder, stored(folder).name, says)
 
 
 @pytest.mark.parametrize("count", [2, 4])
 def test_as_many_exemplars_as_encodings(folder, make_encodings, count):
-    save_file({"video": make_encodings(count).video, "mask": make_encodings(count).mask}, folder / ENCODINGS_NAME)
+    forge(folder, {"video": make_encodings(count).video, "mask": make_encodings(count).mask})
     with pytest.raises(BankError, match=f"bank: 3 exemplars and {count} encodings"):
         load(folder)
 
@@ -140,6 +174,7 @@ def test_two_exemplars_of_one_name_are_refused(folder):
     [
         (lambda index: index.update(format_version=2), "format_version: Input should be 1"),
         (lambda index: index.update(colour="red"), "colour: Extra inputs"),
+        (lambda index: index.update(encodings_sha256="../../other"), "encodings_sha256: String should match"),
         (lambda index: index.pop("weights_digest"), "weights_digest: Field required"),
         (lambda index: index["exemplars"][1].update(colour="red"), "exemplars.1.colour: Extra inputs"),
         (lambda index: index["exemplars"][1].pop("execution"), "exemplars.1.execution: Field required"),
@@ -161,16 +196,26 @@ def test_an_index_that_is_not_an_index_is_refused(folder, text):
     refused(folder, INDEX_NAME, "index: ")
 
 
-def test_an_interrupted_save_leaves_the_old_bank(folder, make_exemplars, make_encodings, monkeypatch):
+@pytest.mark.parametrize("written", [0, 1])
+def test_an_interrupted_save_leaves_the_old_bank(folder, make_exemplars, make_encodings, monkeypatch, written):
     before = load(folder)
+    names = iter(range(written + 1))
 
-    def stop(tensors):
-        raise KeyboardInterrupt
+    def stop(path, what):
+        if next(names) == written:
+            raise KeyboardInterrupt
+        return whole_file(path, what)
 
-    monkeypatch.setattr("finecausal_cli.exemplars.bank.serialise_tensors", stop)
+    monkeypatch.setattr("finecausal_cli.exemplars.bank.whole_file", stop)
     with pytest.raises(KeyboardInterrupt):
-        save_bank(folder, make_exemplars(["101B"]), make_encodings(1), weights_digest=DIGEST)
-    assert load(folder).digest == before.digest
+        save_bank(folder, make_exemplars(NUMBERS), make_encodings(3, seed=1), weights_digest=DIGEST)
+    after = load(folder)
+    assert after.digest == before.digest
+    assert torch.equal(after.encodings.video, before.encodings.video)
+    monkeypatch.undo()
+    save_bank(folder, make_exemplars(NUMBERS), make_encodings(3, seed=1), weights_digest=DIGEST)
+    assert torch.equal(load(folder).encodings.video, make_encodings(3, seed=1).video)
+    assert sorted(path.name for path in folder.iterdir()) == [INDEX_NAME, stored(folder).name]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path, make_exemplars, make_encodings):

@@ -1,0 +1,56 @@
+import pytest
+
+from finecausal_cli.errors import UsageError
+from finecausal_cli.model.config import PRESETS
+from finecausal_cli.training.options import TrainOptions, build_config, build_options
+
+
+@pytest.mark.parametrize(
+    ("given", "flag", "says"),
+    [
+        ({"epochs": 0}, "--epochs", "greater than or equal to 1, not 0"),
+        ({"group": 1}, "--group", "greater than or equal to 2, not 1"),
+        ({"groups_per_batch": 0}, "--groups-per-batch", "not 0"),
+        ({"lr": -1e-3}, "--lr", "greater than 0, not -0.001"),
+        ({"backbone_lr": 0.0}, "--backbone-lr", "greater than 0"),
+        ({"warmup": 1.0}, "--warmup", "less than 1"),
+        ({"precision": "fp16"}, "--precision", "'fp32' or 'bf16', not 'fp16'"),
+        ({"validate_every": 0}, "--validate-every", "not 0"),
+        ({"epochs": "many"}, "--epochs", "integer"),
+        ({"batch": 3}, "--batch", "not permitted"),
+    ],
+)
+def test_a_value_out_of_range_names_its_flag(given, flag, says):
+    with pytest.raises(UsageError) as caught:
+        build_options(**given)
+    assert caught.value.where == flag
+    assert says in caught.value.what
+
+
+@pytest.mark.parametrize("given", [{"lr": float("nan")}, {"lr": float("inf")}, {"clip_norm": float("inf")}])
+def test_numbers_must_be_finite(given):
+    with pytest.raises(UsageError):
+        build_options(**given)
+
+
+def test_what_is_given_is_kept_and_survives_json():
+    options = build_options(epochs=7, lr=2e-4, precision="bf16")
+    assert (options.epochs, options.lr, options.precision) == (7, 2e-4, "bf16")
+    assert TrainOptions.model_validate_json(options.model_dump_json()) == options
+
+
+@pytest.mark.parametrize(
+    ("ablate", "gat", "tca"),
+    [("", True, True), ("gat", False, True), ("tca", True, False), (" gat , tca ", False, False), (",", True, True)],
+)
+def test_modules_are_left_out_by_name(ablate, gat, tca):
+    config = build_config("compact", ablate=ablate)
+    assert (config.gat, config.tca) == (gat, tca)
+    assert config.model_copy(update={"gat": True, "tca": True}) == PRESETS["compact"]
+
+
+def test_an_unknown_preset_or_module_is_refused():
+    with pytest.raises(UsageError, match=r"--preset: no preset 'huge' \(one of reference, finecausal, compact\)"):
+        build_config("huge")
+    with pytest.raises(UsageError, match="--ablate: 'parser' cannot be left out"):
+        build_config("compact", ablate="gat,parser")

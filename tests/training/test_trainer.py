@@ -1,0 +1,267 @@
+import json
+import weakref
+from collections import Counter
+
+import pytest
+import torch
+
+from finecausal_cli.data.cache import ClipArrays
+from finecausal_cli.errors import TrainingError
+from finecausal_cli.evaluation.predict import Summary
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.training.trainer import LAST_NAME, LOG_NAME, Trainer
+
+CPU = torch.device("cpu")
+
+
+class StoppedError(Exception):
+    """The run is interrupted."""
+
+
+def summary(rho: float) -> Summary:
+    return Summary(4, rho, rho, rho, 1.0, None, None, None, 0.1, 2.0)
+
+
+class Run:
+    """One training run and what became of it."""
+
+    def __init__(self, folder, film, config, options, *, rhos=(0.1,) * 99, seed=0):
+        torch.manual_seed(seed)
+        folder.mkdir(exist_ok=True)
+        self.folder = folder
+        self.trainer = Trainer(FineCausal(config), film.dives, film, options, folder, CPU)
+        self.reports, self.kept, self.modes = [], [], []
+        self._rhos = rhos
+
+    def __call__(self, *, stop_at=None):
+        def report(progress, losses):
+            if progress.step == stop_at:
+                raise StoppedError
+            self.reports.append((progress, losses))
+
+        def validate(model):
+            self.modes.append(model.training)
+            torch.rand(7)  # a validation may draw at random, and training must not notice
+            return summary(self._rhos[len(self.modes) - 1])
+
+        self.trainer.fit(
+            report=report,
+            validate=validate,
+            keep=lambda model, found, progress: self.kept.append((progress, found.rho)),
+        )
+        return self
+
+    def losses(self):
+        return [losses for _, losses in self.reports]
+
+    def state(self):
+        return {
+            f"{part}.{name}": tensor
+            for part, owner in (("model", self.trainer._model), ("weights", self.trainer._weights))
+            for name, tensor in owner.state_dict().items()
+        }
+
+    def optimizer(self):
+        return self.trainer._optimizer.state_dict()["state"]
+
+
+def assert_equal(one: Run, other: Run):
+    assert one.trainer.progress == other.trainer.progress
+    for name, tensor in one.state().items():
+        assert torch.equal(tensor, other.state()[name]), name
+    for place, moments in one.optimizer().items():
+        for name, tensor in moments.items():
+            assert torch.equal(tensor, other.optimizer()[place][name]), (place, name)
+
+
+@pytest.fixture(scope="module")
+def options(make_options):
+    return make_options(epochs=3, save_every=2)  # 4 dives in groups of two: 2 batches an epoch, 6 steps
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory, film, config, options):
+    return Run(tmp_path_factory.mktemp("whole"), film, config, options)()
+
+
+def test_every_step_is_reported_with_its_losses(uninterrupted):
+    assert [(at.epoch, at.batch, at.step) for at, _ in uninterrupted.reports] == [
+        (0, 1, 1),
+        (0, 2, 2),
+        (1, 1, 3),
+        (1, 2, 4),
+        (2, 1, 5),
+        (2, 2, 6),
+    ]
+    assert uninterrupted.trainer.steps == 6
+    for losses in uninterrupted.losses():
+        assert set(losses) == {"total", "gradient", "regression", "foreground", "transitions"}
+        assert losses["gradient"] > 0
+    # The first total has all scales at one: half of each loss, and ln 2 three times.
+    first = uninterrupted.losses()[0]
+    parts = first["regression"] + first["foreground"] + first["transitions"]
+    assert first["total"] == pytest.approx(parts / 2 + 3 * 0.693147, rel=1e-5)
+
+
+def test_every_part_learns(uninterrupted, film, config, options, tmp_path):
+    before = Run(tmp_path, film, config, options).state()
+    moved = {
+        name.split(".")[1] for name, tensor in uninterrupted.state().items() if not torch.equal(tensor, before[name])
+    }
+    assert moved == {
+        "video_trunk",
+        "parser",
+        "intervention",
+        "transition_parser",
+        "stages",
+        "tca",
+        "regression",
+        "scale",
+    }
+
+
+def test_the_rate_rises_in_a_line_and_falls_to_zero(film, config, make_options, tmp_path):
+    run = Run(tmp_path, film, config, make_options(epochs=20, warmup=0.25))  # 40 steps, 10 of them rising
+    rates = [run.trainer._rate(step) for step in range(41)]
+    assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
+    assert rates[10] == pytest.approx(1)
+    assert rates[25] == pytest.approx(0.5)
+    assert rates[40] == pytest.approx(0, abs=1e-12)
+    assert rates[10:] == sorted(rates[10:], reverse=True)
+
+
+def test_trunks_and_uncertainties_have_rates_of_their_own(film, config, make_options, tmp_path):
+    run = Run(tmp_path, film, config, make_options(lr=1e-3, backbone_lr=1e-4, warmup=0, weight_decay=0.1))
+    trunk, heads, scales = run.trainer._optimizer.param_groups
+    assert [group["initial_lr"] for group in (trunk, heads, scales)] == pytest.approx([1e-4, 1e-3, 1e-2])
+    assert [group["weight_decay"] for group in (trunk, heads, scales)] == [0.1, 0.1, 0.0]
+    model = run.trainer._model
+    assert {id(one) for one in trunk["params"]} == {id(one) for one in model.video_trunk.parameters()}
+    assert len(trunk["params"]) + len(heads["params"]) == len(list(model.parameters()))
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one_bit_for_bit(uninterrupted, film, config, options, tmp_path):
+    first = Run(tmp_path, film, config, options)
+    with pytest.raises(StoppedError):
+        first(stop_at=4)  # the last checkpoint is that of step 2
+    second = Run(tmp_path, film, config, options, seed=77)  # neither initial weights nor chance may matter
+    second.trainer.resume()
+    assert second.trainer.progress.step == 2
+    second()
+    assert_equal(uninterrupted, second)
+    assert second.losses() == uninterrupted.losses()[2:]
+
+
+def test_a_run_stopped_within_an_epoch_repeats_no_batch(film, config, make_options, tmp_path):
+    options = make_options(epochs=1, save_every=1)
+    whole = Run(tmp_path / "whole", film, config, options)()
+    broken = Run(tmp_path / "broken", film, config, options)
+    with pytest.raises(StoppedError):
+        broken(stop_at=2)
+    second = Run(tmp_path / "broken", film, config, options, seed=77)
+    second.trainer.resume()
+    assert (second.trainer.progress.epoch, second.trainer.progress.batch) == (0, 1)
+    second()
+    assert_equal(whole, second)
+
+
+def test_resuming_a_finished_run_trains_no_more(uninterrupted, film, config, options):
+    again = Run(uninterrupted.folder, film, config, options, seed=77)
+    again.trainer.resume()
+    again()
+    assert again.reports == []
+    assert_equal(uninterrupted, again)
+
+
+def test_a_checkpoint_that_is_missing_damaged_or_of_another_network_is_named(
+    uninterrupted, film, config, options, tmp_path
+):
+    run = Run(tmp_path, film, config, options)
+    path = tmp_path / LAST_NAME
+    with pytest.raises(TrainingError, match=r"last\.pt: no checkpoint to resume"):
+        run.trainer.resume()
+    whole = (uninterrupted.folder / LAST_NAME).read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(TrainingError, match=r"last\.pt: a damaged checkpoint"):
+        run.trainer.resume()
+    path.write_bytes(whole)
+    other = Run(tmp_path, film, config.model_copy(update={"gat": False}), options)
+    with pytest.raises(TrainingError, match=r"last\.pt: a checkpoint of another network or version"):
+        other.trainer.resume()
+
+
+@pytest.fixture(scope="module")
+def frozen(make_options):
+    """Options of a run that shows its bookkeeping at the least cost."""
+    return make_options(epochs=5, validate_every=2, group=4)
+
+
+@pytest.fixture(scope="module")
+def scored(tmp_path_factory, film, config, frozen):
+    return Run(tmp_path_factory.mktemp("scored"), film, config, frozen, rhos=(0.2, 0.1, 0.3))()
+
+
+def test_it_is_validated_every_so_often_and_at_the_end(scored):
+    log = [json.loads(line) for line in (scored.folder / LOG_NAME).read_text().splitlines()]
+    assert [(line["epoch"], line["step"], line["rho"]) for line in log] == [(2, 2, 0.2), (4, 4, 0.1), (5, 5, 0.3)]
+    assert scored.modes == [False] * 3  # in evaluation mode
+
+
+def test_a_network_is_kept_when_it_is_the_best_so_far(scored):
+    assert [(progress.epoch, rho) for progress, rho in scored.kept] == [(1, 0.2), (4, 0.3)]
+    assert scored.trainer.progress.best_rho == 0.3
+
+
+def test_a_network_whose_rho_is_undefined_is_better_than_none(film, config, make_options, tmp_path):
+    run = Run(tmp_path, film, config, make_options(epochs=3, group=4), rhos=(float("nan"), float("nan"), -0.5))()
+    assert [progress.epoch for progress, _ in run.kept] == [0, 2]
+    assert json.loads((tmp_path / LOG_NAME).read_text().splitlines()[0])["rho"] is None
+
+
+def test_it_learns_the_dives_by_heart(film, config, make_options, tmp_path):
+    """Without the graph, which learns too slowly for a quick test; three dives whose brightness is their score."""
+    few = type(film)(masks=False, count=3)
+    options = make_options(epochs=30, group=3, lr=3e-3, backbone_lr=3e-3, save_every=99, validate_every=99)
+    run = Run(tmp_path, few, config.model_copy(update={"gat": False}), options)()
+    errors = [losses["regression"] for losses in run.losses()]
+    # Executions 10, 15 and 20: differences of one, one and two units of 5, so knowing nothing costs (1 + 1 + 4) / 3.
+    assert errors[0] == pytest.approx(2.0, abs=0.1)
+    assert sum(errors[-5:]) / 5 < 1.0
+    assert all("foreground" not in losses for losses in run.losses())
+
+
+class Counting:
+    """A cache that knows how many of its clips are in use."""
+
+    def __init__(self, film):
+        self.dives, self._film, self._given = film.dives, film, []
+        self.most, self.asked = 0, Counter()
+
+    def load(self, dive):
+        self.asked[dive.key] += 1
+        arrays = self._film.load(dive)
+        frames = arrays.frames.copy()
+        self._given.append(weakref.ref(frames))
+        self.most = max(self.most, sum(one() is not None for one in self._given))
+        return ClipArrays(frames, arrays.mask, arrays.transitions)
+
+
+def test_clips_are_held_only_while_their_turn_lasts(film, config, make_options, tmp_path):
+    """A clip in use holds a file open; thousands of training dives must not."""
+    cache = Counting(film)
+    Run(tmp_path, cache, config, make_options(epochs=1))()
+    assert cache.most <= 2
+    assert set(cache.asked.values()) == {1}
+
+
+def test_a_loss_that_is_no_number_stops_the_run(film, config, make_options, tmp_path):
+    run = Run(tmp_path, film, config, make_options(epochs=1))
+    with torch.no_grad():
+        next(run.trainer._model.regression.judge.parameters()).fill_(float("nan"))
+    with pytest.raises(TrainingError, match=r"the loss is nan at step 0 \(lower --lr, or use fp32\)"):
+        run()
+
+
+def test_pairs_need_two_dives(film, config, options, tmp_path):
+    with pytest.raises(TrainingError, match="fewer than two training dives"):
+        Trainer(FineCausal(config), film.dives[:1], film, options, tmp_path, CPU)
