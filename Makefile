@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 2
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
-	$(BIN)/finecausal score examples/dives/107B-3m-good.mp4 --dive 107B --height 3
+	$(BIN)/finecausal score examples/dives/107B-10m-excellent.mp4 --dive 107B --height 10
 
 test: $(READY)
 	$(BIN)/python -m pytest

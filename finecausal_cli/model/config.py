@@ -86,6 +86,6 @@ PRESETS: dict[str, ModelConfig] = {
         preset="reference", static_branch=True, readout="o", tca_mode="replace", geometry="squeeze"
     ),
     "finecausal": ModelConfig(),
-    "compact": ModelConfig(preset="compact", width=0.25, shared_trunk=True, frame_size=80),
+    "compact": ModelConfig(preset="compact", width=0.25, shared_trunk=True, frame_size=64),
 }
 """The three ways the one class is built (never a second copy of the forward)."""
