@@ -1,6 +1,6 @@
 """Make the example dives and the example dataset again: ``python examples/make.py``.
 
-The seeds are used nowhere else, so none of these dives is in the training data or the exemplar bank of the bundled weights.
+The seeds are used nowhere else, so none of these dives is in the training data or the bank of the bundled weights.
 """
 
 from __future__ import annotations

@@ -66,7 +66,10 @@ def main(best: Path, dataset: Path, cache: Path) -> None:
     (folder / "heldout.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     clip = str(EXAMPLES / SELF_TEST["clip"])
     options = ScoreOptions(dive=str(SELF_TEST["dive"]), height_m=float(SELF_TEST["height_m"]))
-    expected = {**SELF_TEST, "score": Scorer.load(str(folder), device="cpu", precision="fp32").score(clip, options).score}
+    expected = {
+        **SELF_TEST,
+        "score": Scorer.load(str(folder), device="cpu", precision="fp32").score(clip, options).score,
+    }
     (folder / SELF_TEST_NAME).write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
 
 

