@@ -154,6 +154,16 @@ class Scorer:
         """The exemplars."""
         return self._bank
 
+    @property
+    def model(self) -> FineCausal:
+        """The network."""
+        return self._model
+
+    @property
+    def frame_size(self) -> int:
+        """Side, in pixels, of the square that the network sees."""
+        return self._model.config.frame_size
+
     def score(self, path: str, options: ScoreOptions | None = None) -> Assessment:
         """Score one dive.
 

@@ -96,7 +96,7 @@ def test_a_run_tells_what_it_does(finished):
 
 
 def test_the_weights_say_where_they_come_from(finished, dataset, config):
-    folder, _ = finished
+    folder, log = finished
     loaded = load_weights(folder / BEST_NAME)
     assert loaded.config == config
     info = WeightsInfo.read(loaded.info, folder)

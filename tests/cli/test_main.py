@@ -1,0 +1,142 @@
+"""The command as a user meets it: a process, its streams and its exit code."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
+DIVE = EXAMPLES / "107B-10m-excellent.mp4"
+
+
+def finecausal(*arguments, **environment):
+    return subprocess.run(
+        [sys.executable, "-m", "finecausal_cli", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+        env={**os.environ, "COLUMNS": "80", **environment},
+    )
+
+
+def test_help_does_not_import_torch():
+    code = (
+        "import sys\n"
+        "from finecausal_cli.cli.main import app\n"
+        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
+        "heavy = {'torch', 'torch_geometric', 'cv2', 'av', 'decord', 'scipy', 'numpy'} & set(sys.modules)\n"
+        "sys.exit(f'imported {heavy}' if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_version():
+    done = finecausal("--version")
+    assert (done.returncode, done.stdout) == (0, "finecausal 0.1.0\n")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["score"], "Missing argument"),
+        (["score", DIVE, "--voters", "0"], "--voters"),
+        (["score", DIVE, "--dive", "987Z"], "987Z"),
+        (["score", DIVE, "--device", "toaster"], "toaster"),
+        (["score", DIVE, "--nonsense"], "--nonsense"),
+    ],
+)
+def test_wrong_usage_exits_with_2(arguments, says):
+    done = finecausal(*arguments)
+    assert done.returncode == 2
+    assert says in done.stderr
+    assert done.stdout == ""
+
+
+def bad_files(folder):
+    def missing():
+        return folder / "missing.mp4"
+
+    def text_named_mp4():
+        (folder / "text.mp4").write_text("This is not a video.\n" * 50)
+        return folder / "text.mp4"
+
+    def empty_folder():
+        (folder / "empty").mkdir()
+        return folder / "empty"
+
+    def folder_of_videos():
+        (folder / "videos").mkdir()
+        shutil.copy(DIVE, folder / "videos" / "a.mp4")
+        return folder / "videos"
+
+    def truncated():
+        (folder / "truncated.mp4").write_bytes(DIVE.read_bytes()[:20_000])
+        return folder / "truncated.mp4"
+
+    def five_frames():
+        import numpy as np
+
+        from finecausal_cli.video.write import write_video
+
+        write_video(folder / "five.mp4", [np.full((64, 64, 3), 40 * k, np.uint8) for k in range(5)], 25)
+        return folder / "five.mp4"
+
+    return [missing, text_named_mp4, empty_folder, folder_of_videos, truncated, five_frames]
+
+
+@pytest.mark.parametrize("place", range(6))
+def test_a_bad_file_is_one_line_that_names_it(tmp_path, place):
+    path = bad_files(tmp_path)[place]()
+    done = finecausal("score", path, "--dive", "107B", "--height", "10")
+    assert done.returncode == 1, done.stdout
+    assert done.stdout == ""
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    assert path.name in lines[0]
+    assert "Traceback" not in done.stderr
+
+
+def test_debug_shows_the_traceback(tmp_path):
+    done = finecausal("score", tmp_path / "missing.mp4", "--debug")
+    assert "Traceback" in done.stderr
+    assert "VideoError" in done.stderr
+
+
+def test_json_is_alone_on_standard_output_and_follows_the_schema():
+    import jsonschema
+
+    done = finecausal("score", DIVE, "--dive", "107b", "--height", "10", "--format", "json")
+    assert done.returncode == 0, done.stderr
+    verdict = json.loads(done.stdout)
+    schema = json.loads(finecausal("schema").stdout)
+    jsonschema.validate(verdict, schema)
+    contributions = sum(stage["contribution"] for stage in verdict["stages"])
+    assert verdict["exemplar_score"] + contributions == pytest.approx(verdict["score"], abs=1e-4)
+
+
+def test_the_table_fits_80_columns_and_has_no_escapes_in_a_pipe():
+    done = finecausal("explain", DIVE, "--dive", "107B", "--height", "10")
+    assert done.returncode == 0, done.stderr
+    assert "\x1b" not in done.stdout
+    assert max(len(line) for line in done.stdout.splitlines()) <= 80
+
+
+def test_doctor_finds_the_expected_score():
+    done = finecausal("doctor", "--format", "json")
+    assert done.returncode == 0, done.stdout
+    findings = {one["subject"]: one for one in json.loads(done.stdout)["findings"]}
+    assert findings["self-test"]["well"]
+    assert "expected" in findings["self-test"]["finding"]
+
+
+def test_output_goes_to_a_file(tmp_path):
+    target = tmp_path / "out" / "verdict.json"
+    done = finecausal("score", DIVE, "--dive", "107B", "--height", "10", "--format", "json", "-o", target)
+    assert (done.returncode, done.stdout) == (0, "")
+    assert json.loads(target.read_text())["dive"] == "107B"
