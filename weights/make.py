@@ -21,6 +21,8 @@ from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.evaluation.run import evaluate, metrics
 from finecausal_cli.exemplars.bank import load_bank
 from finecausal_cli.exemplars.build import build_bank
+from finecausal_cli.training.options import TrainOptions
+from finecausal_cli.training.run import calibrate
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.store import load_weights, save_weights
 
@@ -35,12 +37,18 @@ SELF_TEST = {"clip": "dives/107B-10m-excellent.mp4", "dive": "107B", "height_m":
 def main(best: Path, dataset: Path, cache: Path) -> None:
     """Write weights, bank, figures and self-test."""
     folder = HERE / "compact"
+    device = torch.device("cpu")
+    trained = load_weights(best)
+    clips = ClipCache(cache, geometry=trained.config.geometry, frame_size=trained.config.frame_size)
+    dives = assign_splits(read_manifest(dataset))
+    training = [dive for dive in dives if dive.split == "train"]
+    validation = [dive for dive in dives if dive.split == "val"]
+    options = TrainOptions.model_validate(WeightsInfo.read(trained.info, best).training["options"])
+    calibrate(best, training, validation, clips, options, device)
     trained = load_weights(best)
     info = WeightsInfo.read(trained.info, best).model_copy(update={"note": NOTE})
     save_weights(folder, trained.model, info.facts(), dtype="float16")
     shipped = load_weights(folder)
-    clips = ClipCache(cache, geometry=shipped.config.geometry, frame_size=shipped.config.frame_size)
-    training = [dive for dive in assign_splits(read_manifest(dataset)) if dive.split == "train"]
     build_bank(
         training,
         folder / "bank",
@@ -50,7 +58,6 @@ def main(best: Path, dataset: Path, cache: Path) -> None:
         per_number=PER_NUMBER,
         origin=ORIGIN,
     )
-    device = torch.device("cpu")
     against_training = evaluate(dataset, folder, cache=cache, device=device)
     against_bank = evaluate(
         dataset,

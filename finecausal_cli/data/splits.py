@@ -14,6 +14,10 @@ if TYPE_CHECKING:
     from finecausal_cli.data.dive import Dive, Split
 
 
+_LEAST_VALIDATION = 2
+"""Validation dives of a small dataset: a rank correlation needs two."""
+
+
 def assign_splits(dives: Sequence[Dive], *, seed: int = 0, val_share: float = 0.1) -> list[Dive]:
     """Give every dive a split.
 
@@ -25,7 +29,7 @@ def assign_splits(dives: Sequence[Dive], *, seed: int = 0, val_share: float = 0.
         dives: The dataset.
         seed: Same seed, same split, whatever the order of the rows. Training and evaluation must agree on it, or dives
             trained on are tested on: it is not the seed of a run.
-        val_share: Share of the training dives to validate on, 0..1.
+        val_share: Share of the training dives to validate on, 0..1; but two dives at least unless it is 0.
 
     Returns:
         The dives in their order, with ``split`` set.
@@ -33,8 +37,9 @@ def assign_splits(dives: Sequence[Dive], *, seed: int = 0, val_share: float = 0.
     splits: dict[str, Split] = {dive.key: dive.split or "train" for dive in dives}
     if all(dive.split is None for dive in dives):
         _move(dives, splits, "test", 0.25, seed)
-    if "val" not in splits.values():
-        _move(dives, splits, "val", val_share, seed + 1)
+    if "val" not in splits.values() and val_share > 0:
+        training = sum(split == "train" for split in splits.values())
+        _move(dives, splits, "val", max(val_share, _LEAST_VALIDATION / max(training, 1)), seed + 1)
     return [replace(dive, split=splits[dive.key]) for dive in dives]
 
 

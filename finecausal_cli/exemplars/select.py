@@ -12,11 +12,13 @@ if TYPE_CHECKING:
 
 
 def spread_exemplars(dives: Sequence[Dive], per_number: int) -> list[Dive]:
-    """Choose up to ``per_number`` dives of each number, evenly spaced by rank of execution, both ends included.
+    """Choose up to ``per_number`` dives of each number: the middle one of as many equal parts by rank of execution.
+
+    So among many dives the extremes are not chosen: a failed dive, say, whose 0 tells nothing of what was done well.
 
     Args:
         dives: Dives with scores.
-        per_number: Most dives of one number, 1 or more; with 1 the median is taken.
+        per_number: Most dives of one number, 1 or more.
 
     Returns:
         The chosen dives, by number, then by execution.
@@ -28,9 +30,6 @@ def spread_exemplars(dives: Sequence[Dive], per_number: int) -> list[Dive]:
     for _, members in sorted(by_number.items()):
         ranked = sorted(members, key=lambda dive: (dive.execution, dive.key))
         count = min(per_number, len(ranked))
-        if count == 1:
-            ranks = [(len(ranked) - 1) // 2]
-        else:
-            ranks = [round(place * (len(ranked) - 1) / (count - 1)) for place in range(count)]
+        ranks = [int((place + 0.5) * len(ranked) / count) for place in range(count)]
         chosen += [ranked[rank] for rank in ranks]
     return chosen

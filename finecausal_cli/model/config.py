@@ -50,6 +50,9 @@ class ModelConfig(BaseModel):
         tca: Temporal causal attention (paper eq. 7-9); off, the stage tokens pass unchanged.
         readout: Which nodes the intervention returns: video features ``o`` (released code) or fused ``f`` (eq. 2-6).
         tca_mode: ``replace`` all tokens of a stage by its refined vector (released code) or ``residual``.
+        antisymmetric: Read every stage's difference in both directions and take half of what separates them, so that a
+            dive against itself differs by nothing in any stage. Without it only the weighted sum of the stages is
+            learned, and constants that cancel in it wander between them.
         geometry: How pictures are brought to size; ``squeeze`` is the released code's, ``fit`` keeps the aspect.
         frame_size: Height and width of the square the network sees, in pixels.
     """
@@ -65,6 +68,7 @@ class ModelConfig(BaseModel):
     tca: bool = True
     readout: Literal["o", "f"] = "f"
     tca_mode: Literal["replace", "residual"] = "residual"
+    antisymmetric: bool = True
     geometry: Literal["fit", "squeeze"] = "fit"
     frame_size: int = Field(default=112, ge=32, multiple_of=16)
 
@@ -83,7 +87,7 @@ class ModelConfig(BaseModel):
 
 PRESETS: dict[str, ModelConfig] = {
     "reference": ModelConfig(
-        preset="reference", static_branch=True, readout="o", tca_mode="replace", geometry="squeeze"
+        preset="reference", static_branch=True, readout="o", tca_mode="replace", antisymmetric=False, geometry="squeeze"
     ),
     "finecausal": ModelConfig(),
     "compact": ModelConfig(preset="compact", width=0.25, shared_trunk=True, frame_size=64),

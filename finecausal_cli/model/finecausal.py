@@ -164,6 +164,8 @@ class FineCausal(nn.Module):
             if static_tokens is None:
                 raise ValueError("this network compares single frames too, and their tokens are missing")
             stage_deltas = (stage_deltas + self.static.regression(static_tokens)) / 2
+        if self.config.antisymmetric:
+            stage_deltas = (stage_deltas - stage_deltas.flip(1)) / 2
         return Regression(
             stage_deltas=stage_deltas,
             delta=weigh_stages(stage_deltas),

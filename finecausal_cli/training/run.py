@@ -134,7 +134,7 @@ def train(
         save_weights(folder / BEST_NAME, current, WeightsInfo(note=note, training=training).facts())
 
     trainer.fit(report=watch.step, validate=validate, keep=keep)
-    _calibrate(folder / BEST_NAME, training_dives, validation, clips, options, device)
+    calibrate(folder / BEST_NAME, training_dives, validation, clips, options, device)
     return folder / BEST_NAME
 
 
@@ -149,7 +149,7 @@ def _held_out(
     return predictions, queries.foreground
 
 
-def _calibrate(
+def calibrate(
     best: Path,
     training: Sequence[Dive],
     validation: Sequence[Dive],

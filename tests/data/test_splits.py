@@ -45,6 +45,11 @@ def test_the_validation_share_is_as_asked(make_dive):
     assert Counter(splits_of(dives, val_share=0.0).values()) == {"train": 50}
 
 
+def test_a_small_dataset_keeps_two_dives_to_validate_on(make_dive):
+    dives = [make_dive(index, "107B") for index in range(8)]
+    assert Counter(splits_of(dives).values()) == {"train": 4, "val": 2, "test": 2}
+
+
 def test_every_number_keeps_a_training_dive(make_dive):
     dives = [make_dive(index, f"10{1 + index % 9}{'ABC'[index // 9 % 3]}") for index in range(60)]
     found = assign_splits(dives, val_share=0.9)

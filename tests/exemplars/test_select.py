@@ -16,14 +16,14 @@ def executions(dives):
     ("count", "chosen"),
     [
         (1, [14]),
-        (2, [10, 18]),
-        (3, [10, 14, 18]),
+        (2, [12, 16]),
+        (3, [11, 14, 17]),
         (5, [10, 12, 14, 16, 18]),
         (9, [*range(10, 19)]),
         (20, [*range(10, 19)]),
     ],
 )
-def test_they_are_spread_evenly_over_the_ranks_with_both_ends(make_dive, count, chosen):
+def test_they_are_the_middles_of_equal_parts_by_rank(make_dive, count, chosen):
     assert executions(spread_exemplars(of(make_dive, range(10, 19)), count)) == chosen
 
 

@@ -50,10 +50,10 @@ def test_a_decoder_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.Monk
     mark = tmp_path / "pid"
     stand_in(f"import os, time; open({str(mark)!r}, 'w').write(str(os.getpid())); time.sleep(600)", monkeypatch)
     begun = time.monotonic()
-    with pytest.raises(VideoError, match=r"Reading took longer than 1\.5 s") as caught:
-        read_clip("dive.mp4", timeout_s=1.5)
+    with pytest.raises(VideoError, match=r"Reading took longer than 3 s") as caught:
+        read_clip("dive.mp4", timeout_s=3)
     assert caught.value.where == "dive.mp4"
-    assert time.monotonic() - begun < 20
+    assert time.monotonic() - begun < 60
     with pytest.raises(ProcessLookupError):
         os.kill(int(mark.read_text()), 0)
 

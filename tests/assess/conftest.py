@@ -1,0 +1,78 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from finecausal_cli.assess.scorer import Scorer
+from finecausal_cli.exemplars.bank import Bank, Exemplar
+from finecausal_cli.model.config import ModelConfig
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.video.write import write_video
+from finecausal_cli.weights.info import WeightsInfo
+
+FEATURES = 32
+
+
+def _model(**switches) -> FineCausal:
+    torch.manual_seed(0)
+    model = FineCausal(ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32, **switches))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv1d):
+            torch.nn.init.normal_(module.weight, std=1.6 / module.weight[0].numel() ** 0.5)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def make_model():
+    """Make the smallest real network, its weights large enough that pairs differ by execution units."""
+    return _model
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    return _model()
+
+
+@pytest.fixture(scope="session")
+def tiny_bank() -> Bank:
+    generator = torch.Generator().manual_seed(1)
+    exemplars = tuple(
+        Exemplar(
+            id=f"e{place}",
+            dive="107B" if place < 4 else "5253B",
+            height_m=10.0,
+            difficulty=3.0 + 0.1 * place,
+            execution=14.0 + 2 * place,
+        )
+        for place in range(6)
+    )
+    return Bank("small", exemplars, Encoding(*torch.rand(2, 6, 9, FEATURES, generator=generator)), "w" * 64, "b" * 64)
+
+
+@pytest.fixture(scope="session")
+def make_scorer(tiny_bank):
+    def make(model: FineCausal, **info) -> Scorer:
+        return Scorer(
+            model,
+            tiny_bank,
+            info=WeightsInfo(**info),
+            weights_name="tiny",
+            weights_digest="w" * 64,
+            device=torch.device("cpu"),
+            precision="fp32",
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory) -> Path:
+    """A clip of two seconds, 50 frames, in which a square falls."""
+    frames = np.random.default_rng(0).integers(0, 90, (50, 36, 64, 3), np.uint8)
+    for index in range(50):
+        frames[index, index // 2 : index // 2 + 10, 26:38] = 240
+    path = tmp_path_factory.mktemp("film") / "dive.mp4"
+    write_video(path, frames, 25)
+    return path
