@@ -1,4 +1,3 @@
-import resource
 import subprocess
 import sys
 
@@ -11,6 +10,8 @@ KILLED = """
 import os, sys
 from pathlib import Path
 from finecausal_cli.whole_file import whole_file
+
+resource = pytest.importorskip("resource")  # not on Windows
 with whole_file(sys.argv[1], "the list") as part:
     part.write_text("half of the new")
     os._exit(9)

@@ -60,6 +60,7 @@ class ScoreOptions:
         attention: Tell where the model looked.
         interventions: Tell what the score would be with each stage replaced by the exemplars'.
         seed: Seed of the choice among exemplars of one number.
+        timeout_s: Most seconds that reading the clip may take, in a process that can be killed; None sets no limit.
     """
 
     exemplar: str | None = None
@@ -72,6 +73,7 @@ class ScoreOptions:
     attention: bool = True
     interventions: bool = False
     seed: int = 0
+    timeout_s: float | None = None
 
     def __post_init__(self) -> None:
         if self.voters < 1:
@@ -186,6 +188,7 @@ class Scorer:
             frame_size=config.frame_size,
             start_s=options.start_s,
             end_s=options.end_s,
+            timeout_s=options.timeout_s,
         )
         query = self.encode(clip)
         choice = choose_voters(

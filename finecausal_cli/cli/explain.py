@@ -37,6 +37,7 @@ def explain(
         start_s=start,
         end_s=end,
         seed=seed,
+        timeout_s=given.DECODE_LIMIT_S,
         interventions=True,
     )
     with working("explaining"):

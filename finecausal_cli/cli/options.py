@@ -36,6 +36,9 @@ Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write the r
 
 WEIGHTS_DEFAULT = "compact"
 
+DECODE_LIMIT_S = 120.0
+"""A clip that takes longer to read hangs its decoder."""
+
 Dataset = Annotated[
     Path, typer.Argument(metavar="DATASET", help="A folder with dives.csv, or the manifest itself.", show_default=False)
 ]

@@ -37,6 +37,7 @@ def score(
         start_s=start,
         end_s=end,
         seed=seed,
+        timeout_s=given.DECODE_LIMIT_S,
     )
     with working("scoring"):
         scorer = Scorer.load(weights, bank=bank, device=device, precision=precision)

@@ -109,14 +109,14 @@ def _nearest(bank: Bank, likeness: Tensor, voters: int) -> Choice:
     for place in order:
         shares[bank.exemplars[place].dive] += 1
     dive = max(shares, key=lambda number: shares[number])
-    return _choice(
-        tuple(order),
-        likeness,
-        f"the {len(order)} nearest by encoding",
-        dive,
-        f"recognised: {shares[dive]} of the {len(order)} nearest exemplars are {dive}",
-        ("the dive number was recognised, not given: name it with --dive to be sure",),
-    )
+    if 2 * shares[dive] > len(order):
+        dive_from = f"recognised: {shares[dive]} of the {len(order)} nearest exemplars are {dive}"
+        caveat = "the dive number was recognised, not given: name it with --dive to be sure"
+    else:
+        dive, most = None, shares[dive]
+        dive_from = f"not recognised: no more than {most} of the {len(order)} nearest exemplars share a number"
+        caveat = "the dive number is not known, so dives of other numbers vote: name it with --dive"
+    return _choice(tuple(order), likeness, f"the {len(order)} nearest by encoding", dive, dive_from, (caveat,))
 
 
 def _drawn(exemplar_id: str, seed: int) -> str:

@@ -20,7 +20,7 @@ def _model(**switches) -> FineCausal:
     model = FineCausal(ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32, **switches))
     for module in model.modules():
         if isinstance(module, torch.nn.Linear | torch.nn.Conv1d):
-            torch.nn.init.normal_(module.weight, std=1.6 / module.weight[0].numel() ** 0.5)
+            torch.nn.init.normal_(module.weight, std=2 / module.weight[0].numel() ** 0.5)
     return model.eval()
 
 

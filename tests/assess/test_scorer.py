@@ -128,7 +128,7 @@ def test_a_number_not_listed_at_a_height_asks_for_the_difficulty(scorer):
 def test_without_a_number_the_nearest_vote_and_that_is_said(scorer, encoding):
     found = scorer.score(EXCELLENT)
     assert "nearest by encoding" in found.provenance.exemplars_chosen
-    assert any("recognised, not given" in note for note in found.notes)
+    assert any("name it with --dive" in note for note in found.notes)
     nearest = choose_voters(scorer.bank, encoding).places
     assert [vote.exemplar for vote in found.votes] == [scorer.bank.exemplars[place].id for place in nearest]
 

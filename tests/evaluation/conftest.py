@@ -43,25 +43,25 @@ def tiny_model():
     model = FineCausal(ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32))
     for module in model.modules():
         if isinstance(module, torch.nn.Linear | torch.nn.Conv1d):
-            torch.nn.init.normal_(module.weight, std=1.6 / module.weight[0].numel() ** 0.5)
+            torch.nn.init.normal_(module.weight, std=2 / module.weight[0].numel() ** 0.5)
     return model.eval()
 
 
 @pytest.fixture(scope="session")
 def dataset(tmp_path_factory):
-    """A dataset of 10 dives on disk: 6 to train, 4 to test, with masks and stages; one more without a score."""
+    """A dataset of 11 dives on disk, with masks and stages: 6 to train, 4 to test, 1 to validate; one has no score."""
     folder = tmp_path_factory.mktemp("dataset")
     rows = ["video,score,difficulty,dive,twist_start,entry_start,mask,split"]
     rng = np.random.default_rng(0)
-    for index in range(11):
+    for index in range(12):
         masks = np.zeros((24, 36, 48), np.uint8)
         masks[:, 6 + index : 16 + index, 12:30] = 1
         frames = rng.integers(0, 100, (24, 36, 48, 3), np.uint8)
-        frames[masks == 1] = 160 + 8 * index
+        frames[masks == 1] = 160 + 7 * index
         write_video(folder / f"{index}.mp4", frames, 25)
         write_mask_video(folder / f"{index}.mkv", masks, 25)
         score = "" if index == 10 else 45 + 3 * index
-        split = "train" if index < 6 else "test"
+        split = "train" if index < 6 else "val" if index == 11 else "test"
         rows.append(f"{index}.mp4,{score},3.0,{('107B', '5253B')[index % 2]},8,18,{index}.mkv,{split}")
     (folder / "dives.csv").write_text("\n".join(rows) + "\n")
     return folder

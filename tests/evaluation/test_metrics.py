@@ -128,6 +128,15 @@ def test_the_interval_is_the_same_every_time_and_holds_rho(noisy):
     assert low < spearman(*noisy) < high
 
 
+def test_it_is_made_of_the_rhos_of_resampled_dives():
+    rng = np.random.default_rng(8)
+    true, predicted = rng.integers(0, 5, (2, 12)).astype(float)  # with many ties
+    draws = np.random.default_rng(3).integers(12, size=(200, 12))
+    rhos = [spearman(true[draw], predicted[draw]) for draw in draws]
+    expected = np.percentile(rhos, [2.5, 97.5])
+    assert bootstrap_interval(true, predicted, seed=3, resamples=200) == pytest.approx(expected)
+
+
 def test_more_dives_and_less_coverage_make_it_narrower(noisy):
     def width(count, level):
         low, high = bootstrap_interval(noisy[0][:count], noisy[1][:count], resamples=300, level=level)

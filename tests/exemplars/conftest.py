@@ -98,5 +98,5 @@ def tiny_model():
     model = FineCausal(ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32))
     for module in model.modules():
         if isinstance(module, torch.nn.Linear | torch.nn.Conv1d):
-            torch.nn.init.normal_(module.weight, std=1.6 / module.weight[0].numel() ** 0.5)
+            torch.nn.init.normal_(module.weight, std=2 / module.weight[0].numel() ** 0.5)
     return model.eval()

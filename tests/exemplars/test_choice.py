@@ -102,12 +102,19 @@ def test_without_a_number_the_nearest_vote_and_the_number_is_recognised(bank):
     assert "recognised, not given" in choice.caveats[0]
 
 
-def test_the_most_frequent_number_among_the_nearest_is_recognised(make_bank):
-    bank = make_bank(["626C", "107B", "107B", "5253B"])
+def test_a_number_that_half_of_the_nearest_share_is_not_recognised(make_bank):
+    choice = choose_voters(bank := make_bank(["626C", "107B", "107B", "5253B"]), near(bank, 0), voters=4)
+    assert choice.dive is None
+    assert choice.dive_from == "not recognised: no more than 2 of the 4 nearest exemplars share a number"
+    assert "name it with --dive" in choice.caveats[0]
+
+
+def test_the_number_of_most_of_the_nearest_is_recognised(make_bank):
+    bank = make_bank(["626C", "107B", "107B", "107B"])
     query = near(bank, 0)
     choice = choose_voters(bank, query, voters=4)
     assert choice.places[0] == 0
-    assert (choice.dive, choice.dive_from) == ("107B", "recognised: 2 of the 4 nearest exemplars are 107B")
+    assert (choice.dive, choice.dive_from) == ("107B", "recognised: 3 of the 4 nearest exemplars are 107B")
 
 
 def test_the_nearest_come_in_order_of_likeness(bank, query):

@@ -1,6 +1,5 @@
 import os
 import pickle
-import resource
 
 import numpy as np
 import pytest
@@ -8,6 +7,8 @@ import torch
 
 from finecausal_cli.errors import OutputError, TrainingError
 from finecausal_cli.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+
+resource = pytest.importorskip("resource")  # not on Windows
 
 PROGRESS = Progress(epoch=3, batch=7, step=65, best_rho=0.42)
 

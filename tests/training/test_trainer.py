@@ -250,6 +250,11 @@ def test_a_loss_that_is_no_number_stops_the_run(film, config, make_options, tmp_
         run()
 
 
+def test_bf16_is_refused_on_a_cpu(film, config, make_options, tmp_path):
+    with pytest.raises(TrainingError, match="--precision: bf16 gradients are wrong on a CPU"):
+        Trainer(FineCausal(config), film.dives, film, make_options(precision="bf16"), tmp_path, CPU)
+
+
 def test_pairs_need_two_dives(film, config, options, tmp_path):
     with pytest.raises(TrainingError, match="fewer than two training dives"):
         Trainer(FineCausal(config), film.dives[:1], film, options, tmp_path, CPU)
