@@ -6,12 +6,12 @@ import pytest
 from finecausal_cli.errors import OutputError
 from finecausal_cli.whole_file import whole_file
 
+resource = pytest.importorskip("resource")  # not on Windows
+
 KILLED = """
 import os, sys
 from pathlib import Path
 from finecausal_cli.whole_file import whole_file
-
-resource = pytest.importorskip("resource")  # not on Windows
 with whole_file(sys.argv[1], "the list") as part:
     part.write_text("half of the new")
     os._exit(9)
