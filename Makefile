@@ -13,7 +13,7 @@ export OMP_NUM_THREADS ?= 2
 .PHONY: demo test lint bench clean
 
 demo: $(READY)
-	$(BIN)/finecausal score examples/dives/107B-10m-excellent.mp4 --dive 107B --height 10
+	$(BIN)/finecausal score examples/dives/626C-10m-excellent.mp4 --dive 626C --height 10
 
 test: $(READY)
 	$(BIN)/python -m pytest

@@ -40,7 +40,7 @@ def main(best: Path, dataset: Path, cache: Path) -> None:
     device = torch.device("cpu")
     trained = load_weights(best)
     clips = ClipCache(cache, geometry=trained.config.geometry, frame_size=trained.config.frame_size)
-    dives = assign_splits(read_manifest(dataset))
+    dives = assign_splits([dive for dive in read_manifest(dataset) if dive.score is not None])
     training = [dive for dive in dives if dive.split == "train"]
     validation = [dive for dive in dives if dive.split == "val"]
     options = TrainOptions.model_validate(WeightsInfo.read(trained.info, best).training["options"])

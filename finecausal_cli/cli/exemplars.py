@@ -55,7 +55,6 @@ def build(
     weights: given.Weights = given.WEIGHTS_DEFAULT,
     per_number: Annotated[int, typer.Option(min=1, help="Most exemplars of one dive number.")] = 5,
     origin: Annotated[str, typer.Option(help="Where the dives come from, kept with each exemplar.")] = "",
-    seed: given.Seed = 0,
     device: given.Device = "auto",
     cache: given.Cache = None,
 ) -> None:
@@ -72,7 +71,8 @@ def build(
 
     folder = resolve_weights(weights)
     loaded = load_weights(folder, device=resolve_device(device))
-    dives = [dive for dive in assign_splits(read_manifest(dataset), seed=seed) if dive.split == "train"]
+    scored = [dive for dive in read_manifest(dataset) if dive.score is not None]
+    dives = [dive for dive in assign_splits(scored) if dive.split == "train"]
     clips = ClipCache(cache or default_cache(), geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
     with working("encoding exemplars"):
         bank = build_bank(

@@ -224,7 +224,9 @@ class _Row:
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, too long a name, a zero byte
             raise self._problem(column, f"{cell!r} cannot be looked at: {error}") from None
         if not self.allow_outside and not inside:
-            raise self._problem(column, f"{cell!r} leads out of the dataset's folder", "allow it with --allow-outside")
+            raise self._problem(
+                column, f"{cell!r} leads out of the dataset's folder", "a manifest names files beside or below it"
+            )
         if not exists:
             raise self._problem(column, f"{cell!r} does not exist")
         return path
