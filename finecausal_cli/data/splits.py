@@ -18,6 +18,10 @@ _LEAST_VALIDATION = 2
 """Validation dives of a small dataset: a rank correlation needs two."""
 
 
+_ROUNDING = 1e-9
+"""Shares such as 1/3 of 4 and 1/3 of 2 add up to a little less than 2."""
+
+
 def assign_splits(dives: Sequence[Dive], *, seed: int = 0, val_share: float = 0.1) -> list[Dive]:
     """Give every dive a split.
 
@@ -58,7 +62,7 @@ def _move(dives: Sequence[Dive], splits: dict[str, Split], target: Split, share:
     for _, keys in sorted(by_number.items()):
         shuffled = [sorted(keys)[index] for index in rng.permutation(len(keys))]
         owed += share * len(keys)
-        take = min(int(owed), len(keys) - 1)
+        take = min(int(owed + _ROUNDING), len(keys) - 1)
         owed = min(owed - take, 1.0)
         for key in shuffled[:take]:
             splits[key] = target

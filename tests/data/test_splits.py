@@ -48,6 +48,8 @@ def test_the_validation_share_is_as_asked(make_dive):
 def test_a_small_dataset_keeps_two_dives_to_validate_on(make_dive):
     dives = [make_dive(index, "107B") for index in range(8)]
     assert Counter(splits_of(dives).values()) == {"train": 4, "val": 2, "test": 2}
+    uneven = [make_dive(index, "107B" if index < 5 else "405C") for index in range(8)]
+    assert Counter(splits_of(uneven).values()) == {"train": 4, "val": 2, "test": 2}
 
 
 def test_every_number_keeps_a_training_dive(make_dive):
