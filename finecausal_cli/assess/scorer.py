@@ -9,26 +9,17 @@ from typing import TYPE_CHECKING
 import torch
 
 from finecausal_cli import __version__
-from finecausal_cli.assess.assessment import (
-    NODE_TYPES,
-    Assessment,
-    Attention,
-    Interval,
-    Provenance,
-    Stage,
-    Vote,
-)
+from finecausal_cli.assess.assessment import Assessment, Provenance
 from finecausal_cli.assess.device import Precision, computing, resolve_device, resolve_precision
 from finecausal_cli.assess.interventions import replace_stages
+from finecausal_cli.assess.verdict import attention_of, interval_of, stages_of, votes_of
 from finecausal_cli.diving.difficulty import difficulty as listed_difficulty
+from finecausal_cli.diving.judging import MAX_EXECUTION
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import UsageError
 from finecausal_cli.exemplars.bank import Bank, load_bank
 from finecausal_cli.exemplars.choice import Choice, choose_voters
 from finecausal_cli.exemplars.vote import Ballot, cast_votes
-from finecausal_cli.model.attention import node_type_attention
-from finecausal_cli.model.config import STAGE_WEIGHTS, STAGES
-from finecausal_cli.video.clip import CLIP_FRAMES, Clip
 from finecausal_cli.video.reader import read_clip
 from finecausal_cli.video.transform import crop, normalise
 from finecausal_cli.weights.info import WeightsInfo
@@ -40,9 +31,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding
-
-MAX_EXECUTION = 30.0
-"""Three counting judges of ten."""
+    from finecausal_cli.video.clip import Clip
 
 
 @dataclass(frozen=True, slots=True)
@@ -249,10 +238,10 @@ class Scorer:
             dive_from=choice.dive_from,
             height_m=options.height_m,
             exemplar_score=float(ballot.exemplar_executions.mean()) * degree,
-            interval=self._interval(score, degree),
-            stages=_stages(clip, ballot, degree),
-            votes=self._votes(choice, ballot, degree),
-            attention=_attention(ballot) if options.attention else None,
+            interval=interval_of(self._info.interval, score, degree),
+            stages=stages_of(clip, ballot, degree),
+            votes=votes_of(self._bank, choice, ballot, degree),
+            attention=attention_of(ballot) if options.attention else None,
             interventions=replace_stages(self._model, ballot, degree) if options.interventions else (),
             provenance=Provenance(
                 version=__version__,
@@ -269,68 +258,3 @@ class Scorer:
             ),
             notes=tuple(notes),
         )
-
-    def _interval(self, score: float, difficulty: float) -> Interval | None:
-        stored = self._info.interval
-        if stored is None:
-            return None
-        half = stored.execution_half_width * difficulty
-        low, high = (min(max(0.0, end), MAX_EXECUTION * difficulty) for end in (score - half, score + half))
-        return Interval(low=low, high=high, level=stored.level)
-
-    def _votes(self, choice: Choice, ballot: Ballot, difficulty: float) -> tuple[Vote, ...]:
-        rows = zip(
-            choice.places,
-            choice.similarities,
-            ballot.pairs.stage_deltas[:, 0].cpu().double().tolist(),
-            ballot.pairs.delta[:, 0].cpu().double().tolist(),
-            ballot.executions.tolist(),
-            strict=True,
-        )
-        return tuple(
-            Vote(
-                exemplar=self._bank.exemplars[place].id,
-                dive=self._bank.exemplars[place].dive or "unknown",
-                execution=self._bank.exemplars[place].execution,
-                similarity=similarity,
-                stage_differences=(stages[0], stages[1], stages[2]),
-                difference=difference,
-                score=execution * difficulty,
-            )
-            for place, similarity, stages, difference, execution in rows
-        )
-
-
-def _stages(clip: Clip, ballot: Ballot, difficulty: float) -> tuple[Stage, Stage, Stage]:
-    flight, entry = (round(frame) for frame in ballot.transitions.double().mean(0).tolist())
-    borders = (0, flight, entry, CLIP_FRAMES)
-    times = [clip.time_s(frame) for frame in borders[:-1]]
-    times.append((float(clip.source_frames[-1]) + 1) / clip.fps)
-    differences = ballot.pairs.stage_deltas[:, 0].cpu().double().mean(0).tolist()
-    first, second, third = (
-        Stage(
-            name=name,
-            start_frame=borders[place],
-            end_frame=borders[place + 1],
-            start_s=times[place],
-            end_s=times[place + 1],
-            difference=differences[place],
-            weight=STAGE_WEIGHTS[place],
-            contribution=differences[place] * STAGE_WEIGHTS[place] * difficulty,
-        )
-        for place, name in enumerate(STAGES)
-    )
-    return first, second, third
-
-
-def _attention(ballot: Ballot) -> Attention | None:
-    nodes, stages = ballot.pairs.node_attention, ballot.pairs.stage_attention
-    if nodes is None or stages is None:
-        return None
-    types = node_type_attention(nodes[:, -1]).mean(0).cpu().double().tolist()
-    between_stages = stages[:, 0].mean((0, 1)).cpu().double().tolist()
-    return Attention(
-        node_types=tuple(tuple(row) for row in types),
-        node_uniform=1 / (len(NODE_TYPES) * 9 - 1),
-        stages=tuple(tuple(row) for row in between_stages),
-    )

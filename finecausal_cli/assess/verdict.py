@@ -1,0 +1,88 @@
+"""Turn the votes on a dive into the parts of an ``Assessment``."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finecausal_cli.assess.assessment import Attention, Interval, Stage, Vote
+from finecausal_cli.diving.judging import MAX_EXECUTION
+from finecausal_cli.model.attention import UNIFORM_ATTENTION, node_type_attention
+from finecausal_cli.model.config import STAGE_WEIGHTS, STAGES
+from finecausal_cli.video.clip import CLIP_FRAMES
+
+if TYPE_CHECKING:
+    from finecausal_cli.exemplars.bank import Bank
+    from finecausal_cli.exemplars.choice import Choice
+    from finecausal_cli.exemplars.vote import Ballot
+    from finecausal_cli.video.clip import Clip
+    from finecausal_cli.weights.info import StoredInterval
+
+
+def stages_of(clip: Clip, ballot: Ballot, difficulty: float) -> tuple[Stage, Stage, Stage]:
+    """Return the stages, cut at the mean over voters of the query's transitions; contributions in points."""
+    flight, entry = (round(frame) for frame in ballot.transitions.double().mean(0).tolist())
+    borders = (0, flight, entry, CLIP_FRAMES)
+    times = [clip.time_s(frame) for frame in borders[:-1]]
+    times.append((float(clip.source_frames[-1]) + 1) / clip.fps)
+    differences = ballot.pairs.stage_deltas[:, 0].cpu().double().mean(0).tolist()
+    first, second, third = (
+        Stage(
+            name=name,
+            start_frame=borders[place],
+            end_frame=borders[place + 1],
+            start_s=times[place],
+            end_s=times[place + 1],
+            difference=differences[place],
+            weight=STAGE_WEIGHTS[place],
+            contribution=differences[place] * STAGE_WEIGHTS[place] * difficulty,
+        )
+        for place, name in enumerate(STAGES)
+    )
+    return first, second, third
+
+
+def attention_of(ballot: Ballot) -> Attention | None:
+    """Return the attention averaged over the voters; None if it was not kept or the network has none."""
+    nodes, stages = ballot.pairs.node_attention, ballot.pairs.stage_attention
+    if nodes is None or stages is None:
+        return None
+    types = node_type_attention(nodes[:, -1]).mean(0).cpu().double().tolist()
+    between_stages = stages[:, 0].mean((0, 1)).cpu().double().tolist()
+    return Attention(
+        node_types=tuple(tuple(row) for row in types),
+        node_uniform=UNIFORM_ATTENTION,
+        stages=tuple(tuple(row) for row in between_stages),
+    )
+
+
+def votes_of(bank: Bank, choice: Choice, ballot: Ballot, difficulty: float) -> tuple[Vote, ...]:
+    """Return what each voter says, in voting order."""
+    rows = zip(
+        choice.places,
+        choice.similarities,
+        ballot.pairs.stage_deltas[:, 0].cpu().double().tolist(),
+        ballot.pairs.delta[:, 0].cpu().double().tolist(),
+        ballot.executions.tolist(),
+        strict=True,
+    )
+    return tuple(
+        Vote(
+            exemplar=bank.exemplars[place].id,
+            dive=bank.exemplars[place].dive or "unknown",
+            execution=bank.exemplars[place].execution,
+            similarity=similarity,
+            stage_differences=(stages[0], stages[1], stages[2]),
+            difference=difference,
+            score=execution * difficulty,
+        )
+        for place, similarity, stages, difference, execution in rows
+    )
+
+
+def interval_of(stored: StoredInterval | None, score: float, difficulty: float) -> Interval | None:
+    """Return the interval about a score, within what judges can give; None if the weights state none."""
+    if stored is None:
+        return None
+    half = stored.execution_half_width * difficulty
+    low, high = (min(max(0.0, end), MAX_EXECUTION * difficulty) for end in (score - half, score + half))
+    return Interval(low=low, high=high, level=stored.level)
