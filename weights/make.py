@@ -1,6 +1,6 @@
 """Turn a finished training run into what ships: ``python weights/make.py RUN/best DATASET``.
 
-Writes ``weights/compact``: half-precision weights, the exemplar bank, the self-test's expected score, and the held-out
+Calibrates the interval of the run's weights anew, then writes ``weights/compact``: half-precision weights, the exemplar bank, the self-test's expected score, and the held-out
 figures of exactly these files, which the model card quotes.
 """
 
