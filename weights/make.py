@@ -1,7 +1,7 @@
 """Turn a finished training run into what ships: ``python weights/make.py RUN/best DATASET``.
 
-Calibrates the interval of the run's weights anew, then writes ``weights/compact``: half-precision weights, the exemplar bank, the self-test's expected score, and the held-out
-figures of exactly these files, which the model card quotes.
+Calibrates the interval of the run's weights anew, then writes ``weights/compact``: half-precision weights, the exemplar
+bank, the self-test's expected score, and the held-out figures of exactly these files, which the model card quotes.
 """
 
 from __future__ import annotations
