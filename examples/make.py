@@ -12,7 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from finecausal_cli.simulator.dataset import plan_dataset, write_dataset, write_dive
+from finecausal_cli.simulator.dataset import write_dataset, write_dive
+from finecausal_cli.simulator.dataset_plan import plan_dataset
 from finecausal_cli.simulator.preview import draw_preview
 
 HERE = Path(__file__).resolve().parent

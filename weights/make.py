@@ -15,7 +15,7 @@ import torch
 from finecausal_cli.assess.checkup import SELF_TEST_NAME
 from finecausal_cli.assess.scorer import ScoreOptions, Scorer
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.manifest import read_manifest
+from finecausal_cli.data.open import read_dataset
 from finecausal_cli.data.places import default_cache
 from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.evaluation.run import evaluate, metrics
@@ -40,7 +40,7 @@ def main(best: Path, dataset: Path, cache: Path) -> None:
     device = torch.device("cpu")
     trained = load_weights(best)
     clips = ClipCache(cache, geometry=trained.config.geometry, frame_size=trained.config.frame_size)
-    dives = assign_splits([dive for dive in read_manifest(dataset) if dive.score is not None])
+    dives = assign_splits([dive for dive in read_dataset(dataset) if dive.score is not None])
     training = [dive for dive in dives if dive.split == "train"]
     validation = [dive for dive in dives if dive.split == "val"]
     options = TrainOptions.model_validate(WeightsInfo.read(trained.info, best).training["options"])

@@ -61,7 +61,7 @@ def build(
     """Build a bank from a dataset's training dives, spread over the range of execution."""
     from finecausal_cli.assess.device import resolve_device
     from finecausal_cli.data.cache import ClipCache
-    from finecausal_cli.data.manifest import read_manifest
+    from finecausal_cli.data.open import read_dataset
     from finecausal_cli.data.places import default_cache
     from finecausal_cli.data.splits import assign_splits
     from finecausal_cli.exemplars.build import build_bank
@@ -71,7 +71,7 @@ def build(
 
     folder = resolve_weights(weights)
     loaded = load_weights(folder, device=resolve_device(device))
-    scored = [dive for dive in read_manifest(dataset) if dive.score is not None]
+    scored = [dive for dive in read_dataset(dataset) if dive.score is not None]
     dives = [dive for dive in assign_splits(scored) if dive.split == "train"]
     clips = ClipCache(cache or default_cache(), geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
     with working("encoding exemplars"):

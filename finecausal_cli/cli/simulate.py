@@ -33,7 +33,8 @@ def simulate(
 ) -> None:
     """Simulate dives: clips, exact masks, judges' marks and their causes. A second run goes on where one stopped."""
     from finecausal_cli.report.progress import error_console, progress_bar
-    from finecausal_cli.simulator.dataset import DIVES, plan_dataset, write_dataset
+    from finecausal_cli.simulator.dataset import write_dataset
+    from finecausal_cli.simulator.dataset_plan import DIVES, plan_dataset
     from finecausal_cli.simulator.preview import draw_preview, save_picture
 
     numbers = DIVES if dives is None else [number for number in dives.split(",") if number.strip()]

@@ -26,6 +26,8 @@ class Dive:
         entry_start: Clip frame at which the entry begins, or None.
         mask: Foreground masks (a video or a folder of pictures, one a frame), or None.
         judges: The judges' marks; empty if unknown.
+        deductions: Points a judge takes off for take-off, flight and entry, each 0 or more; None if unknown, as it is
+            for filmed dives: simulated ones know it.
         split: The part of the dataset it belongs to; None if the dataset does not say.
     """
 
@@ -39,6 +41,7 @@ class Dive:
     entry_start: int | None = None
     mask: Path | None = None
     judges: tuple[float, ...] = ()
+    deductions: tuple[float, float, float] | None = None
     split: Split | None = None
 
     @property

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.manifest import read_manifest
+from finecausal_cli.data.open import read_dataset
 from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.evaluation.predict import Prediction, Summary, bank_of, mean_execution, predict, summarise
@@ -82,7 +82,7 @@ def evaluate(
     loaded = load_weights(weights, device=device)
     model = loaded.model.eval()
     clips = ClipCache(cache, geometry=model.config.geometry, frame_size=model.config.frame_size)
-    dives = assign_splits([dive for dive in read_manifest(dataset) if dive.score is not None])
+    dives = assign_splits([dive for dive in read_dataset(dataset) if dive.score is not None])
     held_out = [dive for dive in dives if split in ("all", dive.split)]
     training = [dive for dive in dives if dive.split == "train"] if split != "all" else []
     if len(held_out) < 2:

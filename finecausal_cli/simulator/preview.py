@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from os import PathLike
 
-    from finecausal_cli.simulator.dataset import DatasetPlan
+    from finecausal_cli.simulator.dataset_plan import DatasetPlan
 
 Frame = NDArray[np.uint8]
 

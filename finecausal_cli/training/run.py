@@ -14,7 +14,7 @@ import torch
 
 from finecausal_cli import __version__
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.manifest import read_manifest
+from finecausal_cli.data.open import read_dataset
 from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import Prediction, Summary, bank_of, mean_execution, predict, summarise
@@ -98,7 +98,7 @@ def train(
         config, options, labels = _read_run(folder)
     elif (folder / RUN_NAME).exists():
         raise TrainingError("a run is already here", where=folder, hint="add --resume, or name another folder")
-    dives = assign_splits([dive for dive in read_manifest(dataset) if dive.score is not None])
+    dives = assign_splits([dive for dive in read_dataset(dataset) if dive.score is not None])
     if labels not in (None, _labels_digest(dives)):
         raise TrainingError("the run was started on other dives or labels", where=dataset, hint="start anew elsewhere")
     training_dives = [dive for dive in dives if dive.split == "train"]

@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.manifest import read_manifest
+from finecausal_cli.data.open import read_dataset
 from finecausal_cli.errors import BankError, DatasetError
 from finecausal_cli.evaluation.predict import bank_of
 from finecausal_cli.evaluation.run import METRICS_NAME, PREDICTIONS_NAME, evaluate, metrics, write_evaluation
@@ -37,7 +37,7 @@ def evaluation(dataset, weights, cache):
 
 def test_test_dives_with_scores_are_compared_with_training_dives(evaluation, dataset, tiny_model, cache):
     assert [one.key for one in evaluation.predictions] == ["6.mp4", "7.mp4", "8.mp4", "9.mp4"]
-    dives = read_manifest(dataset)
+    dives = read_dataset(dataset)
     clips = ClipCache(cache, geometry="fit", frame_size=32)
     bank = bank_of(encode_dives(tiny_model, dives[:6], clips), name="b", weights_digest="w")
     query = encode_dives(tiny_model, dives[6:7], clips).encodings
@@ -90,7 +90,7 @@ def test_the_seed_moves_the_voters_and_not_the_split(dataset, weights, cache, tm
 def test_a_bank_may_stand_in_for_the_training_dives(dataset, weights, cache, tiny_model, evaluation):
     asked = []
     clips = ClipCache(cache, geometry="fit", frame_size=32)
-    bank = bank_of(encode_dives(tiny_model, read_manifest(dataset)[:2], clips), name="b", weights_digest="w")
+    bank = bank_of(encode_dives(tiny_model, read_dataset(dataset)[:2], clips), name="b", weights_digest="w")
 
     def give(digest):
         asked.append(digest)

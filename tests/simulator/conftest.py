@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from finecausal_cli.diving.number import parse_dive_number
-from finecausal_cli.simulator.dataset import DatasetPlan
+from finecausal_cli.simulator.dataset_plan import DatasetPlan
 from finecausal_cli.simulator.dive import SimulatedDive, simulate_dive
 from finecausal_cli.simulator.faults import Faults
 

@@ -13,7 +13,8 @@ import pytest
 from finecausal_cli.diving.difficulty import difficulty
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import DiveNumberError, OutputError, UsageError
-from finecausal_cli.simulator.dataset import COLUMNS, DIVES, DatasetPlan, confounded_style, write_dataset
+from finecausal_cli.simulator.dataset import COLUMNS, write_dataset
+from finecausal_cli.simulator.dataset_plan import DIVES, DatasetPlan, confounded_style
 from finecausal_cli.simulator.venue import STYLES
 
 COUNT = 3

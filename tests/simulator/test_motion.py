@@ -8,7 +8,7 @@ import pytest
 from finecausal_cli.diving.difficulty import heights_for, listed_dives
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.simulator.body import JOINT
-from finecausal_cli.simulator.dataset import DIVES
+from finecausal_cli.simulator.dataset_plan import DIVES
 from finecausal_cli.simulator.motion import Motion, flight_time
 
 SAMPLE = [

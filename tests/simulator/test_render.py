@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from finecausal_cli.simulator.camera import HEIGHT, WIDTH
-from finecausal_cli.simulator.dataset import DatasetPlan
+from finecausal_cli.simulator.dataset_plan import DatasetPlan
 from finecausal_cli.simulator.render import Setting, render
 from finecausal_cli.simulator.scene import Scene
 from finecausal_cli.simulator.venue import STYLES
