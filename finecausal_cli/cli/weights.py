@@ -19,9 +19,10 @@ def list_weights() -> None:
     """List the bundled weights."""
     from finecausal_cli.report.terminal import open_console
     from finecausal_cli.report.weights import print_weights_list
+    from finecausal_cli.weights.manifest import read_manifest
     from finecausal_cli.weights.registry import list_bundled
 
-    print_weights_list({name: read_dataset(folder) for name, folder in list_bundled().items()}, open_console())
+    print_weights_list({name: read_manifest(folder) for name, folder in list_bundled().items()}, open_console())
 
 
 @app.command()
@@ -32,10 +33,11 @@ def info(
     """Say what weights are, where they come from and what they know."""
     from finecausal_cli.report.terminal import open_console
     from finecausal_cli.report.weights import print_weights
+    from finecausal_cli.weights.manifest import read_manifest
     from finecausal_cli.weights.registry import resolve_weights
 
     folder = resolve_weights(weights)
-    manifest = read_dataset(folder)
+    manifest = read_manifest(folder)
     if as_json:
         typer.echo(manifest.model_dump_json(indent=2))
     else:
@@ -64,6 +66,7 @@ def convert(
     from finecausal_cli.report.terminal import open_console
     from finecausal_cli.report.weights import print_weights
     from finecausal_cli.weights.convert import convert_checkpoint
+    from finecausal_cli.weights.manifest import read_manifest
 
     convert_checkpoint(checkpoint, output, overwrite=overwrite)
-    print_weights(output, read_dataset(output), open_console())
+    print_weights(output, read_manifest(output), open_console())
