@@ -73,7 +73,7 @@ _LENGTHS_MM = {
     "lower_trunk": (145.7, 181.5),
     "middle_trunk": (215.5, 205.3),
     "upper_trunk": (170.7, 142.5),
-    "collar_to_neck": (40.0, 38.0),
+    "collar_to_neck": (40.0, 85.0),
     "head": (242.9, 243.7),
     "upper_arm": (281.7, 275.1),
     "forearm": (268.9, 264.3),

@@ -12,18 +12,35 @@ from finecausal_cli.diving.number import DiveNumber, parse_dive_number
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator.dive import SimulatedDive, simulate_dive
 from finecausal_cli.simulator.render import Setting
+from finecausal_cli.simulator.venue import STYLES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
 # fmt: off
 DIVES = (
-    "103B", "105B", "107B", "107C", "109C", "205B", "205C", "207C",
-    "303C", "305C", "307C", "403B", "405C", "407C", "207B", "5132D",
-    "5152B", "5154B", "5253B", "5255B", "5337D", "614B", "626C", "6243D",
+    "101B", "103B", "105B", "107B", "107C", "109B", "109C", "201A", "201B", "201C", "205B", "205C", "207B", "207C",
+    "301B", "303C", "305B", "305C", "307C", "401B", "403B", "405B", "405C", "407B", "407C", "409C",
+    "5132D", "5152B", "5154B", "5156B", "5172B", "5231D", "5233D", "5235D", "5237D", "5251B", "5253B", "5255B",
+    "5331D", "5335D", "5337D", "5353B", "5355B", "612B", "6142D", "614B", "6241B", "6243D", "6245D", "626B", "626C",
+    "636C",
 )
 # fmt: on
-"""Dive numbers of a data set unless others are asked for: all six groups; pike, tuck and free."""
+"""Dive numbers of a data set unless others are asked for: the 52 of FineDiving (Xu et al., CVPR 2022)."""
+
+_COMPETITION_HEIGHTS_M = (3.0, 10.0)
+"""Heights at which international competitions, and so the clips of FineDiving, are held."""
+
+_TRAINING_HEIGHT_SHARE = 0.1
+"""How often a dive is drawn at another height, relative to a competition's."""
+
+_COMMON_DIFFICULTY = 3.2
+"""Difficulty from which a dive number is as common as any; easier ones are rarer, for competitors choose hard dives."""
+
+_LEAST_SHARE = 0.12
+
+_EXECUTION_QUANTILES = (14.5, 17.4, 18.6, 20.0, 20.9, 21.6, 22.6, 23.4, 24.1, 25.5)
+"""Execution that 5, 15, ... 95 % of 1,000 simulated dives stay below."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -32,7 +49,7 @@ class DatasetPlan:
 
     Attributes:
         seed: Seed of the whole data set.
-        dives: Dive numbers to draw from, evenly.
+        dives: Dive numbers to draw from; the harder, the more often.
         confounding: 0..1, share of dives whose venue follows from their quality.
         height_m: The only height, or None for any height at which a number is listed.
     """
@@ -65,9 +82,16 @@ class DatasetPlan:
     def dive(self, index: int) -> SimulatedDive:
         """Simulate dive ``index``."""
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, index, 4)))
-        number = parse_dive_number(self.dives[int(rng.integers(len(self.dives)))])
+        numbers = [parse_dive_number(text) for text in self.dives]
+        number = numbers[_pick(rng, [self._commonness(dive) for dive in numbers])]
         heights = self.heights(number)
-        return simulate_dive(number, heights[int(rng.integers(len(heights)))], (self.seed, index))
+        shares = [1.0 if h in _COMPETITION_HEIGHTS_M else _TRAINING_HEIGHT_SHARE for h in heights]
+        return simulate_dive(number, heights[_pick(rng, shares)], (self.seed, index))
+
+    def _commonness(self, dive: DiveNumber) -> float:
+        """Return how often a number is drawn, relative to the hard ones."""
+        hardest = max(heights_for(dive)[height] for height in self.heights(dive))
+        return max(min(hardest / _COMMON_DIFFICULTY, 1.0) ** 3, _LEAST_SHARE)
 
     def setting(self, index: int, simulated: SimulatedDive) -> Setting:
         """Draw the venue of dive ``index``, tied to quality as far as the plan confounds them."""
@@ -78,9 +102,17 @@ class DatasetPlan:
         return Setting.draw((self.seed, index), style)
 
 
+def _pick(rng: np.random.Generator, shares: Sequence[float]) -> int:
+    """Draw an index with these relative frequencies."""
+    edges = np.cumsum(shares)
+    return int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
+
+
 def confounded_style(simulated: SimulatedDive) -> int:
     """Return the venue that confounding gives to a dive: the better the execution, the later in the list."""
-    return int(np.searchsorted((15.0, 18.75, 21.0, 23.0, 25.5), simulated.execution))
+    shares = np.linspace(0.05, 0.95, len(_EXECUTION_QUANTILES))
+    cuts = np.interp(np.arange(1, len(STYLES)) / len(STYLES), shares, _EXECUTION_QUANTILES)
+    return int(np.searchsorted(cuts, simulated.execution))
 
 
 def plan_dataset(

@@ -24,8 +24,12 @@ FPS = 25
 """Frames a second of every clip."""
 
 _CENTRE_ABOVE_BOARD_M, _CENTRE_AT_ENTRY_M = 1.1, 1.2
-_LONGEST_START = 0.78
-"""Longest stance relative to flight and aftermath, so that the dive leaves the board in the clip's first half."""
+_LONGEST_END = 0.78
+"""Longest part before (after) the flight relative to the rest of the clip: the dive leaves the board in the clip's first
+half and meets the water in its second, as the network expects of it."""
+
+_SHORTEST_CLIP_S = 72 / FPS
+"""The shortest clip of FineDiving has 63 frames; a low take-off takes some of these away."""
 
 _PANELS = ((7, 0.8), (5, 0.15), (3, 0.05))
 
@@ -114,10 +118,24 @@ class SimulatedDive:
         }
 
 
+def _cut(rng: np.random.Generator, flight_s: float) -> tuple[float, float]:
+    """Draw how much of the time before leaving the board and after the first contact the clip shows, seconds.
+
+    Clips are as long as FineDiving's: 63 to 273 frames, half of them longer than about 100.
+    """
+    generous = rng.normal(0.0, 0.28)
+    before_s = float(np.clip(1.36 * np.exp(generous + rng.normal(0.0, 0.30)), 0.5, 4.6))
+    after_s = float(np.clip(1.12 * np.exp(generous + rng.normal(0.0, 0.32)), 0.5, 4.6))
+    missing_s = max(_SHORTEST_CLIP_S - flight_s - before_s - after_s, 0.0)
+    before_s, after_s = before_s + missing_s / 2, after_s + missing_s / 2
+    before_s = min(before_s, _LONGEST_END * (flight_s + after_s))
+    return before_s, min(after_s, _LONGEST_END * (before_s + flight_s))
+
+
 def intended_speeds(rng: np.random.Generator, dive: DiveNumber, height_m: float) -> tuple[float, float]:
     """Draw the speeds (outwards, upwards; m/s) of the athlete's good take-off."""
     if dive.armstand:
-        return float(rng.normal(0.75, 0.05)), float(np.clip(rng.normal(0.9, 0.08), 0.6, 1.2))
+        return float(rng.normal(1.75, 0.07)), float(np.clip(rng.normal(0.9, 0.08), 0.6, 1.2))
     if apparatus(height_m) == "springboard":
         return float(rng.normal(1.0, 0.07)), float(np.clip(rng.normal(5.0, 0.16), 4.5, 5.5))
     away = dive.direction in (2, 4)
@@ -146,15 +164,16 @@ def simulate_dive(
     athlete = Athlete.draw(rng)
     speeds = intended_speeds(rng, dive, height_m)
     hurdle = not dive.armstand and dive.direction in (1, 3) and rng.random() < (1.0 if height_m <= 3 else 0.35)
-    before_s = float(np.clip(rng.lognormal(np.log(1.45), 0.16), 1.2, 2.0))
-    after_s = float(rng.uniform(0.75, 1.15))
+    steps = int(rng.integers(2, 5)) if hurdle else 0
     flight_s = flight_time(speeds[1], height_m + _CENTRE_ABOVE_BOARD_M, _CENTRE_AT_ENTRY_M)
-    before_s = min(before_s, _LONGEST_START * (flight_s + after_s))
+    before_s, after_s = _cut(rng, flight_s)
     phase, twist_sign = float(rng.uniform(0, 2 * np.pi)), 1 if rng.random() < 0.5 else -1
     quality = draw_quality(rng)
     drawn = draw_faults(rng, dive, quality)
     faults = drawn if faults is None else faults
-    stance = Stance(dive, athlete, faults, height_m, before_s, apparatus(height_m) == "springboard", hurdle, phase)
+    stance = Stance(
+        dive, athlete, faults, height_m, before_s, apparatus(height_m) == "springboard", hurdle, steps, phase
+    )
     motion = simulate_motion(stance, speeds, twist_sign, after_s)
     seen = observe(motion, faults, speeds[1] ** 2 / (2 * GRAVITY))
     judges = int(rng.choice([size for size, _ in _PANELS], p=[share for _, share in _PANELS]))

@@ -34,7 +34,13 @@ _SHARED = 0.45
 _STAGE_SHARED = 0.45
 """Correlation of every fault with the quality of its stage."""
 
-FAILURE_RATE = 0.003
+_LEAST, _WORST = 0.11, 0.78
+"""Range of the faults that are drawn: nobody dives without any."""
+
+_RARITY = 2.1
+"""Exponent that makes small faults common and gross ones rare."""
+
+FAILURE_RATE = 0.002
 """Share of dives in which the athlete loses the dive altogether."""
 
 
@@ -107,7 +113,7 @@ def draw_faults(rng: np.random.Generator, dive: DiveNumber, quality: float) -> F
         for name in names:
             latent = -_SHARED * quality + _STAGE_SHARED * stage + own * float(rng.normal())
             share = 0.5 * (1 + erf(latent / sqrt(2)))
-            values[name] = share**2.2
+            values[name] = _LEAST + (_WORST - _LEAST) * share**_RARITY
     if rng.random() < 0.5:
         values["close_to_board"] *= 0.0
     else:

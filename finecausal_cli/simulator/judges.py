@@ -101,10 +101,10 @@ def observe(motion: Motion, faults: Faults, intended_rise_m: float) -> Observati
 
 def deductions(seen: Observation) -> dict[str, float]:
     """Return the points every stage costs, out of 10."""
-    takeoff = 1.0 * min(max(-seen.rise, 0.0) / 0.6, 1.2) + 0.034 * seen.lean_deg + 0.5 * seen.clearance
+    takeoff = 1.0 * min(max(-seen.rise, 0.0) / 0.38, 1.3) + 0.034 * seen.lean_deg + 0.5 * seen.clearance
     takeoff += 0.5 * seen.steadiness
     flight = 0.95 * seen.openness + 0.5 * seen.legs_apart + 0.45 * seen.feet + 0.65 * seen.crossed
-    flight += 0.7 * min(seen.late_s / 0.3, 1.0)
+    flight += 0.7 * min(seen.late_s / 0.2, 1.0)
     entry = 1.05 * min(abs(seen.entry_deg) / 40, 1.4) + 0.5 * seen.arch + 0.4 * seen.arms + 1.1 * seen.splash
     entry += 0.6 * min(seen.twist_deg / 60, 1.0)
     return {"takeoff": takeoff, "flight": flight, "entry": entry}

@@ -29,7 +29,7 @@ RATE_HZ = 250.0
 
 _COARSE_HZ = 100.0
 _MAX_TILT = 0.40
-_ENTRY_ERROR = radians(32)
+_ENTRY_ERROR = radians(28)
 """Rotation that the grossest timing fault leaves out or adds."""
 
 _LOST_TURN = radians(115)
@@ -38,7 +38,13 @@ _SHORTEST_LEAD_S = 0.15
 _WATER_STOPS_ROTATION_S = 0.10
 _WATER_STOPS_FALL_S = 0.45
 _FORESIGHT = 0.87
-"""Share of a bad take-off and of loose habits that the athlete allows for in the momentum of the take-off."""
+"""Share of loose habits that the athlete allows for in the momentum of the take-off."""
+
+_FELT_AT_TAKEOFF = 0.55
+"""Share of a bad take-off's lost time that the athlete feels while pushing off and makes up for with more momentum."""
+
+_MADE_UP = 0.8
+"""Share of the remaining lost time that the athlete makes up for by holding the position longer."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -227,13 +233,14 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
     # What the athlete intends, what the take-off really gave, and what the athlete knew of that on leaving the board.
     intended = FlightPlan(dive, Faults(), 1.0, twist_sign)
     reach = _reach(athlete, intended)
-    rise = intended_mps[1] * (1 - 0.36 * faults.low_takeoff - 0.12 * faults.leaning_takeoff)
+    lost_rise = 0.22 * faults.low_takeoff + 0.08 * faults.leaning_takeoff + 0.04 * faults.unsteady_start
+    rise = intended_mps[1] * (1 - lost_rise)
     out = intended_mps[0] * (1 - 0.72 * faults.close_to_board) + 1.3 * faults.leaning_takeoff
     learnt_s = flight_time(intended_mps[1], float(centre[2]), reach)
     actual_s = flight_time(rise, float(centre[2]), reach)
     intended = replace(intended, duration_s=learnt_s)
     plan = FlightPlan(dive, faults, actual_s, twist_sign)
-    expected = replace(plan, faults=_expected(faults), duration_s=learnt_s + _FORESIGHT * (actual_s - learnt_s))
+    expected = replace(plan, faults=_expected(faults), duration_s=learnt_s + _FELT_AT_TAKEOFF * (actual_s - learnt_s))
     turn = target - start
     mistimed = stance.sense * _ENTRY_ERROR * (faults.over_rotation - faults.short_rotation)
     lead = learnt_s - intended.open_s - _LATE_S * faults.late_opening
@@ -242,7 +249,10 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
     if faults.lost:
         momentum *= 1 - min(0.6, _LOST_TURN / abs(turn))
     elif plan.has_shape and dive.half_somersaults:
-        open_s = _choose_opening(athlete, plan, stance.facing, momentum, turn + mistimed, open_s)
+        square_s, chosen_s = (
+            _choose_opening(athlete, plan, stance.facing, momentum, turn + error, open_s) for error in (0.0, mistimed)
+        )
+        open_s = chosen_s - (1 - _MADE_UP) * max(square_s - open_s, 0.0)
     elif dive.half_somersaults:
         momentum *= 1 + mistimed / turn
 

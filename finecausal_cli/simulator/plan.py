@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from finecausal_cli.simulator.body import Array, Pose
     from finecausal_cli.simulator.faults import Faults
 
-_TWIST_START_S = 0.10
+_TWIST_START_S = 0.08
 _MANY_TWISTS = 4
 """Half-twists from which the athlete lines up later to have time for them."""
 
@@ -29,7 +29,7 @@ def ease(share: Array) -> Array:
     return np.asarray(share * share * (3 - 2 * share))
 
 
-def steady(share: Array, ramp: float = 0.18) -> Array:
+def steady(share: Array, ramp: float = 0.12) -> Array:
     """Return a step from 0 to 1 whose rate is constant but for a linear rise and fall over ``ramp`` at the ends."""
     share = np.clip(share, 0.0, 1.0)
     near = np.minimum(share, 1 - share)
@@ -113,7 +113,9 @@ class FlightPlan:
             return 0.0, 0.0
         wanted = 0.24 + 0.16 * self.dive.half_twists
         if self.dive.position in "BC":
-            room = 0.66 * (self.open_s - 0.18 - _TWIST_START_S)
+            # The more twists, the less of the flight is left for the pike or tuck.
+            part = float(np.interp(self.dive.half_twists, [2, 6], [0.62, 0.84]))
+            room = part * (self.open_s - 0.18 - _TWIST_START_S)
         else:
             room = self.open_s - (0.14 if self.has_shape else 0.0) - _TWIST_START_S
         return _TWIST_START_S, _TWIST_START_S + min(wanted, max(room, 0.3 * self.duration_s))

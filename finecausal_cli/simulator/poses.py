@@ -35,6 +35,18 @@ def crouch(depth: float, arms: float) -> Pose:
     return _degrees(hip=75 * depth, knee=85 * depth, ankle=90, spine=12 * depth, arm=arms, elbow=12, wing=10)
 
 
+def stride(side: int) -> Pose:
+    """Return the moment a walking foot lands: ``side`` 1 has the left leg in front, -1 the right one."""
+    return _degrees(
+        hip=4, hip_split=46 * side, knee=8, knee_split=-10 * side, ankle=90, arm=4, arm_split=-38 * side, wing=8
+    )
+
+
+def swing(side: int) -> Pose:
+    """Return the middle of a step: the leg of ``side`` (1 left, -1 right) passes the standing one, knee bent."""
+    return _degrees(hip=9, hip_split=14 * side, knee=24, knee_split=44 * side, ankle=90, arm=4, elbow=8, wing=8)
+
+
 def leave(feet: float) -> Pose:
     """Return the stretched pose in which the feet leave the board; ``feet`` 1 are not pointed."""
     return _degrees(hip=4, knee=3, ankle=14 + 50 * feet, arm=165, elbow=6, wing=8)

@@ -20,6 +20,11 @@ _ANKLE = Pose._fields.index("ankle")
 _HIP = Pose._fields.index("hip")
 _KNEE = Pose._fields.index("knee")
 
+_LONG_AGO_S = -60.0
+_HOP_S, _HOP_TIME_S = -0.95, 0.45
+_HOP_LENGTH_M, _HOP_RISE_M = 0.85, 0.34
+_STEP_S, _STEP_LENGTH_M = 0.46, 0.62
+
 
 def turn_y(points: Array, angle: Array) -> Array:
     """Turn [..., P, 3] about the y axis: a positive ``angle`` [...] tips the head towards +x."""
@@ -44,9 +49,10 @@ class Stance:
         athlete: Who dives.
         faults: Faults of the take-off show here.
         height_m: Height of the board above the water.
-        duration_s: Time from the clip's first frame to leaving the board.
+        duration_s: Time from the clip's first frame to leaving the board; what happened before is not shown.
         springboard: Whether the board gives.
         hurdle: Whether the athlete arrives with a hop.
+        steps: Steps of the run-up before the hop.
         phase: Phase of the sway, radians.
     """
 
@@ -57,6 +63,7 @@ class Stance:
     duration_s: float
     springboard: bool
     hurdle: bool
+    steps: int
     phase: float
 
     @property
@@ -89,14 +96,15 @@ class Stance:
         if self.dive.armstand:
             hold = poses.handstand(faults.unsteady_start)
             push = poses.handstand(0.3 * faults.unsteady_start)._replace(elbow=radians(14), ankle=radians(14))
-            return Keys.of([(-self.duration_s, hold), (-0.45, hold), (-0.2, push), (0.0, push)])
+            return Keys.of([(_LONG_AGO_S, hold), (-0.45, hold), (-0.2, push), (0.0, push)])
         depth = 0.95 - 0.4 * faults.low_takeoff
         wobble = 40 * faults.unsteady_start
         landing = 0.45 if self.hurdle else 0.0
         return Keys.of(
             [
-                (-self.duration_s, poses.stand(8 + wobble)),
-                (-1.15, poses.stand(8 + wobble)),
+                (_LONG_AGO_S, poses.stand(8 + wobble)),
+                *self._gait(),
+                (_HOP_S - 0.2, poses.stand(8 + wobble)),
                 (-0.85, poses.stand(150 if self.hurdle else 95)),
                 (-0.5, poses.crouch(landing + 0.05, 60 if self.hurdle else 20)),
                 (-0.26, poses.crouch(depth, -25)),
@@ -105,13 +113,35 @@ class Stance:
             ]
         )
 
+    @property
+    def _walk_s(self) -> tuple[float, float]:
+        """First and last moment of the run-up."""
+        end = _HOP_S - 0.2
+        return end - self.steps * _STEP_S, end
+
+    def _gait(self) -> list[tuple[float, Pose]]:
+        """Return the poses of the run-up: a leg swings through, its foot lands, the other one follows."""
+        keys: list[tuple[float, Pose]] = []
+        start, _ = self._walk_s
+        for step in range(self.steps):
+            side = 1 if step % 2 == 0 else -1
+            landing = start + (step + 1) * _STEP_S
+            keys.append((landing - 0.55 * _STEP_S, poses.swing(side)))
+            if step + 1 < self.steps:
+                keys.append((landing, poses.stride(side)))
+        return keys
+
     def _anchor(self, times: Array) -> Array:
         """Return where the toes (hands in an armstand) are [N, 3]."""
         x, z = np.full_like(times, -0.03), self.height_m + self.board_dip(times)
         if self.hurdle:
-            share = np.clip((times + 0.95) / 0.45, 0, 1)
-            x = x - 0.85 * (1 - share)
-            z = z + 4 * 0.34 * share * (1 - share)
+            share = np.clip((times - _HOP_S) / _HOP_TIME_S, 0, 1)
+            x = x - _HOP_LENGTH_M * (1 - share)
+            z = z + 4 * _HOP_RISE_M * share * (1 - share)
+        if self.steps:
+            start, end = self._walk_s
+            share = np.clip((times - start) / (end - start), 0, 1)
+            x = x - _STEP_LENGTH_M * self.steps * (1 - ease(share))
         return np.stack([x, np.zeros_like(times), z], axis=-1)
 
     def _sway(self, times: Array) -> Array:
@@ -150,7 +180,10 @@ class Stance:
             arm = self._centre(body) - body[:, soles].mean(axis=1)
             pitch = lean + sway - np.arctan2(arm[:, 0], arm[:, 2])
         centre = self._centre(body)
-        return rows, pitch, self._anchor(times) + self._turned(centre - body[:, toes].mean(axis=1), pitch)
+        turned = turn_y(body - centre[:, None], pitch)
+        ground = turned[:, toes].mean(axis=1)
+        ground[:, 2] = turned[:, soles, 2].min(axis=1)  # of two feet the lower one stands
+        return rows, pitch, self._anchor(times) - ground
 
     def _centre(self, body: Array) -> Array:
         points, mass = self.athlete.masses(body)

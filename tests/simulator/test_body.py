@@ -29,7 +29,7 @@ def test_sixteen_segments_carry_the_whole_mass():
 def test_standing_height_is_the_stature(athlete: Athlete):
     joints = athlete.joints(poses.vector(poses.stand()))
     height = joints[JOINT["vertex"], 2] - joints[JOINT["heel_l"], 2]
-    assert height == pytest.approx(athlete.stature_m, rel=0.05)
+    assert height == pytest.approx(athlete.stature_m, rel=0.02)
 
 
 @pytest.mark.parametrize(("athlete", "share"), [(MAN, 0.57), (WOMAN, 0.56)], ids=["male", "female"])

@@ -18,6 +18,18 @@ def test_a_fault_costs_points_in_its_own_stage(simulate, stage, fault):
     assert costs[0] + 0.05 < costs[1] < costs[2]
 
 
+@pytest.mark.parametrize("fault", [name for names in STAGE_FAULTS.values() for name in names])
+def test_the_worse_a_fault_the_lower_the_mean_mark(simulate, fault):
+    number, height_m = DIVE_FOR.get(fault, ("107C", 10.0))
+    means = []
+    for size in (0.0, 0.35, 0.7, 1.0):
+        seen = simulate(number, height_m, **{fault: size}).seen
+        rng = np.random.default_rng(7)  # the same judges
+        means.append(np.mean([judge(rng, seen, 7) for _ in range(300)]))
+    assert means == sorted(means, reverse=True)
+    assert means[0] - means[-1] > 0.3
+
+
 def test_a_clean_dive_loses_almost_nothing(simulate):
     for number in ("107B", "205C", "5253B", "626C"):
         assert sum(deductions(simulate(number, 10.0).seen).values()) < 0.3
