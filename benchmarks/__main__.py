@@ -1,4 +1,4 @@
-"""Print one table of times and of ratios within this run."""
+"""Print tables of times and of ratios within this run."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from benchmarks.simulate import DIVES, measure, table
 from finecausal_cli.assess.scorer import ScoreOptions, Scorer
 from finecausal_cli.exemplars.vote import cast_votes
 from finecausal_cli.video.reader import read_clip
@@ -83,11 +84,12 @@ def main() -> None:
             f"{start / bare:.2f} x the line above",
         ),
     ]
-    table = Table("what", "seconds", "ratio", title=f"{torch.get_num_threads()} threads, compact, fp32")
+    scoring = Table("what", "seconds", "ratio", title=f"{torch.get_num_threads()} threads, compact, fp32")
     for what, seconds, ratio in rows:
-        table.add_row(what, f"{seconds:.3f}", ratio)
+        scoring.add_row(what, f"{seconds:.3f}", ratio)
     console = Console(width=80)
-    console.print(table)
+    console.print(scoring)
+    console.print(table(*measure(DIVES)))
     console.print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
 
 

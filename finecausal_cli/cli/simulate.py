@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -13,12 +14,23 @@ PREVIEW_NAME = "preview.png"
 PREVIEW_DIVES = 8
 
 
+class DatasetFormat(str, Enum):
+    """Layouts that a data set can be written in."""
+
+    MANIFEST = "manifest"
+    FINEDIVING = "finediving"
+
+
 def simulate(
     out: Annotated[
-        Path, typer.Argument(metavar="OUT", help="Folder for clips, masks and dives.csv.", show_default=False)
+        Path, typer.Argument(metavar="OUT", help="Folder of the dataset; dives in it are kept.", show_default=False)
     ],
     count: Annotated[int, typer.Option("--count", min=1, help="Number of dives.")] = 100,
     seed: given.Seed = 0,
+    dataset_format: Annotated[
+        DatasetFormat,
+        typer.Option("--format", help="Videos and dives.csv, or the folders and pickles of FineDiving-HM."),
+    ] = DatasetFormat.MANIFEST,
     dives: Annotated[
         str | None, typer.Option("--dives", help="Dive numbers to draw from, e.g. 107B,5253B.", show_default=False)
     ] = None,
@@ -32,7 +44,7 @@ def simulate(
     preview: Annotated[bool, typer.Option("--preview", help=f"Also draw a contact sheet, OUT/{PREVIEW_NAME}.")] = False,
 ) -> None:
     """Simulate dives: clips, exact masks, judges' marks and their causes. A second run goes on where one stopped."""
-    from finecausal_cli.report.progress import error_console, progress_bar
+    from finecausal_cli.report.progress import error_console, progress_bar, working
     from finecausal_cli.simulator.dataset import write_dataset
     from finecausal_cli.simulator.dataset_plan import DIVES, plan_dataset
     from finecausal_cli.simulator.preview import draw_preview, save_picture
@@ -41,10 +53,11 @@ def simulate(
     plan = plan_dataset(seed, dives=numbers, confounding=confounding, height_m=height)
     with progress_bar(error_console()) as bar:
         task = bar.add_task("simulating dives", total=count)
-        manifest = write_dataset(
+        written = write_dataset(
             out,
             count,
             seed,
+            layout=dataset_format.value,
             workers=workers,
             dives=numbers,
             confounding=confounding,
@@ -52,5 +65,6 @@ def simulate(
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if preview:
-        save_picture(out / PREVIEW_NAME, draw_preview(plan, min(count, PREVIEW_DIVES)))
-    typer.echo(manifest)
+        with working("drawing the contact sheet"):
+            save_picture(out / PREVIEW_NAME, draw_preview(plan, min(count, PREVIEW_DIVES)))
+    typer.echo(written)

@@ -7,6 +7,7 @@ depth towards the camera.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import pi
 from typing import TYPE_CHECKING
 
@@ -19,9 +20,21 @@ if TYPE_CHECKING:
 WIDTH, HEIGHT = 456, 256
 """Size of the picture: 256 rows at 16:9, the width even because H.264 stores colour for 2 x 2 pixels."""
 
-_FOLLOW_HZ = 250.0
+_FOLLOW_HZ = 125.0
 _REACH_M = 2.25
 """Height of a stretched athlete with raised arms, by which the zoom is set."""
+
+_HANDHELD = 0.25
+"""Share of cameras that are not on a tripod."""
+
+
+@lru_cache(maxsize=64)
+def _axes(azimuth: float, elevation: float) -> Array:
+    sin, cos = np.sin(azimuth), np.cos(azimuth)
+    low, high = np.cos(elevation), np.sin(elevation)
+    axes = np.array([[cos, sin, 0.0], [-high * sin, high * cos, low], [low * sin, -low * cos, high]])
+    axes.flags.writeable = False
+    return axes
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,9 +46,11 @@ class Camera:
         elevation: Angle by which it looks down, radians.
         fill: Share of the picture's height that a stretched athlete fills.
         quickness: How fast it follows, rad/s.
+        foresight: Share of the athlete's speed that the operator anticipates, 0..1.
+        framing: Where the athlete is held, (right, up) of the picture's middle, metres.
         shake_m: Amplitude of the shake, metres at the athlete.
         mirrored: Whether the dive goes to the left of the picture.
-        drift: Relative change of zoom over the clip.
+        zoom: Relative change of scale from the board to the water; negative widens.
         phases: Phases of the shake.
     """
 
@@ -43,31 +58,34 @@ class Camera:
     elevation: float
     fill: float
     quickness: float
+    foresight: float
+    framing: tuple[float, float]
     shake_m: float
     mirrored: bool
-    drift: float
+    zoom: float
     phases: tuple[float, float, float]
 
     @classmethod
     def draw(cls, rng: np.random.Generator) -> Camera:
         """Draw a camera."""
+        handheld = rng.random() < _HANDHELD
         return cls(
-            azimuth=float(rng.uniform(-0.30, 0.30)),
-            elevation=float(rng.uniform(0.07, 0.15)),
-            fill=float(rng.uniform(0.60, 0.74)),
-            quickness=float(rng.uniform(9.0, 14.0)),
-            shake_m=float(rng.uniform(0.003, 0.02)),
+            azimuth=float(rng.uniform(-0.32, 0.32)),
+            elevation=float(rng.uniform(0.06, 0.17)),
+            fill=float(rng.uniform(0.56, 0.71)),
+            quickness=float(rng.uniform(7.5, 14.0)),
+            foresight=float(rng.uniform(0.6, 0.9)),
+            framing=(float(rng.normal(0, 0.12)), float(rng.normal(0, 0.08))),
+            shake_m=float(rng.uniform(0.010, 0.028) if handheld else rng.uniform(0.001, 0.008)),
             mirrored=bool(rng.random() < 0.5),
-            drift=float(rng.uniform(-0.06, 0.06)),
+            zoom=float(rng.uniform(-0.14, 0.09)),
             phases=(float(rng.uniform(0, 6)), float(rng.uniform(0, 6)), float(rng.uniform(0, 6))),
         )
 
     @property
     def axes(self) -> Array:
         """Rows: right, up and towards the camera, in world axes."""
-        sin, cos = np.sin(self.azimuth), np.cos(self.azimuth)
-        low, high = np.cos(self.elevation), np.sin(self.elevation)
-        return np.array([[cos, sin, 0.0], [-high * sin, high * cos, low], [low * sin, -low * cos, high]])
+        return _axes(self.azimuth, self.elevation)
 
     def screen(self, points: Array) -> Array:
         """Return screen metres and depth [..., 3] of world points [..., 3]."""
@@ -81,26 +99,39 @@ class Camera:
         scale = HEIGHT * self.fill / _REACH_M
         floor = 0.26 * HEIGHT / scale
         target[:, 1] = np.maximum(target[:, 1], floor)
-        place, speed = target[0].copy(), np.zeros(2)
-        path = np.empty_like(target)
-        ahead = np.gradient(target, 1 / _FOLLOW_HZ, axis=0) * 0.75
-        for k, goal in enumerate(target):
-            pull = self.quickness**2 * (goal - place) - 2 * self.quickness * (speed - ahead[k])
-            speed = speed + pull / _FOLLOW_HZ
-            place = place + speed / _FOLLOW_HZ
-            path[k] = place
+        ahead = np.gradient(target, 1 / _FOLLOW_HZ, axis=0) * self.foresight
+        path = np.stack([self._lag(goal, lead) for goal, lead in zip(target.T, ahead.T, strict=True)], axis=-1)
         path[:, 1] = np.maximum(path[:, 1], floor - 0.25)
-        middle = np.stack([np.interp(times, fine, path[:, axis]) for axis in (0, 1)], axis=-1)
+        middle = np.stack([np.interp(times, fine, path[:, axis]) for axis in (0, 1)], axis=-1) - self.framing
         for axis, phase in enumerate(self.phases[:2]):
             middle[:, axis] += self.shake_m * (
-                np.sin(2 * pi * 1.7 * times + phase) + 0.5 * np.sin(2 * pi * 4.3 * times + 2 * phase)
+                np.sin(2 * pi * 1.7 * times + phase)
+                + 0.5 * np.sin(2 * pi * 4.3 * times + 2 * phase)
+                + 0.25 * np.sin(2 * pi * 9.1 * times + 3 * phase)
             )
-        zoom = scale * (1 + self.drift * np.sin(times / end * pi - pi / 2 + 0.3 * self.phases[2]))
+        share = np.clip((times - motion.leave_s) / (motion.contact_s - motion.leave_s), 0, 1)
+        breath = 0.015 * np.sin(0.9 * times + self.phases[2])
+        zoom = scale * (1 + self.zoom * share**2 * (3 - 2 * share) + breath)
         return np.concatenate([middle, zoom[:, None]], axis=1)
+
+    def _lag(self, goal: Array, lead: Array) -> Array:
+        """Follow a path [N] like a critically damped spring whose rest also moves at ``lead`` [N] m/s."""
+        step, stiff, damp = 1 / _FOLLOW_HZ, self.quickness**2, 2 * self.quickness
+        place, speed = float(goal[0]), 0.0
+        path = []
+        # Plain floats: the recurrence is serial, and numpy's scalars cost ten times as much.
+        for aim, pace in zip(goal.tolist(), lead.tolist(), strict=True):
+            speed += step * (stiff * (aim - place) - damp * (speed - pace))
+            place += step * speed
+            path.append(place)
+        return np.array(path)
 
     def pixels(self, screen: Array, view: Array) -> Array:
         """Return picture coordinates [..., 2] of screen metres [..., >=2] for one view (X, Y, scale)."""
         sign = -1.0 if self.mirrored else 1.0
-        x = (screen[..., 0] - view[0]) * view[2] * sign + WIDTH / 2
-        y = HEIGHT / 2 - (screen[..., 1] - view[1]) * view[2]
-        return np.stack([x, y], axis=-1)
+        out = np.empty((*screen.shape[:-1], 2))
+        np.multiply(screen[..., 0] - view[0], view[2] * sign, out=out[..., 0])
+        out[..., 0] += WIDTH / 2
+        np.multiply(view[1] - screen[..., 1], view[2], out=out[..., 1])
+        out[..., 1] += HEIGHT / 2
+        return out

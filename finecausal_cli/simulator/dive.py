@@ -25,8 +25,8 @@ FPS = 25
 
 _CENTRE_ABOVE_BOARD_M, _CENTRE_AT_ENTRY_M = 1.1, 1.2
 _LONGEST_END = 0.78
-"""Longest part before (after) the flight relative to the rest of the clip: the dive leaves the board in the clip's first
-half and meets the water in its second, as the network expects of it."""
+"""Longest part before (after) the flight relative to the rest of the clip: the dive leaves the board in the clip's
+first half and meets the water in its second, as the network expects of it."""
 
 _SHORTEST_CLIP_S = 72 / FPS
 """The shortest clip of FineDiving has 63 frames; a low take-off takes some of these away."""

@@ -31,9 +31,8 @@ def draw_preview(plan: DatasetPlan, dives: int) -> Frame:
     for index in range(dives):
         simulated = plan.dive(index)
         last = min(simulated.entry_start + 8, simulated.frames - 1)
-        chosen = np.linspace(simulated.twist_start - 6, last, _COLUMNS).astype(int).tolist()
-        pictures = render(simulated, plan.setting(index, simulated))
-        frames = [frame for number, (frame, _) in enumerate(pictures) if number in chosen]
+        chosen = np.linspace(max(simulated.twist_start - 6, 0), last, _COLUMNS).astype(int).tolist()
+        frames = [frame for frame, _ in render(simulated, plan.setting(index, simulated), chosen)]
         rows.append((f"{simulated.dive} {simulated.height_m:g} m  {simulated.score:.1f}", frames))
     return contact_sheet(rows)
 

@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import csv
 import json
+import resource
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -13,8 +14,9 @@ import pytest
 from finecausal_cli.diving.difficulty import difficulty
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import DiveNumberError, OutputError, UsageError
-from finecausal_cli.simulator.dataset import COLUMNS, write_dataset
+from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.simulator.dataset_plan import DIVES, DatasetPlan, confounded_style
+from finecausal_cli.simulator.manifest_layout import COLUMNS
 from finecausal_cli.simulator.venue import STYLES
 
 COUNT = 3
@@ -42,6 +44,10 @@ def test_the_manifest_has_one_row_a_dive_that_agrees_with_its_files(written):
         )
         assert float(row["difficulty"]) == difficulty(parse_dive_number(row["dive"]), float(row["height_m"]))
         record = json.loads((written.parent / "meta" / f"{Path(row['video']).stem}.json").read_text())
+        deductions = record["deductions"]
+        assert [float(points) for points in row["deductions"].split()] == pytest.approx(
+            [deductions["takeoff"], deductions["flight"], deductions["entry"]], rel=1e-5
+        )
         assert int(row["twist_start"]) == record["twist_start"] < int(row["entry_start"]) < record["frames"]
         with av.open(str(written.parent / row["video"])) as video, av.open(str(written.parent / row["mask"])) as masks:
             assert video.streams.video[0].codec_context.name == "h264"
@@ -54,7 +60,7 @@ def test_the_manifest_has_one_row_a_dive_that_agrees_with_its_files(written):
 
 
 def test_files_do_not_depend_on_the_number_of_workers(written, tmp_path):
-    other = write_dataset(tmp_path, COUNT, seed=5, workers=2)
+    other = write_dataset(tmp_path, COUNT, seed=5, workers=4)
     assert other.read_bytes() == written.read_bytes()
     for path in sorted(tmp_path.rglob("*.*")):
         assert path.read_bytes() == (written.parent / path.relative_to(tmp_path)).read_bytes(), path.name
@@ -76,6 +82,37 @@ def test_an_unfinished_dive_is_written_again(written, tmp_path):
     (tmp_path / "videos" / "00000.mp4").write_bytes(b"half a file")
     write_dataset(tmp_path, 1, seed=5)
     assert (tmp_path / "videos" / "00000.mp4").read_bytes() == (written.parent / "videos" / "00000.mp4").read_bytes()
+
+
+def test_a_shorter_run_lists_fewer_dives_and_keeps_the_others(written, tmp_path):
+    write_dataset(tmp_path, 2, seed=5)
+    assert rows_of(write_dataset(tmp_path, 1, seed=5)) == rows_of(written)[:1]
+    assert (tmp_path / "meta" / "00001.json").exists()
+
+
+def test_a_record_that_cannot_be_read_is_named(tmp_path):
+    write_dataset(tmp_path, 1, seed=5)
+    (tmp_path / "meta" / "00000.json").write_text("{")
+    with pytest.raises(OutputError, match=r"00000\.json: not the record of a dive .*delete it"):
+        write_dataset(tmp_path, 1, seed=5)
+
+
+def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):
+    soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, hard))
+    try:
+        with pytest.raises(OutputError, match="cannot be written") as caught:
+            write_dataset(tmp_path, 1, seed=5)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+    assert "\n" not in str(caught.value)
+    assert [path.name for path in tmp_path.rglob("*") if path.is_file()] == ["plan.json"]
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OutputError, match="cannot be used"):
+        write_dataset(tmp_path / "file" / "out", 1, seed=5)
 
 
 def test_nothing_temporary_is_left(written):
@@ -111,13 +148,14 @@ def test_the_default_dives_cover_all_groups_and_are_listed_somewhere():
     DatasetPlan(seed=0)
 
 
-def test_numbers_and_heights_are_drawn_evenly_among_those_listed():
+def test_hard_numbers_and_competition_heights_are_drawn_more_often():
     plan = DatasetPlan(seed=1, dives=("103B", "614B"))
     drawn = [plan.dive(index) for index in range(60)]
     numbers = Counter(str(dive.dive) for dive in drawn)
-    assert 18 < numbers["103B"] < 42
-    assert {dive.height_m for dive in drawn if str(dive.dive) == "614B"} == {5.0, 7.5, 10.0}
-    assert {dive.height_m for dive in drawn if str(dive.dive) == "103B"} == {1.0, 3.0, 5.0, 7.5, 10.0}
+    # 103B is worth 1.7 at most and 614B 2.5: (1.7 / 2.5)^3 = 0.31 times as common, so 14 of 60.
+    assert 5 <= numbers["103B"] <= 24
+    assert sum(dive.height_m in (3.0, 10.0) for dive in drawn) > 40
+    assert all(difficulty(dive.dive, dive.height_m) == dive.difficulty for dive in drawn)
 
 
 def test_confounding_ties_the_venue_to_the_execution(plan, sample):

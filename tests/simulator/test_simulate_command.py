@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import cv2
@@ -29,6 +30,24 @@ def test_it_writes_the_dives_asked_for_and_prints_the_manifest(command, tmp_path
     assert any(number in lines[1] for number in ("107B", "5253B"))
     sheet = cv2.imread(str(out / "preview.png"))
     assert sheet.shape == (256, 1920, 3)
+
+
+def test_the_layout_of_finediving_is_written_on_request(command, tmp_path: Path):
+    out = tmp_path / "dives"
+    arguments = [str(out), "--count", "1", "--dives", "401B", "--height", "3", "--format", "finediving"]
+    result = CliRunner().invoke(command, arguments)
+    assert result.exit_code == 0, result.output
+    assert result.stdout.strip() == str(out)
+    assert (out / "Annotations" / "train_split.pkl").is_file()
+    (clip,) = (out / "FineDiving" / "01").iterdir()
+    record = json.loads((out / "meta" / "00000.json").read_text())
+    assert len(list(clip.iterdir())) == record["frames"]
+
+
+def test_an_unknown_format_is_an_error_of_usage(command, tmp_path: Path):
+    result = CliRunner().invoke(command, [str(tmp_path / "out"), "--format", "coco"])
+    assert result.exit_code == 2
+    assert not (tmp_path / "out").exists()
 
 
 def test_a_wrong_dive_number_is_an_error_of_usage(command, tmp_path: Path):
