@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -28,7 +29,7 @@ def whole_file(path: str | os.PathLike[str], what: str) -> Iterator[Path]:
         OutputError: The file cannot be written (disk full, no permission).
     """
     whole = Path(path)
-    part = whole.with_name(f".{whole.name}.{os.getpid()}.part")
+    part = whole.with_name(f".{whole.name}.{os.getpid()}-{secrets.token_hex(4)}.part")
     try:
         whole.parent.mkdir(parents=True, exist_ok=True)
         yield part

@@ -9,7 +9,19 @@ from typing import Annotated
 import typer
 
 from finecausal_cli import __version__
-from finecausal_cli.cli import dive, doctor, evaluate, exemplars, explain, schema, score, simulate, train, weights
+from finecausal_cli.cli import (
+    dataset,
+    dive,
+    doctor,
+    evaluate,
+    exemplars,
+    explain,
+    schema,
+    score,
+    simulate,
+    train,
+    weights,
+)
 from finecausal_cli.errors import FinecausalError
 
 EXIT_INTERRUPTED = 130
@@ -28,6 +40,7 @@ app.command(rich_help_panel="Score")(dive.dive)
 app.command(rich_help_panel="Research")(train.train)
 app.command(rich_help_panel="Research")(evaluate.evaluate)
 app.command(rich_help_panel="Research")(simulate.simulate)
+app.add_typer(dataset.app, name="dataset", rich_help_panel="Research")
 app.add_typer(exemplars.app, name="exemplars", rich_help_panel="What it knows")
 app.add_typer(weights.app, name="weights", rich_help_panel="What it knows")
 app.command(rich_help_panel="What it knows")(schema.schema)

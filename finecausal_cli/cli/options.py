@@ -40,7 +40,7 @@ DECODE_LIMIT_S = 120.0
 """A clip that takes longer to read hangs its decoder."""
 
 Dataset = Annotated[
-    Path, typer.Argument(metavar="DATASET", help="A folder with dives.csv, or the manifest itself.", show_default=False)
+    Path, typer.Argument(metavar="DATASET", help="A manifest, or a folder: of one, of FineDiving-HM or MTL-AQA.", show_default=False)
 ]
 Cache = Annotated[
     Path | None,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from torch import Tensor
 
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
 from finecausal_cli.data.pairing import Group, pairs_of
+from finecausal_cli.diving.judging import MAX_EXECUTION, MAX_MARK
 from finecausal_cli.video.clip import CLIP_FRAMES
 
 if TYPE_CHECKING:
@@ -24,6 +26,10 @@ MAX_SHIFT = 3
 """In training the last sampled frame is drawn up to this many frames earlier."""
 
 
+COUNTING_MARKS = MAX_EXECUTION / MAX_MARK
+"""Marks of a panel that make the score, whatever its size; execution is their sum."""
+
+
 @dataclass(frozen=True, slots=True)
 class PairBatch:
     """U dives, each once, and the P pairs among them.
@@ -34,6 +40,8 @@ class PairBatch:
         has_mask: bool [U].
         transitions: int64 [U, 2], sampled frame at which flight and entry begin; -1 where unknown.
         execution: float32 [U], score / difficulty, 0..30.
+        stage_execution: float32 [U, 3], execution that take-off, flight and entry each cost, 0 or less; NaN where
+            unknown. A perfect dive, which loses nothing, has an execution of 30.
         query: int64 [P], place in U of each pair's query.
         exemplar: int64 [P], place in U of each pair's exemplar.
     """
@@ -43,12 +51,17 @@ class PairBatch:
     has_mask: Tensor
     transitions: Tensor
     execution: Tensor
+    stage_execution: Tensor
     query: Tensor
     exemplar: Tensor
 
     def to(self, device: torch.device) -> PairBatch:
         """Return the batch on another device."""
         return PairBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+
+    def pin_memory(self) -> PairBatch:
+        """Return the batch in memory that a GPU can read by itself."""
+        return PairBatch(*(getattr(self, name).pin_memory() for name in self.__slots__))
 
 
 def collate(
@@ -85,9 +98,22 @@ def collate(
         has_mask=torch.tensor([sample.mask is not None for sample in samples]),
         transitions=torch.tensor([sample.transitions for sample in samples]),
         execution=torch.tensor([dives[index].execution for index in indices], dtype=torch.float32),
+        stage_execution=torch.tensor([stage_execution(dives[index]) for index in indices], dtype=torch.float32),
         query=torch.tensor([query for query, _ in pairs]),
         exemplar=torch.tensor([exemplar for _, exemplar in pairs]),
     )
+
+
+def stage_execution(dive: Dive) -> tuple[float, float, float]:
+    """Return the execution that take-off, flight and entry each cost a dive, 0 or less; NaN if that is unknown.
+
+    Three marks count, so a deduction costs three times its points. A failed dive scores 0 whatever its stages
+    were worth: its deductions say nothing about its score, and it counts as unknown.
+    """
+    if dive.deductions is None or dive.execution == 0:
+        return (math.nan, math.nan, math.nan)
+    takeoff, flight, entry = (-COUNTING_MARKS * points for points in dive.deductions)
+    return takeoff, flight, entry
 
 
 def augment(clip: ClipArrays, *, frame_size: int, rng: np.random.Generator) -> ClipArrays:

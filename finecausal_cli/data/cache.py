@@ -1,23 +1,28 @@
 """Keep decoded, scaled clips on disk, so that an epoch does not decode again.
 
-One file a clip, a NumPy array mapped into memory. The name is a digest of the video's path, size and time of
-change and of the picture geometry, so a changed video or another geometry is simply another file. A file appears whole
-or not at all (temporary name, then rename), so parallel writers and interruptions do no harm.
+One file a clip, mapped into memory. The name is a digest of the video's path, size and time of change and of the
+picture geometry, so a changed video or another geometry is simply another file. A file appears whole or not at all
+(temporary name, then rename), so parallel writers and interruptions do no harm: whoever comes last replaces a file by
+an equal one. The checksum of a file is compared once, when a process first reads it; a file that is not whole is
+decoded again.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
+import os
+import time
+from contextlib import suppress
 from dataclasses import dataclass
-from tokenize import TokenError
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from finecausal_cli.data.clip_file import SUFFIX, VERSION, StoredClip, read_stored_clip, write_clip
+from finecausal_cli.data.clip_reader import read_dive
 from finecausal_cli.errors import VideoError
 from finecausal_cli.video.clip import CLIP_FRAMES
-from finecausal_cli.video.reader import read_clip, read_masks
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -27,10 +32,11 @@ if TYPE_CHECKING:
 
     from finecausal_cli.data.dive import Dive
 
-_VERSION = 1
-
 NO_TRANSITION = -1
 """Stands for an unknown transition."""
+
+_ABANDONED_S = 3600.0
+"""A temporary file this old belongs to a process that was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,19 +54,36 @@ class ClipArrays:
     transitions: tuple[int, int]
 
 
+@dataclass(frozen=True, slots=True)
+class CacheSize:
+    """How much a cache holds.
+
+    Attributes:
+        clips: Number of clips.
+        bytes: Size of their files.
+    """
+
+    clips: int
+    bytes: int
+
+
 class ClipCache:
     """Clips of one picture geometry on disk.
 
+    A loaded clip holds one file open until it is dropped, so keep no more of them than you need.
+
     Args:
-        folder: Where the files go; created on first use.
+        folder: Where the files go; created on first use. None keeps nothing and decodes every time.
         geometry: Picture geometry of the network.
         frame_size: Side of the square that the network sees, pixels.
     """
 
-    def __init__(self, folder: Path, *, geometry: Literal["fit", "squeeze"], frame_size: int) -> None:
+    def __init__(self, folder: Path | None, *, geometry: Literal["fit", "squeeze"], frame_size: int) -> None:
         self._folder = folder
         self._geometry: Literal["fit", "squeeze"] = geometry
         self._frame_size = frame_size
+        self._verified: dict[str, tuple[int, int, int]] = {}
+        self._has_swept = False
 
     def load(self, dive: Dive) -> ClipArrays:
         """Return a dive's clip, decoding it the first time.
@@ -69,73 +92,108 @@ class ClipCache:
             VideoError: The video or its masks cannot be read.
             OutputError: The cache cannot be written.
         """
-        stored = self._folder / f"{self._digest(dive)}.npy"
-        packed = self._read(stored)
-        if packed is None:
-            packed = self._decode(dive)
-            with whole_file(stored, "the clip cache") as part, part.open("wb") as stream:
-                np.save(stream, packed, allow_pickle=False)
-        frames = packed[:CLIP_FRAMES, ..., :3]
-        source_frames = _source_frames_of(packed)
-        mask = None if dive.mask is None else packed[:CLIP_FRAMES, ..., 3]
-        return ClipArrays(frames, mask, _transitions(dive, source_frames))
+        if self._folder is None:
+            return _arrays(dive, self._decode(dive))
+        stored = self._folder / f"{self._digest(dive)}{SUFFIX}"
+        clip = self._read(stored)
+        if clip is None:
+            clip = self._decode(dive)
+            self._sweep(self._folder)
+            with whole_file(stored, "the clip cache") as part:
+                write_clip(part, clip)
+        return _arrays(dive, clip)
+
+    def size(self) -> CacheSize:
+        """Return how many clips the folder holds, of every geometry and version, and their size."""
+        sizes = []
+        if self._folder is not None and self._folder.is_dir():
+            for file in self._folder.glob(f"*{SUFFIX}"):
+                with suppress(OSError):  # replaced or removed by another process meanwhile
+                    sizes.append(file.stat().st_size)
+        return CacheSize(len(sizes), sum(sizes))
 
     def _digest(self, dive: Dive) -> str:
-        facts: list[object] = [_VERSION, self._geometry, self._frame_size]
-        for path in (dive.video, dive.mask):
-            if path is not None:
-                facts += [str(path.resolve()), *_states(path)]
+        paths = [None if path is None else str(path.resolve()) for path in (dive.video, dive.mask)]
+        facts = [VERSION, self._geometry, self._frame_size, *paths, *_states(dive)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
-    def _read(self, stored: Path) -> NDArray[np.uint8] | None:
-        """Map a stored clip into memory; None if it is missing or not what this version writes."""
+    def _read(self, stored: Path) -> StoredClip | None:
+        """Map a stored clip into memory; None if it has to be decoded."""
         try:
-            packed: NDArray[np.uint8] = np.lib.format.open_memmap(stored, mode="r")
-        except (OSError, ValueError, TokenError):
+            state = stored.stat()
+        except OSError:
             return None
-        shape = packed.shape
-        ours = len(shape) == 4 and shape[0] == CLIP_FRAMES + 1 and shape[3] == 4 and min(shape[1:3]) >= self._frame_size
-        return packed if ours and packed.dtype == np.uint8 else None
+        seen = (state.st_ino, state.st_size, state.st_mtime_ns)
+        clip = read_stored_clip(stored, verify=self._verified.get(stored.name) != seen)
+        if clip is None or min(clip.frames.shape[1:3]) < self._frame_size:
+            return None
+        self._verified[stored.name] = seen
+        return clip
 
-    def _decode(self, dive: Dive) -> NDArray[np.uint8]:
-        """Pack frames, mask and source frames into one array [97, height, width, 4].
-
-        The first 96 planes hold RGB and the mask; the last one starts with the 96 source frames as int64.
-        """
-        clip = read_clip(dive.video, geometry=self._geometry, frame_size=self._frame_size)
+    def _decode(self, dive: Dive) -> StoredClip:
+        clip, mask = read_dive(dive, geometry=self._geometry, frame_size=self._frame_size)
         window = slice(None)
         if self._geometry == "fit":
             height, width = clip.frames.shape[1:3]
             # Chosen so that the centre crop of what is kept is the centre crop of the whole picture.
             start = max(0, (width - self._frame_size) // 2 - (height - self._frame_size) // 2)
             window = slice(start, start + min(height, width))
-        frames = clip.frames[:, :, window]
-        packed = np.zeros((CLIP_FRAMES + 1, *frames.shape[1:3], 4), np.uint8)
-        packed[:CLIP_FRAMES, ..., :3] = frames
-        if dive.mask is not None:
-            size = clip.frames.shape[1:3]  # masks may be stored smaller than the video
-            mask = read_masks(dive.mask, clip.source_frames, size=size)
-            packed[:CLIP_FRAMES, ..., 3] = mask[:, :, window]
-        source = np.frombuffer(clip.source_frames.astype("<i8").tobytes(), np.uint8)
-        packed[CLIP_FRAMES].reshape(-1)[: source.size] = source
-        return packed
+        return StoredClip(
+            np.ascontiguousarray(clip.frames[:, :, window]),
+            None if mask is None else np.ascontiguousarray(mask[:, :, window]),
+            clip.source_frames,
+        )
+
+    def _sweep(self, folder: Path) -> None:
+        """Remove, once a process, what killed writers have left."""
+        if self._has_swept:
+            return
+        self._has_swept = True
+        now = time.time()
+        for part in folder.glob(f".*{SUFFIX}.*part"):
+            with suppress(OSError):
+                if now - part.stat().st_mtime > _ABANDONED_S:
+                    part.unlink()
 
 
-def _states(path: Path) -> list[tuple[int, int]]:
-    """Return size and time of change of a file, or of every picture of a folder.
+def _arrays(dive: Dive, clip: StoredClip) -> ClipArrays:
+    return ClipArrays(clip.frames, clip.mask, _transitions(dive, clip.source_frames))
+
+
+def _states(dive: Dive) -> list[object]:
+    """Return size and time of change of a dive's files, of every picture where they are folders.
 
     A picture that is written over does not change its folder, so each one is asked.
     """
+    facts: list[object] = []
+    if dive.frames is not None:
+        facts += [dive.frames.name, dive.frames.first, dive.frames.last]
+        pictures = [dive.frames.picture(dive.video, index) for index in range(len(dive.frames))]
+        facts += [_state(picture) for picture in pictures if picture.exists()]
+    else:
+        facts += _folder_states(dive.video)
+    if dive.mask is not None:
+        facts += _folder_states(dive.mask)
+    return facts
+
+
+def _folder_states(path: Path) -> list[tuple[int, int]]:
+    if not path.is_dir():
+        return [_state(path)]
     try:
-        found = [one.stat() for one in (sorted(path.iterdir()) if path.is_dir() else (path,))]
+        with os.scandir(path) as listing:
+            states = [one.stat() for one in sorted(listing, key=lambda one: one.name)]
+        return [(state.st_size, state.st_mtime_ns) for state in states]
     except OSError as error:
         raise VideoError(f"Cannot be read: {error.strerror}.", where=path) from error
-    return [(state.st_size, state.st_mtime_ns) for state in found]
 
 
-def _source_frames_of(packed: NDArray[np.uint8]) -> NDArray[np.int64]:
-    raw = np.ascontiguousarray(packed[CLIP_FRAMES]).reshape(-1)[: CLIP_FRAMES * 8]
-    return raw.view("<i8").astype(np.int64)
+def _state(path: Path) -> tuple[int, int]:
+    try:
+        state = path.stat()
+    except OSError as error:
+        raise VideoError(f"Cannot be read: {error.strerror}.", where=path) from error
+    return state.st_size, state.st_mtime_ns
 
 
 def _transitions(dive: Dive, source_frames: NDArray[np.int64]) -> tuple[int, int]:

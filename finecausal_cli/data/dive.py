@@ -12,6 +12,28 @@ Split = Literal["train", "val", "test"]
 
 
 @dataclass(frozen=True, slots=True)
+class FrameRange:
+    """The frames of one dive among those of an untrimmed video, one picture a frame.
+
+    Attributes:
+        name: How the pictures are called, with ``{frame}`` for their number, e.g. ``{frame:06d}.jpg``.
+        first: Number of the dive's first frame.
+        last: Number of its last frame, inclusive.
+    """
+
+    name: str
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def picture(self, folder: Path, index: int) -> Path:
+        """Return the picture of clip frame ``index`` (0-based)."""
+        return folder / self.name.format(frame=self.first + index)
+
+
+@dataclass(frozen=True, slots=True)
 class Dive:
     """One dive of a dataset.
 
@@ -29,6 +51,7 @@ class Dive:
         deductions: Points a judge takes off for take-off, flight and entry, each 0 or more; None if unknown, as it is
             for filmed dives: simulated ones know it.
         split: The part of the dataset it belongs to; None if the dataset does not say.
+        frames: Which pictures of the folder ``video`` are this dive's; None if they all are.
     """
 
     key: str
@@ -43,6 +66,7 @@ class Dive:
     judges: tuple[float, ...] = ()
     deductions: tuple[float, float, float] | None = None
     split: Split | None = None
+    frames: FrameRange | None = None
 
     @property
     def execution(self) -> float:

@@ -2,231 +2,252 @@
 
 from __future__ import annotations
 
-import csv
 import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from finecausal_cli.data.dive import Dive, Split
+from finecausal_cli.data.manifest_rows import COLUMNS, read_rows
+from finecausal_cli.data.problem import Kind, Problem, refuse
 from finecausal_cli.diving.difficulty import difficulty as listed_difficulty
 from finecausal_cli.diving.judging import MAX_EXECUTION, MAX_MARK
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import DatasetError, FinecausalError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from pathlib import Path
 
-MANIFEST_NAME = "dives.csv"
+    from finecausal_cli.data.manifest_rows import Cells
+    from finecausal_cli.data.problem import Report
 
-COLUMNS = (
-    "video",
-    "score",
-    "difficulty",
-    "dive",
-    "height_m",
-    "twist_start",
-    "entry_start",
-    "mask",
-    "judges",
-    "split",
-)
-"""Every column a manifest may have. Only ``video`` must be there."""
+__all__ = ["COLUMNS", "MANIFEST_NAME", "MANIFEST_NAMES", "find_manifest", "read_manifest"]
+
+MANIFEST_NAME = "dives.csv"
+MANIFEST_NAMES = (MANIFEST_NAME, "dives.jsonl", "dives.parquet")
+"""What a manifest is called in the folder of a dataset."""
+
+_KINDS: dict[str, Kind] = {
+    "video": "video",
+    "mask": "masks",
+    "dive": "dive number",
+    "score": "score",
+    "split": "split",
+    "twist_start": "boundaries",
+    "entry_start": "boundaries",
+}
 
 _SPLITS: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
 
+_ROUNDING = 1e-9
+"""Three tens at difficulty 3.3 are a little less than 99 in binary."""
 
-def read_manifest(path: Path, *, allow_outside: bool = False) -> list[Dive]:
+
+def find_manifest(folder: Path) -> Path | None:
+    """Return the manifest of a folder, or None where there is none.
+
+    Raises:
+        DatasetError: There are several.
+    """
+    found = [folder / name for name in MANIFEST_NAMES if (folder / name).exists()]
+    if len(found) > 1:
+        names = " and ".join(manifest.name for manifest in found)
+        raise DatasetError(f"two manifests, {names}", where=folder, hint="name the one that is meant")
+    return found[0] if found else None
+
+
+def read_manifest(path: Path, *, allow_outside: bool = False, report: Report = refuse) -> list[Dive]:
     """Read a manifest.
 
     Args:
-        path: A ``.csv`` file, or a folder that holds ``dives.csv``.
+        path: A ``.csv``, ``.jsonl`` or ``.parquet`` file, or a folder that holds one called ``dives``.
         allow_outside: Accept paths that lead out of the manifest's folder.
+        report: Told of every wrong cell; by default the first one is raised. If it returns, the row is left out.
 
     Returns:
         The dives in the order of the rows.
 
     Raises:
-        DatasetError: The manifest is missing, not text, empty, or a row is wrong; names file, row and column.
+        DatasetError: The manifest is missing, unreadable, empty, or a row is wrong; names file, row and column.
     """
-    manifest = path / MANIFEST_NAME if path.is_dir() else path
-    rows = _read_rows(manifest)
+    manifest = find_manifest(path) or path / MANIFEST_NAME if path.is_dir() else path
+    rows = read_rows(manifest)
     if not rows:
-        raise DatasetError("no dives: the manifest has a header and no rows", where=manifest)
-    _refuse_repeats(manifest, rows)
-    return [_Row(manifest, line, row, allow_outside).dive() for line, row in rows]
-
-
-def _read_rows(manifest: Path) -> list[tuple[int, dict[str, str]]]:
-    try:
-        with manifest.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream)
-            header = [name.strip() for name in reader.fieldnames or []]
-            _check_header(manifest, header)
-            reader.fieldnames = header
-            return [(reader.line_num, _clean(manifest, reader.line_num, row)) for row in reader]
-    except FileNotFoundError:
-        raise DatasetError(
-            "no such manifest", where=manifest, hint=f"name a folder with {MANIFEST_NAME}, or the file itself"
-        ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"not a readable CSV file: {error}", where=manifest) from None
-    except OSError as error:
-        raise DatasetError(f"cannot be read: {error.strerror}", where=manifest) from None
-
-
-def _check_header(manifest: Path, header: list[str]) -> None:
-    if "video" not in header:
-        raise DatasetError("no column 'video'", where=manifest, hint=f"the columns are {', '.join(COLUMNS)}")
-    unknown = [name for name in header if name not in COLUMNS]
-    if unknown:
-        raise DatasetError(
-            f"unknown column {unknown[0]!r}", where=manifest, hint=f"the columns are {', '.join(COLUMNS)}"
-        )
-    repeated = [name for name in COLUMNS if header.count(name) > 1]
-    if repeated:
-        raise DatasetError(f"column {repeated[0]!r} occurs twice", where=manifest)
-
-
-def _clean(manifest: Path, line: int, row: Mapping[str | None, object]) -> dict[str, str]:
-    if None in row:
-        raise DatasetError(f"row {line}: more cells than columns", where=manifest)
-    return {str(name): "" if cell is None else str(cell).strip() for name, cell in row.items()}
-
-
-def _refuse_repeats(manifest: Path, rows: list[tuple[int, dict[str, str]]]) -> None:
+        raise DatasetError("no dives: the manifest has no rows", where=manifest)
     seen: dict[str, int] = {}
-    for line, row in rows:
-        first = seen.setdefault(row["video"], line)
-        if first != line and row["video"]:
-            raise DatasetError(
-                f"row {line}, column 'video': {row['video']!r} is listed twice, first in row {first}",
-                where=manifest,
-                hint="one row a dive",
-            )
+    read = [_Row(manifest, cells, allow_outside, report).dive(seen) for cells in rows]
+    return [dive for dive in read if dive is not None]
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Row:
     manifest: Path
-    line: int
-    cells: Mapping[str, str]
+    cells: Cells
     allow_outside: bool
+    report: Report
+    is_sound: bool = True
 
-    def dive(self) -> Dive:
+    def dive(self, seen: dict[str, int]) -> Dive | None:
+        """Read the row, every cell of it whatever the others hold; None if one is wrong.
+
+        Args:
+            seen: Row in which each video was first named; this row is added.
+        """
+        for column, what in self.cells.wrong:
+            self._problem(column, what)
+        if not self.cells.texts:
+            return None
+        video = self._video(seen)
         number = self._number()
         height_m = self._decimal("height_m")
         difficulty = self._difficulty(number, height_m)
+        score = self._score(difficulty)
+        twist_start, entry_start = self._boundaries()
+        mask = self._path("mask") if self._cell("mask") else None
+        judges = self._marks()
+        deductions = self._deductions()
+        split = self._split()
+        if not self.is_sound or video is None or difficulty is None:
+            return None
         return Dive(
-            key=self.cells["video"],
-            video=self._path("video", required=True),
-            score=self._score(difficulty),
+            key=self._cell("video"),
+            video=video,
+            score=score,
             difficulty=difficulty,
             number=number,
             height_m=height_m,
-            twist_start=self._frame("twist_start"),
-            entry_start=self._entry_start(),
-            mask=self._path("mask") if self.cells.get("mask") else None,
-            judges=self._judges(),
-            split=self._split(),
+            twist_start=twist_start,
+            entry_start=entry_start,
+            mask=mask,
+            judges=judges,
+            deductions=deductions,
+            split=split,
         )
 
-    def _problem(self, column: str, what: str, hint: str | None = None) -> DatasetError:
-        return DatasetError(f"row {self.line}, column {column!r}: {what}", where=self.manifest, hint=hint)
+    def _cell(self, column: str) -> str:
+        return self.cells.texts.get(column, "")
+
+    def _problem(self, column: str | None, what: str, hint: str | None = None) -> None:
+        place = f"row {self.cells.row}" if column is None else f"row {self.cells.row}, column {column!r}"
+        kind = _KINDS.get(column or "", "manifest")
+        self.is_sound = False
+        self.report(Problem(kind, str(self.manifest), f"{place}: {what}", hint, dive=self._cell("video") or None))
+
+    def _video(self, seen: dict[str, int]) -> Path | None:
+        cell = self._cell("video")
+        if not cell:
+            self._problem("video", "empty", "name the video")
+            return None
+        first = seen.setdefault(cell, self.cells.row)
+        if first != self.cells.row:
+            self._problem("video", f"{cell!r} is listed twice, first in row {first}", "one row a dive")
+        return self._path("video")
 
     def _number(self) -> str | None:
-        cell = self.cells.get("dive", "")
-        if not cell:
-            return None
+        cell = self._cell("dive")
         try:
-            return str(parse_dive_number(cell))
+            return str(parse_dive_number(cell)) if cell else None
         except FinecausalError as error:
-            raise self._problem("dive", error.what, error.hint) from None
+            self._problem("dive", error.what, error.hint)
+            return None
 
-    def _difficulty(self, number: str | None, height_m: float | None) -> float:
+    def _difficulty(self, number: str | None, height_m: float | None) -> float | None:
         given = self._decimal("difficulty")
         if given == 0:
-            raise self._problem("difficulty", "0 is out of range", "more than 0 is meant")
-        if given is not None:
+            self._problem("difficulty", "0 is out of range", "more than 0 is meant")
+            return None
+        if given is not None or self._cell("difficulty"):
             return given
         listed: float | None = None
         if number is not None and height_m is not None:
             try:
                 listed = listed_difficulty(parse_dive_number(number), height_m)
             except FinecausalError as error:
-                raise self._problem("height_m", error.what, error.hint) from None
-        if listed is None:
-            raise self._problem(
-                "difficulty", "missing, and not to be had from dive and height_m", "give the degree of difficulty"
-            )
+                self._problem("height_m", error.what, error.hint)
+                return None
+        if listed is None and (self.is_sound or not self._cell("dive") or not self._cell("height_m")):
+            what = "missing, and not to be had from dive and height_m"
+            self._problem("difficulty", what, "give the degree of difficulty")
         return listed
 
-    def _score(self, difficulty: float) -> float | None:
+    def _score(self, difficulty: float | None) -> float | None:
         score = self._decimal("score")
-        if score is not None and score > MAX_EXECUTION * difficulty * (1 + 1e-9):
+        if score is not None and difficulty is not None and score > MAX_EXECUTION * difficulty * (1 + _ROUNDING):
             most = f"three tens at difficulty {difficulty:g} make {MAX_EXECUTION * difficulty:g}"
-            raise self._problem("score", f"{score:g} is out of range", most)
+            self._problem("score", f"{score:g} is out of range", most)
         return score
 
     def _decimal(self, column: str) -> float | None:
-        cell = self.cells.get(column, "")
+        cell = self._cell(column)
         if not cell:
             return None
         try:
             value = float(cell)
         except ValueError:
-            raise self._problem(column, f"{cell!r} is not a number") from None
+            self._problem(column, f"{cell!r} is not a number")
+            return None
         if not math.isfinite(value) or value < 0:
-            raise self._problem(column, f"{cell} is out of range", "0 or more is meant")
+            self._problem(column, f"{cell} is out of range", "0 or more is meant")
+            return None
         return value
 
     def _frame(self, column: str) -> int | None:
         value = self._decimal(column)
-        if value is None:
+        if value is not None and value != int(value):
+            self._problem(column, f"{value} is not a frame index", "a whole number is meant")
             return None
-        if value != int(value):
-            raise self._problem(column, f"{value} is not a frame index", "a whole number is meant")
-        return int(value)
+        return None if value is None else int(value)
 
-    def _entry_start(self) -> int | None:
+    def _boundaries(self) -> tuple[int | None, int | None]:
         twist, entry = self._frame("twist_start"), self._frame("entry_start")
         if twist is not None and entry is not None and entry <= twist:
-            raise self._problem("entry_start", f"{entry} is not after twist_start {twist}", "the flight comes first")
-        return entry
+            self._problem("entry_start", f"{entry} is not after twist_start {twist}", "the flight comes first")
+        return twist, entry
 
-    def _judges(self) -> tuple[float, ...]:
-        cell = self.cells.get("judges", "")
+    def _numbers(self, column: str, called: str) -> tuple[float, ...]:
+        cell = self._cell(column)
         try:
-            marks = tuple(float(mark) for mark in cell.split())
+            return tuple(float(one) for one in cell.split())
         except ValueError:
-            raise self._problem("judges", f"{cell!r} is not a list of marks", "separate them by blanks") from None
+            self._problem(column, f"{cell!r} is not a list of {called}", "separate them by blanks")
+            return ()
+
+    def _marks(self) -> tuple[float, ...]:
+        marks = self._numbers("judges", "marks")
         wrong = [mark for mark in marks if not 0 <= mark <= MAX_MARK]
         if wrong:
-            raise self._problem("judges", f"{wrong[0]:g} is out of range", "a mark is 0 to 10")
+            self._problem("judges", f"{wrong[0]:g} is out of range", "a mark is 0 to 10")
         return marks
 
-    def _split(self) -> Split | None:
-        cell = self.cells.get("split", "")
-        if not cell:
+    def _deductions(self) -> tuple[float, float, float] | None:
+        points = self._numbers("deductions", "points")
+        if not points:
             return None
-        if cell not in _SPLITS:
-            raise self._problem("split", f"{cell!r} is not a split", "train, val or test")
-        return _SPLITS[cell]
+        wrong = [one for one in points if not 0 <= one < math.inf]
+        if wrong:
+            self._problem("deductions", f"{wrong[0]:g} is out of range", "0 or more is meant")
+        if len(points) != 3:
+            self._problem("deductions", f"{len(points)} numbers", "three are meant: take-off, flight and entry")
+            return None
+        return points[0], points[1], points[2]
 
-    def _path(self, column: str, *, required: bool = False) -> Path:
-        cell = self.cells.get(column, "")
-        if required and not cell:
-            raise self._problem(column, "empty", "name the video")
+    def _split(self) -> Split | None:
+        cell = self._cell("split")
+        if cell and cell not in _SPLITS:
+            self._problem("split", f"{cell!r} is not a split", "train, val or test")
+        return _SPLITS.get(cell)
+
+    def _path(self, column: str) -> Path | None:
+        cell = self._cell(column)
         root = self.manifest.parent.resolve()
         path = root / cell
         try:
             inside, exists = path.resolve().is_relative_to(root), path.exists()
         except (OSError, RuntimeError, ValueError) as error:  # a loop of links, too long a name, a zero byte
-            raise self._problem(column, f"{cell!r} cannot be looked at: {error}") from None
+            self._problem(column, f"{cell!r} cannot be looked at: {error}")
+            return None
         if not self.allow_outside and not inside:
-            raise self._problem(
-                column, f"{cell!r} leads out of the dataset's folder", "a manifest names files beside or below it"
-            )
-        if not exists:
-            raise self._problem(column, f"{cell!r} does not exist")
+            hint = "a manifest names files beside or below it"
+            self._problem(column, f"{cell!r} leads out of the dataset's folder", hint)
+        elif not exists:
+            self._problem(column, f"{cell!r} does not exist")
         return path

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from finecausal_cli.data.batch import MAX_SHIFT, augment, collate
+from finecausal_cli.data.batch import MAX_SHIFT, augment, collate, stage_execution
 from finecausal_cli.data.cache import ClipArrays
 
 SIZE = 32
@@ -94,6 +94,20 @@ def test_shapes_types_and_targets(dives, load):
     assert found.execution.dtype == torch.float32
     assert found.execution.tolist() == [14.0, 12.0, 10.0, 13.0, 11.0]
     assert list(zip(found.query.tolist(), found.exemplar.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 2), (3, 4)]
+
+
+def test_a_deduction_costs_three_times_its_points(make_dive):
+    assert stage_execution(make_dive(0, deductions=(0.5, 1.0, 0.25))) == (-1.5, -3.0, -0.75)
+    assert stage_execution(make_dive(0, deductions=(0.0, 0.0, 0.0))) == (0, 0, 0)
+
+
+def test_the_stages_of_filmed_and_of_failed_dives_are_unknown(make_dive, load):
+    told = {"deductions": (0.5, 1.0, 0.25), "difficulty": 3.0}
+    dives = [make_dive(0, score=60.0, **told), make_dive(1, score=0.0, **told), make_dive(2, score=60.0)]
+    found = batch([(2, 0, 1)], dives, load).stage_execution
+    assert found.dtype == torch.float32
+    assert found[1].tolist() == [-1.5, -3.0, -0.75]
+    assert found[[0, 2]].isnan().all()
 
 
 def test_a_dive_looks_the_same_in_every_batch_of_an_epoch(dives, load):

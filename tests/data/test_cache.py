@@ -1,4 +1,10 @@
+import hashlib
 import os
+import pickle
+import shutil
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +12,8 @@ import pytest
 from PIL import Image
 
 from finecausal_cli.data import cache as cache_module
-from finecausal_cli.data.cache import ClipCache
+from finecausal_cli.data import clip_file, clip_reader
+from finecausal_cli.data.cache import CacheSize, ClipCache
 from finecausal_cli.errors import OutputError, VideoError
 from finecausal_cli.video.reader import read_clip, read_masks
 from finecausal_cli.video.transform import crop
@@ -44,7 +51,7 @@ def decoded(monkeypatch):
         paths.append(path)
         return read_clip(path, **options)
 
-    monkeypatch.setattr(cache_module, "read_clip", count)
+    monkeypatch.setattr(clip_reader, "read_clip", count)
     return paths
 
 
@@ -179,36 +186,169 @@ def damage(stored, how):
     if how == "empty":
         stored.write_bytes(b"")
     elif how == "text":
-        stored.write_text("not an array")
+        stored.write_text("not a clip")
     elif how == "truncated":
         stored.write_bytes(whole[: len(whole) // 2])
-    elif how == "header":
-        stored.write_bytes(whole[:30] + b"((((" + whole[34:])
-    elif how == "other type":
-        np.save(stored, np.zeros((97, 40, 40, 4), np.float32))
+    elif how == "longer":
+        stored.write_bytes(whole + b"\0")
+    elif how == "other version":
+        stored.write_bytes(whole[:8] + b"\x01" + whole[9:])
     elif how == "other shape":
-        np.save(stored, np.zeros((97, 8, 8, 4), np.uint8))
-    elif how == "pickle":
-        np.save(stored, np.array([{"a": 1}], dtype=object), allow_pickle=True)
+        height, width = whole[12:16], whole[16:20]
+        stored.write_bytes(whole[:12] + width + height + whole[20:])
+    elif how == "older format":
+        np.save(stored, np.zeros((97, 40, 40, 4), np.uint8))
+        stored.with_suffix(".clip.npy").rename(stored)
     else:
-        stored.unlink()
-        np.savez(stored.with_suffix(""), frames=np.zeros(3))
-        stored.with_suffix(".npz").rename(stored)
+        place = {"a frame": 64, "a mask": len(whole) - 8 * 96 - 1, "source frames": len(whole) - 1}[how]
+        stored.write_bytes(whole[:place] + bytes([whole[place] ^ 1]) + whole[place + 1 :])
 
 
-@pytest.mark.parametrize(
-    "how", ["empty", "text", "truncated", "header", "other type", "other shape", "pickle", "archive"]
-)
-def test_a_damaged_or_foreign_file_is_decoded_again(dive, folder, decoded, how):
+DAMAGES = ["empty", "text", "truncated", "longer", "other version", "other shape", "older format"]
+
+
+@pytest.mark.parametrize("how", [*DAMAGES, "a frame", "a mask", "source frames"])
+def test_a_damaged_or_foreign_file_is_decoded_again(tmp_path, pictures, make_dive, folder, decoded, how):
+    # Higher than wide, so that the other shape is a possible one.
+    write_video(tmp_path / "a.mp4", pictures[0].transpose(0, 2, 1, 3), 25)
+    write_mask_video(tmp_path / "a.mkv", pictures[1].transpose(0, 2, 1), 25)
+    dive = make_dive(0, video=tmp_path / "a.mp4", mask=tmp_path / "a.mkv", twist_start=21, entry_start=50)
     first = make_cache(folder).load(dive)
-    first = type(first)(first.frames.copy(), first.mask.copy(), first.transitions)
     (stored,) = folder.iterdir()
     damage(stored, how)
     second = make_cache(folder).load(dive)
     assert same(first, second)
     assert len(decoded) == 2
-    make_cache(folder).load(dive)
+    third = make_cache(folder).load(dive)
+    assert same(first, third)
     assert len(decoded) == 2  # and the file is whole again
+
+
+def test_a_checksum_is_compared_once_a_process_and_again_when_the_file_changes(dive, folder, decoded, monkeypatch):
+    make_cache(folder).load(dive)
+    summed = []
+    crc32 = clip_file.zlib.crc32
+    monkeypatch.setattr(clip_file.zlib, "crc32", lambda data, start=0: summed.append(len(data)) or crc32(data, start))
+    cache = make_cache(folder)
+    for _ in range(3):
+        cache.load(dive)
+    assert sum(size > 1000 for size in summed) == 1
+    (stored,) = folder.iterdir()
+    damage(stored, "a frame")
+    cache.load(dive)
+    assert len(decoded) == 2
+
+
+def test_what_was_verified_goes_along_to_a_worker(dive, folder, monkeypatch):
+    cache = make_cache(folder)
+    cache.load(dive)
+    cache.load(dive)
+    monkeypatch.setattr(clip_file.zlib, "crc32", lambda data, start=0: 0)  # nothing would compare equal
+    assert pickle.loads(pickle.dumps(cache)).load(dive).frames.shape[0] == 96  # noqa: S301 - made here
+
+
+def test_the_version_is_in_the_header_and_in_the_name(dive, folder, monkeypatch):
+    make_cache(folder).load(dive)
+    (stored,) = folder.iterdir()
+    assert stored.read_bytes()[:12] == b"FCLIP\r\n\0\x02\0\0\0"
+    monkeypatch.setattr(cache_module, "VERSION", 3)
+    make_cache(folder).load(dive)
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_without_a_folder_every_load_decodes_and_nothing_is_written(dive, folder, decoded, tmp_path):
+    before = sorted(tmp_path.iterdir())
+    kept = make_cache(folder).load(dive)
+    cache = make_cache(None)
+    assert same(cache.load(dive), kept)
+    assert same(cache.load(dive), kept)
+    assert len(decoded) == 3
+    assert sorted(tmp_path.iterdir()) == sorted([*before, folder])
+    assert cache.size() == CacheSize(0, 0)
+
+
+def test_the_size_counts_whole_clips(dive, folder, make_dive):
+    cache = make_cache(folder)
+    assert cache.size() == CacheSize(0, 0)
+    with_mask = cache.load(dive)
+    pixels = with_mask.frames[..., 0].size
+    assert cache.size() == CacheSize(1, 64 + 4 * pixels + 96 * 8)
+    cache.load(make_dive(0, video=dive.video))
+    (folder / ".half.clip.12.part").write_bytes(b"half")
+    (folder / "beside.txt").write_bytes(b"something else")
+    assert cache.size() == CacheSize(2, 2 * (64 + 96 * 8) + 7 * pixels)
+
+
+def test_what_a_killed_writer_left_is_removed_in_time(dive, folder, make_dive):
+    folder.mkdir()
+    old, new = folder / ".a.clip.1.part", folder / ".b.clip.2.part"
+    for part in (old, new):
+        part.write_bytes(b"half")
+    os.utime(old, (1, 1))
+    make_cache(folder).load(dive)
+    assert (old.exists(), new.exists()) == (False, True), "the new one may be in the making"
+
+
+WRITER = """
+import hashlib, sys, time
+from pathlib import Path
+from finecausal_cli.data.cache import ClipCache
+from finecausal_cli.data.dive import Dive
+folder, video, mask, begin = sys.argv[1:]
+dive = Dive(key="a", video=Path(video), score=60.0, difficulty=3.0, mask=Path(mask))
+Path(folder + ".ready" + sys.argv[4] ).touch()
+while not Path(folder + ".go").exists():
+    time.sleep(0.001)
+for _ in range(5):
+    clip = ClipCache(Path(folder), geometry="fit", frame_size=32).load(dive)
+    print(hashlib.sha256(clip.frames.tobytes() + clip.mask.tobytes()).hexdigest(), flush=True)
+    for stored in Path(folder).glob("*.clip"):
+        stored.unlink(missing_ok=True)  # so that all write again and again while others read
+"""
+
+
+def test_writers_and_readers_of_one_clip_do_not_disturb_each_other(dive, folder):
+    clip = make_cache(None).load(dive)
+    expected = hashlib.sha256(clip.frames.tobytes() + clip.mask.tobytes()).hexdigest()
+    command = [sys.executable, "-c", WRITER, str(folder), str(dive.video), str(dive.mask)]
+    writers = [
+        subprocess.Popen([*command, str(k)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for k in range(3)
+    ]
+    limit = time.monotonic() + 60
+    while not all(Path(f"{folder}.ready{k}").exists() for k in range(3)):
+        assert time.monotonic() < limit, "the writers do not start"
+        time.sleep(0.01)
+    Path(f"{folder}.go").touch()
+    for writer in writers:
+        printed, complained = writer.communicate(timeout=60)
+        assert writer.returncode == 0, complained
+        assert printed.split() == [expected] * 5
+    assert list(folder.glob(".*")) == []
+    assert same(make_cache(folder).load(dive), clip)
+
+
+@pytest.fixture
+def small_disk(tmp_path):
+    """A disk of 256 KiB; a clip of the tests takes more than that."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    mounted = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", "size=256k", "tmpfs", str(place)], capture_output=True, check=False
+    )
+    if mounted.returncode:
+        pytest.skip("only root can mount a small disk")
+    yield place
+    subprocess.run(["umount", "-l", str(place)], check=True)
+
+
+@pytest.mark.skipif(sys.platform != "linux" or shutil.which("mount") is None, reason="mounts a small disk")
+def test_a_full_disk_is_one_line_and_leaves_no_half_file(dive, small_disk):
+    with pytest.raises(OutputError) as caught:
+        make_cache(small_disk / "cache").load(dive)
+    assert "the clip cache cannot be written: No space left on device" in str(caught.value)
+    assert "\n" not in str(caught.value)
+    assert list((small_disk / "cache").iterdir()) == []
 
 
 @pytest.mark.skipif(not Path("/proc/self/fd").exists(), reason="counts open files as Linux lists them")

@@ -1,5 +1,8 @@
+import json
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from finecausal_cli.data.dive import Dive
@@ -35,7 +38,7 @@ def refused(folder: Path, text: str, **options) -> DatasetError:
 def test_a_full_row(dataset):
     write(
         dataset,
-        ",".join(COLUMNS) + "\na.mp4,82.5,3.3,5253b,10,41,77,masks,7 7.5 8 8.5 8,val\n",
+        ",".join(COLUMNS) + "\na.mp4,82.5,3.3,5253b,10,41,77,masks,7 7.5 8 8.5 8,0.5 0 2.25,val\n",
     )
     assert read_manifest(dataset) == [
         Dive(
@@ -49,6 +52,7 @@ def test_a_full_row(dataset):
             entry_start=77,
             mask=dataset / "masks",
             judges=(7.0, 7.5, 8.0, 8.5, 8.0),
+            deductions=(0.5, 0.0, 2.25),
             split="val",
         )
     ]
@@ -130,6 +134,11 @@ def test_names_with_commas_newlines_and_other_letters_work(dataset):
         ("video,difficulty,judges", "a.mp4,3,8;8;8", "judges", "not a list of marks"),
         ("video,difficulty,judges", "a.mp4,3,8 8 11", "judges", "11 is out of range"),
         ("video,difficulty,judges", "a.mp4,3,8 nan 8", "judges", "nan is out of range"),
+        ("video,difficulty,deductions", "a.mp4,3,0.5 1", "deductions", "2 numbers"),
+        ("video,difficulty,deductions", "a.mp4,3,0.5 1 -1", "deductions", "-1 is out of range"),
+        ("video,difficulty,deductions", "a.mp4,3,0.5 1 inf", "deductions", "inf is out of range"),
+        ("video,difficulty,deductions", "a.mp4,3,0.5 nan 1", "deductions", "nan is out of range"),
+        ("video,difficulty,deductions", "a.mp4,3,0.5;1;1", "deductions", "not a list of points"),
         ("video,difficulty,split", "a.mp4,3,Train", "split", "'Train' is not a split"),
     ],
 )
@@ -188,3 +197,146 @@ def test_a_manifest_that_is_not_text_is_refused(dataset):
 def test_a_missing_manifest_says_what_to_name(dataset):
     with pytest.raises(DatasetError, match=r"no such manifest \(name a folder with dives\.csv"):
         read_manifest(dataset)
+
+
+RECORD = {
+    "video": "a.mp4",
+    "score": 82.5,
+    "difficulty": 3.3,
+    "dive": "5253b",
+    "height_m": 10,
+    "twist_start": 41,
+    "entry_start": 77,
+    "mask": "masks",
+    "judges": [7, 7.5, 8, 8.5, 8],
+    "deductions": [0.5, 0.0, 2.25],
+    "split": "val",
+}
+
+
+def write_jsonl(folder, *records):
+    path = folder / "dives.jsonl"
+    path.write_text("\n".join(one if isinstance(one, str) else json.dumps(one) for one in records) + "\n")
+    return path
+
+
+def write_parquet(folder, *records):
+    path = folder / "dives.parquet"
+    pq.write_table(pa.Table.from_pylist(list(records)), path)
+    return path
+
+
+@pytest.mark.parametrize("write_records", [write_jsonl, write_parquet])
+def test_every_format_says_the_same(dataset, write_records):
+    expected = read_manifest(
+        write(dataset, ",".join(COLUMNS) + "\na.mp4,82.5,3.3,5253b,10,41,77,masks,7 7.5 8 8.5 8,0.5 0 2.25,val\n")
+    )
+    (dataset / "dives.csv").unlink()
+    texts = RECORD | {"judges": "7 7.5 8 8.5 8", "deductions": "0.5 0 2.25"}
+    for record in (RECORD, texts):
+        write_records(dataset, record)
+        assert read_manifest(dataset) == expected
+
+
+@pytest.mark.parametrize("write_records", [write_jsonl, write_parquet])
+def test_what_is_null_is_not_given(dataset, write_records):
+    first, second = read_manifest(
+        write_records(dataset, RECORD, dict.fromkeys(RECORD) | {"video": "b.mp4", "difficulty": 3})
+    )
+    assert first.twist_start == 41, "a column with gaps becomes one of floats"
+    assert (second.score, second.number, second.mask, second.judges, second.deductions) == (None, None, None, (), None)
+
+
+def test_lines_of_json_may_hold_different_columns_and_gaps_between_them(dataset):
+    path = write_jsonl(dataset, {"video": "b.mp4", "difficulty": 3}, "", "  ", RECORD)
+    assert [dive.key for dive in read_manifest(path)] == ["b.mp4", "a.mp4"]
+
+
+@pytest.mark.parametrize(
+    ("line", "says"),
+    [
+        ({"video": "a.mp4", "difficulty": "x"}, "row 2, column 'difficulty': 'x' is not a number"),
+        ({"video": "a.mp4", "difficulty": 3, "colour": 1}, "row 2: unknown column 'colour'"),
+        ({"video": "a.mp4", "difficulty": [True]}, "row 2, column 'difficulty': a list is neither"),
+        ({"video": "a.mp4", "difficulty": True}, "row 2, column 'difficulty': a bool is neither"),
+        ({"video": "a.mp4", "difficulty": {"a": 1}}, "row 2, column 'difficulty': a dict is neither"),
+        ({"difficulty": 3}, "row 2, column 'video': empty"),
+        ('{"video": "a.mp4", "difficulty": NaN}', "row 2, column 'difficulty': nan is out of range"),
+        ('{"video": "a.mp4", "difficulty": 3, "difficulty": 3}', "row 2: not a JSON object: 'difficulty' occurs twice"),
+        ("[1, 2]", "row 2: not a JSON object"),
+        ('{"video": ', "row 2: not a JSON object"),
+        ("[" * 100_000, "row 2: not a JSON object"),
+    ],
+)
+def test_every_error_in_json_names_file_row_and_column(dataset, line, says):
+    path = write_jsonl(dataset, {"video": "b.mp4", "difficulty": 3}, line)
+    with pytest.raises(DatasetError) as caught:
+        read_manifest(path)
+    assert caught.value.where == str(path)
+    assert says in caught.value.what
+
+
+def test_every_error_in_parquet_names_file_row_and_column(dataset):
+    path = write_parquet(
+        dataset,
+        {"video": "b.mp4", "score": 60.0, "difficulty": 3.0},
+        {"video": "a.mp4", "score": 99.0, "difficulty": 3.0},
+    )
+    with pytest.raises(DatasetError, match=r"dives\.parquet: row 2, column 'score': 99 is out of range"):
+        read_manifest(path)
+    with pytest.raises(DatasetError, match=r"dives\.parquet: unknown column 'colour'"):
+        read_manifest(write_parquet(dataset, {"video": "a.mp4", "colour": "red"}))
+
+
+@pytest.mark.parametrize("damage", [b"", b"no table", "cut", "flipped"])
+def test_a_damaged_parquet_file_is_one_error(dataset, damage):
+    path = write_parquet(dataset, RECORD)
+    whole = path.read_bytes()
+    path.write_bytes(
+        damage
+        if isinstance(damage, bytes)
+        else whole[:-50]
+        if damage == "cut"
+        else whole[:4] + b"\xff" * 40 + whole[44:]
+    )
+    with pytest.raises(DatasetError, match=r"dives\.parquet: not a readable Parquet file"):
+        read_manifest(path)
+
+
+def test_of_two_manifests_one_must_be_named(dataset):
+    write(dataset, "video,difficulty\na.mp4,3\n")
+    path = write_jsonl(dataset, {"video": "b.mp4", "difficulty": 3})
+    with pytest.raises(DatasetError, match=r"two manifests, dives\.csv and dives\.jsonl \(name the one"):
+        read_manifest(dataset)
+    assert [dive.key for dive in read_manifest(path)] == ["b.mp4"]
+
+
+def test_a_collecting_reader_is_told_of_every_wrong_cell_and_reads_the_sound_rows(dataset):
+    text = (
+        "video,score,difficulty,dive,height_m,twist_start,entry_start,judges,split\n"
+        "a.mp4,60,3,107B,3,40,70,7 7 7,train\n"
+        ",95,3,999B,3,70,40,11,both\n"
+        "b.mp4,60,x,107B,3,1.5,,7 7 7,train\n"
+        "a.mp4,,,,,,,,\n"
+        "a.mp4,60,3,107B,3,40,70,7 7 7,train,more\n"
+    )
+    problems = []
+    dives = read_manifest(write(dataset, text), report=problems.append)
+    assert [dive.key for dive in dives] == ["a.mp4"]
+    found = [(one.kind, one.what.split(":")[0]) for one in problems]
+    assert found == [
+        ("video", "row 3, column 'video'"),
+        ("dive number", "row 3, column 'dive'"),
+        ("score", "row 3, column 'score'"),
+        ("boundaries", "row 3, column 'entry_start'"),
+        ("manifest", "row 3, column 'judges'"),
+        ("split", "row 3, column 'split'"),
+        ("manifest", "row 4, column 'difficulty'"),
+        ("boundaries", "row 4, column 'twist_start'"),
+        ("video", "row 5, column 'video'"),
+        ("manifest", "row 5, column 'difficulty'"),
+        ("manifest", "row 6"),
+        ("video", "row 6, column 'video'"),
+    ]
+    assert {one.where for one in problems} == {str(dataset / "dives.csv")}
+    assert [one.dive for one in problems][-1] == "a.mp4"

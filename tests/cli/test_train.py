@@ -1,0 +1,74 @@
+"""``finecausal train`` as a user meets it."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+DATASET = Path(__file__).resolve().parents[2] / "examples" / "dataset"
+
+
+def train(*arguments):
+    return subprocess.run(
+        [sys.executable, "-m", "finecausal_cli", "train", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=240,
+        check=False,
+        env={**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1"},
+    )
+
+
+def test_help_names_every_option_in_full_at_80_columns():
+    done = train("--help")
+    assert done.returncode == 0
+    assert "…" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for option in ("--groups-per-batch", "--no-stage-supervision", "--freeze-batchnorm", "--init", "--track"):
+        assert f" {option} " in done.stdout
+
+
+def test_an_epoch_of_the_example_dataset(tmp_path):
+    """Fine-tuning, which keeps what the weights know, with the options that change the network."""
+    done = train(
+        DATASET, "--epochs", 1, "-o", tmp_path / "run", "--cache", tmp_path / "cache", "--init", "compact",
+        "--ablate", "tca", "--freeze-backbone", "--ema", 0.9, "--accumulate", 2,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{tmp_path / 'run' / 'best'}\n"
+    assert "4 training dives, 2 validation dives, 1 steps" in done.stderr
+    assert "clip cache: 6 clips" in done.stderr
+    assert "waited for data" in done.stderr
+    run = json.loads((tmp_path / "run" / "run.json").read_text())
+    assert run["config"]["tca"] is False
+    assert run["config"]["width"] == 0.25  # that of the weights
+    assert run["init"]["skipped"] == ["tca"]
+    assert run["options"]["backbone_lr"] == 1e-4
+    assert (run["options"]["ema"], run["options"]["accumulate"]) == (0.9, 2)
+    assert "--freeze-backbone" in run["command"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--accumulate", 3], 2, "--accumulate: 3 parts of a batch of 2 groups"),
+        (["--ema", 1], 2, "--ema: Input should be less than 1, not 1.0"),
+        (
+            ["--precision", "bf16", "--device", "cpu", "--epochs", 1],
+            1,
+            "--precision: bf16 gradients are wrong on a CPU",
+        ),
+        (["--init", "nowhere"], 1, "nowhere: no such weights"),
+        (["--init", f"kinetics:{DATASET / 'dives.csv'}", "--preset", "finecausal"], 1, "dives.csv: refused"),
+        (["--split", "events"], 1, "dives are of one event"),
+    ],
+)
+def test_what_cannot_be_is_one_line_and_leaves_nothing(tmp_path, arguments, code, says):
+    done = train(DATASET, "-o", tmp_path / "run", "--cache", tmp_path / "cache", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert says in done.stderr
+    assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "run").exists()
