@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from enum import Enum
+from functools import partial
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
 from finecausal_cli.cli import options as given
+
+_VOTERS = "Voters"
+_ABLATION = "Ablation"
+_DATASET = "Reading the dataset"
 
 
 class Exemplars(str, Enum):
@@ -24,53 +29,167 @@ class Split(str, Enum):
     TEST = "test"
     VAL = "val"
     ALL = "all"
+    EVENTS = "events"
+
+
+class By(str, Enum):
+    """What a table of groups goes by."""
+
+    NUMBER = "number"
+    DIFFICULTY = "difficulty"
 
 
 def evaluate(
     dataset: given.Dataset,
-    weights: given.Weights = given.WEIGHTS_DEFAULT,
-    exemplars: Annotated[
-        Exemplars, typer.Option(help="Compare with the dataset's training dives, or with the weights' bank.")
-    ] = Exemplars.TRAIN,
-    split: Annotated[Split, typer.Option(help="Which dives to score; 'all' goes with --exemplars bank.")] = Split.TEST,
-    voters: given.Voters = 10,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder for metrics.json and predictions.csv.")
+    weights: Annotated[
+        str, typer.Option("--weights", help="Bundled weights by name, a folder, or a run: its best and last epoch.")
+    ] = given.WEIGHTS_DEFAULT,
+    split: Annotated[
+        Split,
+        typer.Option(help="Which dives to score; 'all' goes with --exemplars bank, 'events' leaves whole events out."),
+    ] = Split.TEST,
+    by: Annotated[
+        By | None, typer.Option(help="Also print a table by number or difficulty.", show_default=False)
     ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option(
+            "-o",
+            "--output",
+            help="Folder for metrics.json, predictions.csv, figures and report.html.",
+            show_default=False,
+        ),
+    ] = None,
+    figures: Annotated[bool, typer.Option("--figures/--no-figures", help="With -o: draw figures.")] = True,
     output_format: given.Format = given.OutputFormat.TABLE,
-    seed: given.Seed = 0,
+    exemplars: Annotated[
+        Exemplars,
+        typer.Option(
+            help="Compare with the dataset's training dives, or with the weights' bank.", rich_help_panel=_VOTERS
+        ),
+    ] = Exemplars.TRAIN,
+    voters: Annotated[
+        int, typer.Option("--voters", min=1, help="Most exemplars to compare with.", rich_help_panel=_VOTERS)
+    ] = 10,
+    dive_given: Annotated[
+        bool,
+        typer.Option(
+            "--dive-given/--no-dive",
+            help="Choose voters by the dive's number, or the nearest by encoding.",
+            rich_help_panel=_VOTERS,
+        ),
+    ] = True,
+    protocols: Annotated[
+        bool,
+        typer.Option(
+            "--protocols",
+            help="Also measure 1 and 10 voters, with and without the dive number.",
+            rich_help_panel=_VOTERS,
+        ),
+    ] = False,
+    shifted: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DATASET",
+            help="The same dives with venue, light and audience drawn anew: show what that costs.",
+            show_default=False,
+        ),
+    ] = None,
+    seed: Annotated[int, typer.Option("--seed", help="Seed of the order among voters.", rich_help_panel=_VOTERS)] = 0,
+    ablate: Annotated[
+        str | None,
+        typer.Option(
+            metavar="MODULES",
+            help="Compare networks without gat, tca or gat,tca: the paper's Table 2.",
+            rich_help_panel=_ABLATION,
+            show_default=False,
+        ),
+    ] = None,
+    variants: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the runs of 'train --ablate ...', any seeds and names.",
+            rich_help_panel=_ABLATION,
+            show_default=False,
+        ),
+    ] = None,
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of the pickled annotations, if not in or just below DATASET.",
+            rich_help_panel=_DATASET,
+            show_default=False,
+        ),
+    ] = None,
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN",
+            help="Where MTL-AQA's frames lie below DATASET, with {video} and {frame}.",
+            rich_help_panel=_DATASET,
+            show_default=False,
+        ),
+    ] = None,
+    allow_outside: Annotated[
+        bool,
+        typer.Option(
+            "--allow-outside",
+            help="Accept a manifest's paths that lead out of its folder.",
+            rich_help_panel=_DATASET,
+        ),
+    ] = False,
+    cache: Annotated[
+        Path | None,
+        typer.Option(
+            help="Folder of decoded clips; the user's cache by default.", rich_help_panel=_DATASET, show_default=False
+        ),
+    ] = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Decode clips every time they are needed.", rich_help_panel=_DATASET)
+    ] = False,
     device: given.Device = "auto",
-    cache: given.Cache = None,
 ) -> None:
     """Score a dataset's test dives and print the field's metrics, with the mean of each dive number beside them."""
     from finecausal_cli.assess.device import resolve_device
+    from finecausal_cli.data.open import read_dataset
     from finecausal_cli.data.places import default_cache
+    from finecausal_cli.errors import UsageError
+    from finecausal_cli.evaluation.ablation import evaluate_variants, find_variants, parse_variants
+    from finecausal_cli.evaluation.outcome import PROTOCOLS
     from finecausal_cli.evaluation.run import evaluate as run_evaluation
-    from finecausal_cli.evaluation.run import write_evaluation
-    from finecausal_cli.exemplars.bank import load_bank
-    from finecausal_cli.report.evaluation import EvaluationProgress, evaluation_json, print_evaluation
-    from finecausal_cli.report.terminal import open_console
-    from finecausal_cli.weights.registry import bank_folder, resolve_weights
+    from finecausal_cli.evaluation.run import own_bank
+    from finecausal_cli.evaluation.run_folder import weights_of_run
+    from finecausal_cli.report.evaluation import EvaluationProgress
+    from finecausal_cli.report.evaluation_files import deliver_ablation, deliver_evaluation, require_figures
+    from finecausal_cli.weights.registry import resolve_weights
 
-    folder = resolve_weights(weights)
+    if (ablate is None) != (variants is None):
+        raise UsageError("--ablate and --variants go together", hint="--ablate gat,tca --variants FOLDER")
+    if output is not None and figures:
+        require_figures()
+    layout: dict[str, Any] = {} if frames is None else {"frames": frames}
+    bank = own_bank if exemplars is Exemplars.BANK else None
     with EvaluationProgress() as progress:
-        evaluation = run_evaluation(
-            dataset,
-            folder,
-            cache=cache or default_cache(),
-            device=resolve_device(device),
-            bank=(lambda digest: load_bank(bank_folder(folder), weights_digest=digest))
-            if exemplars is Exemplars.BANK
-            else None,
-            split=split.value,
-            voters=voters,
-            seed=seed,
-            start=progress.start,
-            advance=progress.advance,
-        )
-    if output is not None:
-        write_evaluation(output, evaluation)
-    if output_format is given.OutputFormat.JSON:
-        typer.echo(evaluation_json(evaluation))
+        options: dict[str, Any] = {
+            "cache": None if no_cache else cache or default_cache(),
+            "read": partial(read_dataset, annotations=annotations, allow_outside=allow_outside, **layout),
+            "device": resolve_device(device),
+            "split": split.value,
+            "voters": voters,
+            "dive_given": dive_given,
+            "also": PROTOCOLS if protocols else (),
+            "shifted": shifted,
+            "seed": seed,
+            "start": progress.start,
+            "advance": progress.advance,
+        }
+        if ablate is not None and variants is not None:
+            found = find_variants(variants, parse_variants(ablate))
+            results = evaluate_variants(dataset, variants, found, bank=bank, watch=progress.name, **options)
+        else:
+            folders = list(weights_of_run(Path(weights)).values()) or [resolve_weights(weights)]
+            evaluations = [run_evaluation(dataset, folder, bank=bank and bank(folder), **options) for folder in folders]
+    if ablate is not None:
+        deliver_ablation(results, output_format.value, output)
     else:
-        print_evaluation(evaluation, open_console())
+        deliver_evaluation(evaluations, output_format.value, output, by=by and by.value, figures=figures)

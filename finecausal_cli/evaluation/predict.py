@@ -2,30 +2,25 @@
 
 from __future__ import annotations
 
-import math
 from collections import defaultdict
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finecausal_cli.evaluation.metrics import (
-    average_iou_at,
-    bootstrap_interval,
-    foreground_scores,
-    relative_l2,
-    spearman,
-    temporal_iou,
-)
+from finecausal_cli.evaluation.metrics import Transitions, reference_temporal_iou, temporal_iou
+from finecausal_cli.evaluation.summary import Summary, summarise
 from finecausal_cli.exemplars.bank import Bank, Exemplar
 from finecausal_cli.exemplars.choice import choose_voters
 from finecausal_cli.exemplars.vote import cast_votes
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable
 
-    from finecausal_cli.exemplars.encode import EncodedDives, ForegroundCounts
+    from finecausal_cli.exemplars.encode import EncodedDives
     from finecausal_cli.model.finecausal import FineCausal
+
+__all__ = ["Prediction", "Summary", "bank_of", "mean_execution", "predict", "summarise"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +37,10 @@ class Prediction:
         transitions: Predicted sampled frames of flight and entry, the mean over voters.
         temporal_iou: Against the true transitions; None if those are unknown.
         voters: How many exemplars voted.
+        true_transitions: True sampled frames of flight and entry; None if unknown.
+        reference_iou: Mean over voters of the tIoU of the query as each sees it; None if the truth is unknown.
+        recognised: The dive number that the choice of voters rests on; None if it rests on likeness alone and no
+            number prevails.
     """
 
     key: str
@@ -50,29 +49,12 @@ class Prediction:
     predicted: float
     baseline: float
     difficulty: float
-    transitions: tuple[int, int]
+    transitions: Transitions
     temporal_iou: float | None
     voters: int
-
-
-@dataclass(frozen=True, slots=True)
-class Summary:
-    """Metrics over a test set (metrics.md of the design; see evaluation.metrics for the formulas)."""
-
-    dives: int
-    rho: float
-    rho_low: float
-    rho_high: float
-    relative_l2: float
-    aiou_50: float | None
-    aiou_75: float | None
-    foreground_iou: float | None
-    baseline_rho: float
-    baseline_relative_l2: float
-
-    def figures(self) -> dict[str, float | int | None]:
-        """Return every figure by name, None for one that is not a number: JSON has no NaN."""
-        return {name: None if value is None or math.isnan(value) else value for name, value in asdict(self).items()}
+    true_transitions: Transitions | None = None
+    reference_iou: float | None = None
+    recognised: str | None = None
 
 
 def bank_of(encoded: EncodedDives, *, name: str, weights_digest: str) -> Bank:
@@ -93,6 +75,7 @@ def predict(
     *,
     baseline: dict[str, float],
     voters: int = 10,
+    dive_given: bool = True,
     seed: int = 0,
     advance: Callable[[], object] = lambda: None,
 ) -> list[Prediction]:
@@ -104,15 +87,18 @@ def predict(
         bank: The exemplars.
         baseline: Mean execution by dive number, from ``mean_execution``.
         voters: Most exemplars a dive.
+        dive_given: Tell the choice of voters the dive number; otherwise the nearest by encoding vote, as for a user
+            who does not know it. The difficulty is known either way.
         seed: Seed of the voters' order.
         advance: Called after each dive.
     """
     found: list[Prediction] = []
     for place, dive in enumerate(queries.dives):
         query = queries.encodings.select([place])
-        choice = choose_voters(bank, query, dive=dive.number, voters=voters, seed=seed)
+        choice = choose_voters(bank, query, dive=dive.number if dive_given else None, voters=voters, seed=seed)
         ballot = cast_votes(model, query, bank, choice.places)
         flight, entry = (round(frame) for frame in ballot.transitions.double().mean(0).tolist())
+        per_voter = [(first, last) for first, last in ballot.transitions.tolist()]
         true = queries.transitions[place]
         found.append(
             Prediction(
@@ -125,6 +111,9 @@ def predict(
                 transitions=(flight, entry),
                 temporal_iou=None if true is None else temporal_iou(true, (flight, entry)),
                 voters=len(choice.places),
+                true_transitions=true,
+                reference_iou=None if true is None else reference_temporal_iou(true, per_voter),
+                recognised=choice.dive,
             )
         )
         advance()
@@ -143,25 +132,3 @@ def mean_execution(judged: Iterable[tuple[str | None, float]]) -> dict[str, floa
         if number is not None:
             by_number[number].append(execution)
     return {number: float(np.mean(executions)) for number, executions in by_number.items()}
-
-
-def summarise(predictions: Sequence[Prediction], foreground: Sequence[ForegroundCounts | None] = ()) -> Summary:
-    """Compute the metrics of a set of predictions."""
-    true = [one.score for one in predictions]
-    predicted = [one.predicted for one in predictions]
-    baseline = [one.baseline for one in predictions]
-    overlaps = [one.temporal_iou for one in predictions if one.temporal_iou is not None]
-    masks = [counts for counts in foreground if counts is not None]
-    low, high = bootstrap_interval(true, predicted)
-    return Summary(
-        dives=len(predictions),
-        rho=spearman(true, predicted),
-        rho_low=low,
-        rho_high=high,
-        relative_l2=relative_l2(true, predicted),
-        aiou_50=average_iou_at(overlaps, 0.5) if overlaps else None,
-        aiou_75=average_iou_at(overlaps, 0.75) if overlaps else None,
-        foreground_iou=foreground_scores(masks)[0] if masks else None,
-        baseline_rho=spearman(true, baseline),
-        baseline_relative_l2=relative_l2(true, baseline),
-    )

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
+
 from finecausal_cli.report.progress import error_console, progress_bar
 from finecausal_cli.training.run import Watch
 
 if TYPE_CHECKING:
     from types import TracebackType
 
+    from finecausal_cli.data.cache import CacheSize
     from finecausal_cli.evaluation.predict import Summary
     from finecausal_cli.training.checkpoint import Progress
 
@@ -21,15 +24,27 @@ _SMOOTHING = 0.95
 
 
 class TrainingDisplay:
-    """A context that draws a run; give its ``watch`` to the run."""
+    """A context that draws a run; give its ``watch`` to the run.
 
-    def __init__(self) -> None:
+    Args:
+        quiet: Show nothing: of the processes that share a run one speaks.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
         self._console = error_console()
+        self._console.quiet = quiet
         self._bar = progress_bar(self._console)
         self._decoding = self._bar.add_task("reading clips", total=None)
         self._steps = self._bar.add_task("training", total=None, visible=False)
         self._smooth: dict[str, float] = {}
-        self.watch = Watch(data=self._data, decoded=self._decoded, step=self._step, validated=self._validated)
+        self.watch = Watch(
+            data=self._data,
+            decoded=self._decoded,
+            cached=self._cached,
+            step=self._step,
+            waited=self._waited,
+            validated=self._validated,
+        )
 
     def __enter__(self) -> TrainingDisplay:
         self._bar.start()
@@ -58,11 +73,20 @@ class TrainingDisplay:
             losses_shown = "  ".join(f"{name} {loss:.4f}" for name, loss in self._smooth.items())
             self._console.print(f"epoch {progress.epoch + 1}  step {progress.step}  {losses_shown}", soft_wrap=True)
 
+    def _cached(self, size: CacheSize) -> None:
+        self._console.print(f"clip cache: {size.clips} clips, {decimal(size.bytes)}")
+
+    def _waited(self, share: float) -> None:
+        self._console.print(f"waited for data {share:.0%} of the epoch")
+
     def _validated(self, summary: Summary) -> None:
         self._console.print(
             f"validation: rho {summary.rho:.4f}  R-l2 {summary.relative_l2:.3f}  "
-            f"AIoU@0.5 {_share(summary.aiou_50)}  AIoU@0.75 {_share(summary.aiou_75)}  "
-            f"(mean per number: rho {summary.baseline_rho:.4f}  R-l2 {summary.baseline_relative_l2:.3f})",
+            f"AIoU@0.5 {_share(summary.aiou_50)}  AIoU@0.75 {_share(summary.aiou_75)}",
+            soft_wrap=True,
+        )
+        self._console.print(
+            f"  mean per number: rho {summary.baseline_rho:.4f}  R-l2 {summary.baseline_relative_l2:.3f}",
             soft_wrap=True,
         )
 

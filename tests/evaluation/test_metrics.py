@@ -7,8 +7,11 @@ from scipy import stats
 from finecausal_cli.evaluation.metrics import (
     average_iou_at,
     bootstrap_interval,
+    bootstrap_l2_interval,
     foreground_scores,
+    reference_temporal_iou,
     relative_l2,
+    share_interval,
     spearman,
     temporal_iou,
 )
@@ -51,6 +54,12 @@ def test_relative_l2_knows_no_unit_and_divides_by_the_true_range():
     assert relative_l2(true, true) == 0
 
 
+def test_relative_l2_of_a_part_may_be_told_the_range_of_the_whole():
+    true, predicted = np.array([50.0, 60, 80, 90]), np.array([54.0, 60, 72, 92])
+    parts = [relative_l2(true[part], predicted[part], spread=40) for part in (slice(0, 2), slice(2, 4))]
+    assert np.mean(parts) == pytest.approx(relative_l2(true, predicted))
+
+
 def test_a_constant_side_has_no_rho_and_equal_true_scores_no_relative_l2():
     assert np.isnan(spearman([1, 2, 3], [5, 5, 5]))
     assert np.isnan(spearman([5, 5, 5], [1, 2, 3]))
@@ -58,7 +67,7 @@ def test_a_constant_side_has_no_rho_and_equal_true_scores_no_relative_l2():
     assert np.isfinite(relative_l2([1, 2, 3], [5, 5, 5]))
 
 
-@pytest.mark.parametrize("metric", [spearman, relative_l2, bootstrap_interval])
+@pytest.mark.parametrize("metric", [spearman, relative_l2, bootstrap_interval, bootstrap_l2_interval])
 def test_two_lists_of_one_length(metric):
     with pytest.raises(ValueError, match="two lists of one length"):
         metric([1, 2, 3], [1, 2])
@@ -89,6 +98,18 @@ def test_temporal_iou(true, predicted, overlap):
 def test_temporal_iou_counts_frames(true, predicted):
     a, b = set(range(*true)), set(range(*predicted))
     assert temporal_iou(true, predicted) == pytest.approx(len(a & b) / len(a | b) if a | b else 0)
+
+
+def test_the_reference_protocol_with_two_voters_by_hand():
+    # True flight 30..70, 40 frames. Voter 1 sees 10..70: 40 of 60 frames, 2/3. Voter 2 sees 50..70: 20 of 40, 1/2.
+    # Their mean is 7/12 = 0.583: a hit at 0.5, a miss at 0.75. Their mean prediction is 30..70 itself: a hit at both.
+    true, voters = (30, 70), [(10, 70), (50, 70)]
+    overlap = reference_temporal_iou(true, voters)
+    assert overlap == pytest.approx(7 / 12)
+    assert [average_iou_at([overlap], threshold) for threshold in (0.5, 0.75)] == [1, 0]
+    together = temporal_iou(true, tuple(np.mean(voters, axis=0)))
+    assert [average_iou_at([together], threshold) for threshold in (0.5, 0.75)] == [1, 1]
+    assert reference_temporal_iou(true, voters[:1]) == temporal_iou(true, voters[0])
 
 
 def test_average_iou_counts_the_dives_that_reach_the_threshold():
@@ -157,3 +178,29 @@ def test_its_width_is_about_that_of_the_large_sample_formula(noisy):
 def test_equal_scores_have_no_interval_and_two_dives_a_wide_one():
     assert np.isnan(bootstrap_interval([5, 5, 5], [1, 2, 3])).all()
     assert bootstrap_interval([1, 2], [1, 2]) == (pytest.approx(1), pytest.approx(1))
+
+
+def test_the_interval_of_relative_l2_is_made_of_resampled_squares_and_one_range():
+    rng = np.random.default_rng(8)
+    true, predicted = rng.normal(60, 10, (2, 12))
+    draws = np.random.default_rng(3).integers(12, size=(200, 12))
+    spread = true.max() - true.min()
+    expected = np.percentile([relative_l2(true[draw], predicted[draw], spread=spread) for draw in draws], [2.5, 97.5])
+    assert bootstrap_l2_interval(true, predicted, seed=3, resamples=200) == pytest.approx(expected)
+
+
+def test_the_interval_of_relative_l2_agrees_with_the_standard_error_of_a_mean(noisy):
+    true, predicted = noisy
+    low, high = bootstrap_l2_interval(true, predicted)
+    squares = 100 * ((predicted - true) / np.ptp(true)) ** 2
+    assert low < relative_l2(true, predicted) < high
+    assert high - low == pytest.approx(2 * 1.96 * stats.sem(squares), rel=0.15)
+    assert np.isnan(bootstrap_l2_interval([5, 5, 5], [1, 2, 3])).all()
+
+
+def test_the_interval_of_a_share_by_hand():
+    # Wilson with z = 1.96 for 8 of 10: centre (0.8 + z^2 / 20) / (1 + z^2 / 10) = 0.7167,
+    # reach z / (1 + z^2 / 10) * sqrt(0.8 * 0.2 / 10 + z^2 / 400) = 0.2266.
+    assert share_interval(8, 10) == pytest.approx((0.4901, 0.9433), abs=1e-4)
+    low, high = share_interval(8, 8)  # z^2 / (8 + z^2) may yet miss
+    assert (low, high) == (pytest.approx(8 / (8 + 1.96**2), abs=1e-4), pytest.approx(1))

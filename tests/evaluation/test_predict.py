@@ -1,13 +1,13 @@
 import dataclasses
-import json
+from types import SimpleNamespace
 
 import pytest
 import torch
 
-from finecausal_cli.evaluation.metrics import bootstrap_interval, relative_l2, spearman
-from finecausal_cli.evaluation.predict import Prediction, bank_of, mean_execution, predict, summarise
+from finecausal_cli.evaluation.predict import bank_of, mean_execution, predict
 from finecausal_cli.exemplars.bank import Bank
-from finecausal_cli.exemplars.encode import EncodedDives, ForegroundCounts
+from finecausal_cli.exemplars.choice import choose_voters
+from finecausal_cli.exemplars.encode import EncodedDives
 
 NUMBERS = ["107B"] * 5 + ["5253B"] * 4
 BASELINE = {"": 20.0, "107B": 21.0}
@@ -121,45 +121,29 @@ def test_mean_execution_by_number_and_over_all():
     assert mean_execution(judged) == {"": 21.0, "107B": 21.0, "5253B": 12.0}
 
 
-def prediction(score, predicted, baseline, overlap=None):
-    return Prediction("k", "107B", score, predicted, baseline, 3.0, (30, 70), overlap, 5)
+class TwoVoters:
+    """Stands for a network: the first voter sees the query's flight at 10..70, the second at 50..70."""
+
+    def compare(self, query, exemplars, *, attention):
+        seen = torch.tensor([[[10, 70], [30, 70]], [[50, 70], [30, 70]]])
+        return SimpleNamespace(delta=torch.zeros(2, 2), transitions=seen)
 
 
-MADE_UP = [
-    prediction(50, 54, 60, 0.4),
-    prediction(60, 60, 50, 0.6),
-    prediction(80, 72, 80, None),
-    prediction(90, 92, 90, 0.8),
-]
+def test_both_protocols_of_the_overlap_come_from_the_voters(make_encoded):
+    bank = bank_of(make_encoded(["107B", "107B"], seed=1), name="two", weights_digest="w")
+    (found,) = predict(TwoVoters(), make_encoded(["107B"], seed=2, transitions=(30, 70)), bank, baseline=BASELINE)
+    assert (found.transitions, found.true_transitions, found.temporal_iou) == ((30, 70), (30, 70), 1)
+    assert found.reference_iou == pytest.approx((40 / 60 + 20 / 40) / 2)
 
 
-def test_a_summary_gathers_the_metrics():
-    found = summarise(MADE_UP, [ForegroundCounts(10, 10, 5), None, ForegroundCounts(10, 10, 10)])
-    true, predicted, baseline = [50, 60, 80, 90], [54, 60, 72, 92], [60, 50, 80, 90]
-    assert (found.dives, found.rho, found.relative_l2) == (4, 1.0, pytest.approx(1.3125))
-    assert (found.rho_low, found.rho_high) == bootstrap_interval(true, predicted)
-    assert found.baseline_rho == spearman(true, baseline)
-    assert found.baseline_relative_l2 == relative_l2(true, baseline)
-    assert (found.aiou_50, found.aiou_75) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
-    assert found.foreground_iou == pytest.approx(15 / 25)
-
-
-def test_what_nobody_labelled_is_not_measured():
-    found = summarise([prediction(50, 54, 60), prediction(60, 61, 50)])
-    assert (found.aiou_50, found.aiou_75, found.foreground_iou) == (None, None, None)
-
-
-def test_figures_that_do_not_exist_are_null_and_not_invalid_json():
-    figures = summarise([prediction(60, 54, 60), prediction(60, 61, 60)]).figures()
-    assert json.loads(json.dumps(figures, allow_nan=False)) == {
-        "dives": 2,
-        "rho": None,
-        "rho_low": None,
-        "rho_high": None,
-        "relative_l2": None,
-        "aiou_50": None,
-        "aiou_75": None,
-        "foreground_iou": None,
-        "baseline_rho": None,
-        "baseline_relative_l2": None,
-    }
+def test_without_the_number_the_nearest_vote(tiny_model, queries, bank):
+    given = predict(tiny_model, queries, bank, baseline=BASELINE, voters=3)
+    found = predict(tiny_model, queries, bank, baseline=BASELINE, voters=3, dive_given=False)
+    assert [one.recognised for one in given[:3]] == ["107B", "5253B", "107B"]
+    for place, one in enumerate(found):
+        choice = choose_voters(bank, queries.encodings.select([place]), voters=3)
+        assert one.recognised == choice.dive
+        assert one.voters == 3
+    assert found[4] == given[4]  # its number is unknown anyway
+    assert [one.predicted for one in found[:3]] != [one.predicted for one in given[:3]]
+    assert [one.baseline for one in found] == [one.baseline for one in given]

@@ -1,5 +1,4 @@
-import csv
-import json
+import shutil
 
 import pytest
 import torch
@@ -7,9 +6,13 @@ import torch
 from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.open import read_dataset
 from finecausal_cli.errors import BankError, DatasetError
+from finecausal_cli.evaluation.metrics import share_interval
+from finecausal_cli.evaluation.outcome import PROTOCOLS, Protocol
 from finecausal_cli.evaluation.predict import bank_of
-from finecausal_cli.evaluation.run import METRICS_NAME, PREDICTIONS_NAME, evaluate, metrics, write_evaluation
+from finecausal_cli.evaluation.run import evaluate, metrics
 from finecausal_cli.exemplars.encode import encode_dives
+from finecausal_cli.video.reader import read_clip
+from finecausal_cli.video.write import write_video
 from finecausal_cli.weights.info import StoredInterval, WeightsInfo
 from finecausal_cli.weights.store import save_weights
 
@@ -125,26 +128,112 @@ def test_progress_is_told(dataset, weights, cache):
     assert totals == [len(ticks)] == [10]
 
 
-def test_the_files_say_what_was_found(evaluation, tmp_path):
-    write_evaluation(tmp_path / "out", evaluation)
-    assert json.loads((tmp_path / "out" / METRICS_NAME).read_text()) == json.loads(json.dumps(metrics(evaluation)))
-    with (tmp_path / "out" / PREDICTIONS_NAME).open(newline="") as stream:
-        rows = list(csv.DictReader(stream))
-    assert list(rows[0]) == [
-        "key",
-        "number",
-        "score",
-        "predicted",
-        "baseline",
-        "difficulty",
-        "flight_start",
-        "entry_start",
-        "temporal_iou",
-        "voters",
+def test_other_protocols_are_measured_on_the_same_dives(dataset, weights, cache, evaluation):
+    found = evaluate(dataset, weights, cache=cache, device=CPU, also=PROTOCOLS)
+    assert found.main == evaluation.main
+    assert [one.protocol for one in found.others] == [one for one in PROTOCOLS if one != Protocol(10)]
+    for outcome in found.others:
+        alone = evaluate(
+            dataset,
+            weights,
+            cache=cache,
+            device=CPU,
+            voters=outcome.protocol.voters,
+            dive_given=outcome.protocol.dive_given,
+        )
+        assert alone.main == outcome
+        assert {one.voters for one in outcome.predictions} <= {1} or outcome.protocol.voters > 1
+    right = [one.recognised == one.number for one in found.others[-1].predictions]
+    assert found.others[-1].recognised == sum(right) / 4
+    assert [one.recognised is None for one in (found.main, *found.others)] == [True, True, False, False]
+
+
+def test_the_setting_names_what_was_evaluated(evaluation, dataset, weights):
+    setting = evaluation.setting
+    assert (setting.dataset, setting.weights) == (dataset.name, weights.name)
+    assert (setting.split, setting.exemplars, setting.gat, setting.tca) == ("test", "train", True, True)
+    assert evaluation.caveats == ()
+
+
+def test_a_number_without_an_exemplar_is_a_caveat(dataset, weights, cache, tmp_path):
+    rows = (dataset / "dives.csv").read_text().splitlines()
+    (dataset / "alone.csv").write_text("\n".join(rows[:7] + [row.replace("107B", "626C") for row in rows[7:]]) + "\n")
+    (caveat,) = evaluate(dataset / "alone.csv", weights, cache=cache, device=CPU).caveats
+    assert caveat.startswith("2 of 4 dives have a number without an exemplar (626C)")
+
+
+@pytest.fixture(scope="module")
+def events(dataset, tmp_path_factory):
+    """Ten dives of two events, one of them in two rounds."""
+    folder = tmp_path_factory.mktemp("events")
+    rows = ["video,score,difficulty,dive"]
+    for index in range(10):
+        event = ("rome_r1", "rome_r2", "oslo")[index % 3]
+        (folder / event).mkdir(exist_ok=True)
+        shutil.copy(dataset / f"{index}.mp4", folder / event)
+        rows.append(f"{event}/{index}.mp4,{50 + index},3.0,107B")
+    (folder / "dives.csv").write_text("\n".join(rows) + "\n")
+    return folder
+
+
+def test_whole_events_are_left_out(events, weights, cache):
+    found = evaluate(events, weights, cache=cache, device=CPU, split="events")
+    assert {one.key.split("/")[0] for one in found.predictions} == {"oslo"}
+    (caveat,) = found.caveats
+    assert "not trained with this split" in caveat
+
+
+def test_weights_that_were_trained_with_the_split_have_no_caveat(events, tiny_model, cache, tmp_path):
+    save_weights(tmp_path, tiny_model, WeightsInfo(training={"options": {"split": "events"}}).facts())
+    assert evaluate(events, tmp_path, cache=cache, device=CPU, split="events").caveats == ()
+
+
+def test_one_event_cannot_be_left_out(dataset, weights, cache):
+    with pytest.raises(DatasetError, match="of one event") as error:
+        evaluate(dataset, weights, cache=cache, device=CPU, split="events")
+    assert error.value.where == str(dataset)
+
+
+@pytest.fixture(scope="module")
+def other_pictures(dataset, tmp_path_factory):
+    """The same dives, filmed upside down."""
+    folder = tmp_path_factory.mktemp("shifted")
+    shutil.copy(dataset / "dives.csv", folder)
+    for index in range(12):
+        shutil.copy(dataset / f"{index}.mkv", folder)
+        frames = read_clip(dataset / f"{index}.mp4", geometry="fit", frame_size=32).frames
+        write_video(folder / f"{index}.mp4", frames[::4, ::-1].copy(), 25)
+    return folder
+
+
+def test_the_shift_is_measured_against_the_same_exemplars(dataset, other_pictures, weights, cache, evaluation):
+    found = evaluate(dataset, weights, cache=cache, device=CPU, shifted=other_pictures)
+    assert found.main == evaluation.main
+    assert [(one.key, one.score, one.baseline) for one in found.shifted.predictions] == [
+        (one.key, one.score, one.baseline) for one in found.predictions
     ]
-    for row, one in zip(rows, evaluation.predictions, strict=True):
-        assert (row["key"], row["number"]) == (one.key, one.number)
-        assert (float(row["score"]), float(row["predicted"])) == (one.score, one.predicted)
-        assert (int(row["flight_start"]), int(row["entry_start"])) == one.transitions
-        assert float(row["temporal_iou"]) == one.temporal_iou
-        assert int(row["voters"]) == one.voters
+    assert [one.predicted for one in found.shifted.predictions] != [one.predicted for one in found.predictions]
+    itself = evaluate(dataset, weights, cache=cache, device=CPU, shifted=dataset)
+    assert itself.shifted == itself.main
+
+
+@pytest.mark.parametrize(
+    ("change", "says"),
+    [
+        (lambda rows: rows[:9] + rows[10:], "8.mp4 is not in it"),
+        (lambda rows: [row.replace("8.mp4,69,", "8.mp4,70,") for row in rows], "8.mp4 has another score"),
+    ],
+)
+def test_other_dives_are_no_shift(dataset, other_pictures, weights, cache, change, says):
+    rows = (dataset / "dives.csv").read_text().splitlines()
+    manifest = other_pictures / "others.csv"
+    manifest.write_text("\n".join(change(rows)) + "\n")
+    with pytest.raises(DatasetError, match=f"not of the same dives: {says}") as error:
+        evaluate(dataset, weights, cache=cache, device=CPU, shifted=manifest)
+    assert error.value.where == str(manifest)
+
+
+def test_every_figure_has_a_name(evaluation):
+    figures = metrics(evaluation)
+    assert set(evaluation.summary.figures()) < set(figures)
+    assert (figures["coverage_low"], figures["coverage_high"]) == share_interval(round(4 * evaluation.coverage), 4)

@@ -14,6 +14,10 @@ from finecausal_cli.assess.assessment import (
     StageName,
     Vote,
 )
+from finecausal_cli.evaluation.metrics import temporal_iou
+from finecausal_cli.evaluation.outcome import PROTOCOLS, Evaluation, Outcome, Protocol, Setting
+from finecausal_cli.evaluation.predict import Prediction
+from finecausal_cli.evaluation.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -126,3 +130,63 @@ def make_assessment() -> Callable[..., Assessment]:
 @pytest.fixture
 def assessment() -> Assessment:
     return _make([(0.3, -1.1, 2.2), (0.5, -1.31, 1.4)], [24.0, 25.5])
+
+
+NUMBERS = ("107B", "5253B", "626C", "405C", None)
+
+
+def _evaluate(
+    *,
+    dives: int = 20,
+    key: str = "videos/{:05d}.mp4",
+    dataset: str = "dives",
+    interval: bool = True,
+    staged: bool = True,
+    protocols: bool = False,
+    caveats: tuple[str, ...] = (),
+    shifted: bool = False,
+    lift: float = 0.0,
+) -> Evaluation:
+    """Return an evaluation of made-up dives: errors of -4, -2, 0, 2, 4 points and ``lift`` in turn."""
+    predictions = _predict(dives, key, staged=staged, lift=lift)
+
+    def outcome(protocol: Protocol, predictions: tuple[Prediction, ...] = predictions) -> Outcome:
+        recognised = None if protocol.dive_given else 0.75
+        return Outcome(protocol, summarise(predictions), predictions, 0.6 if interval else None, recognised)
+
+    return Evaluation(
+        setting=Setting(dataset, "test", "train", 0, "mine/best", "d1" * 32, gat=True, tca=True),
+        main=outcome(Protocol()),
+        others=tuple(outcome(protocol) for protocol in PROTOCOLS[1:]) if protocols else (),
+        interval_level=0.9 if interval else None,
+        interval_half_width=1.0 if interval else None,
+        interval_width=5.1 if interval else None,
+        caveats=caveats,
+        shifted=outcome(Protocol(), _predict(dives, key, staged=staged, lift=lift + 3)) if shifted else None,
+    )
+
+
+def _predict(dives: int, key: str, *, staged: bool, lift: float) -> tuple[Prediction, ...]:
+    true, seen = (30, 70), (32, 69)
+    return tuple(
+        Prediction(
+            key.format(index),
+            NUMBERS[index % 5],
+            score := 40 + 2.5 * index,
+            score + 2 * (index % 5 - 2) + lift,
+            60.0 + index % 2,
+            1.6 + 0.1 * index,
+            seen,
+            temporal_iou(true, seen) if staged else None,
+            10,
+            true if staged else None,
+            0.9 if staged else None,
+            NUMBERS[index % 5],
+        )
+        for index in range(dives)
+    )
+
+
+@pytest.fixture(scope="session")
+def make_evaluation() -> Callable[..., Evaluation]:
+    return _evaluate

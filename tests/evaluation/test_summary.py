@@ -1,0 +1,56 @@
+import json
+
+import pytest
+from scipy import stats
+
+from finecausal_cli.evaluation.metrics import bootstrap_interval, bootstrap_l2_interval, relative_l2, share_interval
+from finecausal_cli.evaluation.predict import Prediction
+from finecausal_cli.evaluation.summary import summarise
+from finecausal_cli.exemplars.encode import ForegroundCounts
+
+
+def prediction(score, predicted, baseline, overlap=None, reference=None):
+    return Prediction("k", "107B", score, predicted, baseline, 3.0, (30, 70), overlap, 5, reference_iou=reference)
+
+
+MADE_UP = [
+    prediction(50, 54, 60, 0.4, 0.5),
+    prediction(60, 60, 50, 0.6, 0.45),
+    prediction(80, 72, 80, None),
+    prediction(90, 92, 90, 0.8, 0.75),
+]
+TRUE, PREDICTED, BASELINE = [50, 60, 80, 90], [54, 60, 72, 92], [60, 50, 80, 90]
+
+
+def test_a_summary_gathers_the_metrics():
+    found = summarise(MADE_UP, [ForegroundCounts(10, 10, 5), None, ForegroundCounts(10, 10, 10)])
+    assert (found.dives, found.rho, found.relative_l2) == (4, 1.0, pytest.approx(1.3125))
+    assert (found.rho_low, found.rho_high) == bootstrap_interval(TRUE, PREDICTED)
+    assert (found.relative_l2_low, found.relative_l2_high) == bootstrap_l2_interval(TRUE, PREDICTED)
+    assert found.baseline_rho == pytest.approx(stats.spearmanr(TRUE, BASELINE).statistic)
+    assert found.baseline_relative_l2 == relative_l2(TRUE, BASELINE)
+    assert (found.mean_absolute_error, found.baseline_mean_absolute_error) == ((4 + 0 + 8 + 2) / 4, 20 / 4)
+    assert found.foreground_iou == pytest.approx(15 / 25)
+    assert found.foreground_f1 == pytest.approx(2 * 15 / 40)
+
+
+def test_overlaps_are_counted_among_the_dives_that_have_them():
+    found = summarise(MADE_UP)
+    assert (found.aiou_50, found.aiou_75) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+    assert (found.aiou_50_low, found.aiou_50_high) == share_interval(2, 3)
+    assert (found.aiou_75_low, found.aiou_75_high) == share_interval(1, 3)
+    assert (found.reference_aiou_50, found.reference_aiou_75) == (pytest.approx(2 / 3), pytest.approx(1 / 3))
+
+
+def test_what_nobody_labelled_is_not_measured():
+    found = summarise([prediction(50, 54, 60), prediction(60, 61, 50)])
+    assert (found.aiou_50, found.aiou_75, found.aiou_50_low, found.reference_aiou_75) == (None, None, None, None)
+    assert (found.foreground_iou, found.foreground_f1) == (None, None)
+
+
+def test_figures_that_do_not_exist_are_null_and_not_invalid_json():
+    figures = summarise([prediction(60, 54, 60), prediction(60, 61, 60)]).figures()
+    known = {
+        name: value for name, value in json.loads(json.dumps(figures, allow_nan=False)).items() if value is not None
+    }
+    assert known == {"dives": 2, "mean_absolute_error": 3.5, "baseline_mean_absolute_error": 0}
