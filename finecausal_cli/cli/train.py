@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from enum import Enum
 from pathlib import Path
 from typing import Annotated
 
@@ -9,50 +11,200 @@ import typer
 
 from finecausal_cli.cli import options as given
 
+_NETWORK = "Network"
+_LEARNING = "Learning"
+_RUN = "Running"
+
+
+class Precision(str, Enum):
+    """Numbers that the network computes in."""
+
+    FP32 = "fp32"
+    BF16 = "bf16"
+    FP16 = "fp16"
+
+
+class FrozenNorms(str, Enum):
+    """Batch normalisations that keep what they are."""
+
+    NONE = "none"
+    TRUNKS = "trunks"
+    ALL = "all"
+
+
+class HeldOut(str, Enum):
+    """Which dives are held out."""
+
+    DATASET = "dataset"
+    EVENTS = "events"
+
 
 def train(
     dataset: given.Dataset,
     output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")] = Path("runs/train"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
-    preset: Annotated[str, typer.Option(help="Network: compact, finecausal or reference.")] = "compact",
-    epochs: Annotated[int, typer.Option(min=1, help="Times every dive is seen.")] = 20,
-    group: Annotated[int, typer.Option(min=2, help="Dives of one number that meet in a batch, all against all.")] = 4,
-    groups_per_batch: Annotated[int, typer.Option(min=1, help="Groups in a batch.")] = 2,
-    lr: Annotated[float, typer.Option(help="Peak learning rate.")] = 1e-3,
-    backbone_lr: Annotated[float, typer.Option(help="Peak learning rate of the I3D trunks.")] = 1e-3,
-    ablate: Annotated[str, typer.Option(help="Modules to leave out: gat, tca or gat,tca.")] = "",
-    validate_every: Annotated[int, typer.Option(min=1, help="Epochs between validations.")] = 1,
-    precision: Annotated[str, typer.Option(help="fp32 or bf16.")] = "fp32",
+    split: Annotated[
+        HeldOut, typer.Option(help="Hold out the dives that the dataset says, or whole events.")
+    ] = HeldOut.DATASET,
+    preset: Annotated[
+        str | None,
+        typer.Option(
+            help="compact, finecausal or reference; compact, or that of --init.",
+            rich_help_panel=_NETWORK,
+            show_default=False,
+        ),
+    ] = None,
+    ablate: Annotated[
+        str, typer.Option(help="Modules to leave out: gat, tca or gat,tca.", rich_help_panel=_NETWORK)
+    ] = "",
+    init: Annotated[
+        str | None,
+        typer.Option(
+            metavar="WEIGHTS",
+            help="Start from weights (a folder, or a bundled name), or kinetics:FILE for I3D trunks.",
+            rich_help_panel=_NETWORK,
+            show_default=False,
+        ),
+    ] = None,
+    freeze_backbone: Annotated[
+        bool, typer.Option("--freeze-backbone", help="Keep the trunks as they are.", rich_help_panel=_NETWORK)
+    ] = False,
+    freeze_batchnorm: Annotated[
+        FrozenNorms,
+        typer.Option(help="Batch normalisations that keep their statistics.", rich_help_panel=_NETWORK),
+    ] = FrozenNorms.NONE,
+    epochs: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Times every dive is seen.", rich_help_panel=_LEARNING)
+    ] = 20,
+    group: Annotated[
+        int,
+        typer.Option(
+            min=2,
+            metavar="N",
+            help="Dives of one number that meet in a batch, all against all.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = 4,
+    groups_per_batch: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Groups in a batch, over all processes.", rich_help_panel=_LEARNING)
+    ] = 2,
+    accumulate: Annotated[
+        int,
+        typer.Option(
+            min=1, metavar="N", help="Take a batch in so many parts, to save memory.", rich_help_panel=_LEARNING
+        ),
+    ] = 1,
+    lr: Annotated[float, typer.Option(metavar="X", help="Peak learning rate.", rich_help_panel=_LEARNING)] = 1e-3,
+    backbone_lr: Annotated[
+        float | None,
+        typer.Option(
+            metavar="X",
+            help="Peak learning rate of the trunks: 1e-3, or 1e-4 with --init.",
+            rich_help_panel=_LEARNING,
+            show_default=False,
+        ),
+    ] = None,
+    weight_decay: Annotated[
+        float, typer.Option(min=0, metavar="X", help="Weight decay.", rich_help_panel=_LEARNING)
+    ] = 1e-2,
+    ema: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            metavar="SHARE",
+            help="Keep a running mean of the weights, e.g. 0.999; 0 is off.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = 0.0,
+    no_stage_supervision: Annotated[
+        bool,
+        typer.Option(
+            "--no-stage-supervision",
+            help="Do not learn what each stage cost, as is done (not in the paper) where simulated dives know it.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = False,
+    validate_every: Annotated[
+        int, typer.Option(min=1, metavar="N", help="Epochs between validations.", rich_help_panel=_LEARNING)
+    ] = 1,
+    patience: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            metavar="N",
+            help="End after so many validations without a better one.",
+            rich_help_panel=_LEARNING,
+            show_default=False,
+        ),
+    ] = None,
     seed: given.Seed = 0,
+    precision: Annotated[
+        Precision, typer.Option(help="bf16 and fp16 need a GPU.", rich_help_panel=_RUN)
+    ] = Precision.FP32,
     device: given.Device = "auto",
+    workers: Annotated[
+        int, typer.Option(min=0, metavar="N", help="Processes that load clips ahead.", rich_help_panel=_RUN)
+    ] = 0,
     cache: given.Cache = None,
+    no_cache: Annotated[
+        bool, typer.Option("--no-cache", help="Decode clips every time they are needed.", rich_help_panel=_RUN)
+    ] = False,
+    track: Annotated[
+        list[str] | None,
+        typer.Option(
+            help="Draw curves there too (wandb, mlflow, ...); may be repeated.",
+            rich_help_panel=_RUN,
+            show_default=False,
+        ),
+    ] = None,
 ) -> None:
-    """Train on the dives of a manifest and keep the weights that do best on its validation dives."""
+    """Train on a dataset and keep the weights that do best on its validation dives.
+
+    Its folder gets the best and the last weights, run.json, log.jsonl, curves for TensorBoard, and a checkpoint.
+
+    On two GPUs: torchrun --nproc-per-node 2 -m finecausal_cli train DATASET
+    """
     from finecausal_cli.assess.device import resolve_device
     from finecausal_cli.data.places import default_cache
     from finecausal_cli.report.training import TrainingDisplay
+    from finecausal_cli.training.begin import config_of, locate_init
     from finecausal_cli.training.options import build_config, build_options
+    from finecausal_cli.training.processes import is_main_process
     from finecausal_cli.training.run import train as run_training
 
     options = build_options(
         epochs=epochs,
         group=group,
         groups_per_batch=groups_per_batch,
+        accumulate=accumulate,
         lr=lr,
         backbone_lr=backbone_lr,
+        weight_decay=weight_decay,
+        ema=ema,
+        stage_supervision=not no_stage_supervision,
+        freeze_backbone=freeze_backbone,
+        freeze_batchnorm=freeze_batchnorm.value,
         validate_every=validate_every,
-        precision=precision,
+        patience=patience,
+        precision=precision.value,
+        init=None if init is None else locate_init(init),
+        split=split.value,
         seed=seed,
+        workers=workers,
+        trackers=tuple(track or ()),
     )
-    with TrainingDisplay() as display:
+    started_as = config_of(init) if init is not None and preset is None else None
+    with TrainingDisplay(quiet=not is_main_process()) as display:
         best = run_training(
             dataset,
             output,
-            config=build_config(preset, ablate=ablate),
+            config=build_config(preset or "compact", ablate=ablate, base=started_as),
             options=options,
-            cache=cache or default_cache(),
+            cache=None if no_cache else cache or default_cache(),
             device=resolve_device(device),
             resume=resume,
+            command=sys.argv,
             watch=display.watch,
         )
-    typer.echo(best)
+    if is_main_process():
+        typer.echo(best)

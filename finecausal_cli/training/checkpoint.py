@@ -21,6 +21,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 
+FORMAT = 2
+"""Raised whenever an older checkpoint cannot be gone on with. Format 2 brought the fourth loss, that of the stages, and
+chance that is drawn from the step."""
+
+
 @dataclass(frozen=True, slots=True)
 class Progress:
     """Where a run stands.
@@ -30,12 +35,14 @@ class Progress:
         batch: Batches of it already done.
         step: Optimiser steps done since the start.
         best_rho: Best validation rho so far; None before the first validation.
+        stale: Validations since then.
     """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
     best_rho: float | None = None
+    stale: int = 0
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], progress: Progress) -> None:
@@ -50,9 +57,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], progress: Progress) -> No
         OutputError: It cannot be written.
     """
     where = {name: getattr(progress, name) for name in Progress.__slots__}
-    content = {**state, "progress": where, "cpu_rng": torch.get_rng_state()}
-    if torch.cuda.is_available():
-        content["cuda_rng"] = torch.cuda.get_rng_state_all()
+    content = {"format": FORMAT, **state, "progress": where}
     packed = io.BytesIO()
     torch.save(content, packed)
     with whole_file(path, "the checkpoint") as part, part.open("wb") as stream:
@@ -61,10 +66,10 @@ def save_checkpoint(path: Path, state: dict[str, Any], progress: Progress) -> No
 
 
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:
-    """Read a checkpoint and set the random number generators to where they were.
+    """Read a checkpoint.
 
     Raises:
-        TrainingError: It is missing or damaged.
+        TrainingError: It is missing, damaged or of another version.
     """
     try:
         with path.open("rb") as stream:
@@ -72,13 +77,15 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:
         if hashlib.sha256(packed).digest() != digest:
             raise ValueError("its digest does not match")
         content: dict[str, Any] = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
+        if content.pop("format", 1) != FORMAT:
+            raise TrainingError(
+                "a checkpoint of another version: it has not the four losses of this one",
+                where=path,
+                hint="finish the run with the version that began it, or start anew",
+            )
         progress = Progress(**content.pop("progress"))
-        torch.set_rng_state(content.pop("cpu_rng"))
-        cuda = content.pop("cuda_rng", None)
     except FileNotFoundError:
         raise TrainingError("no checkpoint to resume", where=path, hint="start without --resume") from None
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:
         raise TrainingError(f"a damaged checkpoint: {error}", where=path, hint="start anew in another folder") from None
-    if cuda is not None and torch.cuda.is_available():
-        torch.cuda.set_rng_state_all(cuda)
     return content, progress

@@ -1,7 +1,13 @@
-"""What training minimises: foreground, transitions and regression, weighted by learned uncertainty."""
+"""What training minimises: foreground, transitions, regression and stages, weighted by learned uncertainty.
+
+The first three are the paper's. The fourth is ours: the paper's loss sees the stages only in their weighted sum, which
+many other divisions among the stages give as well. Where it is known what each stage cost a dive (simulated dives
+know), the fourth holds every stage to its own share.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING
 
 import torch
@@ -9,6 +15,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from finecausal_cli.data.cache import NO_TRANSITION
+from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.video.clip import CLIP_FRAMES, SNIPPET_FRAMES, SNIPPET_STARTS
 
 if TYPE_CHECKING:
@@ -17,15 +24,18 @@ if TYPE_CHECKING:
     from finecausal_cli.data.batch import PairBatch
     from finecausal_cli.model.outputs import PairOutput
 
-LOSS_NAMES = ("foreground", "transitions", "regression")
-"""The three losses, in the order of the learned weights."""
+LOSS_NAMES = ("foreground", "transitions", "regression", "stages")
+"""The four losses, in the order of the learned weights."""
 
 FOCAL_GAMMA = 2.0
 FOCAL_ALPHA = 0.75
 """Weight of foreground pixels against background ones: an athlete covers a few percent of the picture."""
 
 EXECUTION_SPREAD = 5.0
-"""Typical spread of execution between dives; puts the regression loss on the scale of the other two."""
+"""Typical spread of execution between dives; puts the regression loss on the scale of the other losses."""
+
+STAGE_SPREAD = EXECUTION_SPREAD / math.sqrt(len(STAGE_WEIGHTS))
+"""Spread of one stage's share, if independent stages of equal spread make that of the whole."""
 
 
 class UncertaintyWeights(nn.Module):
@@ -38,14 +48,33 @@ class UncertaintyWeights(nn.Module):
         super().__init__()
         self.scale = nn.Parameter(torch.ones(len(LOSS_NAMES)))
 
-    def forward(self, losses: Mapping[str, Tensor]) -> Tensor:
-        """Combine the losses that are present; a batch without masks, say, has no foreground loss."""
+    def forward(self, losses: Mapping[str, Tensor], shares: Mapping[str, float] | None = None) -> Tensor:
+        """Combine the losses that are present; a batch without masks, say, has no foreground loss.
+
+        Args:
+            losses: Mean losses by name.
+            shares: Of the targets of a whole batch, the share that each of these means is over; all by default. What a
+                batch's parts give then adds up to what the batch gives.
+        """
         total = self.scale.new_zeros(())
         for place, name in enumerate(LOSS_NAMES):
             if name in losses:
                 variance = self.scale[place].square()
-                total = total + losses[name] / (2 * variance) + torch.log1p(variance)
+                weighed = losses[name] / (2 * variance) + torch.log1p(variance)
+                total = total + weighed * (1.0 if shares is None else shares[name])
         return total
+
+
+def count_targets(batch: PairBatch) -> dict[str, int]:
+    """Count what each loss is a mean over: masks, transitions, pairs and stages that are known."""
+    transitions = torch.stack([batch.transitions[batch.query], batch.transitions[batch.exemplar]])
+    stages = batch.stage_execution[batch.query] - batch.stage_execution[batch.exemplar]
+    return {
+        "foreground": int(batch.has_mask.sum()),
+        "transitions": int((transitions != NO_TRANSITION).sum()),
+        "regression": len(batch.query),
+        "stages": int((~stages.isnan()).sum()),
+    }
 
 
 def foreground_loss(logits: Sequence[Tensor], batch: PairBatch) -> Tensor | None:
@@ -97,12 +126,30 @@ def regression_loss(pairs: PairOutput, batch: PairBatch) -> Tensor:
     return functional.mse_loss(pairs.delta / EXECUTION_SPREAD, target / EXECUTION_SPREAD)
 
 
-def all_losses(foreground: Sequence[Tensor] | None, pairs: PairOutput, batch: PairBatch) -> dict[str, Tensor]:
-    """Compute every loss whose targets the batch has, by name."""
+def stage_loss(pairs: PairOutput, batch: PairBatch) -> Tensor | None:
+    """Mean squared error of what each stage adds to the difference, in both directions, in units of ``STAGE_SPREAD``.
+
+    Returns:
+        A scalar, or None if of no pair both dives' stages are known.
+    """
+    difference = batch.stage_execution[batch.query] - batch.stage_execution[batch.exemplar]
+    target = torch.stack([difference, -difference], 1)
+    known = ~target.isnan()
+    if not bool(known.any()):
+        return None
+    added = pairs.stage_deltas * pairs.stage_deltas.new_tensor(STAGE_WEIGHTS)
+    return functional.mse_loss(added[known] / STAGE_SPREAD, target[known] / STAGE_SPREAD)
+
+
+def all_losses(
+    foreground: Sequence[Tensor] | None, pairs: PairOutput, batch: PairBatch, *, stages: bool = True
+) -> dict[str, Tensor]:
+    """Compute every loss whose targets the batch has, by name; ``stages`` says whether the fourth is wanted."""
     losses: dict[str, Tensor] = {"regression": regression_loss(pairs, batch)}
     for name, loss in (
         ("foreground", None if foreground is None else foreground_loss(foreground, batch)),
         ("transitions", transition_loss(pairs, batch)),
+        ("stages", stage_loss(pairs, batch) if stages else None),
     ):
         if loss is not None:
             losses[name] = loss

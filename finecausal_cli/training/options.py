@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from finecausal_cli.errors import UsageError
 from finecausal_cli.model.config import PRESETS, ModelConfig
+
+KINETICS = "kinetics:"
+"""What stands before the name of a file of I3D weights in ``init``."""
+
+PRETRAINED_BACKBONE_LR = 1e-4
+"""The paper's rate of trunks that come pretrained; from scratch they take that of the rest."""
 
 
 class TrainOptions(BaseModel):
@@ -16,15 +22,30 @@ class TrainOptions(BaseModel):
     Attributes:
         epochs: Times every training dive is seen.
         group: Dives of one number in a group; every two of them are a pair.
-        groups_per_batch: Groups in a batch.
+        groups_per_batch: Groups in the batch of an optimiser step, whatever the number of processes that share it.
+        accumulate: Parts in which each process takes its share of a batch, one after the other, where memory is short.
         lr: Peak learning rate (Adam; paper section 4.2).
-        backbone_lr: Peak learning rate of the I3D trunks. The paper's 1e-4 suits trunks pretrained on Kinetics; from
-            scratch they need the full rate.
+        backbone_lr: Peak learning rate of the trunks. The paper's 1e-4 suits pretrained ones, and is the default with
+            ``init``; from scratch they need the full rate.
         warmup: Share of the steps over which the rate rises linearly; then it falls as a cosine to zero.
         weight_decay: Decoupled weight decay.
+        freeze_backbone: Leave the trunks (I3D, ResNet) as they are and train the rest.
+        freeze_batchnorm: Normalisations that keep their statistics, scale and shift: those of the pretrained trunks,
+            all or none.
         clip_norm: Largest norm of the gradient.
-        precision: ``bf16`` runs the network in autocast.
+        stage_supervision: Hold every stage to its own share of the score where a dataset knows it (ours, not the
+            paper's). Without such labels it makes no difference.
+        ema: Share that a running mean of the weights keeps at each step; the mean is validated and kept instead of the
+            weights themselves. 0 is off.
+        patience: Validations without a better one after which the run ends; None never ends it early.
+        precision: ``bf16`` and ``fp16`` encode in autocast; fp16 scales the loss.
+        init: What the network starts from: ``kinetics:FILE``, a folder of weights or the name of bundled ones; None for
+            weights drawn at random.
+        split: Which dives are held out: those of the ``dataset``'s own split (or a drawn one if it has none), or whole
+            ``events``.
         seed: Fixes initial weights, order, augmentation and dropout.
+        workers: Processes that load clips ahead; 0 loads them in between. The numbers are the same.
+        trackers: Where curves are drawn beside TensorBoard: names that accelerate knows, such as ``wandb``.
         save_every: Steps between checkpoints within an epoch.
         validate_every: Epochs between validations.
         bank_per_number: Training dives of each number that vote in validation.
@@ -36,39 +57,70 @@ class TrainOptions(BaseModel):
     epochs: int = Field(default=20, ge=1)
     group: int = Field(default=4, ge=2)
     groups_per_batch: int = Field(default=2, ge=1)
+    accumulate: int = Field(default=1, ge=1)
     lr: float = Field(default=1e-3, gt=0)
     backbone_lr: float = Field(default=1e-3, gt=0)
     warmup: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=1e-2, ge=0)
+    freeze_backbone: bool = False
+    freeze_batchnorm: Literal["none", "trunks", "all"] = "none"
     clip_norm: float = Field(default=5.0, gt=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    seed: int = 0
+    stage_supervision: bool = True
+    ema: float = Field(default=0, ge=0, lt=1)
+    patience: int | None = Field(default=None, ge=1)
+    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    init: str | None = None
+    split: Literal["dataset", "events"] = "dataset"
+    seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0)
+    trackers: tuple[str, ...] = ()
     save_every: int = Field(default=100, ge=1)
     validate_every: int = Field(default=1, ge=1)
     bank_per_number: int = Field(default=5, ge=1)
     voters: int = Field(default=5, ge=1)
 
+    @field_validator("accumulate")
+    @classmethod
+    def _parts_are_not_empty(cls, accumulate: int, info: ValidationInfo) -> int:
+        groups = info.data.get("groups_per_batch", accumulate)
+        if accumulate > groups:
+            raise ValueError(f"{accumulate} parts of a batch of {groups} groups (--groups-per-batch)")
+        return accumulate
+
+    @field_validator("init")
+    @classmethod
+    def _kinetics_weights_have_a_file(cls, init: str | None) -> str | None:
+        if init is not None and not init.removeprefix(KINETICS).strip():
+            raise ValueError(f"{init!r} names nothing: a folder of weights or kinetics:FILE is meant")
+        return init
+
 
 def build_options(**given: Any) -> TrainOptions:
-    """Make options from what the user gave.
+    """Make options from what the user gave; what is None counts as not given.
 
     Raises:
         UsageError: A value is out of range; names its option.
     """
+    given = {name: value for name, value in given.items() if value is not None}
+    if "init" in given:
+        given.setdefault("backbone_lr", PRETRAINED_BACKBONE_LR)
     try:
         return TrainOptions(**given)
     except ValidationError as error:
         first = error.errors()[0]
         where = "--" + str(first["loc"][0]).replace("_", "-")
-        raise UsageError(f"{first['msg']}, not {first['input']!r}", where=where) from None
+        ours = first.get("ctx", {}).get("error")
+        what = f"{first['msg']}, not {first['input']!r}" if ours is None else str(ours)
+        raise UsageError(what, where=where) from None
 
 
-def build_config(preset: str, *, ablate: str = "") -> ModelConfig:
+def build_config(preset: str, *, ablate: str = "", base: ModelConfig | None = None) -> ModelConfig:
     """Make a network's configuration from a preset and the modules to leave out.
 
     Args:
         preset: Name of a preset.
         ablate: ``gat``, ``tca``, both separated by a comma, or nothing.
+        base: A configuration to take in place of the preset's.
 
     Raises:
         UsageError: There is no such preset or module.
@@ -79,4 +131,4 @@ def build_config(preset: str, *, ablate: str = "") -> ModelConfig:
     unknown = [module for module in left_out if module not in ("gat", "tca")]
     if unknown:
         raise UsageError(f"{unknown[0]!r} cannot be left out", where="--ablate", hint="gat, tca or gat,tca")
-    return PRESETS[preset].model_copy(update=dict.fromkeys(left_out, False))
+    return (base or PRESETS[preset]).model_copy(update=dict.fromkeys(left_out, False))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,6 +8,7 @@ from finecausal_cli.data.cache import ClipArrays
 from finecausal_cli.data.dive import Dive
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.training.options import TrainOptions
+from finecausal_cli.video.write import write_mask_video, write_video
 
 SIDE = 34
 
@@ -17,9 +19,16 @@ class Film:
     The brighter the square, the better the dive; it moves faster in the flight, and masks say where it is.
     """
 
-    def __init__(self, *, masks: bool = True, count: int = 4) -> None:
+    def __init__(self, *, masks: bool = True, count: int = 4, deductions: bool = False) -> None:
         self.dives = [
-            Dive(key=f"{index}.mp4", video=Path("none.mp4"), score=30.0 + 15 * index, difficulty=3.0, number="107B")
+            Dive(
+                key=f"{index}.mp4",
+                video=Path("none.mp4"),
+                score=min(30.0 + 15 * index, 90.0),
+                difficulty=3.0,
+                number="107B",
+                deductions=(0.1 * index, 1.5 - 0.2 * index, 1.0) if deductions else None,
+            )
             for index in range(count)
         ]
         self._clips = {}
@@ -29,8 +38,17 @@ class Film:
             for frame in range(96):
                 top = 4 + frame // 8
                 mask[frame, top : top + 8, 8:26] = 1
-            frames[mask == 1] = 60 + 45 * index
+            frames[mask == 1] = 60 + min(45 * index, 190)
             self._clips[dive.key] = ClipArrays(frames, mask if masks else None, (30, 70))
+
+    def forget(self, *, masks=(), transitions=(), deductions=()) -> None:
+        """Take labels from some dives."""
+        for index, dive in enumerate(self.dives):
+            clip = self._clips[dive.key]
+            known = (clip.transitions[0], -1) if index in transitions else clip.transitions
+            self._clips[dive.key] = ClipArrays(clip.frames, None if index in masks else clip.mask, known)
+            if index in deductions:
+                self.dives[index] = replace(dive, deductions=None)
 
     def load(self, dive: Dive) -> ClipArrays:
         return self._clips[dive.key]
@@ -52,3 +70,24 @@ def make_options():
         return TrainOptions(**{"epochs": 3, "group": 2, "groups_per_batch": 1, "save_every": 2, "seed": 5, **given})
 
     return make
+
+
+@pytest.fixture(scope="session")
+def small_dataset(tmp_path_factory):
+    """Four dives to train on, three to validate with, one without a score, and a test dive that cannot be read."""
+    folder = tmp_path_factory.mktemp("dataset")
+    rows = ["video,score,difficulty,dive,twist_start,entry_start,mask,split"]
+    rng = np.random.default_rng(0)
+    for index in range(8):
+        masks = np.zeros((20, 36, 40), np.uint8)
+        masks[:, 8 + index : 18 + index, 10:24] = 1
+        frames = rng.integers(0, 100, (20, 36, 40, 3), np.uint8)
+        frames[masks == 1] = 120 + 15 * index
+        write_video(folder / f"{index}.mp4", frames, 25)
+        write_mask_video(folder / f"{index}.mkv", masks, 25)
+        score, split = "" if index == 7 else 45 + 4 * index, "train" if index in (0, 2, 4, 6, 7) else "val"
+        rows.append(f"{index}.mp4,{score},3.0,107B,6,15,{index}.mkv,{split}")
+    (folder / "broken.mp4").write_text("not a video")
+    rows.append("broken.mp4,60,3.0,107B,,,,test")
+    (folder / "dives.csv").write_text("\n".join(rows) + "\n")
+    return folder

@@ -1,3 +1,5 @@
+import hashlib
+import io
 import os
 import pickle
 
@@ -6,7 +8,7 @@ import pytest
 import torch
 
 from finecausal_cli.errors import OutputError, TrainingError
-from finecausal_cli.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from finecausal_cli.training.checkpoint import FORMAT, Progress, load_checkpoint, save_checkpoint
 
 resource = pytest.importorskip("resource")  # not on Windows
 
@@ -50,14 +52,16 @@ def test_a_run_without_a_validation_yet(tmp_path):
     assert load_checkpoint(tmp_path / "a.pt") == ({}, Progress(0, 0, 0, None))
 
 
-def test_chance_goes_on_where_it_was(tmp_path):
-    torch.manual_seed(3)
-    torch.rand(5)
-    save_checkpoint(tmp_path / "a.pt", {}, PROGRESS)
-    expected = torch.rand(5)
-    torch.manual_seed(99)
-    load_checkpoint(tmp_path / "a.pt")
-    assert torch.equal(torch.rand(5), expected)
+def test_a_checkpoint_of_another_version_says_so(path):
+    content = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)
+    for older in (
+        {**content, "format": FORMAT - 1},
+        {name: part for name, part in content.items() if name != "format"},
+    ):
+        packed = io.BytesIO()
+        torch.save(older, packed)
+        path.write_bytes(hashlib.sha256(packed.getvalue()).digest() + packed.getvalue())
+        refused(path, "a checkpoint of another version: it has not the four losses of this one")
 
 
 def test_an_absent_checkpoint_is_named(tmp_path):

@@ -1,3 +1,4 @@
+import dataclasses
 import math
 
 import pytest
@@ -6,19 +7,26 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 
 from finecausal_cli.data.batch import PairBatch
+from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.model.outputs import PairOutput
 from finecausal_cli.training.losses import (
     UncertaintyWeights,
     all_losses,
     foreground_loss,
     regression_loss,
+    stage_loss,
     transition_loss,
 )
 
 SIDE = 4
 
 
-def make_batch(executions=(20.0, 14.0), *, masks=True, transitions=((30, 70), (35, 75))) -> PairBatch:
+UNKNOWN_STAGES = ((math.nan,) * 3,) * 2
+
+
+def make_batch(
+    executions=(20.0, 14.0), *, masks=True, transitions=((30, 70), (35, 75)), stages=UNKNOWN_STAGES
+) -> PairBatch:
     """Two dives and the one pair they make; the upper half of every mask is athlete."""
     mask = torch.zeros(2, 96, SIDE, SIDE, dtype=torch.uint8)
     mask[:, :, :2] = 1
@@ -28,15 +36,20 @@ def make_batch(executions=(20.0, 14.0), *, masks=True, transitions=((30, 70), (3
         has_mask=torch.tensor([masks, masks] if isinstance(masks, bool) else masks),
         transitions=torch.tensor(transitions),
         execution=torch.tensor(executions),
+        stage_execution=torch.tensor(stages),
         query=torch.tensor([0]),
         exemplar=torch.tensor([1]),
     )
 
 
-def make_pairs(*, delta=((6.0, -6.0),), logits=None) -> PairOutput:
+def make_pairs(*, delta=((6.0, -6.0),), logits=None, stage_deltas=None) -> PairOutput:
     logits = torch.zeros(1, 2, 96, 2) if logits is None else logits
     return PairOutput(
-        logits, torch.zeros(1, 2, 2, dtype=torch.int64), torch.zeros(1), torch.zeros(1, 2, 3), torch.tensor(delta)
+        logits,
+        torch.zeros(1, 2, 2, dtype=torch.int64),
+        torch.zeros(1),
+        torch.zeros(1, 2, 3) if stage_deltas is None else torch.tensor(stage_deltas),
+        torch.tensor(delta),
     )
 
 
@@ -135,15 +148,53 @@ def test_the_regression_loss_looks_both_ways(delta, loss):
     assert float(regression_loss(make_pairs(delta=(delta,)), make_batch())) == pytest.approx(loss, abs=1e-6)
 
 
+STAGES = ((-1.0, -3.0, -0.5), (-2.5, -1.0, -2.0))
+"""What the stages cost two dives: the query does better by 1.5 at take-off, by -2 in flight, by 1.5 at entry."""
+
+
+def test_the_stage_loss_holds_every_share_to_its_stage():
+    """Shares are weighted stage differences; a stage of weight 0.3 that differs by 5 adds 1.5."""
+    right = ((5.0, -4.0, 7.5), (-5.0, 4.0, -7.5))
+    batch = make_batch(stages=STAGES)
+    assert float(stage_loss(make_pairs(stage_deltas=(right,)), batch)) == pytest.approx(0, abs=1e-10)
+    # The same sum, divided otherwise: the regression loss is blind to it, and this one is not.
+    shifted = ((5.0, 0.0, -2.5), (-5.0, 0.0, 2.5))
+    weighed = [sum(w * d for w, d in zip(STAGE_WEIGHTS, each, strict=True)) for each in (right[0], shifted[0])]
+    assert weighed == pytest.approx([1.0, 1.0])
+    # Errors of 0, 2 and 2 execution units; the spread of a stage squared is 25 / 3.
+    expected = (0 + 4 + 4) / 3 / (25 / 3)
+    assert float(stage_loss(make_pairs(stage_deltas=(shifted,)), batch)) == pytest.approx(expected, rel=1e-5)
+
+
+def test_the_stage_loss_looks_both_ways():
+    one_way = ((5.0, -4.0, 7.5), (0.0, 0.0, 0.0))
+    loss = stage_loss(make_pairs(stage_deltas=(one_way,)), make_batch(stages=STAGES))
+    assert float(loss) == pytest.approx((1.5**2 + 2**2 + 1.5**2) / 6 / (25 / 3), rel=1e-5)
+
+
+def test_unknown_stages_do_not_count_and_pass_no_gradient():
+    stages = (STAGES[0], (-2.5, math.nan, -2.0))
+    deltas = torch.tensor([((5.0, 9.0, 2.5), (-5.0, 9.0, -7.5))], requires_grad=True)
+    pairs = dataclasses.replace(make_pairs(), stage_deltas=deltas)
+    loss = stage_loss(pairs, make_batch(stages=stages))
+    assert loss.item() == pytest.approx(1.0 / 4 / (25 / 3), rel=1e-5)
+    loss.backward()
+    assert deltas.grad[0, :, 1].tolist() == [0, 0]
+    assert deltas.grad.isfinite().all()
+    assert stage_loss(make_pairs(), make_batch()) is None
+
+
 def test_uncertainty_weights_by_hand():
     weights = UncertaintyWeights()
     with torch.no_grad():
-        weights.scale.copy_(torch.tensor([0.5, 2.0, 1.5]))
-    losses = {"foreground": torch.tensor(0.3), "transitions": torch.tensor(0.7), "regression": torch.tensor(2.0)}
+        weights.scale.copy_(torch.tensor([0.5, 2.0, 1.5, 3.0]))
+    numbers = {"foreground": 0.3, "transitions": 0.7, "regression": 2.0, "stages": 0.9}
+    losses = {name: torch.tensor(number) for name, number in numbers.items()}
     parts = {
         "foreground": 0.3 / (2 * 0.25) + math.log(1.25),
         "transitions": 0.7 / (2 * 4.0) + math.log(5.0),
         "regression": 2.0 / (2 * 2.25) + math.log(3.25),
+        "stages": 0.9 / (2 * 9.0) + math.log(10.0),
     }
     assert weights(losses).item() == pytest.approx(sum(parts.values()), rel=1e-6)
     for name, loss in losses.items():
@@ -154,11 +205,11 @@ def test_a_scale_settles_where_the_derivative_vanishes():
     """d/ds of L / 2s^2 + ln(1 + s^2) is zero where 2 s^4 = L (1 + s^2): L = 1 gives s^2 = 1."""
     weights = UncertaintyWeights()
     weights({"regression": torch.tensor(1.0)}).backward()
-    assert weights.scale.grad.tolist() == pytest.approx([0, 0, 0], abs=1e-6)
+    assert weights.scale.grad.tolist() == pytest.approx([0, 0, 0, 0], abs=1e-6)
     weights.scale.grad = None
     weights({"regression": torch.tensor(4.0)}).backward()
     assert weights.scale.grad[2] < 0  # a greater loss wants a greater scale
-    assert weights.scale.grad[:2].tolist() == [0, 0]
+    assert weights.scale.grad[[0, 1, 3]].tolist() == [0, 0, 0]
 
 
 def test_a_loss_is_there_only_if_its_targets_are():
@@ -168,3 +219,6 @@ def test_a_loss_is_there_only_if_its_targets_are():
     assert set(all_losses(None, make_pairs(), make_batch())) == {"transitions", "regression"}
     assert set(all_losses(logits, make_pairs(), make_batch(masks=False))) == {"transitions", "regression"}
     assert set(all_losses(None, make_pairs(), make_batch(transitions=unknown))) == {"regression"}
+    known = make_batch(transitions=unknown, stages=STAGES)
+    assert set(all_losses(None, make_pairs(), known)) == {"regression", "stages"}
+    assert set(all_losses(None, make_pairs(), known, stages=False)) == {"regression"}

@@ -14,7 +14,18 @@ from finecausal_cli.training.options import TrainOptions, build_config, build_op
         ({"lr": -1e-3}, "--lr", "greater than 0, not -0.001"),
         ({"backbone_lr": 0.0}, "--backbone-lr", "greater than 0"),
         ({"warmup": 1.0}, "--warmup", "less than 1"),
-        ({"precision": "fp16"}, "--precision", "'fp32' or 'bf16', not 'fp16'"),
+        ({"precision": "fp8"}, "--precision", "'fp32', 'bf16' or 'fp16', not 'fp8'"),
+        (
+            {"groups_per_batch": 2, "accumulate": 3},
+            "--accumulate",
+            "3 parts of a batch of 2 groups (--groups-per-batch)",
+        ),
+        ({"freeze_batchnorm": "some"}, "--freeze-batchnorm", "'none', 'trunks' or 'all'"),
+        ({"ema": 1.0}, "--ema", "less than 1, not 1.0"),
+        ({"patience": 0}, "--patience", "not 0"),
+        ({"init": "kinetics:"}, "--init", "'kinetics:' names nothing: a folder of weights or kinetics:FILE is meant"),
+        ({"workers": -1}, "--workers", "not -1"),
+        ({"seed": -1}, "--seed", "not -1"),
         ({"validate_every": 0}, "--validate-every", "not 0"),
         ({"epochs": "many"}, "--epochs", "integer"),
         ({"batch": 3}, "--batch", "not permitted"),
@@ -37,6 +48,16 @@ def test_what_is_given_is_kept_and_survives_json():
     options = build_options(epochs=7, lr=2e-4, precision="bf16")
     assert (options.epochs, options.lr, options.precision) == (7, 2e-4, "bf16")
     assert TrainOptions.model_validate_json(options.model_dump_json()) == options
+
+
+def test_pretrained_trunks_learn_at_the_rate_of_the_paper():
+    assert build_options().backbone_lr == 1e-3
+    assert build_options(init="kinetics:rgb.pt").backbone_lr == 1e-4
+    assert build_options(init="kinetics:rgb.pt", backbone_lr=5e-4).backbone_lr == 5e-4
+
+
+def test_what_is_none_counts_as_not_given():
+    assert build_options(backbone_lr=None, patience=None, init=None) == TrainOptions()
 
 
 @pytest.mark.parametrize(

@@ -1,16 +1,16 @@
 import json
+import shutil
 
-import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as some
 
-from finecausal_cli.errors import TrainingError
+from finecausal_cli.errors import TrainingError, VideoError
 from finecausal_cli.evaluation.run import evaluate
-from finecausal_cli.training.run import BEST_NAME, RUN_NAME, Watch, conformal_half_width, train
+from finecausal_cli.evaluation.run_folder import BEST, LAST
+from finecausal_cli.training.record import RUN_NAME
+from finecausal_cli.training.run import Watch, train
+from finecausal_cli.training.tracking import BOARD_NAME
 from finecausal_cli.training.trainer import LAST_NAME, LOG_NAME
-from finecausal_cli.video.write import write_mask_video, write_video
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.store import load_weights
 
@@ -18,24 +18,8 @@ CPU = torch.device("cpu")
 
 
 @pytest.fixture(scope="module")
-def dataset(tmp_path_factory):
-    """Four dives to train on, three to validate with, one without a score, and a test dive that cannot be read."""
-    folder = tmp_path_factory.mktemp("dataset")
-    rows = ["video,score,difficulty,dive,twist_start,entry_start,mask,split"]
-    rng = np.random.default_rng(0)
-    for index in range(8):
-        masks = np.zeros((20, 36, 40), np.uint8)
-        masks[:, 8 + index : 18 + index, 10:24] = 1
-        frames = rng.integers(0, 100, (20, 36, 40, 3), np.uint8)
-        frames[masks == 1] = 120 + 15 * index
-        write_video(folder / f"{index}.mp4", frames, 25)
-        write_mask_video(folder / f"{index}.mkv", masks, 25)
-        score, split = "" if index == 7 else 45 + 4 * index, "train" if index in (0, 2, 4, 6, 7) else "val"
-        rows.append(f"{index}.mp4,{score},3.0,107B,6,15,{index}.mkv,{split}")
-    (folder / "broken.mp4").write_text("not a video")
-    rows.append("broken.mp4,60,3.0,107B,,,,test")
-    (folder / "dives.csv").write_text("\n".join(rows) + "\n")
-    return folder
+def dataset(small_dataset):
+    return small_dataset
 
 
 @pytest.fixture(scope="module")
@@ -62,11 +46,12 @@ class Log:
     """Everything a run tells."""
 
     def __init__(self, *, stop_at=None):
-        self.data, self.decoded, self.steps, self.validated = [], 0, [], []
+        self.data, self.decoded, self.steps, self.validated, self.cached = [], 0, [], [], []
         self._stop_at = stop_at
         self.watch = Watch(
             data=lambda *counts: self.data.append(counts),
             decoded=self._decoded,
+            cached=self.cached.append,
             step=self._step,
             validated=self.validated.append,
         )
@@ -83,7 +68,7 @@ class Log:
 @pytest.fixture(scope="module")
 def finished(run, tmp_path_factory):
     folder, log = tmp_path_factory.mktemp("runs") / "run", Log()
-    assert run(folder, watch=log.watch) == folder / BEST_NAME
+    assert run(folder, watch=log.watch) == folder / BEST
     return folder, log
 
 
@@ -91,13 +76,14 @@ def test_a_run_tells_what_it_does(finished):
     _, log = finished
     assert log.data == [(4, 3, 2)]
     assert log.decoded == 7  # neither the test dive, which cannot be read, nor the one without a score
+    assert [size.clips for size in log.cached] == [7]
     assert log.steps == [1, 2]
     assert [summary.dives for summary in log.validated] == [3, 3]
 
 
 def test_the_weights_say_where_they_come_from(finished, dataset, config):
     folder, log = finished
-    loaded = load_weights(folder / BEST_NAME)
+    loaded = load_weights(folder / BEST)
     assert loaded.config == config
     info = WeightsInfo.read(loaded.info, folder)
     assert info.note == f"trained on 4 dives of the dataset {dataset.name}"
@@ -110,9 +96,9 @@ def test_the_weights_say_where_they_come_from(finished, dataset, config):
 
 def test_the_interval_covers_the_validation_dives(finished, dataset, cache):
     folder, _ = finished
-    loaded = load_weights(folder / BEST_NAME)
+    loaded = load_weights(folder / BEST)
     interval = WeightsInfo.read(loaded.info, folder).interval
-    found = evaluate(dataset, folder / BEST_NAME, cache=cache, device=CPU, split="val", voters=5)
+    found = evaluate(dataset, folder / BEST, cache=cache, device=CPU, split="val", voters=5)
     errors = [abs(one.predicted - one.score) / one.difficulty for one in found.predictions]
     # ceil((3 + 1) * 0.9) = 4 is more than there are: the largest.
     assert interval.level == 0.9
@@ -121,10 +107,12 @@ def test_the_interval_covers_the_validation_dives(finished, dataset, cache):
 
 def test_the_folder_holds_the_run_its_log_and_its_checkpoint(finished, config, make_options):
     folder, _ = finished
-    assert sorted(path.name for path in folder.iterdir()) == sorted([BEST_NAME, RUN_NAME, LOG_NAME, LAST_NAME])
+    assert sorted(path.name for path in folder.iterdir()) == sorted(
+        [BEST, LAST, RUN_NAME, LOG_NAME, LAST_NAME, BOARD_NAME]
+    )
     description = json.loads((folder / RUN_NAME).read_text())
     assert description["config"] == config.model_dump()
-    assert description["options"] == make_options(epochs=2, group=4, save_every=1).model_dump()
+    assert description["options"] == make_options(epochs=2, group=4, save_every=1).model_dump(mode="json")
     assert description["versions"]["torch"] == torch.__version__
     assert len((folder / LOG_NAME).read_text().splitlines()) == 2
 
@@ -146,7 +134,7 @@ def test_an_interrupted_and_resumed_run_gives_the_same_weights(finished, run, ma
     # A resumed run takes its own options and network, not those it is given.
     best = run(tmp_path / "run", resume=True, watch=log.watch, options=make_options(epochs=50, seed=99))
     assert log.steps == [1, 2][stop_at - 1 :]
-    expected, found = load_weights(finished[0] / BEST_NAME), load_weights(best)
+    expected, found = load_weights(finished[0] / BEST), load_weights(best)
     assert found.digest == expected.digest
     assert found.info == expected.info
     assert (tmp_path / "run" / LOG_NAME).read_text() == (finished[0] / LOG_NAME).read_text()
@@ -154,10 +142,10 @@ def test_an_interrupted_and_resumed_run_gives_the_same_weights(finished, run, ma
 
 def test_a_finished_run_resumed_stays_as_it_is(finished, run):
     folder, _ = finished
-    before = load_weights(folder / BEST_NAME)
+    before = load_weights(folder / BEST)
     log = Log()
     run(folder, resume=True, watch=log.watch)
-    after = load_weights(folder / BEST_NAME)
+    after = load_weights(folder / BEST)
     assert (log.steps, after.digest, after.info) == ([], before.digest, before.info)
 
 
@@ -186,38 +174,43 @@ def test_a_damaged_description_is_refused(run, tmp_path, text):
         run(tmp_path, resume=True)
 
 
+def test_a_run_that_could_not_begin_may_be_begun_again(run, dataset, tmp_path, make_options):
+    """Nothing is left behind that says that a run is here."""
+    broken = dataset / "unreadable.csv"
+    rows = (
+        (dataset / "dives.csv").read_text().replace("broken.mp4,60,3.0,107B,,,,test", "broken.mp4,60,3.0,107B,,,,train")
+    )
+    broken.write_text(rows)
+    with pytest.raises(VideoError, match=r"broken\.mp4"):
+        run(tmp_path / "run", dataset=broken)
+    with pytest.raises(TrainingError, match="no tracker 'paper'"):
+        run(tmp_path / "run", options=make_options(trackers=("paper",)))
+    assert not (tmp_path / "run" / RUN_NAME).exists()
+
+
+def test_without_a_cache_nothing_is_kept_and_the_numbers_are_the_same(finished, run, tmp_path, make_options):
+    log = Log()
+    best = run(tmp_path / "run", cache=None, watch=log.watch)
+    assert load_weights(best).digest == load_weights(finished[0] / BEST).digest
+    assert (log.decoded, log.cached) == (0, [])
+
+
+def test_what_a_run_began_from_may_be_gone_when_it_is_resumed(finished, run, make_options, tmp_path):
+    """The checkpoint holds all that the weights to start from gave."""
+    shutil.copytree(finished[0] / BEST, tmp_path / "first")
+    options = make_options(epochs=2, group=4, save_every=1, init=str(tmp_path / "first"))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "run", options=options, watch=Log(stop_at=2).watch)
+    assert json.loads((tmp_path / "run" / RUN_NAME).read_text())["init"]["from"] == "weights"
+    shutil.rmtree(tmp_path / "first")
+    log = Log()
+    run(tmp_path / "run", resume=True, watch=log.watch)
+    assert log.steps == [2]
+
+
 def test_dives_to_validate_with_are_needed(run, dataset, tmp_path):
     few = dataset / "few.csv"
     few.write_text("video,score,difficulty,split\n0.mp4,50,3,train\n1.mp4,51,3,train\n2.mp4,52,3,val\n")
     with pytest.raises(TrainingError, match="2 training and 1 validation dives with a score"):
         run(tmp_path / "run", dataset=few)
     assert not (tmp_path / "run").exists()
-
-
-@pytest.mark.parametrize(
-    ("count", "level", "rank"),
-    # ceil((n + 1) level), at most n.
-    [(9, 0.9, 9), (19, 0.9, 18), (10, 0.9, 10), (99, 0.9, 90), (100, 0.9, 91), (3, 0.5, 2), (5, 0.9, 5), (1, 0.9, 1)],
-)
-def test_the_rank_of_the_half_width_by_hand(count, level, rank):
-    errors = np.random.default_rng(0).permutation(np.arange(1.0, count + 1))
-    assert conformal_half_width(errors.tolist(), level) == rank
-
-
-@settings(max_examples=50, deadline=None)
-@given(some.lists(some.floats(0, 30), min_size=1, max_size=60))
-def test_the_half_width_covers_its_own_share(errors):
-    half = conformal_half_width(errors, 0.9)
-    assert half in errors
-    assert np.mean(np.asarray(errors) <= half) >= 0.9
-
-
-@pytest.mark.parametrize("count", [20, 99])
-def test_new_dives_are_covered_as_stated(count):
-    """Split-conformal coverage lies between 0.9 and 0.9 + 1 / (n + 1), whatever the errors' distribution."""
-    rng = np.random.default_rng(1)
-    covered = []
-    for _ in range(400):
-        seen, new = np.split(np.abs(rng.standard_t(3, count + 100)), [count])
-        covered.append(np.mean(new <= conformal_half_width(seen.tolist(), 0.9)))
-    assert 0.9 - 0.01 < np.mean(covered) < 0.9 + 1 / (count + 1) + 0.01

@@ -9,9 +9,11 @@ from finecausal_cli.data.cache import ClipArrays
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import Summary
 from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.training.processes import Processes
+from finecausal_cli.training.step import rate_at
 from finecausal_cli.training.trainer import LAST_NAME, LOG_NAME, Trainer
 
-CPU = torch.device("cpu")
+CPU = Processes(torch.device("cpu"))
 
 
 class StoppedError(Exception):
@@ -25,11 +27,11 @@ def summary(rho: float) -> Summary:
 class Run:
     """One training run and what became of it."""
 
-    def __init__(self, folder, film, config, options, *, rhos=(0.1,) * 99, seed=0):
+    def __init__(self, folder, film, config, options, *, rhos=(0.1,) * 99, seed=0, processes=CPU):
         torch.manual_seed(seed)
         folder.mkdir(exist_ok=True)
         self.folder = folder
-        self.trainer = Trainer(FineCausal(config), film.dives, film, options, folder, CPU)
+        self.trainer = Trainer(FineCausal(config), film.dives, film, options, folder, processes)
         self.reports, self.kept, self.modes = [], [], []
         self._rhos = rhos
 
@@ -57,12 +59,12 @@ class Run:
     def state(self):
         return {
             f"{part}.{name}": tensor
-            for part, owner in (("model", self.trainer._model), ("weights", self.trainer._weights))
+            for part, owner in (("model", self.trainer._stepper.model), ("weights", self.trainer._stepper.weights))
             for name, tensor in owner.state_dict().items()
         }
 
     def optimizer(self):
-        return self.trainer._optimizer.state_dict()["state"]
+        return self.trainer._stepper.optimizer.state_dict()["state"]
 
 
 def assert_equal(one: Run, other: Run):
@@ -120,9 +122,8 @@ def test_every_part_learns(uninterrupted, film, config, options, tmp_path):
     }
 
 
-def test_the_rate_rises_in_a_line_and_falls_to_zero(film, config, make_options, tmp_path):
-    run = Run(tmp_path, film, config, make_options(epochs=20, warmup=0.25))  # 40 steps, 10 of them rising
-    rates = [run.trainer._rate(step) for step in range(41)]
+def test_the_rate_rises_in_a_line_and_falls_to_zero():
+    rates = [rate_at(step, 40, 0.25) for step in range(41)]  # 10 of 40 steps are rising
     assert rates[:10] == pytest.approx([0.1 * (step + 1) for step in range(10)])
     assert rates[10] == pytest.approx(1)
     assert rates[25] == pytest.approx(0.5)
@@ -132,10 +133,10 @@ def test_the_rate_rises_in_a_line_and_falls_to_zero(film, config, make_options, 
 
 def test_trunks_and_uncertainties_have_rates_of_their_own(film, config, make_options, tmp_path):
     run = Run(tmp_path, film, config, make_options(lr=1e-3, backbone_lr=1e-4, warmup=0, weight_decay=0.1))
-    trunk, heads, scales = run.trainer._optimizer.param_groups
+    trunk, heads, scales = run.trainer._stepper.optimizer.param_groups
     assert [group["initial_lr"] for group in (trunk, heads, scales)] == pytest.approx([1e-4, 1e-3, 1e-2])
     assert [group["weight_decay"] for group in (trunk, heads, scales)] == [0.1, 0.1, 0.0]
-    model = run.trainer._model
+    model = run.trainer._stepper.model
     assert {id(one) for one in trunk["params"]} == {id(one) for one in model.video_trunk.parameters()}
     assert len(trunk["params"]) + len(heads["params"]) == len(list(model.parameters()))
 
@@ -206,6 +207,30 @@ def test_a_network_whose_rho_is_undefined_is_better_than_none(film, config, make
     assert json.loads((tmp_path / LOG_NAME).read_text().splitlines()[0])["rho"] is None
 
 
+def test_it_ends_early_when_validation_gets_no_better(film, config, make_options, tmp_path):
+    """Better, two that are not, and better again; then three that are not."""
+    options = make_options(epochs=20, group=4, patience=3)
+    rhos = (0.1, 0.05, 0.1, 0.2, 0.1, 0.2, 0.0, 0.9)
+    run = Run(tmp_path, film, config, options, rhos=rhos)()
+    assert [found for _, found in run.kept] == [0.1, 0.2]
+    assert (run.trainer.progress.epoch, run.trainer.progress.stale) == (7, 3)
+    again = Run(tmp_path, film, config, options, rhos=rhos)
+    again.trainer.resume()
+    again()
+    assert (again.reports, again.modes) == ([], [])  # a run that has ended goes no further
+
+
+def test_what_was_logged_after_the_checkpoint_is_logged_again(film, config, make_options, tmp_path):
+    """A run may be killed between a line of the log and the checkpoint, or within the line."""
+    options = make_options(epochs=2, group=4)
+    Run(tmp_path, film, config, options)()
+    whole = (tmp_path / LOG_NAME).read_text()
+    for rest in ('{"epoch": 3, "step": 3}\n', '{"epoch": 3, "st'):
+        (tmp_path / LOG_NAME).write_text(whole + rest)
+        Run(tmp_path, film, config, options).trainer.resume()
+        assert (tmp_path / LOG_NAME).read_text() == whole
+
+
 def test_it_learns_the_dives_by_heart(film, config, make_options, tmp_path):
     """Without the graph, which learns too slowly for a quick test; three dives whose brightness is their score."""
     few = type(film)(masks=False, count=3)
@@ -245,14 +270,28 @@ def test_clips_are_held_only_while_their_turn_lasts(film, config, make_options, 
 def test_a_loss_that_is_no_number_stops_the_run(film, config, make_options, tmp_path):
     run = Run(tmp_path, film, config, make_options(epochs=1))
     with torch.no_grad():
-        next(run.trainer._model.regression.judge.parameters()).fill_(float("nan"))
+        next(run.trainer._stepper.model.regression.judge.parameters()).fill_(float("nan"))
     with pytest.raises(TrainingError, match=r"the loss is nan at step 0 \(lower --lr, or use fp32\)"):
         run()
 
 
-def test_bf16_is_refused_on_a_cpu(film, config, make_options, tmp_path):
-    with pytest.raises(TrainingError, match="--precision: bf16 gradients are wrong on a CPU"):
-        Trainer(FineCausal(config), film.dives, film, make_options(precision="bf16"), tmp_path, CPU)
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_is_refused_on_a_cpu(film, config, make_options, tmp_path, precision):
+    with pytest.raises(TrainingError, match=f"--precision: {precision} gradients are wrong on a CPU"):
+        Trainer(FineCausal(config), film.dives, film, make_options(precision=precision), tmp_path, CPU)
+
+
+@pytest.mark.gpu
+@pytest.mark.parametrize("precision", ["bf16", "fp16"])
+def test_half_precision_learns_what_full_precision_does(film, config, make_options, tmp_path, precision):
+    cuda = Processes(torch.device("cuda"))
+    runs = []
+    for name in ("fp32", precision):
+        torch.manual_seed(0)
+        (tmp_path / name).mkdir()
+        run = Run(tmp_path / name, film, config, make_options(precision=name, epochs=4), processes=cuda)()
+        runs.append([losses["total"] for losses in run.losses()])
+    assert runs[1] == pytest.approx(runs[0], rel=0.05)
 
 
 def test_pairs_need_two_dives(film, config, options, tmp_path):
