@@ -34,6 +34,9 @@ TOKEN_FEATURES = 64
 STAGE_TOKENS = 12
 """Tokens that describe one stage of one clip."""
 
+STARTING_VALUES = frozenset({"residual_start"})
+"""Fields that say where training starts; a trained network computes the same whatever they are."""
+
 _FEATURE_STEP = 16  # the transition parser halves D four times
 
 
@@ -49,6 +52,8 @@ class ModelConfig(BaseModel):
         gat: Causal intervention by graph attention (paper eq. 2-6); off, the fused features pass unchanged.
         tca: Temporal causal attention (paper eq. 7-9); off, the stage tokens pass unchanged.
         readout: Which nodes the intervention returns: video features ``o`` (released code) or fused ``f`` (eq. 2-6).
+        residual_start: First value of the learnt weight of the input that is added to the intervention's result. The
+            released code's 0.1 drowns what tells one dive from another in messages that all nodes share; see docs.
         tca_mode: ``replace`` all tokens of a stage by its refined vector (released code) or ``residual``.
         antisymmetric: Read every stage's difference in both directions and take half of what separates them, so that a
             dive against itself differs by nothing in any stage. Without it only the weighted sum of the stages is
@@ -67,6 +72,7 @@ class ModelConfig(BaseModel):
     gat: bool = True
     tca: bool = True
     readout: Literal["o", "f"] = "f"
+    residual_start: float = Field(default=1.0, ge=0)
     tca_mode: Literal["replace", "residual"] = "residual"
     antisymmetric: bool = True
     geometry: Literal["fit", "squeeze"] = "fit"
@@ -87,7 +93,13 @@ class ModelConfig(BaseModel):
 
 PRESETS: dict[str, ModelConfig] = {
     "reference": ModelConfig(
-        preset="reference", static_branch=True, readout="o", tca_mode="replace", antisymmetric=False, geometry="squeeze"
+        preset="reference",
+        static_branch=True,
+        readout="o",
+        residual_start=0.1,
+        tca_mode="replace",
+        antisymmetric=False,
+        geometry="squeeze",
     ),
     "finecausal": ModelConfig(),
     "compact": ModelConfig(preset="compact", width=0.25, shared_trunk=True, frame_size=64),

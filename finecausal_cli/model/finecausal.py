@@ -53,7 +53,9 @@ class FineCausal(nn.Module):
         features = config.features
         self.video_trunk = I3D(config.width)
         self.parser = SpatialActionParser(config.width, shared=config.shared_trunk)
-        self.intervention = CausalIntervention(features, config.readout) if config.gat else None
+        self.intervention = (
+            CausalIntervention(features, config.readout, residual_start=config.residual_start) if config.gat else None
+        )
         self.transition_parser = TemporalActionParser(features)
         self.stages = StageFeatures(features)
         self.tca = TemporalCausalAttention() if config.tca else None

@@ -24,7 +24,6 @@ NODE_KINDS = ("query video", "exemplar video", "query fused", "exemplar fused")
 NODES = len(NODE_KINDS) * SNIPPETS
 HEADS = 4
 _DROPOUT = 0.1
-_LAMBDA_START = 0.1
 
 
 def complete_edges(nodes: int, device: torch.device | None = None) -> Tensor:
@@ -45,9 +44,10 @@ class CausalIntervention(nn.Module):
     Args:
         features: D, length of a node's features.
         readout: Kind of nodes returned: ``o`` video, ``f`` fused.
+        residual_start: First value of the learnt weight of the input.
     """
 
-    def __init__(self, features: int, readout: Literal["o", "f"]) -> None:
+    def __init__(self, features: int, readout: Literal["o", "f"], *, residual_start: float = 1.0) -> None:
         super().__init__()
         with warnings.catch_warnings():  # importing it uses a part of torch that torch has deprecated
             warnings.simplefilter("ignore", DeprecationWarning)
@@ -57,7 +57,7 @@ class CausalIntervention(nn.Module):
         self.attend = GATv2Conv(features, wide // HEADS, heads=HEADS, dropout=_DROPOUT, add_self_loops=False)
         self.refine = GATv2Conv(wide, features // HEADS, heads=HEADS, dropout=_DROPOUT, add_self_loops=False)
         self.output = nn.Sequential(nn.Linear(features, features), nn.LayerNorm(features), nn.ReLU())
-        self.residual_weight = nn.Parameter(torch.full((1,), _LAMBDA_START))
+        self.residual_weight = nn.Parameter(torch.full((1,), residual_start))
         start = 0 if readout == "o" else NODES // 2
         self.kept = slice(start, start + NODES // 2)
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from finecausal_cli.errors import WeightsError
-from finecausal_cli.model.config import FORMAT_VERSION, ModelConfig
+from finecausal_cli.model.config import FORMAT_VERSION, STARTING_VALUES, ModelConfig
 
 CONFIG_NAME = "config.json"
 
@@ -31,8 +31,9 @@ class Manifest(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over configuration and tensors; equal digests mean equal weights."""
-        facts = {"model": self.model.model_dump(mode="json"), "shards": sorted(self.shards.values())}
+        """SHA-256 (hex) over tensors and what they compute with; equal digests mean equal weights."""
+        model = self.model.model_dump(mode="json", exclude=set(STARTING_VALUES))
+        facts = {"model": model, "shards": sorted(self.shards.values())}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 
 

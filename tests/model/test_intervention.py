@@ -2,6 +2,8 @@ import pytest
 import torch
 from torch.nn import functional
 
+from finecausal_cli.model import FineCausal
+from finecausal_cli.model.config import PRESETS
 from finecausal_cli.model.intervention import CausalIntervention, complete_edges
 from finecausal_cli.model.outputs import Encoding
 
@@ -67,3 +69,12 @@ def test_no_gradient_flows_between_pairs():
     result[0].sum().backward()
     assert query.video.grad[0].any()
     assert not query.video.grad[1].any()
+
+
+def test_the_input_starts_with_its_full_weight_in_our_presets_and_a_tenth_in_the_released_codes():
+    def start(preset: str) -> float:
+        small = PRESETS[preset].model_copy(update={"width": 1 / 16, "static_branch": False})
+        return FineCausal(small).intervention.residual_weight.item()
+
+    assert start("finecausal") == start("compact") == 1.0
+    assert start("reference") == pytest.approx(0.1)

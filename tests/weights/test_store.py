@@ -11,6 +11,7 @@ from safetensors.torch import load_file, save
 from finecausal_cli.errors import OutputError, WeightsError
 from finecausal_cli.model import FineCausal, ModelConfig
 from finecausal_cli.weights import store
+from finecausal_cli.weights.manifest import Manifest
 from finecausal_cli.weights.store import load_weights, save_weights
 
 TINY = ModelConfig(preset="compact", width=1 / 16, frame_size=32, readout="o", tca_mode="replace")
@@ -248,3 +249,14 @@ def test_a_place_that_cannot_be_written_is_named(model, tmp_path):
     with pytest.raises(OutputError, match="file"):
         save_weights(tmp_path / "file" / "weights", model, {})
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_where_training_started_does_not_change_what_weights_are(tmp_path):
+    config = ModelConfig(width=1 / 32, shared_trunk=True, frame_size=32)
+    manifests = [
+        Manifest(model=config.model_copy(update={"residual_start": start}), info={}, shards={"a.safetensors": "00"})
+        for start in (0.1, 1.0)
+    ]
+    assert manifests[0].digest == manifests[1].digest
+    other = manifests[0].model_copy(update={"model": config.model_copy(update={"tca": False})})
+    assert other.digest != manifests[0].digest
