@@ -16,7 +16,7 @@ def train(*arguments):
         [sys.executable, "-m", "finecausal_cli", "train", *map(str, arguments)],
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=600,
         check=False,
         env={**os.environ, "COLUMNS": "80", "OMP_NUM_THREADS": "1"},
     )

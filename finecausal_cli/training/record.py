@@ -1,0 +1,159 @@
+"""What a run writes down of itself: what it was asked to do, on which data, by which versions."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import platform
+import shlex
+import shutil
+import subprocess
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import finecausal_cli
+from finecausal_cli.errors import TrainingError
+from finecausal_cli.model.config import ModelConfig
+from finecausal_cli.training.options import TrainOptions
+from finecausal_cli.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finecausal_cli.data.dive import Dive
+
+RUN_NAME = "run.json"
+
+_PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "av", "decord", "opencv-python-headless", "accelerate")
+_GIT_LIMIT_S = 10
+
+
+def describe_data(dataset: Path, dives: Sequence[Dive], options: TrainOptions) -> dict[str, Any]:
+    """Return what weights tell of their training: the dataset, its dives by split, and the options."""
+    return {
+        "dataset": dataset.resolve().name,
+        "dives": {split: sum(dive.split == split for dive in dives) for split in ("train", "val", "test")},
+        "labels_sha256": digest_labels(dives),
+        "options": options.model_dump(mode="json"),
+    }
+
+
+def write_run(
+    folder: Path,
+    config: ModelConfig,
+    options: TrainOptions,
+    dataset: Path,
+    dives: Sequence[Dive],
+    *,
+    begun: dict[str, Any],
+    processes: int,
+    command: Sequence[str],
+) -> None:
+    """Write ``run.json``.
+
+    Args:
+        folder: The run's folder.
+        config: The network.
+        options: The run.
+        dataset: Where the dives were read.
+        dives: All of them, with their splits.
+        begun: What the network started from.
+        processes: How many share the run.
+        command: The command line; empty if there was none.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    run = {
+        "config": config.model_dump(),
+        **describe_data(dataset, dives, options),
+        "files_sha256": digest_files(dives),
+        "init": begun,
+        "processes": processes,
+        "command": shlex.join(command),
+        "versions": _versions(),
+        "git": _git_state(),
+    }
+    with whole_file(folder / RUN_NAME, "the run's description") as part:
+        part.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
+
+
+def read_run(folder: Path) -> tuple[ModelConfig, TrainOptions, str]:
+    """Read what a run was started with: network, options and the digest of its dives and labels.
+
+    Raises:
+        TrainingError: There is no run, or its description is damaged.
+    """
+    path = folder / RUN_NAME
+    try:
+        run = json.loads(path.read_text(encoding="utf-8"))
+        labels = str(run["labels_sha256"])
+        return ModelConfig.model_validate(run["config"]), TrainOptions.model_validate(run["options"]), labels
+    except FileNotFoundError:
+        raise TrainingError("no run to resume", where=folder, hint="start one without --resume") from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise TrainingError(f"a damaged run description: {error}", where=path, hint="start anew elsewhere") from None
+
+
+def digest_labels(dives: Sequence[Dive]) -> str:
+    """Return the SHA-256 (hex) of everything that training reads of the dives besides their pictures."""
+    labels = [
+        [
+            dive.key,
+            dive.score,
+            dive.difficulty,
+            dive.number,
+            dive.twist_start,
+            dive.entry_start,
+            dive.deductions,
+            dive.split,
+        ]
+        for dive in dives
+    ]
+    return hashlib.sha256(json.dumps(labels).encode()).hexdigest()
+
+
+def digest_files(dives: Sequence[Dive]) -> str:
+    """Return the SHA-256 (hex) of name and size of every video, mask and frame, without reading them."""
+    facts = [[dive.key, _sizes(dive.video), None if dive.mask is None else _sizes(dive.mask)] for dive in dives]
+    return hashlib.sha256(json.dumps(facts).encode()).hexdigest()
+
+
+def _sizes(path: Path) -> list[tuple[str, int]]:
+    try:
+        files = sorted(path.iterdir()) if path.is_dir() else [path]
+        return [(file.name, file.stat().st_size) for file in files]
+    except OSError:
+        return []  # who reads it will say what is wrong
+
+
+def _versions() -> dict[str, str]:
+    found = {"finecausal": finecausal_cli.__version__, "python": platform.python_version()}
+    for package in _PACKAGES:
+        try:
+            found[package] = version(package)
+        except PackageNotFoundError:
+            continue
+    return found
+
+
+def _git_state() -> dict[str, Any] | None:
+    """Return the commit of the checkout that this code runs from; None if it is installed, or there is no git."""
+    git, package = shutil.which("git"), Path(finecausal_cli.__file__).parent
+    if git is None or not (package.parent / ".git").exists():
+        return None
+    try:
+        commit, changes = (
+            subprocess.run(  # noqa: S603 -- git, on our own folder
+                [git, "-C", str(package.parent), *command],
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=_GIT_LIMIT_S,
+            ).stdout.strip()
+            for command in (["rev-parse", "HEAD"], ["status", "--porcelain", "--untracked-files=no"])
+        )
+    except (OSError, subprocess.SubprocessError):
+        return None
+    return {"commit": commit, "is_changed": bool(changes)}

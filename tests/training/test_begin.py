@@ -1,0 +1,73 @@
+from pathlib import Path
+
+import pytest
+import torch
+
+from finecausal_cli.errors import TrainingError, WeightsError
+from finecausal_cli.model.config import ModelConfig
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.training.begin import begin, config_of, locate_init
+from finecausal_cli.weights.store import load_weights, save_weights
+
+
+@pytest.fixture
+def trained(tmp_path, config):
+    torch.manual_seed(42)
+    save_weights(tmp_path / "trained", FineCausal(config), {})
+    return tmp_path / "trained"
+
+
+def test_without_weights_the_seed_draws_them(config, make_options):
+    one, two, other = (begin(config, make_options(seed=seed))[0].state_dict() for seed in (1, 1, 2))
+    assert all(torch.equal(one[name], two[name]) for name in one)
+    assert not torch.equal(one["regression.judge.0.weight"], other["regression.judge.0.weight"])
+
+
+def test_weights_trained_before_are_taken_over_whole(trained, config, make_options):
+    model, facts = begin(config, make_options(init=str(trained)))
+    expected = load_weights(trained)
+    assert all(torch.equal(tensor, expected.model.state_dict()[name]) for name, tensor in model.state_dict().items())
+    assert facts == {
+        "from": "weights",
+        "digest": expected.digest,
+        "loaded": len(model.state_dict()),
+        "skipped": [],
+        "drawn": [],
+    }
+    assert all(parameter.requires_grad for parameter in model.parameters())
+
+
+def test_a_module_may_be_left_out_or_added(trained, config, make_options, tmp_path):
+    _, without = begin(config.model_copy(update={"gat": False}), make_options(init=str(trained)))
+    assert (without["skipped"], without["drawn"]) == (["intervention"], [])
+    save_weights(tmp_path / "bare", FineCausal(config.model_copy(update={"tca": False})), {})
+    model, added = begin(config, make_options(init=str(tmp_path / "bare")))
+    assert (added["skipped"], added["drawn"]) == ([], ["tca"])
+    assert model.tca is not None
+
+
+def test_weights_of_another_width_are_refused_by_name(trained, config, make_options):
+    wider = config.model_copy(update={"width": 1 / 16})
+    with pytest.raises(TrainingError, match=r"trained: weights of another network: .* and \d+ more do not fit"):
+        begin(wider, make_options(init=str(trained)))
+
+
+def test_kinetics_weights_do_not_fit_a_narrow_network(tmp_path, config, make_options):
+    torch.save({"conv3d_1a_7x7.conv3d.weight": torch.zeros(64, 3, 7, 7, 7)}, tmp_path / "rgb.pth")
+    with pytest.raises(WeightsError, match=r"rgb\.pth: missing tensor conv3d_1a_7x7\.batch3d\.weight"):
+        begin(config, make_options(init=f"kinetics:{tmp_path / 'rgb.pth'}"))
+
+
+def test_where_to_start_is_found_from_every_folder(trained, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert locate_init("trained") == str(trained.resolve())
+    assert locate_init("kinetics:rgb.pth") == f"kinetics:{(tmp_path / 'rgb.pth').resolve()}"
+    assert Path(locate_init("compact")).name == "compact"
+    with pytest.raises(WeightsError, match="no such weights"):
+        locate_init("nowhere")
+
+
+def test_the_network_of_weights_is_known_before_they_are_read(trained, config):
+    assert config_of(str(trained)) == config
+    assert config_of("kinetics:rgb.pth") is None
+    assert isinstance(config_of("compact"), ModelConfig)
