@@ -38,7 +38,7 @@ def test_follows_the_formula(readout, first):
     with torch.inference_mode():
         hidden, attention_1 = by_hand(module.attend, nodes)
         hidden, attention_2 = by_hand(module.refine, functional.elu(hidden))
-        expected = module.output(hidden) + 0.1 * nodes
+        expected = module.output(hidden) + module.residual_weight * nodes
         result, attention = module(query, exemplar, attention=True)
     torch.testing.assert_close(result[0].flatten(0, 1), expected[first : first + 18], atol=1e-5, rtol=1e-5)
     torch.testing.assert_close(attention[0], torch.stack((attention_1, attention_2)), atol=1e-6, rtol=1e-5)
