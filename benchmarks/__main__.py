@@ -24,7 +24,7 @@ from finecausal_cli.weights.store import load_weights
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-CLIP = str(Path(__file__).resolve().parent.parent / "examples" / "dives" / "107B-10m-excellent.mp4")
+CLIP = str(Path(__file__).resolve().parent.parent / "examples" / "dives" / "107B-10m-good.mp4")
 VOTERS = 10
 
 

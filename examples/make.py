@@ -20,12 +20,12 @@ HERE = Path(__file__).resolve().parent
 
 DIVES_SEED = 2026
 DIVES = {
-    "107B-10m-excellent": 50,
-    "107B-10m-poor": 8,
-    "5253B-3m-good": 9,
-    "305C-7.5m-middling": 32,
-    "626C-10m-excellent": 135,
-    "207C-3m-failed": 41,
+    "626C-10m-excellent": 34,
+    "107B-10m-good": 21,
+    "107B-10m-poor": 20,
+    "5253B-3m-good": 328,
+    "305C-3m-middling": 90,
+    "301B-3m-failed": 738,
 }
 """Name of each example and its place in the plan."""
 

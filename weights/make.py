@@ -1,7 +1,8 @@
-"""Turn a finished training run into what ships: ``python weights/make.py RUN/best DATASET``.
+"""Turn a finished training run into what ships: ``python weights/make.py RUN/best DATASET CALIBRATION [CACHE]``.
 
-Calibrates the interval of the run's weights anew, then writes ``weights/compact``: half-precision weights, the exemplar
-bank, the self-test's expected score, and the held-out figures of exactly these files, which the model card quotes.
+Writes ``weights/compact``: half-precision weights, the exemplar bank, the interval, the self-test's expected score, and
+the held-out figures of exactly these files, which the model card quotes. The interval is that of dives of CALIBRATION,
+which took no part in training nor in choosing the epoch, compared with the bank, as a user's dives are.
 """
 
 from __future__ import annotations
@@ -21,20 +22,40 @@ from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.evaluation.run import evaluate, metrics
 from finecausal_cli.exemplars.bank import load_bank
 from finecausal_cli.exemplars.build import build_bank
-from finecausal_cli.training.options import TrainOptions
-from finecausal_cli.training.run import calibrate
-from finecausal_cli.weights.info import WeightsInfo
+from finecausal_cli.training.validation import INTERVAL_LEVEL, conformal_half_width
+from finecausal_cli.weights.info import StoredInterval, WeightsInfo
+from finecausal_cli.weights.manifest import CONFIG_NAME, read_manifest
 from finecausal_cli.weights.store import load_weights, save_weights
+from finecausal_cli.whole_file import whole_file
 
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "examples"
 NOTE = "trained on simulated dives only; not calibrated for filmed ones"
 ORIGIN = "simulated dive (finecausal simulate, seed 1)"
 PER_NUMBER = 5
-SELF_TEST = {"clip": "dives/107B-10m-excellent.mp4", "dive": "107B", "height_m": 10.0}
+SELF_TEST = {"clip": "dives/107B-10m-good.mp4", "dive": "107B", "height_m": 10.0}
 
 
-def main(best: Path, dataset: Path, cache: Path) -> None:
+def set_interval(folder: Path, calibration: Path, cache: Path) -> None:
+    """Store the interval that covers the stated share of the calibration dives."""
+    measured = evaluate(
+        calibration,
+        folder,
+        cache=cache,
+        device=torch.device("cpu"),
+        bank=lambda digest: load_bank(folder / "bank", weights_digest=digest),
+        split="all",
+    )
+    errors = [abs(one.predicted - one.score) / one.difficulty for one in measured.predictions]
+    interval = StoredInterval(level=INTERVAL_LEVEL, execution_half_width=conformal_half_width(errors, INTERVAL_LEVEL))
+    manifest = read_manifest(folder)
+    info = WeightsInfo.read(manifest.info, folder).model_copy(update={"interval": interval})
+    with whole_file(folder / CONFIG_NAME, "the weights' description") as part:
+        text = manifest.model_copy(update={"info": info.facts()}).model_dump_json(indent=2)
+        part.write_text(text + "\n", encoding="utf-8")
+
+
+def main(best: Path, dataset: Path, calibration: Path, cache: Path) -> None:
     """Write weights, bank, figures and self-test."""
     folder = HERE / "compact"
     device = torch.device("cpu")
@@ -42,10 +63,6 @@ def main(best: Path, dataset: Path, cache: Path) -> None:
     clips = ClipCache(cache, geometry=trained.config.geometry, frame_size=trained.config.frame_size)
     dives = assign_splits([dive for dive in read_dataset(dataset) if dive.score is not None])
     training = [dive for dive in dives if dive.split == "train"]
-    validation = [dive for dive in dives if dive.split == "val"]
-    options = TrainOptions.model_validate(WeightsInfo.read(trained.info, best).training["options"])
-    calibrate(best, training, validation, clips, options, device)
-    trained = load_weights(best)
     info = WeightsInfo.read(trained.info, best).model_copy(update={"note": NOTE})
     save_weights(folder, trained.model, info.facts(), dtype="float16")
     shipped = load_weights(folder)
@@ -58,6 +75,7 @@ def main(best: Path, dataset: Path, cache: Path) -> None:
         per_number=PER_NUMBER,
         origin=ORIGIN,
     )
+    set_interval(folder, calibration, cache)
     against_training = evaluate(dataset, folder, cache=cache, device=device)
     against_bank = evaluate(
         dataset,
@@ -81,4 +99,4 @@ def main(best: Path, dataset: Path, cache: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]), Path(sys.argv[2]), Path(sys.argv[3]) if len(sys.argv) > 3 else default_cache())
+    main(*map(Path, sys.argv[1:4]), Path(sys.argv[4]) if len(sys.argv) > 4 else default_cache())

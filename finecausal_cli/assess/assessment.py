@@ -10,8 +10,8 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION: Final = 1
-"""Raised whenever a reader of an older JSON could misread a newer one."""
+SCHEMA_VERSION: Final = 2
+"""Raised whenever a reader of an older JSON could misread a newer one. Version 1 had interventions too."""
 
 StageName = Literal["takeoff", "flight", "entry"]
 NodeType = Literal["query", "exemplar", "query_fused", "exemplar_fused"]
@@ -20,11 +20,13 @@ NODE_TYPES: tuple[NodeType, ...] = ("query", "exemplar", "query_fused", "exempla
 """Node types of the intervention graph, in the order of rows and columns of ``Attention.node_types``."""
 
 
-class _Value(BaseModel):
+class Value(BaseModel):
+    """A value that never changes and refuses what it does not know."""
+
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
-class Stage(_Value):
+class Stage(Value):
     """One stage of the dive against the exemplars, averaged over the voters."""
 
     name: StageName
@@ -37,7 +39,7 @@ class Stage(_Value):
     contribution: float = Field(description="difference * weight * difficulty, in points.")
 
 
-class Vote(_Value):
+class Vote(Value):
     """What one exemplar says of the dive."""
 
     exemplar: str = Field(description="Identifier of the exemplar in the bank.")
@@ -49,7 +51,7 @@ class Vote(_Value):
     score: float = Field(description="(execution + difference) * difficulty: the score by this voter alone.")
 
 
-class Attention(_Value):
+class Attention(Value):
     """Where the model looked, averaged over the voters."""
 
     node_types: tuple[tuple[float, float, float, float], ...] = Field(
@@ -62,19 +64,7 @@ class Attention(_Value):
     )
 
 
-class Intervention(_Value):
-    """What the score would be had one stage been the exemplar's: do(stage := exemplar's)."""
-
-    stage: StageName
-    replaced_by: Literal["exemplar"]
-    score: float = Field(description="Score after the replacement, averaged over the voters.")
-    change: float = Field(description="score after minus score before, points.")
-    stage_changes: tuple[float, float, float] = Field(
-        description="Change of each stage's contribution, points: what the replacement does to later stages too."
-    )
-
-
-class Interval(_Value):
+class Interval(Value):
     """A prediction interval for the final score."""
 
     low: float
@@ -82,7 +72,7 @@ class Interval(_Value):
     level: float = Field(description="Stated coverage, e.g. 0.9.")
 
 
-class Provenance(_Value):
+class Provenance(Value):
     """What produced the verdict."""
 
     version: str
@@ -98,10 +88,10 @@ class Provenance(_Value):
     seconds: float = Field(description="From opening the file to the verdict, without start-up.")
 
 
-class Assessment(_Value):
+class Assessment(Value):
     """A scored dive."""
 
-    schema_version: Literal[1] = SCHEMA_VERSION
+    schema_version: Literal[2] = SCHEMA_VERSION
     source: str
     score: float = Field(description="Final score, points.")
     execution: float = Field(description="score / difficulty.")
@@ -115,6 +105,5 @@ class Assessment(_Value):
     stages: tuple[Stage, Stage, Stage]
     votes: tuple[Vote, ...]
     attention: Attention | None = Field(description="Present when asked for.")
-    interventions: tuple[Intervention, ...] = Field(description="Present when asked for, by stage.")
     provenance: Provenance
     notes: tuple[str, ...] = Field(description="Caveats a reader should know.")

@@ -11,7 +11,10 @@ import torch
 from finecausal_cli import __version__
 from finecausal_cli.assess.assessment import Assessment, Provenance
 from finecausal_cli.assess.device import Precision, computing, resolve_device, resolve_precision
-from finecausal_cli.assess.interventions import replace_stages
+from finecausal_cli.assess.explain import explain_verdict
+from finecausal_cli.assess.explanation import ExplainOptions
+from finecausal_cli.assess.foreground import gather_evidence, merge_snippets, picture_frame_size
+from finecausal_cli.assess.hearing import Hearing
 from finecausal_cli.assess.verdict import attention_of, interval_of, stages_of, votes_of
 from finecausal_cli.diving.difficulty import difficulty as listed_difficulty
 from finecausal_cli.diving.judging import MAX_EXECUTION
@@ -19,7 +22,7 @@ from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import UsageError
 from finecausal_cli.exemplars.bank import Bank, load_bank
 from finecausal_cli.exemplars.choice import Choice, choose_voters
-from finecausal_cli.exemplars.vote import Ballot, cast_votes
+from finecausal_cli.exemplars.vote import cast_votes
 from finecausal_cli.video.reader import read_clip
 from finecausal_cli.video.transform import crop, normalise
 from finecausal_cli.weights.info import WeightsInfo
@@ -29,9 +32,11 @@ from finecausal_cli.weights.store import load_weights
 if TYPE_CHECKING:
     from pathlib import Path
 
+    from finecausal_cli.assess.explanation import Evidence, Explanation
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding
     from finecausal_cli.video.clip import Clip
+    from finecausal_cli.video.picture import Geometry
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +52,6 @@ class ScoreOptions:
         start_s: Where the dive starts in the source, seconds.
         end_s: Where it ends, seconds.
         attention: Tell where the model looked.
-        interventions: Tell what the score would be with each stage replaced by the exemplars'.
         seed: Seed of the choice among exemplars of one number.
         timeout_s: Most seconds that reading the clip may take, in a process that can be killed; None sets no limit.
     """
@@ -60,7 +64,6 @@ class ScoreOptions:
     start_s: float | None = None
     end_s: float | None = None
     attention: bool = True
-    interventions: bool = False
     seed: int = 0
     timeout_s: float | None = None
 
@@ -71,6 +74,16 @@ class ScoreOptions:
             raise UsageError(f"difficulty {self.difficulty:g}", where="--difficulty", hint="real ones run from 1 to 5")
         if self.exemplar is not None and self.voters != type(self)().voters and self.voters != 1:
             raise UsageError("--exemplar names one voter and --voters asks for more", where="--voters")
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A verdict with everything it came from."""
+
+    clip: Clip
+    encoding: Encoding
+    hearing: Hearing
+    assessment: Assessment
 
 
 class Scorer:
@@ -84,6 +97,7 @@ class Scorer:
         weights_digest: Their digest.
         device: Where to compute.
         precision: How exactly the backbones compute.
+        bank_folder: Where the bank's thumbnails lie; None if nowhere.
     """
 
     def __init__(
@@ -96,6 +110,7 @@ class Scorer:
         weights_digest: str,
         device: torch.device,
         precision: Precision,
+        bank_folder: Path | None = None,
     ) -> None:
         self._model = model
         self._bank = bank
@@ -104,6 +119,7 @@ class Scorer:
         self._weights_digest = weights_digest
         self._device = device
         self._precision: Precision = precision
+        self._bank_folder = bank_folder
 
     @classmethod
     def load(
@@ -130,14 +146,16 @@ class Scorer:
         where = resolve_device(device)
         folder = resolve_weights(weights)
         loaded = load_weights(folder, device=where)
+        shelf = bank or bank_folder(folder)
         return cls(
             loaded.model.for_inference(),
-            load_bank(bank or bank_folder(folder), weights_digest=loaded.digest),
+            load_bank(shelf, weights_digest=loaded.digest),
             info=WeightsInfo.read(loaded.info, folder),
             weights_name=folder.name,
             weights_digest=loaded.digest,
             device=where,
             precision=resolve_precision(precision, where),
+            bank_folder=shelf,
         )
 
     @property
@@ -146,9 +164,29 @@ class Scorer:
         return self._bank
 
     @property
+    def bank_folder(self) -> Path | None:
+        """Where the bank's thumbnails lie; None if nowhere."""
+        return self._bank_folder
+
+    @property
     def model(self) -> FineCausal:
         """The network."""
         return self._model
+
+    @property
+    def info(self) -> WeightsInfo:
+        """What is known of the weights."""
+        return self._info
+
+    @property
+    def weights(self) -> tuple[str, str]:
+        """Name and digest of the weights."""
+        return self._weights_name, self._weights_digest
+
+    @property
+    def computes(self) -> tuple[torch.device, Precision]:
+        """Where and how exactly it computes."""
+        return self._device, self._precision
 
     @property
     def frame_size(self) -> int:
@@ -167,32 +205,79 @@ class Scorer:
             BankError: The named exemplar does not exist.
             UsageError: Dive number or height is wrong, or no difficulty is to be had.
         """
+        return self._judge(path, options or ScoreOptions()).assessment
+
+    def explain(
+        self, path: str, options: ScoreOptions | None = None, explain: ExplainOptions | None = None
+    ) -> tuple[Explanation, Evidence]:
+        """Score one dive and explain the score.
+
+        Args:
+            path: A video file or a folder of frames.
+            options: How to score; ``attention`` is of no account.
+            explain: What to explain.
+
+        Returns:
+            The explanation, and the pictures behind it.
+
+        Raises:
+            VideoError: The clip cannot be read.
+            BankError: The named exemplar does not exist.
+            UsageError: Dive number or height is wrong, or no difficulty is to be had.
+        """
+        options, explain = options or ScoreOptions(), explain or ExplainOptions()
+        judged = self._judge(path, replace(options, attention=True), foreground=True)
+        clip, seen = judged.clip, judged.encoding.foreground
+        assert seen is not None  # noqa: S101 -- it was asked for
+        probabilities = merge_snippets(seen[-1][0])
+        explanation = explain_verdict(
+            judged.hearing,
+            judged.assessment,
+            clip,
+            probabilities,
+            explain,
+            encode=self.encode,
+            bank_folder=self._bank_folder,
+        )
+        pictures = clip
+        if explain.picture_size is not None:
+            size = picture_frame_size(path, explain.picture_size)
+            pictures = self._read(path, options, geometry="fit", frame_size=size)
+        return explanation, gather_evidence(clip, probabilities, pictures)
+
+    def _judge(self, path: str, options: ScoreOptions, *, foreground: bool = False) -> _Judged:
         started = time.perf_counter()
-        options = options or ScoreOptions()
         config = self._model.config
         number = None if options.dive is None else str(parse_dive_number(options.dive))
-        clip = read_clip(
-            path,
-            geometry=config.geometry,
-            frame_size=config.frame_size,
-            start_s=options.start_s,
-            end_s=options.end_s,
-            timeout_s=options.timeout_s,
-        )
-        query = self.encode(clip)
+        clip = self._read(path, options, geometry=config.geometry, frame_size=config.frame_size)
+        encoding = self.encode(clip, foreground=foreground)
+        query = replace(encoding, foreground=None)
         choice = choose_voters(
             self._bank, query, exemplar=options.exemplar, dive=number, voters=options.voters, seed=options.seed
         )
         options = replace(options, dive=number)
         difficulty, difficulty_from = self._difficulty(choice, options)
         ballot = cast_votes(self._model, query, self._bank, choice.places, attention=options.attention)
-        return self._assessment(clip, choice, ballot, options, (difficulty, difficulty_from), started)
+        hearing = Hearing(self._model, self._bank, choice.places, query, ballot, difficulty)
+        assessment = self._assessment(clip, choice, hearing, options, difficulty_from, started)
+        return _Judged(clip, encoding, hearing, assessment)
 
-    def encode(self, clip: Clip) -> Encoding:
-        """Encode a clip with the centre crop."""
+    @staticmethod
+    def _read(path: str, options: ScoreOptions, *, geometry: Geometry, frame_size: int) -> Clip:
+        return read_clip(
+            path,
+            geometry=geometry,
+            frame_size=frame_size,
+            start_s=options.start_s,
+            end_s=options.end_s,
+            timeout_s=options.timeout_s,
+        )
+
+    def encode(self, clip: Clip, *, foreground: bool = False) -> Encoding:
+        """Encode a clip with the centre crop; with ``foreground``, also tell where the athlete is."""
         pixels = normalise(crop(clip.frames, self._model.config.frame_size)).unsqueeze(0).to(self._device)
         with torch.inference_mode(), computing(self._precision, self._device):
-            encoding = self._model.encode(pixels)
+            encoding = self._model.encode(pixels, foreground="fused" if foreground else "none")
         return replace(encoding, video=encoding.video.float(), mask=encoding.mask.float())
 
     def _difficulty(self, choice: Choice, options: ScoreOptions) -> tuple[float, str]:
@@ -215,12 +300,12 @@ class Scorer:
         self,
         clip: Clip,
         choice: Choice,
-        ballot: Ballot,
+        hearing: Hearing,
         options: ScoreOptions,
-        difficulty: tuple[float, str],
+        difficulty_from: str,
         started: float,
     ) -> Assessment:
-        degree, degree_from = difficulty
+        ballot, degree = hearing.ballot, hearing.difficulty
         execution = ballot.execution
         score = execution * degree
         notes = [*choice.caveats, *clip.notes]
@@ -233,7 +318,7 @@ class Scorer:
             score=score,
             execution=execution,
             difficulty=degree,
-            difficulty_from=degree_from,
+            difficulty_from=difficulty_from,
             dive=choice.dive,
             dive_from=choice.dive_from,
             height_m=options.height_m,
@@ -242,7 +327,6 @@ class Scorer:
             stages=stages_of(clip, ballot, degree),
             votes=votes_of(self._bank, choice, ballot, degree),
             attention=attention_of(ballot) if options.attention else None,
-            interventions=replace_stages(self._model, ballot, degree) if options.interventions else (),
             provenance=Provenance(
                 version=__version__,
                 weights=self._weights_name,

@@ -1,46 +1,67 @@
-"""``finecausal explain``: one dive, and what its score would be if a stage were another."""
+"""``finecausal explain``: one dive, the reasons for its score, and what it would be if a stage were another."""
 
 from __future__ import annotations
 
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
 from finecausal_cli.cli import options as given
+from finecausal_cli.cli.spread import spread
 
 
+@spread
 def explain(
     path: given.Clip,
-    dive: given.DiveNumber = None,
-    height: given.Height = None,
-    difficulty: given.Difficulty = None,
-    exemplar: given.Exemplar = None,
-    voters: given.Voters = 10,
-    start: given.Start = None,
-    end: given.End = None,
-    weights: given.Weights = given.WEIGHTS_DEFAULT,
-    bank: given.BankFolder = None,
-    device: given.Device = "auto",
-    precision: given.Precision = "auto",
-    seed: given.Seed = 0,
+    asked: given.Asked,
+    engine: given.Engine,
+    layer: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Graph layer whose attention is told, not the mean.")
+    ] = None,
+    head: Annotated[
+        int | None, typer.Option(metavar="N", min=1, help="Graph head whose attention is told, not the mean.")
+    ] = None,
+    no_backgrounds: Annotated[
+        bool, typer.Option("--no-backgrounds", help="Leave out the other backgrounds: faster.")
+    ] = False,
+    html: given.Html = None,
+    figures: given.Figures = None,
+    overlay: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write the clip as MP4 with athlete, stages and points drawn on.",
+            show_default=False,
+        ),
+    ] = None,
     output_format: given.Format = given.OutputFormat.TABLE,
     output: given.Output = None,
 ) -> None:
     """Explain the score of a dive: stages, interventions, and where the model looked."""
+    from finecausal_cli.assess.explanation import ExplainOptions
     from finecausal_cli.assess.scorer import ScoreOptions, Scorer
     from finecausal_cli.report.deliver import deliver
+    from finecausal_cli.report.drawing import require_figures
+    from finecausal_cli.report.explanation import print_explanation
+    from finecausal_cli.report.explanation_page import write_page
+    from finecausal_cli.report.overlay import overlay_clip
     from finecausal_cli.report.progress import working
-    from finecausal_cli.report.tables import print_explanation
+    from finecausal_cli.report.targets import check_targets
 
-    options = ScoreOptions(
-        exemplar=exemplar,
-        dive=dive,
-        height_m=height,
-        difficulty=difficulty,
-        voters=voters,
-        start_s=start,
-        end_s=end,
-        seed=seed,
-        timeout_s=given.DECODE_LIMIT_S,
-        interventions=True,
-    )
+    check_targets([path], output=output, html=html, figures=figures, overlay=overlay)
+    if figures is not None:
+        require_figures("leave out --figures")
+    options = ScoreOptions(**asked.options())
+    what = ExplainOptions(layer=layer, head=head, backgrounds=not no_backgrounds)
     with working("explaining"):
-        scorer = Scorer.load(weights, bank=bank, device=device, precision=precision)
-        assessment = scorer.score(path, options)
-    deliver(assessment, output_format.value, output, print_explanation)
+        explanation, evidence = Scorer.load(**engine.arguments()).explain(path, options, what)
+    if overlay is not None:
+        overlay_clip(overlay, explanation.assessment, evidence, start_s=asked.start_s, end_s=asked.end_s)
+    if figures is not None:
+        from finecausal_cli.report.explanation_figures import write_figures
+
+        write_figures(figures, explanation, evidence)
+    if html is not None:
+        write_page(html, explanation, evidence, overlay=overlay)
+    deliver(explanation, output_format.value, output, print_explanation)

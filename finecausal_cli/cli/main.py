@@ -10,6 +10,7 @@ import typer
 
 from finecausal_cli import __version__
 from finecausal_cli.cli import (
+    compare,
     dataset,
     dive,
     doctor,
@@ -36,6 +37,7 @@ app = typer.Typer(
 )
 app.command(rich_help_panel="Score")(score.score)
 app.command(rich_help_panel="Score")(explain.explain)
+app.command(rich_help_panel="Score")(compare.compare)
 app.command(rich_help_panel="Score")(dive.dive)
 app.command(rich_help_panel="Research")(train.train)
 app.command(rich_help_panel="Research")(evaluate.evaluate)

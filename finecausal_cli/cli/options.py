@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, ClassVar
 
 import typer
 
@@ -33,6 +34,14 @@ Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N o
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
 Format = Annotated[OutputFormat, typer.Option("--format", help="How to print the result.")]
 Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write the result to a file.", show_default=False)]
+Html = Annotated[
+    Path | None,
+    typer.Option("--html", metavar="FILE", help="Write a page that needs nothing else.", show_default=False),
+]
+Figures = Annotated[
+    Path | None,
+    typer.Option("--figures", metavar="DIR", help="Write the figures as PNG and SVG.", show_default=False),
+]
 
 WEIGHTS_DEFAULT = "compact"
 
@@ -40,9 +49,48 @@ DECODE_LIMIT_S = 120.0
 """A clip that takes longer to read hangs its decoder."""
 
 Dataset = Annotated[
-    Path, typer.Argument(metavar="DATASET", help="A manifest, or a folder: of one, of FineDiving-HM or MTL-AQA.", show_default=False)
+    Path,
+    typer.Argument(
+        metavar="DATASET", help="A manifest, or a folder: of one, of FineDiving-HM or MTL-AQA.", show_default=False
+    ),
 ]
 Cache = Annotated[
     Path | None,
     typer.Option("--cache", help="Folder of decoded clips; the user's cache by default.", show_default=False),
 ]
+
+
+@dataclass(frozen=True)
+class Asked:
+    """Which dive to score, and against whom; fields are those of ``ScoreOptions``."""
+
+    panel: ClassVar[str] = "The dive"
+
+    dive: DiveNumber = None
+    height_m: Height = None
+    difficulty: Difficulty = None
+    exemplar: Exemplar = None
+    voters: Voters = 10
+    start_s: Start = None
+    end_s: End = None
+    seed: Seed = 0
+
+    def options(self) -> dict[str, Any]:
+        """Return the arguments of ``ScoreOptions``."""
+        return {**asdict(self), "timeout_s": DECODE_LIMIT_S}
+
+
+@dataclass(frozen=True)
+class Engine:
+    """What computes; fields are the arguments of ``Scorer.load``."""
+
+    panel: ClassVar[str] = "Computing"
+
+    weights: Weights = WEIGHTS_DEFAULT
+    bank: BankFolder = None
+    device: Device = "auto"
+    precision: Precision = "auto"
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``Scorer.load``."""
+        return asdict(self)

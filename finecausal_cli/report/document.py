@@ -1,30 +1,50 @@
-"""The verdict as JSON, for programs, and the schema that it keeps to."""
+"""Verdicts as JSON, for programs, and the schemas that they keep to."""
 
 from __future__ import annotations
 
 import json
 import re
+from typing import TYPE_CHECKING
 
 from finecausal_cli.assess.assessment import SCHEMA_VERSION, Assessment
+from finecausal_cli.assess.comparison import COMPARISON_SCHEMA_VERSION, Comparison
+from finecausal_cli.assess.explanation import EXPLANATION_SCHEMA_VERSION, Explanation
+
+if TYPE_CHECKING:
+    from finecausal_cli.assess.assessment import Value
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def to_json(assessment: Assessment, *, indent: int | None = 2) -> str:
-    """Return everything the tables show and more, keeping to ``assessment_schema``; never NaN or infinity.
+def to_json(verdict: Value, *, indent: int | None = 2) -> str:
+    """Return everything the tables show and more, keeping to the verdict's schema; never NaN or infinity.
 
     Args:
-        assessment: The verdict.
+        verdict: An assessment, an explanation or a comparison.
         indent: Blanks for each level, or None for one line (JSON Lines).
     """
-    text = json.dumps(assessment.model_dump(mode="json"), ensure_ascii=False, allow_nan=False, indent=indent)
+    text = json.dumps(verdict.model_dump(mode="json"), ensure_ascii=False, allow_nan=False, indent=indent)
     return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
 def assessment_schema() -> str:
-    """Return the JSON Schema of ``to_json``, versioned like its ``schema_version``; every field is always there."""
-    schema = Assessment.model_json_schema(mode="serialization")
+    """Return the JSON Schema of an assessment, versioned like its ``schema_version``; every field is always there."""
+    return _schema(Assessment, "assessment", SCHEMA_VERSION)
+
+
+def explanation_schema() -> str:
+    """Return the JSON Schema of an explanation."""
+    return _schema(Explanation, "explanation", EXPLANATION_SCHEMA_VERSION)
+
+
+def comparison_schema() -> str:
+    """Return the JSON Schema of a comparison."""
+    return _schema(Comparison, "comparison", COMPARISON_SCHEMA_VERSION)
+
+
+def _schema(kind: type[Value], name: str, version: int) -> str:
+    schema = kind.model_json_schema(mode="serialization")
     schema["required"] = list(schema["properties"])
-    header = {"$schema": _DIALECT, "$id": f"urn:finecausal:assessment:{SCHEMA_VERSION}"}
+    header = {"$schema": _DIALECT, "$id": f"urn:finecausal:{name}:{version}"}
     return json.dumps(header | schema, ensure_ascii=False, indent=2)

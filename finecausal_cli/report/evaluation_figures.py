@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import io
-import re
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
 
 from finecausal_cli.evaluation.groups import group_by_number, is_covered
-from finecausal_cli.whole_file import whole_file
+from finecausal_cli.report.drawing import BLUE, INK, STYLE, VERMILION, draw_for_page, plain, save_figures
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,27 +25,6 @@ _LINE_IN = 0.2
 _MARGIN_IN = 1.1
 _BARS = 40
 
-# After Okabe and Ito's blue and vermilion: told apart by everybody, on white and black alike; shape tells them too.
-_BLUE: Final = "#1a80c4"
-_VERMILION: Final = "#d55e00"
-
-_INK: Final = "#010203"
-"""Stands for the page's own text colour until a drawing is put into a page."""
-
-_STYLE: Final[dict[Any, Any]] = {
-    "font.size": 10,
-    "axes.edgecolor": _INK,
-    "axes.labelcolor": _INK,
-    "text.color": _INK,
-    "xtick.color": _INK,
-    "ytick.color": _INK,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "legend.frameon": False,
-    "legend.fontsize": 9,
-    "svg.hashsalt": "finecausal",
-}
-
 
 def write_figures(folder: Path, evaluation: Evaluation) -> None:
     """Write every figure as PNG and as SVG.
@@ -55,22 +32,14 @@ def write_figures(folder: Path, evaluation: Evaluation) -> None:
     Raises:
         OutputError: The folder cannot be written.
     """
-    with rc_context(_STYLE):
-        for name, figure in _figures(evaluation).items():
-            for suffix, metadata in (("png", None), ("svg", {"Date": None})):
-                with whole_file(folder / f"{name}.{suffix}", "a figure") as part:
-                    figure.savefig(part, format=suffix, dpi=200, facecolor="white", metadata=metadata)
+    with rc_context(STYLE):
+        save_figures(folder, _figures(evaluation))
 
 
 def draw_figures(evaluation: Evaluation) -> dict[str, str]:
     """Return every figure as an SVG element for a page, by name; ink takes the colour of the text around it."""
-    drawings: dict[str, str] = {}
-    with rc_context(_STYLE):
-        for name, figure in _figures(evaluation).items():
-            stream = io.StringIO()
-            figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
-            drawings[name] = _for_page(stream.getvalue(), name)
-    return drawings
+    with rc_context(STYLE):
+        return draw_for_page(_figures(evaluation))
 
 
 def _figures(evaluation: Evaluation) -> dict[str, Figure]:
@@ -90,8 +59,8 @@ def _scores(evaluation: Evaluation) -> Figure:
     outside = [one for one in evaluation.predictions if half_width is not None and not is_covered(one, half_width)]
     words = "dives" if half_width is None else f"inside the {evaluation.interval_level:.0%} interval"
     for dives, colour, marker, label in (
-        (inside, _BLUE, "o", words),
-        (outside, _VERMILION, "x", "outside"),
+        (inside, BLUE, "o", words),
+        (outside, VERMILION, "x", "outside"),
     ):
         if not dives:
             continue
@@ -103,7 +72,7 @@ def _scores(evaluation: Evaluation) -> Figure:
             true, predicted, s=14, color=colour, marker=marker, alpha=0.8, lw=1, label=f"{label} ({len(dives)})"
         )
     ends = [min(axes.get_xlim()[0], axes.get_ylim()[0]), max(axes.get_xlim()[1], axes.get_ylim()[1])]
-    axes.plot(ends, ends, color=_INK, lw=0.8, ls=":", zorder=0)
+    axes.plot(ends, ends, color=INK, lw=0.8, ls=":", zorder=0)
     axes.set(xlabel="true score", ylabel="predicted score", xlim=ends, ylim=ends)
     axes.set_aspect("equal")
     axes.legend(loc="upper left", handletextpad=0.2)
@@ -117,10 +86,10 @@ def _residuals(evaluation: Evaluation) -> Figure:
     for place, group in enumerate(groups):
         dives = [one for one in evaluation.predictions if (one.number or "unknown") == group.name]
         errors = [one.predicted - one.score for one in dives]
-        axes.scatter(errors, np.full(len(errors), place), s=9, color=_BLUE, alpha=0.6, lw=0)
-        axes.plot([group.bias, group.bias], [place - 0.35, place + 0.35], color=_VERMILION, lw=2)
-    axes.axvline(0, color=_INK, lw=0.8, ls=":", zorder=0)
-    axes.set_yticks(range(len(groups)), [_plain(f"{group.name} ({group.dives})") for group in groups], fontsize=9)
+        axes.scatter(errors, np.full(len(errors), place), s=9, color=BLUE, alpha=0.6, lw=0)
+        axes.plot([group.bias, group.bias], [place - 0.35, place + 0.35], color=VERMILION, lw=2)
+    axes.axvline(0, color=INK, lw=0.8, ls=":", zorder=0)
+    axes.set_yticks(range(len(groups)), [plain(f"{group.name} ({group.dives})") for group in groups], fontsize=9)
     axes.set(xlabel="predicted minus true score, points (bar: mean)", ylim=(len(groups) - 0.4, -0.6))
     return figure
 
@@ -137,10 +106,10 @@ def _transition_errors(evaluation: Evaluation) -> Figure | None:
     figure = Figure(figsize=(_WIDTH_IN, 3.8), layout="constrained")
     axes_of = figure.subplots(2, 1, sharex=True, sharey=True)
     for axes, column, name, colour in zip(
-        axes_of, (0, 1), ("flight begins", "entry begins"), (_BLUE, _VERMILION), strict=True
+        axes_of, (0, 1), ("flight begins", "entry begins"), (BLUE, VERMILION), strict=True
     ):
         axes.hist(errors[:, column], bins=edges, color=colour, alpha=0.85)
-        axes.axvline(0, color=_INK, lw=0.8, ls=":")
+        axes.axvline(0, color=INK, lw=0.8, ls=":")
         mean = float(np.abs(errors[:, column]).mean())
         axes.set_title(f"{name}: mean error {mean:.1f} frames", fontsize=10, loc="left")
         axes.set_ylabel("dives")
@@ -156,20 +125,3 @@ def _axes(height_in: float) -> tuple[Figure, Axes]:
 
 def _scores_of(dives: Sequence[Prediction]) -> tuple[list[float], list[float]]:
     return [one.score for one in dives], [one.predicted for one in dives]
-
-
-def _plain(text: str) -> str:
-    """Keep text from outside from being read as a formula."""
-    return text.replace("$", r"\$")
-
-
-def _for_page(svg: str, name: str) -> str:
-    """Make an SVG file part of a page: no prologue, names of its own, ink in the colour of the text."""
-    element = svg[svg.index("<svg") :].replace(_INK, "currentColor")
-    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
-    element = re.sub(r'\bid="', f'id="{name}-', element)
-    element = re.sub(r'href="#', f'href="#{name}-', element)
-    element = element.replace("url(#", f"url(#{name}-")
-    for size in ("width", "height"):  # the page says how wide; the view box keeps the shape
-        element = re.sub(rf'(<svg\b[^>]*?) {size}="[^"]*"', r"\1", element, count=1)
-    return element

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
-from finecausal_cli.errors import UsageError
 from finecausal_cli.evaluation.ablation import describe_ablation
 from finecausal_cli.evaluation.files import write_evaluation, write_json
+from finecausal_cli.report import drawing
 from finecausal_cli.report.evaluation import evaluation_json, print_evaluation
 from finecausal_cli.report.evaluation_ablation import ablation_json, print_ablation
 from finecausal_cli.report.evaluation_page import evaluation_page
@@ -34,8 +33,7 @@ def require_figures() -> None:
     Raises:
         UsageError: matplotlib is not installed.
     """
-    if find_spec("matplotlib") is None:
-        raise UsageError("figures need matplotlib", hint="pip install 'finecausal-cli[report]', or add --no-figures")
+    drawing.require_figures("add --no-figures")
 
 
 def deliver_evaluation(

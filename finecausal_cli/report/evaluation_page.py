@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from finecausal_cli import __version__
 from finecausal_cli.evaluation.groups import group_by_difficulty, group_by_number, is_covered
 from finecausal_cli.report import evaluation_rows as rows
+from finecausal_cli.report.page import render_page
 from finecausal_cli.report.rounding import signed
 
 if TYPE_CHECKING:
@@ -40,13 +39,6 @@ def evaluation_page(evaluation: Evaluation, drawings: Mapping[str, str], *, last
         drawings: SVG elements by name, made by ``draw_figures``; the page shows them as they are.
         last: The same run's last epoch, to be compared with its best.
     """
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     half_width = evaluation.interval_half_width
     by_difficulty = group_by_difficulty(evaluation.predictions, half_width)
     by_number = group_by_number(evaluation.predictions, half_width)
@@ -74,7 +66,8 @@ def evaluation_page(evaluation: Evaluation, drawings: Mapping[str, str], *, last
             _farthest(evaluation),
         ),
     ]
-    return environment.get_template(_TEMPLATE).render(
+    return render_page(
+        _TEMPLATE,
         version=__version__,
         setting=evaluation.setting,
         sentence=rows.setting_sentence(evaluation),

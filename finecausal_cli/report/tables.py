@@ -1,6 +1,6 @@
 """The verdict on one dive for a person: a panel and tables that read well at 80 columns.
 
-``finecausal score`` prints ``print_assessment``, ``finecausal explain`` prints ``print_explanation``. Numbers are
+``finecausal score`` prints ``print_assessment``; ``explanation.py`` puts parts of it among the reasons. Numbers are
 rounded so that the columns that are sums still add up as shown.
 """
 
@@ -33,31 +33,26 @@ _COLUMNS_FOR_BARS = 75
 
 def print_assessment(assessment: Assessment, console: Console) -> None:
     """Print the verdict: score, stages, voters, attention where present, provenance and caveats."""
-    _print_verdict(assessment, console)
-    _print_stages(assessment, console)
-    _print_votes(assessment, console)
+    print_verdict(assessment, console)
+    print_stages(assessment, console)
+    print_votes(assessment, console)
     _print_attention(assessment, console)
-    _print_provenance(assessment, console)
+    print_provenance(assessment, console)
 
 
-def print_explanation(assessment: Assessment, console: Console) -> None:
-    """Print the verdict with its reasons first: stages, interventions, attention; then voters and provenance."""
-    _print_verdict(assessment, console)
-    _print_stages(assessment, console)
-    _print_interventions(assessment, console)
-    _print_attention(assessment, console)
-    _print_votes(assessment, console)
-    _print_provenance(assessment, console)
-
-
-def _print_verdict(assessment: Assessment, console: Console) -> None:
+def print_verdict(assessment: Assessment, console: Console) -> None:
+    """Print the panel: the score, how sure it is, and what it is made of."""
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
     add_row(facts, "dive", _dive_in_words(assessment, console))
     add_row(facts, "", Text(printable(assessment.dive_from, console), style="dim"))
     add_row(facts, "execution", f"{assessment.execution:.2f} of {MAX_EXECUTION:g}, score / difficulty")
-    add_row(facts, "difficulty", f"{_plain(assessment.difficulty)}, {printable(assessment.difficulty_from, console)}")
+    add_row(
+        facts,
+        "difficulty",
+        f"{difficulty_in_digits(assessment.difficulty)}, {printable(assessment.difficulty_from, console)}",
+    )
     headline = Text.assemble((f"{assessment.score:.2f}", "bold green"), " points")
     if assessment.interval is not None:
         interval = assessment.interval
@@ -82,7 +77,8 @@ def _dive_in_words(assessment: Assessment, console: Console) -> str:
     return said if assessment.height_m is None else f"{said}, {assessment.height_m:g} m"
 
 
-def _print_stages(assessment: Assessment, console: Console) -> None:
+def print_stages(assessment: Assessment, console: Console) -> None:
+    """Print what each stage wins or loses against the exemplars; the last column adds up to the score."""
     print_section(
         "Stages against the exemplars",
         "Points won or lost against the exemplars, times the weight of the stage: from their mean to the score.",
@@ -109,27 +105,8 @@ def _print_stages(assessment: Assessment, console: Console) -> None:
     print_table(table, console)
 
 
-def _print_interventions(assessment: Assessment, console: Console) -> None:
-    if not assessment.interventions:
-        return
-    print_section(
-        "Interventions",
-        "The score, had one stage been the exemplars'; and what that changes in each stage, in points. "
-        "A stage can change later stages, never earlier ones.",
-        console,
-    )
-    names = [stage.name for stage in assessment.stages]
-    table = new_table("replaced", "score", "change", *(f"in {name}" for name in names))
-    before = round(assessment.score, 2)
-    for intervention in assessment.interventions:
-        after = round(intervention.score, 2)
-        change = after - before
-        parts = hundredths_that_add_up(intervention.stage_changes, change)
-        add_row(table, intervention.stage, f"{after:.2f}", signed(change), *(signed(part) for part in parts))
-    print_table(table, console)
-
-
-def _print_votes(assessment: Assessment, console: Console) -> None:
+def print_votes(assessment: Assessment, console: Console) -> None:
+    """Print what each exemplar says, and how the exemplars were chosen."""
     votes = assessment.votes
     print_section(
         "Voters",
@@ -162,7 +139,8 @@ def _print_attention(assessment: Assessment, console: Console) -> None:
         print_stage_attention(assessment.attention, assessment, console)
 
 
-def _print_provenance(assessment: Assessment, console: Console) -> None:
+def print_provenance(assessment: Assessment, console: Console, *, notes: bool = True) -> None:
+    """Print what produced the verdict and, unless another place shows them, the caveats."""
     made = assessment.provenance
     lines = Table.grid(padding=(0, 2))
     lines.add_column(style="dim", no_wrap=True)
@@ -175,7 +153,7 @@ def _print_provenance(assessment: Assessment, console: Console) -> None:
     add_row(lines, "bank", f"{printable(made.bank, console)} ({made.bank_digest[:12]})")
     run = f"{made.device}, {made.precision}, decoded by {made.decoder}, {made.seconds:.1f} s"
     add_row(lines, "run", f"{run}, finecausal {made.version}")
-    for note in assessment.notes:
+    for note in assessment.notes if notes else ():
         add_row(lines, Text("note", style="yellow"), printable(note, console))
     console.print()
     console.print(lines, width=page_columns(console))
@@ -196,6 +174,6 @@ def _bar(share: float, console: Console) -> Text:
     return Text(words("█" * cells, console), style="green" if share > 0 else "red")
 
 
-def _plain(value: float) -> str:
+def difficulty_in_digits(value: float) -> str:
     """Write a difficulty with at least one and at most three decimals."""
     return f"{value:.1f}" if round(value, 1) == round(value, 3) else f"{round(value, 3):g}"

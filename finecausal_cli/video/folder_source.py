@@ -20,6 +20,11 @@ if TYPE_CHECKING:
 
 _SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
 
+_VIDEO_SUFFIXES = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
+
+_FEWEST_FRAMES = 16
+"""A folder with fewer images than one snippet needs, and with videos in it or below, is meant as one of videos."""
+
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
 _MOST_PLACES_PER_FILE = 2
@@ -88,6 +93,8 @@ def _frame_files(path: str) -> dict[int, Path]:
         files = [file for file in files if file.is_file()]
     except OSError as error:
         raise VideoError(f"The folder cannot be listed: {error.strerror}.", where=path) from error
+    if len(files) < _FEWEST_FRAMES:
+        _refuse_videos(path)
     if not files:
         raise VideoError("The folder holds no frames (jpg, png, bmp, tif or webp images).", where=path)
     files.sort(key=lambda file: file.name)
@@ -106,3 +113,15 @@ def _frame_files(path: str) -> dict[int, Path]:
     if places > _MOST_PLACES_PER_FILE * len(files):
         raise VideoError(f"Only {len(files)} of the frames numbered {first} to {max(by_number)} are there.", where=path)
     return {(number - first) // step: file for number, file in by_number.items()}
+
+
+def _refuse_videos(path: str) -> None:
+    """Say so if a folder, or the folders in it, hold videos: one of them is meant."""
+    found = sorted(file for pattern in ("*", "*/*") for file in Path(path).glob(pattern) if _is_video(file))
+    if found:
+        what = "a folder of 1 video" if len(found) == 1 else f"a folder of {len(found)} videos"
+        raise VideoError(f"This is {what}, not a dive.", where=path, hint=f"give one of them: {found[0]}")
+
+
+def _is_video(file: Path) -> bool:
+    return file.suffix.lower() in _VIDEO_SUFFIXES and file.name[0] != "." and file.is_file()

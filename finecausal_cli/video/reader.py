@@ -46,7 +46,7 @@ def probe(path: str | os.PathLike[str]) -> VideoInfo:
     Raises:
         VideoError: It is missing, unreadable, or holds no pictures.
     """
-    return _inspect(path).info
+    return open_source(path).info
 
 
 def read_clip(
@@ -88,7 +88,7 @@ def read_clip(
         if not timeout_s > 0:
             raise UsageError(f"The time limit must be more than 0 s, not {timeout_s}.", where="timeout")
         return read_within(timeout_s, path, {**options, "shift": shift, "decoder": decoder})
-    source = _inspect(path)
+    source = open_source(path)
     info = source.info
     _check_shape(info, geometry)
     first, last = frame_range(source.times_s, info.duration_s, start_s, end_s, info.path)
@@ -132,7 +132,7 @@ def read_masks(
     Raises:
         VideoError: The masks cannot be opened or decoded, or there are fewer than the clip has frames.
     """
-    source = _inspect(path)
+    source = open_source(path)
     info = source.info
     if source_frames[-1] >= info.frames:
         what = f"There are {info.frames} masks, and frame {int(source_frames[-1])} of the clip has none."
@@ -153,7 +153,12 @@ def _brightest(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(np.maximum(np.maximum(picture[..., 0], picture[..., 1]), picture[..., 2]), np.uint8)
 
 
-def _inspect(path: str | os.PathLike[str]) -> InspectedSource:
+def open_source(path: str | os.PathLike[str]) -> InspectedSource:
+    """Open a video file or a folder of frames with the decoder that judges which frames are sound.
+
+    Raises:
+        VideoError: It is missing, unreadable, or holds no pictures.
+    """
     return FolderSource(path) if check_path(path).is_dir() else PyAVSource(path)
 
 

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, NamedTuple, cast
 
 import av
 import numpy as np
+from av.codec.context import Flags
 from av.video.reformatter import VideoReformatter
 
 from finecausal_cli.errors import OutputError
@@ -30,6 +31,27 @@ _LIMITED_RANGE = 1
 _MAX_DENOMINATOR = 90_000
 """Finest clock of a frame rate, in ticks a second (that of broadcast video)."""
 
+_MOST_ASPECT_TERM = 255
+"""Largest number in the shape of a pixel that every player reads, e.g. 64:45."""
+
+
+class _Pace(NamedTuple):
+    """When frames are shown, and how wide their pixels are; see ``write_video``."""
+
+    fps: float
+    times_s: NDArray[np.float64] | None = None
+    sample_aspect: float = 1.0
+
+    @property
+    def rate(self) -> Fraction:
+        return Fraction(self.fps).limit_denominator(_MAX_DENOMINATOR)
+
+    def stamp(self, frame: av.VideoFrame, index: int) -> None:
+        """Say when a frame is shown and for how long; without times, the encoder counts frames itself."""
+        if self.times_s is not None:
+            begin, end = (round(float(time_s) * _MAX_DENOMINATOR) for time_s in self.times_s[index : index + 2])
+            frame.pts, frame.duration, frame.time_base = begin, end - begin, Fraction(1, _MAX_DENOMINATOR)
+
 
 class _Format(NamedTuple):
     """FFmpeg's names: of the file format, the codec, and the pixels as stored and as given to the encoder."""
@@ -47,6 +69,8 @@ def write_video(
     *,
     crf: int = 18,
     preset: str = "veryfast",
+    times_s: NDArray[np.float64] | None = None,
+    sample_aspect: float = 1.0,
 ) -> None:
     """Write RGB frames as H.264 (yuv420p, BT.709) in an MP4 that starts to play before it is fully loaded.
 
@@ -59,6 +83,9 @@ def write_video(
         fps: Frames a second.
         crf: Constant rate factor of x264, 0 (lossless) to 51; 18 is visually lossless.
         preset: Speed preset of x264.
+        times_s: float64 [frames + 1], rising from 0; when each frame is shown, and when the last one ends. None shows
+            them at the even pace of ``fps``.
+        sample_aspect: Width of one pixel over its height; players stretch the picture by it.
 
     Raises:
         OutputError: There are no frames, or the file cannot be written (disk full, no permission).
@@ -66,7 +93,8 @@ def write_video(
     """
     # x264's macroblock-tree rate control reads memory it never set, so its bytes change from run to run: without it.
     options = {"crf": str(crf), "preset": preset, "threads": "1", "x264-params": "mbtree=0"}
-    _write(path, map(_even_rgb, frames), fps, _Format("mp4", "libx264", "yuv420p", "rgb24"), options)
+    how = _Format("mp4", "libx264", "yuv420p", "rgb24")
+    _write(path, map(_even_rgb, frames), _Pace(fps, times_s, sample_aspect), how, options)
 
 
 def write_mask_video(path: str | os.PathLike[str], masks: Iterable[NDArray[np.uint8]], fps: float) -> None:
@@ -81,7 +109,9 @@ def write_mask_video(path: str | os.PathLike[str], masks: Iterable[NDArray[np.ui
         OutputError: There are no masks, or the file cannot be written (disk full, no permission).
         ValueError: A mask is not [height, width], or its size differs from the first.
     """
-    _write(path, map(_black_and_white, masks), fps, _Format("matroska", "ffv1", "gray", "gray"), {"threads": "1"})
+    _write(
+        path, map(_black_and_white, masks), _Pace(fps), _Format("matroska", "ffv1", "gray", "gray"), {"threads": "1"}
+    )
 
 
 def _even_rgb(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -102,7 +132,7 @@ def _black_and_white(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _write(
     path: str | os.PathLike[str],
     pictures: Iterator[NDArray[np.uint8]],
-    fps: float,
+    pace: _Pace,
     how: _Format,
     options: dict[str, str],
 ) -> None:
@@ -111,7 +141,7 @@ def _write(
         raise OutputError("There are no frames to write.", where=path)
     with whole_file(path, "The video") as part:
         try:
-            _encode(part, first, pictures, fps, how, options)
+            _encode(part, first, pictures, pace, how, options)
         except av.FFmpegError as error:
             raise OSError(error.errno, error.strerror) from error
 
@@ -120,24 +150,28 @@ def _encode(
     part: Path,
     first: NDArray[np.uint8],
     others: Iterator[NDArray[np.uint8]],
-    fps: float,
+    pace: _Pace,
     how: _Format,
     options: dict[str, str],
 ) -> None:
     muxing = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if how.container == "mp4" else {})
     is_colour = how.given == "rgb24"
     with av.open(str(part.absolute()), "w", format=how.container, options=muxing) as container:
-        rate = Fraction(fps).limit_denominator(_MAX_DENOMINATOR)
-        stream = cast("VideoStream", container.add_stream(how.codec, rate=rate, options=options))
+        stream = cast("VideoStream", container.add_stream(how.codec, rate=pace.rate, options=options))
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = how.stored
         context = stream.codec_context
         context.thread_count = 1
+        if pace.times_s is not None:
+            context.time_base = Fraction(1, _MAX_DENOMINATOR)
+            context.flags |= Flags.frame_duration  # or the encoder guesses how long the last frame is shown
+        if pace.sample_aspect != 1:
+            context.sample_aspect_ratio = Fraction(pace.sample_aspect).limit_denominator(_MOST_ASPECT_TERM)
         if is_colour:
             context.colorspace = context.color_primaries = context.color_trc = _BT709
             context.color_range = _LIMITED_RANGE
         reformatter = VideoReformatter()
-        for picture in chain((first,), others):
+        for index, picture in enumerate(chain((first,), others)):
             if picture.shape != first.shape:
                 raise ValueError(f"All frames must have one size, not {first.shape[:2]} and {picture.shape[:2]}.")
             frame = av.VideoFrame.from_ndarray(picture, format=how.given)
@@ -145,5 +179,6 @@ def _encode(
                 frame = reformatter.reformat(
                     frame, format=how.stored, dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE
                 )
+            pace.stamp(frame, index)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from finecausal_cli.assess.assessment import Stage
 from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.exemplars.bank import Bank, Exemplar
 from finecausal_cli.model.config import ModelConfig
@@ -76,3 +77,26 @@ def film(tmp_path_factory) -> Path:
     path = tmp_path_factory.mktemp("film") / "dive.mp4"
     write_video(path, frames, 25)
     return path
+
+
+@pytest.fixture(scope="session")
+def make_stages():
+    """Make the stages of a verdict from the frames at which flight and entry start."""
+
+    def make(flight: int, entry: int) -> tuple[Stage, ...]:
+        borders = (0, flight, entry, 96)
+        return tuple(
+            Stage(
+                name=name,
+                start_frame=borders[place],
+                end_frame=borders[place + 1],
+                start_s=borders[place] / 25,
+                end_s=borders[place + 1] / 25,
+                difference=0.0,
+                weight=(0.3, 0.5, 0.2)[place],
+                contribution=0.0,
+            )
+            for place, name in enumerate(("takeoff", "flight", "entry"))
+        )
+
+    return make

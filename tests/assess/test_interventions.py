@@ -1,12 +1,15 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
-from finecausal_cli.assess.interventions import replace_stages
-from finecausal_cli.exemplars.vote import Ballot, cast_votes
+from finecausal_cli.assess.hearing import Hearing
+from finecausal_cli.assess.interventions import StageFeatures, intervene, rank, regress_with, replace_stages
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.model.outputs import Encoding
 
 DIFFICULTY = 3.2
+STAGES = ("takeoff", "flight", "entry")
 
 
 @pytest.fixture(scope="module")
@@ -15,8 +18,22 @@ def query():
 
 
 @pytest.fixture(scope="module")
-def ballot(tiny_model, tiny_bank, query) -> Ballot:
-    return cast_votes(tiny_model, query, tiny_bank, range(6))
+def hear(tiny_bank, query):
+    """Let exemplars vote on a dive."""
+
+    def hear(model, dive=query, places=range(6), difficulty=DIFFICULTY) -> Hearing:
+        return Hearing.hold(model, dive, tiny_bank, places, difficulty=difficulty)
+
+    return hear
+
+
+@pytest.fixture(scope="module")
+def hearing(hear, tiny_model) -> Hearing:
+    return hear(tiny_model)
+
+
+def by_exemplar(hearing):
+    return replace_stages(hearing, StageFeatures.of_exemplars(hearing), "exemplar")
 
 
 def regress(model, tokens):
@@ -28,72 +45,121 @@ def points(stage_deltas):
     return (stage_deltas.mean(0) * torch.tensor(STAGE_WEIGHTS, dtype=torch.float64) * DIFFICULTY).tolist()
 
 
-def test_sums_hold(tiny_model, ballot):
-    for one in replace_stages(tiny_model, ballot, DIFFICULTY):
+def test_sums_hold(hearing):
+    for one in intervene(hearing, "107B")[0]:
         assert sum(one.stage_changes) == pytest.approx(one.change, abs=1e-9)
-        assert ballot.execution * DIFFICULTY + one.change == pytest.approx(one.score, abs=1e-9)
+        assert hearing.ballot.execution * DIFFICULTY + one.change == pytest.approx(one.score, abs=1e-9)
         assert abs(one.change) > 1e-3
 
 
 @pytest.mark.parametrize("place", [0, 1, 2])
-def test_the_dive_gets_the_voters_own_stage_and_keeps_the_others(tiny_model, ballot, place):
-    tokens = ballot.pairs.tokens
+def test_the_dive_gets_the_voters_own_stage_and_keeps_the_others(tiny_model, hearing, place):
+    tokens = hearing.ballot.pairs.tokens
     parts = [[tokens[:, dive, stage] for stage in range(3)] for dive in range(2)]
     parts[0][place] = parts[1][place]
     after = regress(tiny_model, torch.stack([torch.stack(stages, 1) for stages in parts], 1))
-    before = ballot.pairs.stage_deltas[:, 0].double()
-    found = replace_stages(tiny_model, ballot, DIFFICULTY)[place]
-    assert (found.stage, found.replaced_by) == (("takeoff", "flight", "entry")[place], "exemplar")
-    assert found.stage_changes == pytest.approx(points(after - before), abs=1e-4)
+    changed = after - hearing.ballot.pairs.stage_deltas[:, 0].double()
+    found = by_exemplar(hearing)[place]
+    assert (found.stage, found.replaced_by) == (STAGES[place], "exemplar")
+    assert found.stage_changes == pytest.approx(points(changed), abs=1e-4)
+    weighted = (changed * torch.tensor(STAGE_WEIGHTS)).sum(1)
+    assert found.voters_gaining == int((weighted > 0).sum())
 
 
-def test_with_all_stages_replaced_it_is_the_voter_against_itself(tiny_model, ballot):
-    """Replacing stage after stage, each on top of the last, ends where an exemplar meets its own copy."""
-    tokens = ballot.pairs.tokens.clone()
-    deltas, steps = ballot.pairs.stage_deltas[:, 0].double(), []
-    for place in range(3):
-        tokens[:, 0, place] = tokens[:, 1, place]
-        after = regress(tiny_model, tokens)
-        steps.append([a - b for a, b in zip(points(after), points(deltas), strict=True)])
-        deltas = after
-    twins = ballot.pairs.tokens[:, 1:].expand(-1, 2, -1, -1, -1)
-    itself = regress(tiny_model, twins)
-    assert torch.allclose(deltas, itself, atol=1e-4)
-    start = points(ballot.pairs.stage_deltas[:, 0].double())
-    assert [sum(column) for column in zip(*steps, strict=True)] == pytest.approx(
-        [end - begin for end, begin in zip(points(itself), start, strict=True)], abs=1e-4
-    )
-    # The first of the steps is the intervention on the take-off.
-    assert replace_stages(tiny_model, ballot, DIFFICULTY)[0].stage_changes == pytest.approx(steps[0], abs=1e-4)
+def test_the_bank_mean_is_that_of_its_dives_each_read_beside_the_voter(tiny_model, tiny_bank, hearing):
+    """One pair at a time, by hand: exemplars 4 and 5 are the bank's 5253B."""
+    mean = StageFeatures.of_bank_mean(hearing, (4, 5)).tokens
+    for voter in range(6):
+        partner = tiny_bank.encodings.select(voter)
+        with torch.inference_mode():
+            beside = [tiny_model.compare(tiny_bank.encodings.select(one), partner).tokens[0, 0] for one in (4, 5)]
+        assert torch.allclose(mean[voter], (beside[0] + beside[1]) / 2, atol=1e-5)
 
 
-def test_a_dive_that_is_the_exemplar_itself_changes_nothing(tiny_model, tiny_bank):
-    twin = cast_votes(tiny_model, tiny_bank.encodings.select([2]), tiny_bank, (2,))
-    for one in replace_stages(tiny_model, twin, DIFFICULTY):
+def test_both_replacements_are_told_where_the_bank_knows_the_number(hearing):
+    found, mean = intervene(hearing, "107B")
+    assert [(one.stage, one.replaced_by) for one in found] == [
+        *((stage, "exemplar") for stage in STAGES),
+        *((stage, "bank_mean") for stage in STAGES),
+    ]
+    assert (mean.dive, mean.exemplars) == ("107B", 4)
+
+
+@pytest.mark.parametrize("dive", [None, "101A"])
+def test_without_dives_of_the_number_there_is_no_bank_mean(hearing, dive):
+    found, mean = intervene(hearing, dive)
+    assert mean is None
+    assert {one.replaced_by for one in found} == {"exemplar"}
+
+
+def test_a_bank_mean_of_the_voter_alone_is_the_voter_beside_itself(hear, tiny_model, tiny_bank):
+    """A dive that is its voter, whose stages are replaced by the mean over that voter: nothing changes."""
+    twin = hear(tiny_model, tiny_bank.encodings.select([2]), (2,))
+    for one in replace_stages(twin, StageFeatures.of_bank_mean(twin, (2,)), "bank_mean"):
         assert one.stage_changes == pytest.approx((0, 0, 0), abs=1e-4)
 
 
-def test_no_stage_changes_an_earlier_one_but_later_ones_follow(tiny_model, ballot):
-    takeoff, flight, entry = replace_stages(tiny_model, ballot, DIFFICULTY)
-    assert flight.stage_changes[0] == pytest.approx(0, abs=1e-4)
-    assert entry.stage_changes[:2] == pytest.approx((0, 0), abs=1e-4)
-    assert min(abs(takeoff.stage_changes[1]), abs(takeoff.stage_changes[2]), abs(flight.stage_changes[2])) > 1e-3
+def test_stages_are_ranked_by_what_they_would_gain(hearing):
+    found, _ = intervene(hearing, "107B")
+    for kind in ("exemplar", "bank_mean"):
+        ranking = rank(found, kind)
+        changes = {one.stage: one.change for one in found if one.replaced_by == kind}
+        assert ranking.changes == tuple(sorted(changes.values(), reverse=True))
+        assert [changes[stage] for stage in ranking.stages] == list(ranking.changes)
 
 
-def test_without_the_causal_attention_each_stage_stands_alone(make_model, tiny_bank, query):
-    model = make_model(tca=False)
-    for place, one in enumerate(replace_stages(model, cast_votes(model, query, tiny_bank, range(6)), DIFFICULTY)):
+def test_of_equal_gains_the_earlier_stage_comes_first(hearing):
+    equal = [one.model_copy(update={"change": 1.0}) for one in by_exemplar(hearing)]
+    assert rank(equal[::-1], "exemplar").stages == STAGES
+
+
+def test_with_all_stages_replaced_it_is_the_voter_against_itself(tiny_model, hearing):
+    """Replacing stage after stage, each on top of the last, ends where an exemplar meets its own copy."""
+    twins = hearing.ballot.pairs.tokens[:, 1:].expand(-1, 2, -1, -1, -1)
+    itself = regress(tiny_model, twins)
+    stages = StageFeatures.of_exemplars(hearing)
+    assert torch.allclose(regress_with(hearing, stages, (0, 1, 2)), itself, atol=1e-4)
+    assert not torch.allclose(regress_with(hearing, stages, (0, 1)), itself, atol=1e-2)
+
+
+def test_a_dive_that_is_the_exemplar_itself_changes_nothing(hear, tiny_model, tiny_bank):
+    for one in by_exemplar(hear(tiny_model, tiny_bank.encodings.select([2]), (2,))):
+        assert one.stage_changes == pytest.approx((0, 0, 0), abs=1e-4)
+
+
+def test_no_stage_changes_an_earlier_one_but_later_ones_follow(hearing):
+    for found in (by_exemplar(hearing), intervene(hearing, "107B")[0][3:]):
+        takeoff, flight, entry = found
+        assert flight.stage_changes[0] == pytest.approx(0, abs=1e-4)
+        assert entry.stage_changes[:2] == pytest.approx((0, 0), abs=1e-4)
+        assert min(abs(takeoff.stage_changes[1]), abs(takeoff.stage_changes[2]), abs(flight.stage_changes[2])) > 1e-3
+
+
+def test_without_the_causal_attention_each_stage_stands_alone(make_model, hear):
+    for place, one in enumerate(by_exemplar(hear(make_model(tca=False)))):
         others = [change for stage, change in enumerate(one.stage_changes) if stage != place]
         assert others == pytest.approx([0, 0], abs=1e-4)
         assert abs(one.stage_changes[place]) > 1e-3
 
 
-def test_points_grow_with_the_difficulty(tiny_model, ballot):
-    once, twice = (replace_stages(tiny_model, ballot, difficulty) for difficulty in (1.6, 3.2))
+def test_points_grow_with_the_difficulty(hear, tiny_model):
+    once, twice = (by_exemplar(hear(tiny_model, difficulty=difficulty)) for difficulty in (1.6, 3.2))
     assert [2 * one.change for one in once] == pytest.approx([one.change for one in twice], abs=1e-4)
 
 
-def test_the_ballot_is_left_as_it_was(tiny_model, ballot):
-    before = ballot.pairs.tokens.clone()
-    replace_stages(tiny_model, ballot, DIFFICULTY)
-    assert torch.equal(ballot.pairs.tokens, before)
+def test_the_ballot_is_left_as_it_was(hearing):
+    before = hearing.ballot.pairs.tokens.clone()
+    intervene(hearing, "107B")
+    assert torch.equal(hearing.ballot.pairs.tokens, before)
+
+
+def test_single_frames_of_a_stage_are_replaced_with_it(make_model, tiny_bank, query):
+    """Otherwise the path from single frames to the score would keep the old stage."""
+    model = make_model(static_branch=True)
+    frames = torch.rand(7, 96, 512, generator=torch.Generator().manual_seed(2))
+    bank = replace(tiny_bank, encodings=replace(tiny_bank.encodings, frames=frames[:6]))
+    hearing = Hearing.hold(model, replace(query, frames=frames[6:]), bank, range(6), difficulty=DIFFICULTY)
+    stages = StageFeatures.of_exemplars(hearing)
+    assert regress_with(hearing, stages, (0, 1, 2)).abs().max() < 1e-4
+    kept = replace(stages, static_tokens=None)
+    assert regress_with(hearing, kept, (0, 1, 2)).abs().max() > 1e-3

@@ -13,7 +13,7 @@ from finecausal_cli.exemplars.vote import cast_votes
 from finecausal_cli.video.reader import read_clip
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
-EXCELLENT = str(EXAMPLES / "107B-10m-excellent.mp4")
+EXCELLENT = str(EXAMPLES / "107B-10m-good.mp4")
 OF_107B = ScoreOptions(dive="107B", height_m=10.0)
 
 
@@ -24,7 +24,7 @@ def scorer():
 
 @pytest.fixture(scope="module")
 def assessment(scorer):
-    return scorer.score(EXCELLENT, replace(OF_107B, interventions=True))
+    return scorer.score(EXCELLENT, OF_107B)
 
 
 @pytest.fixture(scope="module")
@@ -61,20 +61,6 @@ def test_difficulty_comes_from_the_list_unless_given(assessment, scorer):
     assert (given.difficulty, given.difficulty_from) == (2.5, "given")
     assert given.execution == pytest.approx(assessment.execution, abs=1e-5)
     assert given.score == pytest.approx(assessment.execution * 2.5, abs=1e-4)
-
-
-def test_an_intervention_changes_the_score_by_the_sum_of_its_stage_changes(assessment):
-    assert [one.stage for one in assessment.interventions] == ["takeoff", "flight", "entry"]
-    for one in assessment.interventions:
-        assert sum(one.stage_changes) == pytest.approx(one.change, abs=1e-4)
-        assert assessment.score + one.change == pytest.approx(one.score, abs=1e-4)
-
-
-def test_a_stage_cannot_change_an_earlier_one(assessment):
-    """The temporal attention is causal: do(flight := ...) leaves the take-off as it was."""
-    by_stage = {one.stage: one.stage_changes for one in assessment.interventions}
-    assert by_stage["flight"][0] == pytest.approx(0, abs=1e-5)
-    assert by_stage["entry"][:2] == pytest.approx((0, 0), abs=1e-5)
 
 
 def test_stage_attention_never_looks_ahead_and_adds_up(assessment):

@@ -21,7 +21,7 @@ def scorer(tiny_model, make_scorer):
 
 @pytest.fixture(scope="module")
 def assessment(scorer, film):
-    return scorer.score(str(film), replace(OF_107B, interventions=True))
+    return scorer.score(str(film), OF_107B)
 
 
 def test_the_column_of_contributions_adds_up(assessment):
@@ -105,10 +105,9 @@ def test_without_a_height_the_difficulty_is_that_of_the_most_similar_voter(score
     assert found.difficulty_from == f"that of the most similar voter, {nearest.exemplar}"
 
 
-def test_attention_and_interventions_come_when_asked_for(scorer, film, assessment):
+def test_attention_comes_when_asked_for(scorer, film, assessment):
     silent = scorer.score(str(film), replace(OF_107B, attention=False))
-    assert (silent.attention, silent.interventions) == (None, ())
-    assert len(assessment.interventions) == 3
+    assert silent.attention is None
     kinds = assessment.attention.node_types
     # Each target's attention over its 35 sources adds up to one: 9 of every other kind, 8 of its own.
     for target in range(4):

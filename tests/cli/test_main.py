@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
-DIVE = EXAMPLES / "107B-10m-excellent.mp4"
+DIVE = EXAMPLES / "107B-10m-good.mp4"
 
 
 def finecausal(*arguments, **environment):
@@ -49,6 +49,14 @@ def test_version():
         (["score", DIVE, "--dive", "987Z"], "987Z"),
         (["score", DIVE, "--device", "toaster"], "toaster"),
         (["score", DIVE, "--nonsense"], "--nonsense"),
+        (["explain", DIVE, "--layer", "3"], "--layer"),
+        (["explain", DIVE, "--head", "0"], "--head"),
+        (["explain", DIVE, "--overlay", DIVE], "over the dive that is read"),
+        (["explain", DIVE, "--overlay", "o.avi"], "--overlay"),
+        (["compare", DIVE], "Missing argument"),
+        (["compare", DIVE, DIVE, "--execution", "20", "--ask-bank"], "--ask-bank"),
+        (["compare", DIVE, DIVE, "--score", "60"], "difficulty"),
+        (["schema", "nonsense"], "nonsense"),
     ],
 )
 def test_wrong_usage_exits_with_2(arguments, says):
@@ -133,6 +141,60 @@ def test_doctor_finds_the_expected_score():
     findings = {one["subject"]: one for one in json.loads(done.stdout)["findings"]}
     assert findings["self-test"]["well"]
     assert "expected" in findings["self-test"]["finding"]
+
+
+def test_a_folder_of_videos_is_called_one():
+    done = finecausal("explain", EXAMPLES.parent)
+    assert done.returncode == 1
+    assert "This is a folder of" in done.stderr
+    assert ".mp4" in done.stderr
+
+
+def test_help_reads_well_at_80_columns():
+    for command in ("score", "explain", "compare"):
+        done = finecausal(command, "--help", TERMINAL_WIDTH="80")
+        assert done.returncode == 0
+        assert max(map(len, done.stdout.splitlines())) <= 80
+        assert done.stdout.index("Options") < done.stdout.index("Computing")
+
+
+def test_explain_writes_everything_that_is_asked_for(tmp_path):
+    import av
+    import jsonschema
+
+    names = ["why.json", "why.html", "why.mp4", "figures"]
+    verdict, page, overlay, figures = (tmp_path / name for name in names)
+    arguments = ["--dive", "107B", "--height", "10", "--no-backgrounds", "--layer", "1", "--head", "2"]
+    targets = ["-o", verdict, "--format", "json", "--html", page, "--overlay", overlay, "--figures", figures]
+    done = finecausal("explain", DIVE, *arguments, *targets)
+    assert (done.returncode, done.stdout, done.stderr) == (0, "", "")
+    explained = json.loads(verdict.read_text())
+    jsonschema.validate(explained, json.loads(finecausal("schema", "explain").stdout))
+    assert (explained["graph_attention"]["layer"], explained["graph_attention"]["head"]) == (1, 2)
+    with av.open(str(overlay)) as ours, av.open(str(DIVE)) as theirs:
+        assert ours.streams.video[0].frames == theirs.streams.video[0].frames
+        assert ours.duration == theirs.duration
+    assert "data:video/mp4;base64," in page.read_text()
+    assert (figures / "filmstrip.png").stat().st_size > 0
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
+
+
+def test_compare_prints_a_table_and_the_negated_numbers_the_other_way_round(tmp_path):
+    import jsonschema
+
+    other = EXAMPLES / "107B-10m-poor.mp4"
+    done = finecausal("compare", DIVE, other, "--dive", "107B", "--height", "10", "--score", "50")
+    assert done.returncode == 0, done.stderr
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    assert "\x1b" not in done.stdout
+    both = [
+        json.loads(finecausal("compare", a, b, "--format", "json").stdout) for a, b in ((DIVE, other), (other, DIVE))
+    ]
+    jsonschema.validate(both[0], json.loads(finecausal("schema", "compare").stdout))
+    assert both[0]["difference"] == pytest.approx(-both[1]["difference"], abs=1e-4)
+    for ours, theirs in zip(both[0]["stages"], both[1]["stages"], strict=True):
+        assert ours["difference"] == pytest.approx(-theirs["difference"], abs=1e-4)
+    assert both[0]["difficulty"] is None
 
 
 def test_output_goes_to_a_file(tmp_path):

@@ -1,18 +1,35 @@
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
+import numpy as np
 import pytest
 
 from finecausal_cli.assess.assessment import (
     Assessment,
     Attention,
     Interval,
-    Intervention,
     Provenance,
     Stage,
     StageName,
     Vote,
+)
+from finecausal_cli.assess.explanation import (
+    BackgroundChange,
+    BankMean,
+    Checks,
+    Deletion,
+    Evidence,
+    Explanation,
+    Foreground,
+    GraphAttention,
+    Jitter,
+    Ranking,
+    Replacement,
+    Snippet,
+    StageAttention,
+    StageIntervention,
 )
 from finecausal_cli.evaluation.metrics import temporal_iou
 from finecausal_cli.evaluation.outcome import PROTOCOLS, Evaluation, Outcome, Protocol, Setting
@@ -67,11 +84,6 @@ def _make(
     )
     exemplar_score = sum(executions) / len(executions) * difficulty
     score = exemplar_score + sum(stage.contribution for stage in stages)
-    changes = [
-        (-stages[0].contribution, 0.114, -0.067),
-        (0.0, -stages[1].contribution, 0.233),
-        (0.0, 0.0, -stages[2].contribution),
-    ]
     return Assessment(
         source=source,
         score=score,
@@ -94,16 +106,6 @@ def _make(
             ),
             node_uniform=1 / 35,
             stages=((1.0, 0.0, 0.0), (0.4, 0.6, 0.0), (0.2, 0.33, 0.47)),
-        ),
-        interventions=tuple(
-            Intervention(
-                stage=NAMES[k],
-                replaced_by="exemplar",
-                score=score + sum(changes[k]),
-                change=sum(changes[k]),
-                stage_changes=changes[k],
-            )
-            for k in range(3)
         ),
         provenance=Provenance(
             version="0.1.0",
@@ -190,3 +192,157 @@ def _predict(dives: int, key: str, *, staged: bool, lift: float) -> tuple[Predic
 @pytest.fixture(scope="session")
 def make_evaluation() -> Callable[..., Evaluation]:
     return _evaluate
+
+
+@pytest.fixture(scope="session")
+def make_explanation() -> Callable[..., Explanation]:
+    return _explain
+
+
+@pytest.fixture
+def explanation() -> Explanation:
+    return _explain()
+
+
+@pytest.fixture(scope="session")
+def evidence() -> Evidence:
+    return _evidence()
+
+
+def _explain(
+    assessment: Assessment | None = None,
+    *,
+    bank_mean: bool = True,
+    backgrounds: bool = True,
+    graph: bool = True,
+    tca: bool = True,
+    jitter: float = 0.3,
+    layer: int | None = None,
+    heads: int = 1,
+    text: str = "",
+) -> Explanation:
+    """Return an explanation of a made-up assessment whose parts follow from each other.
+
+    The exemplars' stage takes the stage's contribution away and adds a tenth of that to each later stage; the bank's
+    mean gives half as much. Snippet 6 has most attention. ``text`` stands for whatever comes from outside.
+    """
+    assessment = assessment or _make([(0.3, -1.1, -2.2), (0.5, -1.31, -1.4)], [24.0, 25.5], source=text or "dive.mp4")
+    kinds: tuple[Replacement, ...] = ("exemplar", "bank_mean") if bank_mean else ("exemplar",)
+    interventions = tuple(_replace(assessment, k, kind) for kind in kinds for k in range(3))
+    shares = np.array([8, 9, 10, 11, 12, 13, 20, 9, 8]) / 100
+    return Explanation(
+        assessment=assessment,
+        interventions=interventions,
+        rankings=tuple(_rank(interventions, kind) for kind in kinds),
+        bank_mean=BankMean(dive=text or "5253B", exemplars=7) if bank_mean else None,
+        checks=Checks(
+            tolerance=1e-4,
+            decomposition_error=2e-7,
+            self_error=3e-6,
+            self_difference=0.0,
+            holds=True,
+            jitter=Jitter(frames=2, shifts=8, mean=jitter / 3, largest=jitter),
+            deletion=Deletion(
+                snippet=6, change=-1.2, others=0.4, changes=(0.1, 0.2, -0.3, 0.4, 0.5, -0.6, -1.2, 0.8, 0.3)
+            )
+            if graph
+            else None,
+        ),
+        backgrounds=(
+            BackgroundChange(
+                background="bank_mean",
+                description=text or "mean of the voters' thumbnails",
+                exemplar=None,
+                score=assessment.score - 2.5,
+                change=-2.5,
+            ),
+        )
+        if backgrounds
+        else (),
+        foreground=Foreground(stages=(0.031, 0.022, 0.008), frames=tuple(0.02 for _ in range(96))),
+        snippets=tuple(_snippet(place, float(share) if graph else None) for place, share in enumerate(shares)),
+        graph_attention=_graph(layer) if graph else None,
+        stage_attention=_stage_attention(heads) if tca else None,
+        notes=(text or "the bank's mean is over 7 dives only",),
+    )
+
+
+def _replace(assessment: Assessment, place: int, kind: Replacement) -> StageIntervention:
+    gain = -assessment.stages[place].contribution / (1 if kind == "exemplar" else 2)
+    changes = tuple(0.0 if k < place else gain if k == place else gain / 10 for k in range(3))
+    return StageIntervention(
+        stage=NAMES[place],
+        replaced_by=kind,
+        score=assessment.score + sum(changes),
+        change=sum(changes),
+        stage_changes=changes,  # type: ignore[arg-type]
+        voters_gaining=len(assessment.votes) if gain > 0 else 0,
+    )
+
+
+def _rank(interventions: tuple[StageIntervention, ...], kind: Replacement) -> Ranking:
+    best = sorted((one for one in interventions if one.replaced_by == kind), key=lambda one: -one.change)
+    return Ranking(
+        replaced_by=kind,
+        stages=tuple(one.stage for one in best),  # type: ignore[arg-type]
+        changes=tuple(one.change for one in best),  # type: ignore[arg-type]
+    )
+
+
+def _snippet(place: int, attention: float | None) -> Snippet:
+    start, end = 10 * place, 10 * place + 16
+    shares = tuple(
+        max(0, min(end, after) - max(start, before)) / 16 for before, after in pairwise(BOUNDS)
+    )
+    return Snippet(
+        index=place,
+        start_frame=start,
+        end_frame=end,
+        start_s=start / FPS,
+        end_s=end / FPS,
+        stage=NAMES[int(np.argmax(shares))],
+        stage_shares=shares,  # type: ignore[arg-type]
+        video_attention=attention and 0.3 * attention,
+        fused_attention=attention and 0.7 * attention,
+        attention=attention,
+    )
+
+
+def _graph(layer: int | None) -> GraphAttention:
+    """Every node listens to the exemplar's snippets twice as much as to others."""
+    nodes = np.ones((36, 36))
+    nodes[9:18] = 2
+    np.fill_diagonal(nodes, 0)
+    nodes /= nodes.sum(0)
+    kinds = nodes.reshape(4, 9, 4, 9).sum((1, 3)) / (81 - 9 * np.eye(4))
+    return GraphAttention(
+        layer=layer,
+        head=None,
+        layers=2,
+        heads=4,
+        nodes=tuple(map(tuple, nodes.tolist())),
+        node_types=tuple(map(tuple, kinds.tolist())),
+        uniform=1 / 35,
+        stage_shares=(0.9, 1.0, 1.2),
+    )
+
+
+def _stage_attention(heads: int) -> StageAttention:
+    first = ((1.0, 0.0, 0.0), (0.4, 0.6, 0.0), (0.2, 0.3, 0.5))
+    second = ((1.0, 0.0, 0.0), (0.8, 0.2, 0.0), (0.4, 0.5, 0.1))
+    mean = ((1.0, 0.0, 0.0), (0.6, 0.4, 0.0), (0.3, 0.4, 0.3))
+    return StageAttention(matrices=((first,) * heads, (second,) * heads), mean=mean)
+
+
+def _evidence() -> Evidence:
+    """Return 96 wide grey frames in which a white square, the athlete, falls through the part the network sees."""
+    frames = np.full((96, 120, 200, 3), 90, np.uint8)
+    masks = np.zeros((96, 120, 200), np.uint8)
+    for index in range(96):
+        top = 10 + index
+        masks[index, top : top + 12, 94:106] = 1
+        frames[index, top : top + 12, 94:106] = 255
+    crop = (4, 44, 112, 112)
+    seen = np.zeros_like(masks)
+    seen[:, 4:116, 44:156] = masks[:, 4:116, 44:156]
+    return Evidence(frames=frames, masks=seen, crop=crop, source_frames=np.arange(96) * 2, fps=2 * FPS)

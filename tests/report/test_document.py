@@ -7,7 +7,8 @@ import jsonschema
 import pytest
 
 from finecausal_cli.assess.assessment import SCHEMA_VERSION, Assessment
-from finecausal_cli.report.document import assessment_schema, to_json
+from finecausal_cli.assess.explanation import EXPLANATION_SCHEMA_VERSION, Explanation
+from finecausal_cli.report.document import assessment_schema, explanation_schema, to_json
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -22,6 +23,17 @@ def test_the_document_keeps_to_the_published_schema(assessment: Assessment) -> N
     jsonschema.validate(document, schema)
     assert document["schema_version"] == SCHEMA_VERSION
     assert schema["$id"].endswith(f":{SCHEMA_VERSION}")
+
+
+def test_an_explanation_keeps_to_its_own_schema(explanation: Explanation) -> None:
+    schema = json.loads(explanation_schema())
+    jsonschema.Draft202012Validator.check_schema(schema)
+    document = json.loads(to_json(explanation))
+    jsonschema.validate(document, schema)
+    assert document["schema_version"] == EXPLANATION_SCHEMA_VERSION
+    assert Explanation.model_validate_json(to_json(explanation)) == explanation
+    with pytest.raises(jsonschema.ValidationError):
+        jsonschema.validate(document["assessment"], schema)
 
 
 @pytest.mark.parametrize("change", [{"score": "high"}, {"schema_version": 99}, {"stages": []}, {"extra": 1}])

@@ -9,7 +9,7 @@ import pytest
 from PIL import Image
 
 from finecausal_cli.errors import UsageError
-from finecausal_cli.report import evaluation_files
+from finecausal_cli.report import drawing
 from finecausal_cli.report.evaluation_figures import draw_figures, write_figures
 from finecausal_cli.report.evaluation_files import deliver_evaluation, require_figures
 
@@ -70,7 +70,7 @@ def test_a_run_with_output_writes_all_its_files(
 
 def test_without_matplotlib_the_user_is_told_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
     require_figures()
-    monkeypatch.setattr(evaluation_files, "find_spec", lambda name: None)
+    monkeypatch.setattr(drawing, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"figures need matplotlib .*finecausal-cli\[report\].*--no-figures"):
         require_figures()
 

@@ -59,3 +59,22 @@ def test_grey_palette_and_transparent_images_become_rgb(tmp_path: Path) -> None:
         Image.new("RGB", (4, 3), "white").convert(mode).save(tmp_path / f"{number}.png")
     frames = list(FolderSource(tmp_path).frames(np.arange(5)))
     assert all(frame.shape == (3, 4, 3) and (frame == 255).all() for frame in frames)
+
+
+@pytest.mark.parametrize(("videos", "says"), [(["a.mp4"], "a folder of 1 video"), (["a.mp4", "b/c.MOV"], "2 videos")])
+def test_a_folder_of_videos_is_called_one_and_one_of_them_is_named(
+    tmp_path: Path, videos: list[str], says: str
+) -> None:
+    for name in videos:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        (tmp_path / name).write_bytes(b"x")
+    fill(tmp_path, "contact-sheet.png")
+    with pytest.raises(VideoError, match=says) as caught:
+        FolderSource(tmp_path)
+    assert str(tmp_path / "a.mp4") in str(caught.value)
+
+
+def test_frames_with_a_video_beside_them_are_frames(tmp_path: Path) -> None:
+    fill(tmp_path, *(f"{number:02d}.png" for number in range(16)))
+    (tmp_path / "preview.mp4").write_bytes(b"x")
+    assert FolderSource(tmp_path).info.frames == 16

@@ -1,0 +1,210 @@
+"""How explanations hold over a data set: deletion, shifted borders, other backgrounds."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from finecausal_cli.assess.attention import snippet_shares, view_graph
+from finecausal_cli.assess.background import change_backgrounds, find_backgrounds
+from finecausal_cli.assess.checks import compare_with_itself, delete_snippets, shift_borders
+from finecausal_cli.assess.foreground import merge_snippets
+from finecausal_cli.assess.hearing import Hearing
+from finecausal_cli.evaluation.metrics import share_interval, spearman
+from finecausal_cli.exemplars.choice import choose_voters
+from finecausal_cli.video.clip import CLIP_FRAMES, Clip
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+
+    from finecausal_cli.assess.explanation import BackgroundChange, Deletion, Jitter
+    from finecausal_cli.assess.scorer import Scorer
+    from finecausal_cli.data.cache import ClipCache
+    from finecausal_cli.data.dive import Dive
+
+_ANY_FPS = 25.0
+"""Times play no part here."""
+
+
+@dataclass(frozen=True, slots=True)
+class Disturbed:
+    """One dive of a data set and what disturbances do to its score.
+
+    Attributes:
+        key: The dive.
+        score: Its score by the network, points.
+        self_error: All stages the exemplar's own, against the exemplar itself, points.
+        jitter: Borders shifted.
+        deletion: Snippets taken away; None in a network without graph attention.
+        backgrounds: Backgrounds replaced; empty if nobody asked.
+    """
+
+    key: str
+    score: float
+    self_error: float
+    jitter: Jitter
+    deletion: Deletion | None
+    backgrounds: tuple[BackgroundChange, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class DeletionFigures:
+    """The deletion test over a data set.
+
+    Attributes:
+        dives: How many.
+        highest: Mean absolute change of the score without the snippet of most attention, points.
+        others: The same without another snippet, points: what a random one does.
+        more: Dives in which the first moves the score more than the others do on average.
+        most: Dives in which no other snippet moves the score as much; a random one does in one of nine.
+        more_low: Lower end of Wilson's 95% interval of the share ``more / dives``.
+        more_high: Its upper end.
+    """
+
+    dives: int
+    highest: float
+    others: float
+    more: int
+    most: int
+    more_low: float
+    more_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class JitterFigures:
+    """Stability under shifted borders over a data set.
+
+    Attributes:
+        dives: How many.
+        frames: The shift, sampled frames.
+        mean: Mean over dives and shifts of the absolute change of the score, points.
+        largest_mean: Mean over dives of their largest change, points.
+        largest: The largest change of all, points.
+    """
+
+    dives: int
+    frames: int
+    mean: float
+    largest_mean: float
+    largest: float
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundFigures:
+    """One kind of background over a data set.
+
+    Attributes:
+        dives: How many.
+        background: Where it comes from.
+        before_entry: Whether it was replaced in the frames before the entry only.
+        mean: Mean change of the score, points.
+        absolute: Mean absolute change, points.
+        rho: Spearman's rho between the scores before and after.
+    """
+
+    dives: int
+    background: str
+    before_entry: bool
+    mean: float
+    absolute: float
+    rho: float
+
+
+def disturb(
+    scorer: Scorer,
+    dives: Iterable[Dive],
+    clips: ClipCache,
+    *,
+    voters: int = 10,
+    seed: int = 0,
+    backgrounds: bool = True,
+    advance: Callable[[], object] = lambda: None,
+) -> list[Disturbed]:
+    """Disturb the dives of a data set one by one; the bank's exemplars of their number vote.
+
+    Args:
+        scorer: Weights and bank.
+        dives: Dives that are not in the bank.
+        clips: Where their clips come from.
+        voters: Most exemplars a dive.
+        seed: Seed of the voters' order.
+        backgrounds: Also replace the background, which encodes every dive four times more.
+        advance: Called after each dive.
+    """
+    found = []
+    for dive in dives:
+        clip = Clip(clips.load(dive).frames, np.arange(CLIP_FRAMES), _ANY_FPS, dive.key, "cache")
+        found.append(_disturb(scorer, dive, clip, voters=voters, seed=seed, backgrounds=backgrounds))
+        advance()
+    return found
+
+
+def _disturb(scorer: Scorer, dive: Dive, clip: Clip, *, voters: int, seed: int, backgrounds: bool) -> Disturbed:
+    encoding = scorer.encode(clip, foreground=backgrounds)
+    places = choose_voters(scorer.bank, encoding, dive=dive.number, voters=voters, seed=seed).places
+    hearing = Hearing.hold(scorer.model, encoding, scorer.bank, places, difficulty=dive.difficulty)
+    graph = view_graph(hearing.ballot, None, None)
+    changes: tuple[BackgroundChange, ...] = ()
+    if encoding.foreground is not None:
+        athlete = merge_snippets(encoding.foreground[-1][0])
+        pictures, _ = find_backgrounds(hearing, clip, athlete, scorer.bank_folder)
+        changes = change_backgrounds(hearing, clip, athlete, pictures, scorer.encode, hearing.borders[2])
+    return Disturbed(
+        key=dive.key,
+        score=hearing.score,
+        self_error=compare_with_itself(hearing)[0],
+        jitter=shift_borders(hearing),
+        deletion=None if graph is None else delete_snippets(hearing, int(snippet_shares(graph).argmax())),
+        backgrounds=changes,
+    )
+
+
+def summarise_deletion(disturbed: Sequence[Disturbed]) -> DeletionFigures | None:
+    """Summarise the deletion test; None where no dive has one."""
+    deletions = [one.deletion for one in disturbed if one.deletion is not None]
+    if not deletions:
+        return None
+    highest = [abs(one.change) for one in deletions]
+    more = sum(change > one.others for change, one in zip(highest, deletions, strict=True))
+    most = sum(change >= max(map(abs, one.changes)) for change, one in zip(highest, deletions, strict=True))
+    low, high = share_interval(more, len(deletions))
+    others = float(np.mean([one.others for one in deletions]))
+    return DeletionFigures(len(deletions), float(np.mean(highest)), others, more, most, low, high)
+
+
+def summarise_jitter(disturbed: Sequence[Disturbed]) -> JitterFigures:
+    """Summarise stability under shifted borders over one dive or more."""
+    jitters = [one.jitter for one in disturbed]
+    largest = [one.largest for one in jitters]
+    mean = float(np.mean([one.mean for one in jitters]))
+    return JitterFigures(len(jitters), jitters[0].frames, mean, float(np.mean(largest)), max(largest))
+
+
+def summarise_backgrounds(disturbed: Sequence[Disturbed]) -> list[BackgroundFigures]:
+    """Summarise each kind of background that the dives were put before."""
+    groups: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+    for one in disturbed:
+        for change in one.backgrounds:
+            kind = (change.background, change.end_frame < CLIP_FRAMES)
+            groups.setdefault(kind, []).append((one.score, change.score))
+    found = []
+    for (background, before_entry), scores in groups.items():
+        before, after = np.asarray(scores, np.float64).T
+        moved = after - before
+        rho = spearman(before, after) if len(scores) > 1 else float("nan")
+        figures = float(moved.mean()), float(np.abs(moved).mean()), rho
+        found.append(BackgroundFigures(len(scores), background, before_entry, *figures))
+    return found
+
+
+def figures(disturbed: Sequence[Disturbed]) -> dict[str, object]:
+    """Return every figure as plain data."""
+    deletion = summarise_deletion(disturbed)
+    return {
+        "self_error": max(one.self_error for one in disturbed),
+        "deletion": None if deletion is None else asdict(deletion),
+        "jitter": asdict(summarise_jitter(disturbed)),
+        "backgrounds": [asdict(one) for one in summarise_backgrounds(disturbed)],
+    }

@@ -1,0 +1,142 @@
+from __future__ import annotations
+
+import base64
+import re
+from html.parser import HTMLParser
+from typing import TYPE_CHECKING
+
+import pytest
+
+from finecausal_cli.errors import OutputError
+from finecausal_cli.report import explanation_page as page_module
+from finecausal_cli.report.explanation_figures import draw_charts
+from finecausal_cli.report.explanation_page import explanation_page, write_page
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from pathlib import Path
+
+    from finecausal_cli.assess.explanation import Evidence, Explanation
+
+EVIL = "<img src=x onerror=alert(1)>.mp4"
+VOID = {"meta", "link", "img", "br", "hr", "input"}
+
+
+class _Page(HTMLParser):
+    """Collects what a page asks a browser to do, and checks that its elements close in order."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.tags: list[str] = []
+        self.ids: list[str] = []
+        self.names: set[str] = set()
+        self.links: list[str] = []
+        self.policy = ""
+        self.text: list[str] = []
+        self.feed(text)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.names |= {name for name, _ in attributes}
+        self.ids += [value for name, value in attributes if name == "id" and value]
+        self.links += [value for name, value in attributes if name in ("href", "src", "xlink:href", "poster") and value]
+        if dict(attributes).get("http-equiv") == "Content-Security-Policy":
+            self.policy = dict(attributes)["content"] or ""
+        if tag not in VOID:
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.handle_starttag(tag, attributes)
+        if tag not in VOID:
+            self.open.pop()
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        self.text.append(data)
+
+    @property
+    def words(self) -> str:
+        return " ".join(" ".join(self.text).split())
+
+
+def test_the_page_asks_nobody_runs_nothing_and_escapes_what_comes_from_outside(
+    make_explanation: Callable[..., Explanation], evidence: Evidence
+) -> None:
+    explanation = make_explanation(text=EVIL)
+    made = explanation.assessment.provenance.model_copy(
+        update=dict.fromkeys(("weights", "weights_note", "bank", "decoder", "device", "exemplars_chosen"), EVIL)
+    )
+    votes = tuple(vote.model_copy(update={"exemplar": EVIL, "dive": EVIL}) for vote in explanation.assessment.votes)
+    hostile = {"provenance": made, "votes": votes, "notes": (EVIL,), "dive": EVIL, "dive_from": EVIL}
+    assessment = explanation.assessment.model_copy(update={**hostile, "difficulty_from": EVIL})
+    explanation = explanation.model_copy(update={"assessment": assessment})
+    text = explanation_page(explanation, evidence, draw_charts(explanation), video=b"\x00mp4")
+    page = _Page(text)
+    assert page.open == []
+    assert not set(page.tags) & {"script", "link", "iframe", "object", "embed", "form", "base"}
+    assert not any(name.startswith("on") for name in page.names)
+    assert page.tags.count("img") == 12
+    assert all(link.startswith(("#", "data:image/", "data:video/mp4;")) for link in page.links)
+    assert {link[1:] for link in page.links if link[0] == "#"} <= set(page.ids)
+    assert len(page.ids) == len(set(page.ids))
+    assert {found[1:] for found in re.findall(r"url\((#[^)]*)\)", text)} <= set(page.ids)
+    assert page.policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+    assert "<img src=x" not in text
+    assert page.words.count(EVIL) >= 12  # title, heading, dive, tables, limits, provenance
+
+
+def test_the_page_says_what_the_terminal_says(explanation: Explanation, evidence: Evidence) -> None:
+    page = _Page(explanation_page(explanation, evidence, {}))
+    assert "Most lost at flight: -1.99 points against 2 exemplars." in page.words
+    assert "score 78.89 90% interval 74.7 to 83.1" in page.words
+    assert "takeoff, 0:00.00 to 0:01.37" in page.words
+    assert "flight 81.08 +2.19 +0.00 +1.99 +0.20 2/2" in page.words
+    assert "Trained on simulated dives only" in page.words
+    assert "nothing ties a stage to what people call by its name" in page.words
+    assert "3f2a3f2a3f2a" in page.words
+    assert not {"svg", "video"} & set(page.tags)
+
+
+def test_a_failed_check_is_said_at_the_top(explanation: Explanation, evidence: Evidence) -> None:
+    broken = explanation.model_copy(update={"checks": explanation.checks.model_copy(update={"holds": False})})
+    page = _Page(explanation_page(broken, evidence, {})).words
+    assert page.index("A consistency check failed") < page.index("In short")
+    assert "A consistency check failed" not in _Page(explanation_page(explanation, evidence, {})).words
+
+
+def test_a_stage_without_frames_is_said_to_have_none(explanation: Explanation, evidence: Evidence) -> None:
+    takeoff, flight, entry = explanation.assessment.stages
+    empty = takeoff.model_copy(update={"end_frame": 0, "end_s": 0.0})
+    stages = (empty, flight.model_copy(update={"start_frame": 0, "start_s": 0.0}), entry)
+    assessment = explanation.assessment.model_copy(update={"stages": stages})
+    page = _Page(explanation_page(explanation.model_copy(update={"assessment": assessment}), evidence, {}))
+    assert page.tags.count("img") == 8
+    assert "No frame:" in page.words
+
+
+def test_the_file_carries_drawings_and_the_video(
+    explanation: Explanation, evidence: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    overlay = tmp_path / "overlay.mp4"
+    overlay.write_bytes(bytes(range(256)))
+    write_page(tmp_path / "report.html", explanation, evidence, overlay=overlay)
+    page = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    assert page.tags.count("svg") == 4
+    (video,) = (link for link in page.links if link.startswith("data:video/mp4;base64,"))
+    assert base64.b64decode(video.split(",")[1], validate=True) == overlay.read_bytes()
+    monkeypatch.setattr(page_module, "find_spec", lambda name: None)
+    write_page(tmp_path / "plain.html", explanation, evidence)
+    plain = _Page((tmp_path / "plain.html").read_text(encoding="utf-8"))
+    assert not {"svg", "video"} & set(plain.tags)
+    with pytest.raises(OutputError, match="overlay cannot be read"):
+        write_page(tmp_path / "none.html", explanation, evidence, overlay=tmp_path / "missing.mp4")
+
+
+def test_a_name_that_is_not_text_can_be_written(
+    make_explanation: Callable[..., Explanation], evidence: Evidence, tmp_path: Path
+) -> None:
+    write_page(tmp_path / "report.html", make_explanation(text="bad\udcff.mp4"), evidence)
+    assert "<h1>bad?.mp4</h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")

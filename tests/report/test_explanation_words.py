@@ -1,0 +1,61 @@
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from finecausal_cli.report.explanation_words import LIMITS, limits_of, summarise_explanation
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from finecausal_cli.assess.assessment import Assessment
+    from finecausal_cli.assess.explanation import Explanation
+
+
+def test_the_summary_says_what_was_measured(explanation: Explanation) -> None:
+    # 24.75 x 3.3 = 81.675; take-off 0.4 x 0.3, flight -1.205 x 0.5, entry -1.8 x 0.2, each x 3.3.
+    assert summarise_explanation(explanation) == [
+        "The dive scores 78.89 points, 2.78 less than the mean of 2 exemplars (81.67 at the same difficulty).",
+        "Most lost at flight: -1.99 points against 2 exemplars.",
+        "Most won at take-off: +0.40 points against 2 exemplars.",
+        "With the flight of the exemplars the score would be 81.08 (+2.19), +0.20 of it in later stages; 2 of 2 "
+        "verdicts would rise.",
+        "With the flight of the bank's mean of 7 dives of 5253B the score would be 79.99 (+1.10), +0.10 of it in "
+        "later stages; 2 of 2 verdicts would rise.",
+        "Before another background, the score moves by 2.50 points at most.",
+    ]
+
+
+def test_one_exemplar_is_called_by_its_name(
+    make_assessment: Callable[..., Assessment], make_explanation: Callable[..., Explanation]
+) -> None:
+    said = summarise_explanation(make_explanation(make_assessment([(0, 0, -2.0)], [25.0]), bank_mean=False))
+    assert said[0] == (
+        "The dive scores 81.18 points, 1.32 less than exemplar sim-5253B-0000 (82.50 at the same difficulty)."
+    )
+    assert said[1] == "Most lost at entry: -1.32 points against exemplar sim-5253B-0000."
+    assert said[2] == "With the entry of the exemplar the score would be 82.50 (+1.32)."
+
+
+def test_a_dive_like_its_exemplars_has_lost_nothing(
+    make_assessment: Callable[..., Assessment], make_explanation: Callable[..., Explanation]
+) -> None:
+    said = summarise_explanation(make_explanation(make_assessment([(0, 0, 0)] * 2, [24.0, 26.0]), bank_mean=False))
+    assert said[:3] == [
+        "The dive scores 82.50 points, as much as the mean of 2 exemplars.",
+        "No stage wins or loses a point against 2 exemplars.",
+        "No stage of the exemplars in place of the dive's own would raise the score.",
+    ]
+
+
+def test_a_gain_within_what_the_borders_do_is_called_so(make_explanation: Callable[..., Explanation]) -> None:
+    shaky = " ".join(summarise_explanation(make_explanation(jitter=2.5)))
+    assert "That is no more than moving the stage borders by 2 frames can do (2.50)." in shaky
+    assert "no more than" not in " ".join(summarise_explanation(make_explanation(jitter=0.3)))
+
+
+def test_the_limits_begin_with_what_the_weights_know_and_say_nothing_twice(explanation: Explanation) -> None:
+    twice = explanation.model_copy(update={"notes": explanation.assessment.notes})
+    said = limits_of(twice)
+    assert said[0] == "These weights: Trained on simulated dives only; not calibrated for competition footage."
+    assert said.count(explanation.assessment.notes[0]) == 1
+    assert tuple(said[-len(LIMITS) :]) == LIMITS
