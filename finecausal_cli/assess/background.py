@@ -142,11 +142,11 @@ def _place_before(clip: Clip, athlete: NDArray[np.bool_], picture: NDArray[np.ui
 def _without_athlete(clip: Clip, athlete: NDArray[np.bool_]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Return the mean picture and the mean colour of a clip's background.
 
-    What the network does not see of a picture counts as background; a pixel that the athlete never leaves takes the
-    mean colour.
+    Both are of the square that the network sees, whatever more of the picture was kept. Outside it, and where the
+    athlete never leaves, the picture has the mean colour.
     """
-    free = np.ones(clip.frames.shape[:3], np.float64)
-    crop(free, athlete.shape[1])[athlete] = 0
+    free = np.zeros(clip.frames.shape[:3], np.float64)
+    crop(free, athlete.shape[1])[:] = ~athlete
     seen = free.sum(axis=0)[..., None]
     total = np.einsum("fhw,fhwc->hwc", free, clip.frames.astype(np.float64))
     colour = total.sum(axis=(0, 1)) / max(float(seen.sum()), 1.0)

@@ -291,9 +291,7 @@ def _rank(interventions: tuple[StageIntervention, ...], kind: Replacement) -> Ra
 
 def _snippet(place: int, attention: float | None) -> Snippet:
     start, end = 10 * place, 10 * place + 16
-    shares = tuple(
-        max(0, min(end, after) - max(start, before)) / 16 for before, after in pairwise(BOUNDS)
-    )
+    shares = tuple(max(0, min(end, after) - max(start, before)) / 16 for before, after in pairwise(BOUNDS))
     return Snippet(
         index=place,
         start_frame=start,
