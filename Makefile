@@ -8,6 +8,9 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 READY := $(VENV)/.ready
 
+# Tests run in so many processes, of one thread each.
+WORKERS ?= 2
+
 export OMP_NUM_THREADS ?= 2
 
 .PHONY: demo test lint bench clean
@@ -15,8 +18,9 @@ export OMP_NUM_THREADS ?= 2
 demo: $(READY)
 	$(BIN)/finecausal score examples/dives/626C-10m-excellent.mp4 --dive 626C --height 10
 
+test: export OMP_NUM_THREADS = 1
 test: $(READY)
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -1,23 +1,9 @@
 import json
-import os
-import subprocess
-import sys
 
 import numpy as np
 import pytest
 
 from finecausal_cli.video.write import write_video
-
-
-def finecausal(*arguments):
-    return subprocess.run(
-        [sys.executable, "-m", "finecausal_cli", *map(str, arguments)],
-        capture_output=True,
-        text=True,
-        timeout=120,
-        check=False,
-        env={**os.environ, "COLUMNS": "80"},
-    )
 
 
 @pytest.fixture
@@ -31,7 +17,7 @@ def dataset(tmp_path):
     return folder
 
 
-def test_a_clean_dataset_exits_with_0_and_says_what_it_holds(dataset):
+def test_a_clean_dataset_exits_with_0_and_says_what_it_holds(finecausal, dataset):
     done = finecausal("dataset", "check", dataset)
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
@@ -41,7 +27,7 @@ def test_a_clean_dataset_exits_with_0_and_says_what_it_holds(dataset):
     assert "\x1b" not in done.stdout
 
 
-def test_problems_are_one_line_each_in_a_pipe_and_exit_with_1(dataset):
+def test_problems_are_one_line_each_in_a_pipe_and_exit_with_1(finecausal, dataset):
     text = (dataset / "dives.csv").read_text() + "a.mp4,60,3,107B\ngone\x1b[31m.mp4,100,3,107Z\n"
     (dataset / "dives.csv").write_text(text)
     done = finecausal("dataset", "check", dataset)
@@ -57,7 +43,7 @@ def test_problems_are_one_line_each_in_a_pipe_and_exit_with_1(dataset):
     ]
 
 
-def test_json_has_everything(dataset):
+def test_json_has_everything(finecausal, dataset):
     (dataset / "b.mp4").write_bytes((dataset / "a.mp4").read_bytes())
     done = finecausal("dataset", "check", dataset, "--format", "json")
     assert (done.returncode, done.stderr) == (1, "")
@@ -83,7 +69,7 @@ def test_json_has_everything(dataset):
     assert found["summary"]["numbers"] == {"107B": 2}
 
 
-def test_no_dataset_is_one_line(tmp_path):
+def test_no_dataset_is_one_line(finecausal, tmp_path):
     done = finecausal("dataset", "check", tmp_path)
     assert (done.returncode, done.stdout) == (1, "")
     assert len(done.stderr.splitlines()) == 1
@@ -91,12 +77,12 @@ def test_no_dataset_is_one_line(tmp_path):
 
 
 @pytest.mark.parametrize("arguments", [[], ["x", "--format", "xml"], ["x", "--nonsense"]])
-def test_wrong_usage_exits_with_2(arguments):
+def test_wrong_usage_exits_with_2(finecausal, arguments):
     done = finecausal("dataset", "check", *arguments)
     assert (done.returncode, done.stdout) == (2, "")
 
 
-def test_a_pattern_that_is_none_is_wrong_usage(tmp_path):
+def test_a_pattern_that_is_none_is_wrong_usage(finecausal, tmp_path):
     (tmp_path / "final_annotations_dict_with_dive_number.pkl").write_bytes(b"x")
     done = finecausal("dataset", "check", tmp_path, "--frames", "frames")
     assert done.returncode == 2

@@ -1,4 +1,7 @@
-"""The command as a user meets it: a process, its streams and its exit code."""
+"""The command as a user meets it: its streams and its exit code.
+
+Most run within this process; ``process`` starts one of its own, for each promise that only a process can break.
+"""
 
 import json
 import os
@@ -13,7 +16,7 @@ EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
 DIVE = EXAMPLES / "107B-10m-good.mp4"
 
 
-def finecausal(*arguments, **environment):
+def process(*arguments, **environment):
     return subprocess.run(
         [sys.executable, "-m", "finecausal_cli", *map(str, arguments)],
         capture_output=True,
@@ -37,8 +40,24 @@ def test_help_does_not_import_torch():
 
 
 def test_version():
-    done = finecausal("--version")
-    assert (done.returncode, done.stdout) == (0, "finecausal 0.1.0\n")
+    done = process("--version")
+    assert (done.returncode, done.stdout, done.stderr) == (0, "finecausal 0.1.0\n", "")
+
+
+def test_a_process_exits_with_2_for_wrong_usage_and_with_1_for_what_is_not_there(tmp_path):
+    usage = process("score")
+    assert (usage.returncode, usage.stdout) == (2, "")
+    assert "Missing argument" in usage.stderr
+    failed = process("weights", "info", tmp_path)
+    assert (failed.returncode, failed.stdout) == (1, "")
+    assert failed.stderr.startswith("finecausal: ")
+    assert failed.stderr.count("\n") == 1
+
+
+def test_a_process_writes_json_alone_on_standard_output():
+    done = process("score", DIVE, "--dive", "107B", "--height", "10", "--format", "json")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert json.loads(done.stdout)["dive"] == "107B"
 
 
 @pytest.mark.parametrize(
@@ -59,7 +78,7 @@ def test_version():
         (["schema", "nonsense"], "nonsense"),
     ],
 )
-def test_wrong_usage_exits_with_2(arguments, says):
+def test_wrong_usage_exits_with_2(finecausal, arguments, says):
     done = finecausal(*arguments)
     assert done.returncode == 2
     assert says in done.stderr
@@ -99,7 +118,7 @@ def bad_files(folder):
 
 
 @pytest.mark.parametrize("place", range(6))
-def test_a_bad_file_is_one_line_that_names_it(tmp_path, place):
+def test_a_bad_file_is_one_line_that_names_it(finecausal, tmp_path, place):
     path = bad_files(tmp_path)[place]()
     done = finecausal("score", path, "--dive", "107B", "--height", "10")
     assert done.returncode == 1, done.stdout
@@ -110,13 +129,17 @@ def test_a_bad_file_is_one_line_that_names_it(tmp_path, place):
     assert "Traceback" not in done.stderr
 
 
-def test_debug_shows_the_traceback(tmp_path):
-    done = finecausal("score", tmp_path / "missing.mp4", "--debug")
-    assert "Traceback" in done.stderr
-    assert "VideoError" in done.stderr
+def test_debug_shows_the_traceback():
+    """The interpreter prints it, so a process must; one that needs no torch."""
+    quiet, loud = process("dive", "987Z"), process("dive", "987Z", "--debug")
+    assert (quiet.returncode, quiet.stdout) == (2, "")
+    assert "Traceback" not in quiet.stderr
+    assert (loud.returncode, loud.stdout) == (1, "")
+    assert "Traceback" in loud.stderr
+    assert "DiveNumberError" in loud.stderr
 
 
-def test_json_is_alone_on_standard_output_and_follows_the_schema():
+def test_json_is_alone_on_standard_output_and_follows_the_schema(finecausal):
     import jsonschema
 
     done = finecausal("score", DIVE, "--dive", "107b", "--height", "10", "--format", "json")
@@ -128,14 +151,14 @@ def test_json_is_alone_on_standard_output_and_follows_the_schema():
     assert verdict["exemplar_score"] + contributions == pytest.approx(verdict["score"], abs=1e-4)
 
 
-def test_the_table_fits_80_columns_and_has_no_escapes_in_a_pipe():
+def test_the_table_fits_80_columns_and_has_no_escapes_in_a_pipe(finecausal):
     done = finecausal("explain", DIVE, "--dive", "107B", "--height", "10")
     assert done.returncode == 0, done.stderr
     assert "\x1b" not in done.stdout
     assert max(len(line) for line in done.stdout.splitlines()) <= 80
 
 
-def test_doctor_finds_the_expected_score():
+def test_doctor_finds_the_expected_score(finecausal):
     done = finecausal("doctor", "--format", "json")
     assert done.returncode == 0, done.stdout
     findings = {one["subject"]: one for one in json.loads(done.stdout)["findings"]}
@@ -143,7 +166,7 @@ def test_doctor_finds_the_expected_score():
     assert "expected" in findings["self-test"]["finding"]
 
 
-def test_a_folder_of_videos_is_called_one():
+def test_a_folder_of_videos_is_called_one(finecausal):
     done = finecausal("explain", EXAMPLES.parent)
     assert done.returncode == 1
     assert "This is a folder of" in done.stderr
@@ -152,13 +175,13 @@ def test_a_folder_of_videos_is_called_one():
 
 def test_help_reads_well_at_80_columns():
     for command in ("score", "explain", "compare"):
-        done = finecausal(command, "--help", TERMINAL_WIDTH="80")
+        done = process(command, "--help", TERMINAL_WIDTH="80")
         assert done.returncode == 0
         assert max(map(len, done.stdout.splitlines())) <= 80
         assert done.stdout.index("Options") < done.stdout.index("Computing")
 
 
-def test_explain_writes_everything_that_is_asked_for(tmp_path):
+def test_explain_writes_everything_that_is_asked_for(finecausal, tmp_path):
     import av
     import jsonschema
 
@@ -179,7 +202,7 @@ def test_explain_writes_everything_that_is_asked_for(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
-def test_compare_prints_a_table_and_the_negated_numbers_the_other_way_round(tmp_path):
+def test_compare_prints_a_table_and_the_negated_numbers_the_other_way_round(finecausal):
     import jsonschema
 
     other = EXAMPLES / "107B-10m-poor.mp4"
@@ -197,7 +220,7 @@ def test_compare_prints_a_table_and_the_negated_numbers_the_other_way_round(tmp_
     assert both[0]["difficulty"] is None
 
 
-def test_output_goes_to_a_file(tmp_path):
+def test_output_goes_to_a_file(finecausal, tmp_path):
     target = tmp_path / "out" / "verdict.json"
     done = finecausal("score", DIVE, "--dive", "107B", "--height", "10", "--format", "json", "-o", target)
     assert (done.returncode, done.stdout) == (0, "")

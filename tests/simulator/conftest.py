@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 
 import cv2
@@ -32,10 +32,14 @@ def simulate() -> Simulate:
     return call
 
 
-@pytest.fixture(autouse=True, scope="session")
-def one_thread() -> None:
+@pytest.fixture(autouse=True, scope="package")
+def one_thread() -> Iterator[None]:
+    """In this folder alone: whatever tests come next in this process have the settings they would have alone."""
+    threads = cv2.getNumThreads()
     cv2.setNumThreads(1)
-    np.seterr(all="raise", under="ignore")
+    with np.errstate(all="raise", under="ignore"):
+        yield
+    cv2.setNumThreads(threads)
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,36 @@
+import sys
+from dataclasses import dataclass
+
+import pytest
+
+from finecausal_cli.cli.main import run
+
+
+@dataclass(frozen=True)
+class Done:
+    """What a command left behind, under the names of ``subprocess.CompletedProcess``."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+@pytest.fixture
+def finecausal(monkeypatch, capfd):
+    """Run a command line within this process: starting Python and importing torch anew takes seconds.
+
+    The streams are those of the file descriptors, for libraries that write in C write there too. What only a process
+    can show (its exit code, a bare start, signals) is tested with one in ``test_main.py``.
+    """
+    monkeypatch.setenv("COLUMNS", "80")
+    monkeypatch.setattr(sys, "excepthook", sys.excepthook)  # typer puts its own there, for good
+
+    def call(*arguments):
+        monkeypatch.setattr(sys, "argv", ["finecausal", *map(str, arguments)])
+        capfd.readouterr()
+        with pytest.raises(SystemExit) as left:
+            run()
+        streams = capfd.readouterr()
+        return Done(left.value.code, streams.out, streams.err)
+
+    return call
