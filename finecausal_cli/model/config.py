@@ -37,6 +37,10 @@ STAGE_TOKENS = 12
 STARTING_VALUES = frozenset({"residual_start"})
 """Fields that say where training starts; a trained network computes the same whatever they are."""
 
+LATER_FIELDS = {"foreground": "linear"}
+"""Fields that came after weights had been published, with what those weights were: at that value a field leaves the
+digest of weights as it was."""
+
 _FEATURE_STEP = 16  # the transition parser halves D four times
 
 
@@ -55,6 +59,8 @@ class ModelConfig(BaseModel):
         residual_start: First value of the learnt weight of the input that is added to the intervention's result. The
             released code's 0.1 drowns what tells one dive from another in messages that all nodes share; see docs.
         tca_mode: ``replace`` all tokens of a stage by its refined vector (released code) or ``residual``.
+        foreground: How the foreground is read off the trunk's depths: ``linear`` adds them up (the paper),
+            ``top_down`` joins each with what the deeper ones found, and with the picture.
         antisymmetric: Read every stage's difference in both directions and take half of what separates them, so that a
             dive against itself differs by nothing in any stage. Without it only the weighted sum of the stages is
             learned, and constants that cancel in it wander between them.
@@ -74,6 +80,7 @@ class ModelConfig(BaseModel):
     readout: Literal["o", "f"] = "f"
     residual_start: float = Field(default=1.0, ge=0)
     tca_mode: Literal["replace", "residual"] = "residual"
+    foreground: Literal["linear", "top_down"] = "linear"
     antisymmetric: bool = True
     geometry: Literal["fit", "squeeze"] = "fit"
     frame_size: int = Field(default=112, ge=32, multiple_of=16)
@@ -102,6 +109,6 @@ PRESETS: dict[str, ModelConfig] = {
         geometry="squeeze",
     ),
     "finecausal": ModelConfig(),
-    "compact": ModelConfig(preset="compact", width=0.25, shared_trunk=True, frame_size=64),
+    "compact": ModelConfig(preset="compact", width=0.25, shared_trunk=True, foreground="top_down", frame_size=64),
 }
 """The three ways the one class is built (never a second copy of the forward)."""

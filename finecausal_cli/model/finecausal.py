@@ -52,7 +52,9 @@ class FineCausal(nn.Module):
         self.config = config
         features = config.features
         self.video_trunk = I3D(config.width)
-        self.parser = SpatialActionParser(config.width, shared=config.shared_trunk)
+        self.parser = SpatialActionParser(
+            config.width, shared=config.shared_trunk, top_down=config.foreground == "top_down"
+        )
         self.intervention = (
             CausalIntervention(features, config.readout, residual_start=config.residual_start) if config.gat else None
         )

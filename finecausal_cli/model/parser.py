@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from finecausal_cli.model.i3d import I3D
+from finecausal_cli.model.top_down import TopDownForeground
 
 ForegroundRequest = Literal["none", "fused", "all"]
 """Nothing, the foreground alone, or the four side outputs followed by the foreground."""
@@ -96,14 +97,17 @@ class SpatialActionParser(nn.Module):
     Args:
         width: Width multiplier of the I3D.
         shared: Read another trunk's features and taps through a linear map, in place of an I3D of its own.
+        top_down: Read the foreground off from deep to shallow, in place of the paper's sum.
     """
 
-    def __init__(self, width: float, *, shared: bool) -> None:
+    def __init__(self, width: float, *, shared: bool, top_down: bool = False) -> None:
         super().__init__()
         trunk = I3D(width)
         self.trunk = None if shared else trunk
         self.project = nn.Linear(trunk.features, trunk.features) if shared else None
-        self.heads = ForegroundHeads(trunk.tap_channels)
+        self.heads: ForegroundHeads | TopDownForeground = (
+            TopDownForeground(trunk.tap_channels) if top_down else ForegroundHeads(trunk.tap_channels)
+        )
 
     def forward(
         self, snippets: Tensor, video: Tensor, video_taps: tuple[Tensor, ...], foreground: ForegroundRequest
@@ -117,11 +121,19 @@ class SpatialActionParser(nn.Module):
             foreground: Which foreground logits to compute.
 
         Returns:
-            Mask features [B, D], and logits [B, 16, H, W] as `ForegroundHeads` gives them, none unless asked.
+            Mask features [B, D], and logits [B, 16, H, W] as the heads give them, the foreground last, none unless
+            asked.
         """
         if self.trunk is not None:
             mask, taps = self.trunk(snippets, taps=foreground != "none")
         else:
             assert self.project is not None  # noqa: S101 -- exactly one of the two exists
             mask, taps = self.project(video), video_taps
-        return mask, () if foreground == "none" else self.heads(taps, sides=foreground == "all")
+        return mask, () if foreground == "none" else self.find(taps, snippets, sides=foreground == "all")
+
+    def find(self, taps: tuple[Tensor, ...], snippets: Tensor, *, sides: bool) -> tuple[Tensor, ...]:
+        """Return logits [B, 16, H, W], the foreground last; where there are side outputs, they come first if asked."""
+        if isinstance(self.heads, TopDownForeground):
+            return (self.heads(taps, snippets),)
+        found: tuple[Tensor, ...] = self.heads(taps, sides=sides)
+        return found

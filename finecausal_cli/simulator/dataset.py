@@ -1,4 +1,4 @@
-"""Write a data set of simulated dives: pictures, masks, one record a dive, and what readers of the layout need.
+"""Write a data set of simulated dives: pictures, masks, motion and record of each, and what readers of the layout need.
 
 A dive is finished when its record, ``meta/00000.json``, exists, which is written last; a second run with the same
 plan goes on where the first one stopped. What is written depends on the plan and the dive's index alone, never on
@@ -20,6 +20,7 @@ from finecausal_cli.simulator.dataset_plan import DIVES, DatasetPlan, plan_datas
 from finecausal_cli.simulator.finediving_layout import FineDivingLayout
 from finecausal_cli.simulator.layout import Take
 from finecausal_cli.simulator.manifest_layout import ManifestLayout
+from finecausal_cli.simulator.tracks import tracks
 from finecausal_cli.simulator.workers import for_each
 from finecausal_cli.whole_file import whole_file
 
@@ -39,7 +40,7 @@ LayoutName = Literal["manifest", "finediving"]
 LAYOUTS: dict[LayoutName, Layout] = {"manifest": ManifestLayout(), "finediving": FineDivingLayout()}
 
 _PLAN_NAME = "plan.json"
-_LEFTOVERS = (f".{_PLAN_NAME}.*.part", "meta/.*.part")
+_LEFTOVERS = (f".{_PLAN_NAME}.*.part", "meta/.*.part", "tracks/.*.part")
 
 
 def write_dataset(
@@ -97,6 +98,8 @@ def write_dive(root: Path, plan: DatasetPlan, index: int, layout: LayoutName = "
     take = Take.of(plan, index)
     record = {"index": index, "seed": plan.seed} | LAYOUTS[layout].write_pictures(root, take)
     record |= take.simulated.record() | take.setting.record() | {"confounding": plan.confounding}
+    with whole_file(root / "tracks" / f"{index:05d}.json", "the dive's motion") as part:
+        part.write_text(json.dumps(tracks(take.simulated), separators=(",", ":")), encoding="utf-8")
     with whole_file(_record_path(root, index), "the dive's record") as part:
         part.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
@@ -153,7 +156,7 @@ def _prepare(root: Path, plan: DatasetPlan, layout: LayoutName) -> None:
         found = path.read_text(encoding="utf-8") if path.exists() else None
         if found not in (None, stamp):
             raise OutputError("the folder holds dives of another plan", where=root, hint="choose another folder")
-        for name in (*LAYOUTS[layout].folders, "meta"):
+        for name in (*LAYOUTS[layout].folders, "meta", "tracks"):
             (root / name).mkdir(exist_ok=True)
         for pattern in (*_LEFTOVERS, *LAYOUTS[layout].leftovers):
             for leftover in list(root.glob(pattern)):

@@ -260,3 +260,14 @@ def test_where_training_started_does_not_change_what_weights_are(tmp_path):
     assert manifests[0].digest == manifests[1].digest
     other = manifests[0].model_copy(update={"model": config.model_copy(update={"tca": False})})
     assert other.digest != manifests[0].digest
+
+
+def test_a_field_that_came_later_leaves_the_digest_of_older_weights_as_it_was(tmp_path):
+    config = ModelConfig(width=1 / 32, shared_trunk=True, frame_size=32)
+    shards = {"a.safetensors": "00"}
+    before = config.model_dump(mode="json", exclude={"residual_start", "foreground"})
+    facts = {"model": before, "shards": ["00"]}
+    expected = store.hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+    assert Manifest(model=config, info={}, shards=shards).digest == expected
+    later = config.model_copy(update={"foreground": "top_down"})
+    assert Manifest(model=later, info={}, shards=shards).digest != expected

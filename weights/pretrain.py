@@ -1,0 +1,348 @@
+"""Teach a trunk the motion of simulated dives: ``python weights/pretrain.py DATASET OUT [--init WEIGHTS]``.
+
+A pair of dives says of three hundred frames only which was the better one, and a trunk trained on that learns what is
+seen at a glance, the splash, long before it learns what costs points in the air. The simulator knows the motion at
+every frame (``tracks``) and what the judges saw (``meta``). Here single snippets are held to that: the joint angles,
+where the body is and how it is turned, which stage it is in, the foreground, and the faults of the stages that the
+snippet shows. Then ``finecausal train --init OUT`` trains the whole network on pairs, as on any data set.
+
+What maps features to these targets is thrown away: the result is an ordinary network whose trunk and foreground know
+dives and whose other modules know nothing. Resumes from ``OUT/pretrain.pt``; validates on the data set's validation
+dives.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import math
+import time
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+from rich.console import Console
+from torch import Tensor, nn
+from torch.nn import functional
+
+from finecausal_cli.assess.device import resolve_device
+from finecausal_cli.data.cache import ClipCache
+from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data.places import default_cache
+from finecausal_cli.data.splits import assign_splits
+from finecausal_cli.model.config import PRESETS
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.training.options import build_config
+from finecausal_cli.video.clip import SNIPPET_FRAMES
+from finecausal_cli.video.sampling import sample_indices
+from finecausal_cli.video.transform import normalise
+from finecausal_cli.weights.registry import resolve_weights
+from finecausal_cli.weights.store import load_weights, save_weights
+from finecausal_cli.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from finecausal_cli.data.dive import Dive
+
+CONSOLE = Console(highlight=False, soft_wrap=True)
+
+POSITIONS = tuple(range(1, SNIPPET_FRAMES, 2))
+"""Frames of a snippet whose motion is asked for."""
+
+SEEN = {
+    "takeoff": ("rise", "lean_deg", "clearance", "steadiness"),
+    "flight": ("openness", "legs_apart", "feet", "crossed", "late_s"),
+    "entry": ("entry_deg", "twist_deg", "arch", "arms", "splash"),
+}
+"""What the judges see, by stage."""
+
+NEAR_TAKEOFF, NEAR_ENTRY = (-10, 14), (-8, 10)
+"""Frames around a transition that show how it went."""
+
+LEAST_FLIGHT = 8
+"""Frames of flight that a snippet must show to be asked about the flight."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is known of one dive.
+
+    Attributes:
+        motion: [96, M], joint angles and place of the body.
+        visible: [96], False under water.
+        stage: [96] 0 before, 1 in, 2 after the flight.
+        seen: [K] what the judges saw.
+        transitions: Sampled frames at which flight and entry begin.
+    """
+
+    motion: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    stage: NDArray[np.int64]
+    seen: NDArray[np.float32]
+    transitions: tuple[int, int]
+
+
+def read_targets(dive: Dive) -> Targets:
+    """Read what the simulator wrote beside a dive."""
+    root, name = dive.video.parent.parent, dive.video.with_suffix(".json").name
+    record = json.loads((root / "meta" / name).read_text(encoding="utf-8"))
+    track = json.loads((root / "tracks" / name).read_text(encoding="utf-8"))
+    frames = sample_indices(0, record["frames"] - 1)
+    turn, twist = (np.radians(np.array(track[key]))[frames] for key in ("somersault_deg", "twist_deg"))
+    height = np.array(track["centre_m"])[frames, 2]
+    after = np.searchsorted(frames, [record["twist_start"], record["entry_start"]])
+    stage = (np.arange(len(frames))[:, None] >= after).sum(1)
+    # Mirrored pictures show the same dive: only what a mirror leaves alone is asked for.
+    place = [np.cos(turn), np.abs(np.sin(turn)), np.cos(2 * twist), height - height[min(after[0], 95)], height]
+    place.append(np.gradient(height))
+    angles = [np.radians(np.abs(np.array(track["pose_deg"][key]))[frames]) for key in track["pose_deg"]]
+    seen = [abs(float(record["seen"][key])) for keys in SEEN.values() for key in keys]
+    return Targets(
+        motion=np.stack([*place, *angles], axis=1).astype(np.float32),
+        visible=frames < record["entry_start"] + 3,
+        stage=stage,
+        seen=np.array(seen, np.float32),
+        transitions=(int(after[0]), int(after[1])),
+    )
+
+
+def stages_shown(start: int, transitions: tuple[int, int]) -> NDArray[np.bool_]:
+    """Tell which of `SEEN` the snippet from frame ``start`` can show: [K]."""
+    leave, enter = transitions
+    end = start + SNIPPET_FRAMES
+    shown = {
+        "takeoff": start <= leave + NEAR_TAKEOFF[1] and end > leave + NEAR_TAKEOFF[0],
+        "flight": min(end, enter) - max(start, leave) >= LEAST_FLIGHT,
+        "entry": start <= enter + NEAR_ENTRY[1] and end > enter + NEAR_ENTRY[0],
+    }
+    return np.array([shown[stage] for stage, keys in SEEN.items() for _ in keys])
+
+
+@dataclass(frozen=True)
+class Snippets:
+    """Snippets with what they are held to; B of them.
+
+    Attributes:
+        pictures: float [B, 3, 16, S, S], normalised.
+        mask: float [B, 16, S, S].
+        motion: [B, 8, M], standardised.
+        visible: bool [B, 8].
+        stage: int64 [B, 8].
+        seen: [B, K], standardised.
+        shown: bool [B, K].
+    """
+
+    pictures: Tensor
+    mask: Tensor
+    motion: Tensor
+    visible: Tensor
+    stage: Tensor
+    seen: Tensor
+    shown: Tensor
+
+    def to(self, device: torch.device) -> Snippets:
+        """Return them on another device."""
+        return Snippets(*(getattr(self, one.name).to(device, non_blocking=True) for one in fields(self)))
+
+
+class Shelf:
+    """The dives of one split with their targets.
+
+    Args:
+        dives: Simulated dives.
+        cache: Their clips.
+        size: Side of the crop, pixels.
+    """
+
+    def __init__(self, dives: list[Dive], cache: ClipCache, size: int) -> None:
+        self._dives, self._cache, self._size = dives, cache, size
+        self.targets = [read_targets(dive) for dive in dives]
+
+    def __len__(self) -> int:
+        return len(self._dives)
+
+    def scale(self) -> tuple[Tensor, Tensor]:
+        """Return mean and spread of motion and of what was seen, as [2, M] and [2, K]."""
+        motion = np.concatenate([one.motion[one.visible] for one in self.targets])
+        seen = np.stack([one.seen for one in self.targets])
+        return tuple(torch.tensor(np.stack([x.mean(0), x.std(0) + 1e-3])) for x in (motion, seen))  # type: ignore[return-value]
+
+    def cut(self, place: int, starts: list[int], rng: np.random.Generator | None) -> list[tuple[NDArray, ...]]:
+        """Cut snippets out of a dive, at random places and mirrored at random if there is chance."""
+        clip, target, size = self._cache.load(self._dives[place]), self.targets[place], self._size
+        free = np.array(clip.frames.shape[1:3]) - size
+        top, left = free // 2 if rng is None else rng.integers(free + 1)
+        step = -1 if rng is not None and rng.random() < 0.5 else 1
+        assert clip.mask is not None  # noqa: S101 -- simulated dives have masks
+        cuts = []
+        for start in starts:
+            window = np.s_[start : start + SNIPPET_FRAMES, top : top + size, left : left + size]
+            frames, mask = clip.frames[window][:, :, ::step], clip.mask[window][:, :, ::step]
+            asked = start + np.array(POSITIONS)
+            motion, visible, stage = target.motion[asked], target.visible[asked], target.stage[asked]
+            shown = stages_shown(start, target.transitions)
+            cuts.append((np.ascontiguousarray(frames), mask.copy(), motion, visible, stage, target.seen, shown))
+        return cuts
+
+
+def put_together(
+    cuts: list[tuple[NDArray, ...]], scale: tuple[Tensor, Tensor], light: np.random.Generator | None
+) -> Snippets:
+    """Make a batch; ``light`` changes brightness and contrast a little."""
+    frames, mask, motion, visible, stage, seen, shown = zip(*cuts, strict=True)
+    pictures = torch.stack([normalise(each) for each in frames])
+    if light is not None:
+        gain, shift = (torch.tensor(light.normal(m, 0.15, (len(cuts), 1, 1, 1, 1))).float() for m in (1.0, 0.0))
+        pictures = pictures * gain + shift
+    as_tensor = [torch.from_numpy(np.stack(each)) for each in (motion, visible, stage, seen, shown)]
+    (mean, spread), (seen_mean, seen_spread) = scale
+    return Snippets(
+        pictures,
+        torch.from_numpy(np.stack(mask)).float(),
+        (as_tensor[0] - mean) / spread,
+        as_tensor[1],
+        as_tensor[2],
+        (as_tensor[3] - seen_mean) / seen_spread,
+        as_tensor[4],
+    )
+
+
+class Pupil(nn.Module):
+    """A network's trunk and foreground, and what reads the targets off the features.
+
+    Args:
+        network: The network; only its trunk and its parser are trained.
+        motion: M, values of motion a frame.
+        seen: K, things judges see.
+    """
+
+    def __init__(self, network: FineCausal, motion: int, seen: int) -> None:
+        super().__init__()
+        self.trunk, self.parser = network.video_trunk, network.parser
+        features = network.config.features
+        self.shared = nn.Sequential(nn.Linear(features, 2 * features), nn.ReLU(), nn.Dropout(0.1))
+        self.motion = nn.Linear(2 * features, len(POSITIONS) * motion)
+        self.stage = nn.Linear(2 * features, len(POSITIONS) * 3)
+        self.seen = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Dropout(0.2), nn.Linear(features, seen))
+
+    def losses(self, batch: Snippets) -> dict[str, Tensor]:
+        """Return the losses of a batch by name."""
+        features, taps = self.trunk(batch.pictures, taps=True)
+        hidden = self.shared(features)
+        motion = self.motion(hidden).unflatten(1, (len(POSITIONS), -1))
+        stage = self.stage(hidden).unflatten(1, (len(POSITIONS), 3))
+        athlete = self.parser.find(taps, batch.pictures, sides=False)[-1]
+        chance = athlete.sigmoid()
+        overlap = 2 * (chance * batch.mask).sum() / (chance.sum() + batch.mask.sum() + 1)
+        return {
+            "motion": functional.smooth_l1_loss(motion[batch.visible], batch.motion[batch.visible]),
+            "stage": functional.cross_entropy(stage.flatten(0, 1), batch.stage.flatten()),
+            "seen": functional.mse_loss(self.seen(features)[batch.shown], batch.seen[batch.shown]),
+            "foreground": 4 * functional.binary_cross_entropy_with_logits(athlete, batch.mask) + 1 - overlap,
+        }
+
+    @torch.no_grad()
+    def examine(self, batch: Snippets) -> tuple[Tensor, ...]:
+        """Return predictions of motion, stage, seen and foreground."""
+        features, taps = self.trunk(batch.pictures, taps=True)
+        hidden = self.shared(features)
+        motion, stage = self.motion(hidden), self.stage(hidden).unflatten(1, (len(POSITIONS), 3))
+        athlete = self.parser.find(taps, batch.pictures, sides=False)[-1]
+        return motion.unflatten(1, (len(POSITIONS), -1)), stage.argmax(2), self.seen(features), athlete > 0
+
+
+def validate(
+    pupil: Pupil, shelf: Shelf, scale: tuple[Tensor, Tensor], dives: int, device: torch.device
+) -> dict[str, float]:
+    """Measure on whole dives: correlations of what was seen, shares of right stages, IoU of the foreground."""
+    pupil.eval()
+    found, truth, right, total, both, either = [], [], 0, 0, 0.0, 0.0
+    for place in range(min(dives, len(shelf))):
+        batch = put_together(shelf.cut(place, list(range(0, 81, 10)), None), scale, None).to(device)
+        _, stage, seen, athlete = pupil.examine(batch)
+        right, total = right + int((stage == batch.stage).sum()), total + stage.numel()
+        both += float((athlete & (batch.mask > 0)).sum())
+        either += float((athlete | (batch.mask > 0)).sum())
+        shown = batch.shown.float()
+        found.append(((seen * shown).sum(0) / shown.sum(0).clamp(min=1)).cpu().numpy())
+        truth.append(batch.seen[0].cpu().numpy())
+    names = [key for keys in SEEN.values() for key in keys]
+    pairs = zip(names, np.array(found).T, np.array(truth).T, strict=True)
+    figures = {name: float(np.corrcoef(left, other)[0, 1]) for name, left, other in pairs}
+    return {"stage": right / total, "foreground_iou": both / max(either, 1.0), **figures}
+
+
+def main() -> None:
+    """Train, validate, save."""
+    parser = argparse.ArgumentParser(prog="python weights/pretrain.py", description="Teach a trunk simulated motion.")
+    parser.add_argument("dataset", type=Path)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--preset", choices=sorted(PRESETS), default="compact")
+    parser.add_argument("--init", help="weights whose trunk to begin with")
+    parser.add_argument("--steps", type=int, default=4000)
+    parser.add_argument("--dives", type=int, default=12, help="dives in a batch")
+    parser.add_argument("--snippets", type=int, default=2, help="snippets of each")
+    parser.add_argument("--lr", type=float, default=1.5e-3)
+    parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("--seed", type=int, default=0)
+    parser.add_argument("--cache", type=Path, default=default_cache())
+    asked = parser.parse_args()
+    asked.out.mkdir(parents=True, exist_ok=True)
+
+    torch.manual_seed(asked.seed)
+    config = build_config(asked.preset)
+    network = FineCausal(config)
+    if asked.init:
+        network.video_trunk.load_state_dict(load_weights(resolve_weights(asked.init)).model.video_trunk.state_dict())
+    cache = ClipCache(asked.cache, geometry=config.geometry, frame_size=config.frame_size)
+    dives = assign_splits(list(read_dataset(asked.dataset)))
+    training, held_out = (
+        Shelf([dive for dive in dives if dive.split == split], cache, config.frame_size) for split in ("train", "val")
+    )
+    scale = training.scale()
+    device = resolve_device(asked.device)
+    pupil = Pupil(network, training.targets[0].motion.shape[1], len(training.targets[0].seen)).to(device)
+    optimizer = torch.optim.AdamW(pupil.parameters(), asked.lr, weight_decay=1e-2)
+    first, checkpoint = 0, asked.out / "pretrain.pt"
+    if checkpoint.exists():
+        state = torch.load(checkpoint, weights_only=True, map_location=device)
+        pupil.load_state_dict(state["pupil"])
+        optimizer.load_state_dict(state["optimizer"])
+        first = int(state["step"])
+    started = time.monotonic()
+    for step in range(first, asked.steps):
+        rate = min(1.0, (step + 1) / 100) * 0.5 * (1 + math.cos(math.pi * step / asked.steps))
+        for group in optimizer.param_groups:
+            group["lr"] = asked.lr * rate
+        rng = np.random.default_rng((asked.seed, step))
+        torch.manual_seed(asked.seed * 1_000_003 + step)
+        chosen = rng.choice(len(training), min(asked.dives, len(training)), replace=False)
+        cuts = [
+            one
+            for place in chosen
+            for one in training.cut(int(place), rng.integers(0, 81, asked.snippets).tolist(), rng)
+        ]
+        pupil.train()
+        losses = pupil.losses(put_together(cuts, scale, rng).to(device))
+        optimizer.zero_grad()
+        sum(losses.values()).backward()  # type: ignore[union-attr]
+        nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
+        optimizer.step()
+        if step % 50 == 0:
+            told = "  ".join(f"{name} {loss.item():.3f}" for name, loss in losses.items())
+            CONSOLE.print(f"step {step}  {told}  {time.monotonic() - started:.0f} s")
+        if (step + 1) % asked.every == 0 or step + 1 == asked.steps:
+            figures = validate(pupil, held_out, scale, 40 if step + 1 < asked.steps else len(held_out), device)
+            CONSOLE.print("  ".join(f"{name} {value:.2f}" for name, value in figures.items()))
+            with whole_file(checkpoint, "the checkpoint") as part:
+                torch.save({"pupil": pupil.state_dict(), "optimizer": optimizer.state_dict(), "step": step + 1}, part)
+            told = {"step": step + 1, "dataset": asked.dataset.name, **figures}
+            save_weights(asked.out, network, {"pretrained": told})
+
+
+if __name__ == "__main__":
+    main()
