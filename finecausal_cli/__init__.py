@@ -1,3 +1,57 @@
-"""Score diving videos and explain the score (FineCausal, arXiv 2503.23911)."""
+"""Score diving videos and explain the score (FineCausal, arXiv 2503.23911).
+
+    from finecausal_cli import Scorer, ScoreOptions
+
+    scorer = Scorer.load("compact")
+    verdict = scorer.score("dive.mp4", ScoreOptions(dive="107B", height_m=10.0))
+
+``score_many`` scores a folder and gives a row a dive. Nothing heavy is imported before one of these names is used.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from finecausal_cli.assess.assessment import Assessment
+    from finecausal_cli.assess.batch.many import score_many
+    from finecausal_cli.assess.batch.pipeline import PipelineOptions
+    from finecausal_cli.assess.batch.row import Row
+    from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+    from finecausal_cli.errors import FinecausalError
 
 __version__ = "0.1.0"
+
+__all__ = [
+    "Assessment",
+    "FinecausalError",
+    "PipelineOptions",
+    "Row",
+    "ScoreOptions",
+    "Scorer",
+    "__version__",
+    "score_many",
+]
+
+_HOMES = {
+    "Assessment": "finecausal_cli.assess.assessment",
+    "FinecausalError": "finecausal_cli.errors",
+    "PipelineOptions": "finecausal_cli.assess.batch.pipeline",
+    "Row": "finecausal_cli.assess.batch.row",
+    "ScoreOptions": "finecausal_cli.assess.scorer",
+    "Scorer": "finecausal_cli.assess.scorer",
+    "score_many": "finecausal_cli.assess.batch.many",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    value = getattr(import_module(_HOMES[name]), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

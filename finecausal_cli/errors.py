@@ -17,6 +17,22 @@ with its code; a library user reads the same three parts from the attributes.
 from __future__ import annotations
 
 from os import PathLike, fspath
+from typing import ClassVar, Literal
+
+ErrorKind = Literal[
+    "missing", "no_permission", "unreadable", "not_a_file", "empty",
+    "not_a_video", "not_a_dive", "no_frames", "too_short", "truncated", "damaged", "unsupported", "out_of_range",
+    "timeout", "crashed",
+    "bad_option", "no_exemplar", "failed",
+]  # fmt: skip
+"""What went wrong, as a word that a program can count on; said where the error is raised.
+
+Of the file: ``missing``, ``no_permission``, ``unreadable`` (the system cannot open it), ``not_a_file`` (a pipe or a
+device), ``empty``. Of what is in it: ``not_a_video``, ``not_a_dive`` (a folder of several videos), ``no_frames`` (sound
+only, an empty folder, no picture can be decoded), ``too_short`` (fewer frames than a snippet), ``truncated``,
+``damaged``, ``unsupported`` (a picture of an impossible shape), ``out_of_range`` (the times asked for lie outside). Of
+the decoder: ``timeout``, ``crashed``. Of the request: ``bad_option``, ``no_exemplar``. Anything else: ``failed``.
+"""
 
 
 class FinecausalError(Exception):
@@ -26,14 +42,24 @@ class FinecausalError(Exception):
         what: What is wrong, in plain words.
         where: The file, row, column, tensor or option it was found in.
         hint: What the user can do about it.
+        kind: What went wrong, for programs; that of the class when absent.
     """
 
     exit_code = 1
+    usual_kind: ClassVar[ErrorKind] = "failed"
 
-    def __init__(self, what: str, *, where: str | PathLike[str] | None = None, hint: str | None = None) -> None:
+    def __init__(
+        self,
+        what: str,
+        *,
+        where: str | PathLike[str] | None = None,
+        hint: str | None = None,
+        kind: ErrorKind | None = None,
+    ) -> None:
         self.what = what
         self.where = None if where is None else fspath(where)
         self.hint = hint
+        self.kind: ErrorKind = kind or self.usual_kind
         super().__init__(str(self))
 
     def __str__(self) -> str:
@@ -42,17 +68,20 @@ class FinecausalError(Exception):
 
     def __reduce__(self) -> tuple[object, ...]:
         """Survive the trip between worker processes with every part intact."""
-        return (_rebuild, (type(self), self.what, self.where, self.hint))
+        return (_rebuild, (type(self), self.what, self.where, self.hint, self.kind))
 
 
-def _rebuild(kind: type[FinecausalError], what: str, where: str | None, hint: str | None) -> FinecausalError:
-    return kind(what, where=where, hint=hint)
+def _rebuild(
+    error: type[FinecausalError], what: str, where: str | None, hint: str | None, kind: ErrorKind
+) -> FinecausalError:
+    return error(what, where=where, hint=hint, kind=kind)
 
 
 class UsageError(FinecausalError):
     """The command line or an option is wrong."""
 
     exit_code = 2
+    usual_kind = "bad_option"
 
 
 class DiveNumberError(UsageError):
@@ -61,6 +90,8 @@ class DiveNumberError(UsageError):
 
 class VideoError(FinecausalError):
     """A clip cannot be opened, decoded or sampled."""
+
+    usual_kind = "unreadable"
 
 
 class WeightsError(FinecausalError):

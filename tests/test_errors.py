@@ -1,6 +1,7 @@
 import inspect
 import pickle
 from pathlib import Path
+from typing import get_args
 
 import pytest
 
@@ -33,6 +34,23 @@ def test_every_error_crosses_between_processes_whole(kind, parts):
     other = pickle.loads(pickle.dumps(error))  # noqa: S301
     assert type(other) is kind
     assert (other.what, other.where, other.hint, str(other)) == (error.what, error.where, error.hint, str(error))
+    assert other.kind == error.kind
+
+
+@pytest.mark.parametrize("kind", EVERY)
+def test_the_kind_is_one_of_the_list_and_crosses_too(kind):
+    assert kind("x").kind in get_args(errors.ErrorKind)
+    assert pickle.loads(pickle.dumps(kind("x", kind="timeout"))).kind == "timeout"  # noqa: S301
+
+
+def test_usual_kinds():
+    kinds = {kind.__name__: kind("x").kind for kind in EVERY}
+    assert (kinds["VideoError"], kinds["UsageError"], kinds["DiveNumberError"]) == (
+        "unreadable",
+        "bad_option",
+        "bad_option",
+    )
+    assert kinds["BankError"] == "failed"
 
 
 def test_the_docstring_draws_every_error():

@@ -6,10 +6,12 @@ import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+import numpy as np
 import torch
 
 from finecausal_cli import __version__
 from finecausal_cli.assess.assessment import Assessment, Provenance
+from finecausal_cli.assess.ballots import cast_votes_together
 from finecausal_cli.assess.device import Precision, computing, resolve_device, resolve_precision
 from finecausal_cli.assess.explain import explain_verdict
 from finecausal_cli.assess.explanation import ExplainOptions
@@ -19,7 +21,7 @@ from finecausal_cli.assess.verdict import attention_of, interval_of, stages_of, 
 from finecausal_cli.diving.difficulty import difficulty as listed_difficulty
 from finecausal_cli.diving.judging import MAX_EXECUTION
 from finecausal_cli.diving.number import parse_dive_number
-from finecausal_cli.errors import UsageError
+from finecausal_cli.errors import FinecausalError, UsageError
 from finecausal_cli.exemplars.bank import Bank, load_bank
 from finecausal_cli.exemplars.choice import Choice, choose_voters
 from finecausal_cli.exemplars.vote import cast_votes
@@ -30,6 +32,7 @@ from finecausal_cli.weights.registry import DEFAULT_WEIGHTS, bank_folder, resolv
 from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
     from finecausal_cli.assess.explanation import Evidence, Explanation
@@ -84,6 +87,13 @@ class _Judged:
     encoding: Encoding
     hearing: Hearing
     assessment: Assessment
+
+
+_NOT_YET = FinecausalError("not judged yet")
+
+
+def _with_canonical_number(options: ScoreOptions) -> ScoreOptions:
+    return options if options.dive is None else replace(options, dive=str(parse_dive_number(options.dive)))
 
 
 class Scorer:
@@ -248,19 +258,73 @@ class Scorer:
     def _judge(self, path: str, options: ScoreOptions, *, foreground: bool = False) -> _Judged:
         started = time.perf_counter()
         config = self._model.config
-        number = None if options.dive is None else str(parse_dive_number(options.dive))
+        options = _with_canonical_number(options)
         clip = self._read(path, options, geometry=config.geometry, frame_size=config.frame_size)
         encoding = self.encode(clip, foreground=foreground)
         query = replace(encoding, foreground=None)
-        choice = choose_voters(
-            self._bank, query, exemplar=options.exemplar, dive=number, voters=options.voters, seed=options.seed
-        )
-        options = replace(options, dive=number)
+        choice = self._choose(query, options)
         difficulty, difficulty_from = self._difficulty(choice, options)
         ballot = cast_votes(self._model, query, self._bank, choice.places, attention=options.attention)
         hearing = Hearing(self._model, self._bank, choice.places, query, ballot, difficulty)
         assessment = self._assessment(clip, choice, hearing, options, difficulty_from, started)
         return _Judged(clip, encoding, hearing, assessment)
+
+    def judge(
+        self, clips: Sequence[Clip], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
+    ) -> list[Assessment | FinecausalError]:
+        """Score clips that were read already, all of them together: the same numbers as one by one, to 1e-4.
+
+        Args:
+            clips: Read with this network's geometry and frame size.
+            options: How to score each of them; times and the time limit are of no account any more.
+            started: When work on each clip began, by ``time.perf_counter``, for the provenance; now when absent.
+
+        Returns:
+            For each clip its assessment, or why it has none: a wrong dive number, height or exemplar, or no difficulty.
+        """
+        begun = started or [time.perf_counter()] * len(clips)
+        encodings = self._encode_together(clips)
+        found: list[Assessment | FinecausalError] = []
+        heard: list[tuple[int, ScoreOptions, Choice, tuple[float, str]]] = []
+        for place, (query, option) in enumerate(zip(encodings, options, strict=True)):
+            try:
+                known = _with_canonical_number(option)
+                choice = self._choose(query, known)
+                heard.append((place, known, choice, self._difficulty(choice, known)))
+            except FinecausalError as error:
+                found.append(error)
+            else:
+                found.append(_NOT_YET)
+        ballots = cast_votes_together(
+            self._model,
+            [encodings[place] for place, *_ in heard],
+            self._bank,
+            [choice.places for _, _, choice, _ in heard],
+            attention=any(known.attention for _, known, _, _ in heard),
+        )
+        for (place, known, choice, (degree, degree_from)), ballot in zip(heard, ballots, strict=True):
+            hearing = Hearing(self._model, self._bank, choice.places, encodings[place], ballot, degree)
+            found[place] = self._assessment(clips[place], choice, hearing, known, degree_from, begun[place])
+        return found
+
+    def _encode_together(self, clips: Sequence[Clip]) -> list[Encoding]:
+        size = self._model.config.frame_size
+        frames = np.stack([crop(clip.frames, size) for clip in clips])
+        pixels = normalise(torch.from_numpy(frames).to(self._device))
+        with torch.inference_mode(), computing(self._precision, self._device):
+            together = self._model.encode(pixels)
+        together = replace(together, video=together.video.float(), mask=together.mask.float())
+        return [together.select(place) for place in range(len(clips))]
+
+    def _choose(self, query: Encoding, options: ScoreOptions) -> Choice:
+        return choose_voters(
+            self._bank,
+            query,
+            exemplar=options.exemplar,
+            dive=options.dive,
+            voters=options.voters,
+            seed=options.seed,
+        )
 
     @staticmethod
     def _read(path: str, options: ScoreOptions, *, geometry: Geometry, frame_size: int) -> Clip:

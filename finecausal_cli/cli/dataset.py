@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from finecausal_cli.cli import options as given
+from finecausal_cli.cli.spread import spread
 
 app = typer.Typer(help="Check a dataset before it is trained on.", no_args_is_help=True)
 
@@ -18,6 +19,7 @@ def group() -> None:
 
 
 @app.command()
+@spread
 def check(
     path: Annotated[
         Path,
@@ -27,19 +29,8 @@ def check(
             show_default=False,
         ),
     ],
-    annotations: Annotated[
-        Path | None,
-        typer.Option(
-            "--annotations", help="Folder of the pickled annotations, if not in or just below PATH.", show_default=False
-        ),
-    ] = None,
-    frames: Annotated[
-        str, typer.Option("--frames", help="Where MTL-AQA's frames lie below PATH.")
-    ] = "{video:02d}/{frame:06d}.jpg",
+    layout: given.Layout,
     decode: Annotated[bool, typer.Option("--decode", help="Decode every clip and its masks; slow, and surer.")] = False,
-    allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Accept a manifest's paths that lead out of its folder.")
-    ] = False,
     output_format: given.Format = given.OutputFormat.TABLE,
 ) -> None:
     """List everything that is wrong with a dataset, file by file, and what it holds.
@@ -53,9 +44,7 @@ def check(
     with CheckProgress() as progress:
         found = check_dataset(
             path,
-            annotations=annotations,
-            frames=frames,
-            allow_outside=allow_outside,
+            **layout.arguments(),
             decode=decode,
             start=progress.start,
             advance=progress.advance,

@@ -10,10 +10,10 @@ from typing import Annotated, Any
 import typer
 
 from finecausal_cli.cli import options as given
+from finecausal_cli.cli.spread import spread
 
 _VOTERS = "Voters"
 _ABLATION = "Ablation"
-_DATASET = "Reading the dataset"
 
 
 class Exemplars(str, Enum):
@@ -39,8 +39,11 @@ class By(str, Enum):
     DIFFICULTY = "difficulty"
 
 
+@spread
 def evaluate(
     dataset: given.Dataset,
+    layout: given.Layout,
+    clips: given.Clips,
     weights: Annotated[
         str, typer.Option("--weights", help="Bundled weights by name, a folder, or a run: its best and last epoch.")
     ] = given.WEIGHTS_DEFAULT,
@@ -113,46 +116,11 @@ def evaluate(
             show_default=False,
         ),
     ] = None,
-    annotations: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of the pickled annotations, if not in or just below DATASET.",
-            rich_help_panel=_DATASET,
-            show_default=False,
-        ),
-    ] = None,
-    frames: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATTERN",
-            help="Where MTL-AQA's frames lie below DATASET, with {video} and {frame}.",
-            rich_help_panel=_DATASET,
-            show_default=False,
-        ),
-    ] = None,
-    allow_outside: Annotated[
-        bool,
-        typer.Option(
-            "--allow-outside",
-            help="Accept a manifest's paths that lead out of its folder.",
-            rich_help_panel=_DATASET,
-        ),
-    ] = False,
-    cache: Annotated[
-        Path | None,
-        typer.Option(
-            help="Folder of decoded clips; the user's cache by default.", rich_help_panel=_DATASET, show_default=False
-        ),
-    ] = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Decode clips every time they are needed.", rich_help_panel=_DATASET)
-    ] = False,
     device: given.Device = "auto",
 ) -> None:
     """Score a dataset's test dives and print the field's metrics, with the mean of each dive number beside them."""
     from finecausal_cli.assess.device import resolve_device
     from finecausal_cli.data.open import read_dataset
-    from finecausal_cli.data.places import default_cache
     from finecausal_cli.errors import UsageError
     from finecausal_cli.evaluation.ablation import evaluate_variants, find_variants, parse_variants
     from finecausal_cli.evaluation.outcome import PROTOCOLS
@@ -167,12 +135,11 @@ def evaluate(
         raise UsageError("--ablate and --variants go together", hint="--ablate gat,tca --variants FOLDER")
     if output is not None and figures:
         require_figures()
-    layout: dict[str, Any] = {} if frames is None else {"frames": frames}
     bank = own_bank if exemplars is Exemplars.BANK else None
     with EvaluationProgress() as progress:
         options: dict[str, Any] = {
-            "cache": None if no_cache else cache or default_cache(),
-            "read": partial(read_dataset, annotations=annotations, allow_outside=allow_outside, **layout),
+            "cache": clips.folder(),
+            "read": partial(read_dataset, **layout.arguments()),
             "device": resolve_device(device),
             "split": split.value,
             "voters": voters,

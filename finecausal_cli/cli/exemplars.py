@@ -8,6 +8,7 @@ from typing import Annotated
 import typer
 
 from finecausal_cli.cli import options as given
+from finecausal_cli.cli.spread import spread
 
 app = typer.Typer(help="List, show and build the exemplars that dives are compared with.", no_args_is_help=True)
 
@@ -47,8 +48,11 @@ def show(
 
 
 @app.command()
+@spread
 def build(
     dataset: given.Dataset,
+    layout: given.Layout,
+    clips: given.Clips,
     output: Annotated[
         Path | None, typer.Option("-o", "--output", help="Folder of the bank; inside the weights by default.")
     ] = None,
@@ -56,13 +60,11 @@ def build(
     per_number: Annotated[int, typer.Option(min=1, help="Most exemplars of one dive number.")] = 5,
     origin: Annotated[str, typer.Option(help="Where the dives come from, kept with each exemplar.")] = "",
     device: given.Device = "auto",
-    cache: given.Cache = None,
 ) -> None:
     """Build a bank from a dataset's training dives, spread over the range of execution."""
     from finecausal_cli.assess.device import resolve_device
     from finecausal_cli.data.cache import ClipCache
     from finecausal_cli.data.open import read_dataset
-    from finecausal_cli.data.places import default_cache
     from finecausal_cli.data.splits import assign_splits
     from finecausal_cli.exemplars.build import build_bank
     from finecausal_cli.report.progress import working
@@ -71,16 +73,16 @@ def build(
 
     folder = resolve_weights(weights)
     loaded = load_weights(folder, device=resolve_device(device))
-    scored = [dive for dive in read_dataset(dataset) if dive.score is not None]
+    scored = [dive for dive in read_dataset(dataset, **layout.arguments()) if dive.score is not None]
     dives = [dive for dive in assign_splits(scored) if dive.split == "train"]
-    clips = ClipCache(cache or default_cache(), geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
+    cache = ClipCache(clips.folder(), geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
     with working("encoding exemplars"):
         bank = build_bank(
             dives,
             output or bank_folder(folder),
             model=loaded.model,
             weights_digest=loaded.digest,
-            cache=clips,
+            cache=cache,
             per_number=per_number,
             origin=origin,
         )

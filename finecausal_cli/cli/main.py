@@ -17,6 +17,7 @@ from finecausal_cli.cli import (
     evaluate,
     exemplars,
     explain,
+    merge,
     schema,
     score,
     simulate,
@@ -36,6 +37,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 app.command(rich_help_panel="Score")(score.score)
+app.command(rich_help_panel="Score")(merge.merge)
 app.command(rich_help_panel="Score")(explain.explain)
 app.command(rich_help_panel="Score")(compare.compare)
 app.command(rich_help_panel="Score")(dive.dive)

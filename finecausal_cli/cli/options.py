@@ -54,10 +54,54 @@ Dataset = Annotated[
         metavar="DATASET", help="A manifest, or a folder: of one, of FineDiving-HM or MTL-AQA.", show_default=False
     ),
 ]
-Cache = Annotated[
-    Path | None,
-    typer.Option("--cache", help="Folder of decoded clips; the user's cache by default.", show_default=False),
-]
+
+
+@dataclass(frozen=True)
+class Layout:
+    """Where a dataset keeps its parts; fields are the arguments of ``read_dataset``."""
+
+    panel: ClassVar[str] = "Reading the dataset"
+
+    annotations: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="DIR",
+            help="Folder of the pickled annotations, if not in or just below the dataset.",
+            show_default=False,
+        ),
+    ] = None
+    frames: Annotated[
+        str | None,
+        typer.Option(
+            metavar="PATTERN", help="Where MTL-AQA's frames lie, with {video} and {frame}.", show_default=False
+        ),
+    ] = None
+    allow_outside: Annotated[
+        bool, typer.Option("--allow-outside", help="Accept a manifest's paths that lead out of its folder.")
+    ] = False
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``read_dataset``."""
+        return {name: value for name, value in asdict(self).items() if value is not None}
+
+
+@dataclass(frozen=True)
+class Clips:
+    """Where decoded clips are kept."""
+
+    panel: ClassVar[str] = "Reading the dataset"
+
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of decoded clips; the user's cache by default.", show_default=False),
+    ] = None
+    no_cache: Annotated[bool, typer.Option("--no-cache", help="Decode clips every time they are needed.")] = False
+
+    def folder(self) -> Path | None:
+        """Return the folder, or None where nothing is kept."""
+        from finecausal_cli.data.places import default_cache
+
+        return None if self.no_cache else self.cache or default_cache()
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any
 
 import typer
 
@@ -40,6 +40,14 @@ def simulate(
     confounding: Annotated[
         float, typer.Option("--confounding", min=0, max=1, help="How far quality decides the venue, 0 to 1.")
     ] = 0.0,
+    venue_seed: Annotated[
+        int | None,
+        typer.Option(help="Show the dives of --seed in the venues of another seed.", show_default=False),
+    ] = None,
+    entry_seed: Annotated[
+        int | None,
+        typer.Option(help="Give the dives of --seed the faults of another seed's entries.", show_default=False),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that draw pictures.")] = 1,
     preview: Annotated[bool, typer.Option("--preview", help=f"Also draw a contact sheet, OUT/{PREVIEW_NAME}.")] = False,
 ) -> None:
@@ -50,7 +58,14 @@ def simulate(
     from finecausal_cli.simulator.preview import draw_preview, save_picture
 
     numbers = DIVES if dives is None else [number for number in dives.split(",") if number.strip()]
-    plan = plan_dataset(seed, dives=numbers, confounding=confounding, height_m=height)
+    what: dict[str, Any] = {
+        "dives": numbers,
+        "confounding": confounding,
+        "height_m": height,
+        "venue_seed": venue_seed,
+        "entry_seed": entry_seed,
+    }
+    plan = plan_dataset(seed, **what)
     with progress_bar(error_console()) as bar:
         task = bar.add_task("simulating dives", total=count)
         written = write_dataset(
@@ -59,9 +74,7 @@ def simulate(
             seed,
             layout=dataset_format.value,
             workers=workers,
-            dives=numbers,
-            confounding=confounding,
-            height_m=height,
+            **what,
             progress=lambda done, total: bar.update(task, completed=done, total=total),
         )
     if preview:

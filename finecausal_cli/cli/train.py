@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import sys
 from enum import Enum
+from functools import partial
 from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from finecausal_cli.cli import options as given
+from finecausal_cli.cli.spread import spread
 
 _NETWORK = "Network"
 _LEARNING = "Learning"
@@ -39,8 +41,11 @@ class HeldOut(str, Enum):
     EVENTS = "events"
 
 
+@spread
 def train(
     dataset: given.Dataset,
+    layout: given.Layout,
+    clips: given.Clips,
     output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")] = Path("runs/train"),
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
     split: Annotated[
@@ -145,10 +150,6 @@ def train(
     workers: Annotated[
         int, typer.Option(min=0, metavar="N", help="Processes that load clips ahead.", rich_help_panel=_RUN)
     ] = 0,
-    cache: given.Cache = None,
-    no_cache: Annotated[
-        bool, typer.Option("--no-cache", help="Decode clips every time they are needed.", rich_help_panel=_RUN)
-    ] = False,
     track: Annotated[
         list[str] | None,
         typer.Option(
@@ -165,7 +166,7 @@ def train(
     On two GPUs: torchrun --nproc-per-node 2 -m finecausal_cli train DATASET
     """
     from finecausal_cli.assess.device import resolve_device
-    from finecausal_cli.data.places import default_cache
+    from finecausal_cli.data.open import read_dataset
     from finecausal_cli.report.training import TrainingDisplay
     from finecausal_cli.training.begin import config_of, locate_init
     from finecausal_cli.training.options import build_config, build_options
@@ -200,9 +201,10 @@ def train(
             output,
             config=build_config(preset or "compact", ablate=ablate, base=started_as),
             options=options,
-            cache=None if no_cache else cache or default_cache(),
+            cache=clips.folder(),
             device=resolve_device(device),
             resume=resume,
+            read=partial(read_dataset, **layout.arguments()),
             command=sys.argv,
             watch=display.watch,
         )

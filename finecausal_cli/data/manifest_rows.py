@@ -46,8 +46,12 @@ class Cells:
     wrong: tuple[tuple[str | None, str], ...] = ()
 
 
-def read_rows(manifest: Path) -> list[Cells]:
+def read_rows(manifest: Path, extra: Sequence[str] = ()) -> list[Cells]:
     """Read a manifest, in the format that its name tells.
+
+    Args:
+        manifest: The file.
+        extra: Columns that it may have besides ``COLUMNS``.
 
     Raises:
         DatasetError: It is missing, of no known format, unreadable, or has no usable header.
@@ -58,7 +62,7 @@ def read_rows(manifest: Path) -> list[Cells]:
             "a manifest is a .csv, .jsonl or .parquet file", where=manifest, hint="name one, or the folder of one"
         )
     try:
-        return list(read(manifest))
+        return list(read(manifest, (*COLUMNS, *extra)))
     except FileNotFoundError:
         raise DatasetError(
             "no such manifest", where=manifest, hint="name a folder with dives.csv, or the file itself"
@@ -69,18 +73,18 @@ def read_rows(manifest: Path) -> list[Cells]:
         raise DatasetError(f"cannot be read: {error.strerror or error}", where=manifest) from None
 
 
-def _read_csv(manifest: Path) -> Iterator[Cells]:
+def _read_csv(manifest: Path, columns: Sequence[str]) -> Iterator[Cells]:
     with manifest.open(newline="", encoding="utf-8-sig") as stream:
         reader = csv.DictReader(stream)
         header = [name.strip() for name in reader.fieldnames or []]
-        _check_header(manifest, header)
+        _check_header(manifest, header, columns)
         reader.fieldnames = header
         for row in reader:
             more: tuple[tuple[str | None, str], ...] = ((None, "more cells than columns"),) if None in row else ()
             yield Cells(reader.line_num, {name: _text(row[name]) for name in header}, more)
 
 
-def _read_jsonl(manifest: Path) -> Iterator[Cells]:
+def _read_jsonl(manifest: Path, columns: Sequence[str]) -> Iterator[Cells]:
     with manifest.open(encoding="utf-8-sig") as stream:
         for line, text in enumerate(stream, start=1):
             if not text.strip():
@@ -91,7 +95,7 @@ def _read_jsonl(manifest: Path) -> Iterator[Cells]:
                 yield Cells(line, {}, ((None, f"not a JSON object: {error}"),))
                 continue
             if isinstance(record, dict):
-                yield _cells(line, record)
+                yield _cells(line, record, columns)
             else:
                 yield Cells(line, {}, ((None, "not a JSON object"),))
 
@@ -104,7 +108,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _read_parquet(manifest: Path) -> Iterator[Cells]:
+def _read_parquet(manifest: Path, columns: Sequence[str]) -> Iterator[Cells]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -113,7 +117,7 @@ def _read_parquet(manifest: Path) -> Iterator[Cells]:
     try:
         # One thread and no memory map: a manifest is small, and a damaged one must not take the process along.
         with pq.ParquetFile(manifest) as file:
-            _check_header(manifest, file.schema_arrow.names)
+            _check_header(manifest, file.schema_arrow.names, columns)
             records = file.read(use_threads=False).to_pylist()
     except (pa.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
@@ -121,26 +125,26 @@ def _read_parquet(manifest: Path) -> Iterator[Cells]:
         said = " ".join(str(error).split())
         raise DatasetError(f"not a readable Parquet file: {said}", where=manifest) from None
     for row, record in enumerate(records, start=1):
-        yield _cells(row, record)
+        yield _cells(row, record, columns)
 
 
-def _check_header(manifest: Path, header: Sequence[str]) -> None:
+def _check_header(manifest: Path, header: Sequence[str], columns: Sequence[str]) -> None:
     if "video" not in header:
         raise DatasetError("no column 'video'", where=manifest, hint=_COLUMNS_HINT)
-    unknown = [name for name in header if name not in COLUMNS]
+    unknown = [name for name in header if name not in columns]
     if unknown:
         raise DatasetError(f"unknown column {unknown[0]!r}", where=manifest, hint=_COLUMNS_HINT)
-    repeated = [name for name in COLUMNS if header.count(name) > 1]
+    repeated = [name for name in columns if header.count(name) > 1]
     if repeated:
         raise DatasetError(f"column {repeated[0]!r} occurs twice", where=manifest)
 
 
-def _cells(row: int, record: dict[str, Any]) -> Cells:
+def _cells(row: int, record: dict[str, Any], columns: Sequence[str]) -> Cells:
     """Turn typed values into the text that a CSV file would hold, so that one set of rules serves every format."""
     texts: dict[str, str] = {}
     wrong: list[tuple[str | None, str]] = []
     for name, value in record.items():
-        if name not in COLUMNS:
+        if name not in columns:
             wrong.append((None, f"unknown column {name!r}"))
             continue
         try:
@@ -163,7 +167,7 @@ def _text(value: object) -> str:
     raise TypeError(f"a {type(value).__name__} is neither text nor a number nor a list of numbers")
 
 
-_FORMATS: dict[str, Callable[[Path], Iterator[Cells]]] = {
+_FORMATS: dict[str, Callable[[Path, Sequence[str]], Iterator[Cells]]] = {
     ".csv": _read_csv,
     ".jsonl": _read_jsonl,
     ".parquet": _read_parquet,

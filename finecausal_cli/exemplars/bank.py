@@ -110,7 +110,8 @@ class Bank:
         for place, exemplar in enumerate(self.exemplars):
             if exemplar.id == exemplar_id:
                 return place
-        raise BankError(f"no exemplar {exemplar_id!r}", where=self.name, hint="see: finecausal exemplars list")
+        what = f"no exemplar {exemplar_id!r}"
+        raise BankError(what, where=self.name, hint="see: finecausal exemplars list", kind="no_exemplar")
 
     def of_dive(self, dive: str) -> tuple[int, ...]:
         """Return the places of all exemplars of one dive number."""

@@ -14,8 +14,11 @@ from torch.nn import functional
 DEPTH_CHANNELS = 16
 """Channels at every depth."""
 
+NARROW_CHANNELS = 4
+"""Channels that are brought to full size."""
+
 PICTURE_CHANNELS = 8
-"""Channels at full size, where channels cost most."""
+"""Channels at full size, where they cost most."""
 
 
 class TopDownForeground(nn.Module):
@@ -36,11 +39,9 @@ class TopDownForeground(nn.Module):
             )
             for _ in tap_channels
         )
+        self.narrow = nn.Conv3d(DEPTH_CHANNELS, NARROW_CHANNELS, 1)
         self.draw = nn.Sequential(
-            nn.Conv3d(DEPTH_CHANNELS + 3, PICTURE_CHANNELS, (1, 3, 3), padding=(0, 1, 1)),
-            nn.GroupNorm(1, PICTURE_CHANNELS),
-            nn.ReLU(inplace=True),
-            nn.Conv3d(PICTURE_CHANNELS, PICTURE_CHANNELS, (1, 3, 3), padding=(0, 1, 1)),
+            nn.Conv3d(NARROW_CHANNELS + 3, PICTURE_CHANNELS, (1, 3, 3), padding=(0, 1, 1)),
             nn.ReLU(inplace=True),
             nn.Conv3d(PICTURE_CHANNELS, 1, 1),
         )
@@ -54,6 +55,8 @@ class TopDownForeground(nn.Module):
                 here = here + functional.interpolate(found, size=here.shape[2:], mode="nearest")
             found = smooth(here)
         assert found is not None  # noqa: S101 -- there is at least one tapped layer
-        full = functional.interpolate(found, size=snippets.shape[2:], mode="trilinear", align_corners=False)
+        full = functional.interpolate(
+            self.narrow(found), size=snippets.shape[2:], mode="trilinear", align_corners=False
+        )
         logits: Tensor = self.draw(torch.cat((full, snippets), dim=1))
         return logits[:, 0]

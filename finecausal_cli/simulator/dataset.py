@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from finecausal_cli.errors import OutputError, UsageError
-from finecausal_cli.simulator.dataset_plan import DIVES, DatasetPlan, plan_dataset
+from finecausal_cli.simulator.dataset_plan import DatasetPlan, plan_dataset
 from finecausal_cli.simulator.finediving_layout import FineDivingLayout
 from finecausal_cli.simulator.layout import Take
 from finecausal_cli.simulator.manifest_layout import ManifestLayout
@@ -30,7 +30,7 @@ except ImportError:  # where there is no such lock, as on Windows, two runs at o
     fcntl = None  # type: ignore[assignment]
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Iterator
 
     from finecausal_cli.simulator.layout import Layout
 
@@ -50,10 +50,8 @@ def write_dataset(
     *,
     layout: LayoutName = "manifest",
     workers: int = 1,
-    dives: Sequence[str] = DIVES,
-    confounding: float = 0.0,
-    height_m: float | None = None,
     progress: Callable[[int, int], None] | None = None,
+    **options: Any,
 ) -> Path:
     """Write ``count`` simulated dives and their labels.
 
@@ -63,10 +61,8 @@ def write_dataset(
         seed: Same seed, same dives.
         layout: Of a data set of one's own (manifest), or of FineDiving-HM.
         workers: Processes that render.
-        dives: Dive numbers to draw from.
-        confounding: 0 draws venues independently of quality, 1 lets quality decide the venue.
-        height_m: Restrict to one height.
         progress: Called with (finished, count) at the start and after every dive.
+        options: Further fields of ``DatasetPlan``: ``dives``, ``confounding``, ``venue_seed`` and so on.
 
     Returns:
         The path to hand to a reader: of ``dives.csv``, or the folder in the layout of FineDiving-HM.
@@ -77,7 +73,7 @@ def write_dataset(
     """
     if count < 1 or workers < 1:
         raise UsageError("count and workers must be at least 1", where="count" if count < 1 else "workers")
-    plan = plan_dataset(seed, dives=dives, confounding=confounding, height_m=height_m)
+    plan = plan_dataset(seed, **options)
     LAYOUTS[layout].check(plan)
     root = Path(out)
     tell = progress or (lambda *_: None)
@@ -149,8 +145,7 @@ def _sole_writer(root: Path) -> Iterator[None]:
 
 def _prepare(root: Path, plan: DatasetPlan, layout: LayoutName) -> None:
     """Refuse a folder that holds dives of another plan, make its folders and clear up after killed writers."""
-    parts = {"seed": plan.seed, "dives": plan.dives, "confounding": plan.confounding, "height_m": plan.height_m}
-    stamp = json.dumps({"format": layout} | parts)
+    stamp = json.dumps({"format": layout} | plan.stamp())
     path = root / _PLAN_NAME
     try:
         found = path.read_text(encoding="utf-8") if path.exists() else None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from finecausal_cli.diving.difficulty import heights_for
 from finecausal_cli.diving.number import DiveNumber, parse_dive_number
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator.dive import SimulatedDive, simulate_dive
+from finecausal_cli.simulator.faults import STAGE_FAULTS, draw_faults, draw_quality
 from finecausal_cli.simulator.render import Setting
 from finecausal_cli.simulator.venue import STYLES
 
@@ -39,6 +40,8 @@ _COMMON_DIFFICULTY = 3.2
 
 _LEAST_SHARE = 0.12
 
+_OPTIONAL_SEEDS = ("venue_seed", "entry_seed")
+
 _EXECUTION_QUANTILES = (14.5, 17.4, 18.6, 20.0, 20.9, 21.6, 22.6, 23.4, 24.1, 25.5)
 """Execution that 5, 15, ... 95 % of 1,000 simulated dives stay below."""
 
@@ -52,12 +55,16 @@ class DatasetPlan:
         dives: Dive numbers to draw from; the harder, the more often.
         confounding: 0..1, share of dives whose venue follows from their quality.
         height_m: The only height, or None for any height at which a number is listed.
+        venue_seed: Seed of the venues; None for that of the dives. The same dives elsewhere: a shift.
+        entry_seed: Seed of the faults of the entry; None for that of the dives. The same dives with other entries.
     """
 
     seed: int
     dives: tuple[str, ...] = DIVES
     confounding: float = 0.0
     height_m: float | None = None
+    venue_seed: int | None = None
+    entry_seed: int | None = None
 
     def __post_init__(self) -> None:
         if not self.dives:
@@ -86,7 +93,14 @@ class DatasetPlan:
         number = numbers[_pick(rng, [self._commonness(dive) for dive in numbers])]
         heights = self.heights(number)
         shares = [1.0 if h in _COMPETITION_HEIGHTS_M else _TRAINING_HEIGHT_SHARE for h in heights]
-        return simulate_dive(number, heights[_pick(rng, shares)], (self.seed, index))
+        height_m = heights[_pick(rng, shares)]
+        drawn = simulate_dive(number, height_m, (self.seed, index))
+        if self.entry_seed is None:
+            return drawn
+        other = np.random.default_rng(np.random.SeedSequence((self.entry_seed, index, 6)))
+        redrawn = draw_faults(other, number, draw_quality(other))
+        entry = {name: getattr(redrawn, name) for name in STAGE_FAULTS["entry"]}
+        return simulate_dive(number, height_m, (self.seed, index), replace(drawn.faults, **entry))
 
     def _commonness(self, dive: DiveNumber) -> float:
         """Return how often a number is drawn, relative to the hard ones."""
@@ -95,11 +109,16 @@ class DatasetPlan:
 
     def setting(self, index: int, simulated: SimulatedDive) -> Setting:
         """Draw the venue of dive ``index``, tied to quality as far as the plan confounds them."""
-        rng = np.random.default_rng(np.random.SeedSequence((self.seed, index, 5)))
+        seed = self.seed if self.venue_seed is None else self.venue_seed
+        rng = np.random.default_rng(np.random.SeedSequence((seed, index, 5)))
         style = None
         if rng.random() < self.confounding:
             style = confounded_style(simulated)
-        return Setting.draw((self.seed, index), style)
+        return Setting.draw((seed, index), style)
+
+    def stamp(self) -> dict[str, Any]:
+        """Return the plan as plain data; seeds that nobody asked for are not in it."""
+        return {name: value for name, value in asdict(self).items() if not (name in _OPTIONAL_SEEDS and value is None)}
 
 
 def _pick(rng: np.random.Generator, shares: Sequence[float]) -> int:
@@ -115,12 +134,10 @@ def confounded_style(simulated: SimulatedDive) -> int:
     return int(np.searchsorted(cuts, simulated.execution))
 
 
-def plan_dataset(
-    seed: int, *, dives: Sequence[str] = DIVES, confounding: float = 0.0, height_m: float | None = None
-) -> DatasetPlan:
-    """Return the plan that `write_dataset` follows for the same arguments.
+def plan_dataset(seed: int, *, dives: Sequence[str] = DIVES, **options: Any) -> DatasetPlan:
+    """Return the plan for dive numbers in any spelling; ``options`` are further fields of the plan.
 
     Raises:
         UsageError: When the options make no sense.
     """
-    return DatasetPlan(seed, tuple(str(parse_dive_number(text)) for text in dives), confounding, height_m)
+    return DatasetPlan(seed, tuple(str(parse_dive_number(text)) for text in dives), **options)

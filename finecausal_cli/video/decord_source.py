@@ -68,7 +68,9 @@ class DecordSource:
                     picture = reader.next()
                     position += 1
             except self._errors as error:
-                raise VideoError(f"decord cannot decode frame {position}.", where=self.info.path) from error
+                raise VideoError(
+                    f"decord cannot decode frame {position}.", where=self.info.path, kind="damaged"
+                ) from error
             # Another library may have told decord to hand out its own kind of tensor.
             frame = np.asarray(picture.asnumpy() if hasattr(picture, "asnumpy") else picture)
             if frame.shape != (*self.info.upright_size, 3):  # it pads pictures narrower than three pixels

@@ -18,11 +18,15 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+    from finecausal_cli.errors import ErrorKind
 
-_VIDEO_SUFFIXES = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
+PICTURE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+"""What the frames of a dive are called."""
 
-_FEWEST_FRAMES = 16
+VIDEO_SUFFIXES = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
+"""What a video is called in a folder of them."""
+
+FEWEST_FRAMES = 16
 """A folder with fewer images than one snippet needs, and with videos in it or below, is meant as one of videos."""
 
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
@@ -74,7 +78,7 @@ class FolderSource:
         """Read chosen images; see ``VideoSource.frames``."""
         for index in indices.tolist():
             if index not in self._files:
-                raise VideoError(f"Frame {index} is missing in the folder.", where=self._path)
+                raise VideoError(f"Frame {index} is missing in the folder.", where=self._path, kind="damaged")
             yield self._read(index)
 
     def _read(self, index: int) -> NDArray[np.uint8]:
@@ -83,20 +87,24 @@ class FolderSource:
             with Image.open(file) as image:
                 return np.asarray(image.convert("RGB"))
         except _UNREADABLE as error:
-            raise VideoError("The image is broken and cannot be decoded.", where=file) from error
+            raise VideoError("The image is broken and cannot be decoded.", where=file, kind="damaged") from error
 
 
 def _frame_files(path: str) -> dict[int, Path]:
     """Give every image its frame index, the first one 0."""
     try:
-        files = [file for file in Path(path).iterdir() if file.suffix.lower() in _SUFFIXES and file.name[0] != "."]
+        files = [
+            file for file in Path(path).iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.name[0] != "."
+        ]
         files = [file for file in files if file.is_file()]
     except OSError as error:
-        raise VideoError(f"The folder cannot be listed: {error.strerror}.", where=path) from error
-    if len(files) < _FEWEST_FRAMES:
+        kind: ErrorKind = "no_permission" if isinstance(error, PermissionError) else "unreadable"
+        raise VideoError(f"The folder cannot be listed: {error.strerror}.", where=path, kind=kind) from error
+    if len(files) < FEWEST_FRAMES:
         _refuse_videos(path)
     if not files:
-        raise VideoError("The folder holds no frames (jpg, png, bmp, tif or webp images).", where=path)
+        what = "The folder holds no frames (jpg, png, bmp, tif or webp images)."
+        raise VideoError(what, where=path, kind="no_frames")
     files.sort(key=lambda file: file.name)
     found = [_LAST_NUMBER.search(file.stem) for file in files]
     numbers = [int(match.group(1)) for match in found if match]
@@ -104,14 +112,15 @@ def _frame_files(path: str) -> dict[int, Path]:
         return dict(enumerate(files))
     by_number = dict(zip(numbers, files, strict=True))
     if len(by_number) < len(files):
-        raise VideoError("Two images of the folder have the same number.", where=path)
+        raise VideoError("Two images of the folder have the same number.", where=path, kind="unsupported")
     first, *others = sorted(by_number)
     step = min((after - before for before, after in zip([first, *others], others, strict=False)), default=1)
     if any((number - first) % step for number in others):
         step = 1
     places = (max(by_number) - first) // step + 1
     if places > _MOST_PLACES_PER_FILE * len(files):
-        raise VideoError(f"Only {len(files)} of the frames numbered {first} to {max(by_number)} are there.", where=path)
+        what = f"Only {len(files)} of the frames numbered {first} to {max(by_number)} are there."
+        raise VideoError(what, where=path, kind="damaged")
     return {(number - first) // step: file for number, file in by_number.items()}
 
 
@@ -120,8 +129,10 @@ def _refuse_videos(path: str) -> None:
     found = sorted(file for pattern in ("*", "*/*") for file in Path(path).glob(pattern) if _is_video(file))
     if found:
         what = "a folder of 1 video" if len(found) == 1 else f"a folder of {len(found)} videos"
-        raise VideoError(f"This is {what}, not a dive.", where=path, hint=f"give one of them: {found[0]}")
+        raise VideoError(
+            f"This is {what}, not a dive.", where=path, hint=f"give one of them: {found[0]}", kind="not_a_dive"
+        )
 
 
 def _is_video(file: Path) -> bool:
-    return file.suffix.lower() in _VIDEO_SUFFIXES and file.name[0] != "." and file.is_file()
+    return file.suffix.lower() in VIDEO_SUFFIXES and file.name[0] != "." and file.is_file()

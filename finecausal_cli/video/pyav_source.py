@@ -68,7 +68,7 @@ class PyAVSource:
         for target in wanted:
             frame = next((frame for index, frame in decoded if index == target and frame is not None), None)
             if frame is None:
-                raise VideoError(f"Frame {target} cannot be decoded.", where=self.info.path)
+                raise VideoError(f"Frame {target} cannot be decoded.", where=self.info.path, kind="damaged")
             picture = reformatter.reformat(frame, format="rgb24").to_ndarray()
             yield np.ascontiguousarray(np.rot90(picture, self.info.rotation // 90))
 

@@ -203,7 +203,7 @@ def _all_of_one_size(source: VideoSource, indices: NDArray[np.int64]) -> Iterato
             what = (
                 f"The picture changes from {size[1]}x{size[0]} to {frame.shape[1]}x{frame.shape[0]} at frame {index}."
             )
-            raise VideoError(what, where=source.info.path)
+            raise VideoError(what, where=source.info.path, kind="unsupported")
         yield frame
 
 
@@ -211,7 +211,8 @@ def _check_shape(info: VideoInfo, geometry: Geometry) -> None:
     height, width = info.upright_size
     aspect = width * info.upright_sample_aspect / height
     if geometry == "fit" and not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
-        raise VideoError(f"A picture of {width}x{height} is too narrow to show a dive.", where=info.path)
+        what = f"A picture of {width}x{height} is too narrow to show a dive."
+        raise VideoError(what, where=info.path, kind="unsupported")
 
 
 def _check_sound(sound: NDArray[np.bool_], path: str) -> str | None:
@@ -220,7 +221,7 @@ def _check_sound(sound: NDArray[np.bool_], path: str) -> str | None:
         return None
     if good < _LEAST_SOUND * all_frames or not good:
         what = f"The video is damaged: only {good} of {all_frames} frames can be decoded."
-        raise VideoError(what, where=path, hint="copy or download it again")
+        raise VideoError(what, where=path, hint="copy or download it again", kind="damaged")
     return f"{all_frames - good} of {all_frames} frames are lost or damaged and left out."
 
 

@@ -60,12 +60,14 @@ def frame_range(
     for name, time_s in (("start", start), ("end", end)):
         if time_s > duration_s + _SLACK_S or (name == "start" and time_s >= duration_s):
             raise VideoError(
-                f"The {name} at {time_s:g} s lies beyond the clip, which ends at {duration_s:.2f} s.", where=where
+                f"The {name} at {time_s:g} s lies beyond the clip, which ends at {duration_s:.2f} s.",
+                where=where,
+                kind="out_of_range",
             )
     first = int(np.searchsorted(times_s, start - _SLACK_S))
     last = int(np.searchsorted(times_s, end - _SLACK_S)) - 1 if end_s is not None else len(times_s) - 1
     if last < first:
-        raise VideoError(f"No frame is shown between {start:g} s and {end:g} s.", where=where)
+        raise VideoError(f"No frame is shown between {start:g} s and {end:g} s.", where=where, kind="out_of_range")
     return first, last
 
 
@@ -117,6 +119,7 @@ def check_enough(indices: NDArray[np.int64], where: str) -> str | None:
             f"The clip has {distinct} {frames}; a score needs at least {SNIPPET_FRAMES}, better {CLIP_FRAMES}.",
             where=where,
             hint="give the whole dive, from take-off to entry, at its full frame rate",
+            kind="too_short",
         )
     if distinct < CLIP_FRAMES:
         return f"The clip has {distinct} distinct frames for {CLIP_FRAMES} samples, so some repeat."

@@ -16,6 +16,8 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from finecausal_cli.errors import ErrorKind
+
 ASSUMED_FPS = 25.0
 """Frames a second where the source does not say: a folder of frames, a raw stream."""
 
@@ -122,14 +124,16 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     try:
         status = os.stat(path)  # noqa: PTH116 - Path.stat would refuse names that are no valid text
     except FileNotFoundError as error:
-        raise VideoError("There is no such file or folder.", where=path) from error
+        raise VideoError("There is no such file or folder.", where=path, kind="missing") from error
     except (OSError, ValueError) as error:
         cause = getattr(error, "strerror", None) or str(error)
-        raise VideoError(f"The file cannot be opened: {cause}.", where=path) from error
+        kind: ErrorKind = "no_permission" if isinstance(error, PermissionError) else "unreadable"
+        raise VideoError(f"The file cannot be opened: {cause}.", where=path, kind=kind) from error
     if not (stat.S_ISREG(status.st_mode) or stat.S_ISDIR(status.st_mode)):
-        raise VideoError("This is a pipe or a device, not a video file or a folder of frames.", where=path)
+        what = "This is a pipe or a device, not a video file or a folder of frames."
+        raise VideoError(what, where=path, kind="not_a_file")
     if not os.access(path, os.R_OK):
-        raise VideoError("The file cannot be opened: no permission to read it.", where=path)
+        raise VideoError("The file cannot be opened: no permission to read it.", where=path, kind="no_permission")
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
-        raise VideoError("The file is empty.", where=path)
+        raise VideoError("The file is empty.", where=path, kind="empty")
     return Path(path).absolute()

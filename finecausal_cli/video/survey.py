@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
+    from finecausal_cli.errors import ErrorKind
+
 _FORMATS = (
     "apng,asf,avi,dv,flv,gif,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe"
 )
@@ -87,12 +89,13 @@ def opened(file: Path, path: str | os.PathLike[str]) -> Iterator[tuple[InputCont
     try:
         container = av.open(f"file:{file}", options=options)
     except (av.FFmpegError, OSError, ValueError) as error:
-        raise VideoError(_why_not_open(file, error), where=path) from error
+        what, kind = _why_not_open(file, error)
+        raise VideoError(what, where=path, kind=kind) from error
     with container:
         streams = _pictures(container)
         if not streams:
             holds = "sound but no pictures" if container.streams.audio else "no pictures of a known kind"
-            raise VideoError(f"The file holds {holds}.", where=path)
+            raise VideoError(f"The file holds {holds}.", where=path, kind="no_frames")
         yield (
             container,
             max(streams, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height)),
@@ -115,7 +118,7 @@ def packets(
             return
         except IndexError as error:
             what = "Another stream begins in the middle of the file, or it is damaged."
-            raise VideoError(what, where=path, hint="convert it to MP4") from error
+            raise VideoError(what, where=path, hint="convert it to MP4", kind="unsupported") from error
         if packet is None:
             return
         yield packet
@@ -172,7 +175,8 @@ def _look_through(
             found.last_duration = packet.duration or 0
     if picture is None or not found.stamps:
         codec = stream.codec_context.name
-        raise VideoError(f"No picture of the file can be decoded (codec {codec}){cause}.", where=path)
+        what = f"No picture of the file can be decoded (codec {codec}){cause}."
+        raise VideoError(what, where=path, kind="no_frames")
     return picture, found
 
 
@@ -215,7 +219,7 @@ def _length_note(
         present = min(present, share if len(container.streams) == 1 else max(share, _LEAST_PRESENT))
     if present < _LEAST_PRESENT:
         what = f"The file is cut short: only {present:.0%} of its announced length is there."
-        raise VideoError(what, where=path, hint="copy or download it again")
+        raise VideoError(what, where=path, hint="copy or download it again", kind="truncated")
     if present < _WHOLE:
         return (f"The pictures end at {duration_s:.2f} s, before the file's announced end; it may be cut short.",)
     return ()
@@ -262,10 +266,10 @@ def _describe(
     )
 
 
-def _why_not_open(file: Path, error: Exception) -> str:
+def _why_not_open(file: Path, error: Exception) -> tuple[str, ErrorKind]:
     with file.open("rb") as content:
         is_mp4 = content.read(12)[4:8] == b"ftyp"
     if is_mp4:
-        return "The file is cut short or was never finished: the index of this MP4 is missing or broken."
+        return "The file is cut short or was never finished: the index of this MP4 is missing or broken.", "truncated"
     cause = getattr(error, "strerror", None) or str(error)
-    return f"This is not a video that can be read: {cause}."
+    return f"This is not a video that can be read: {cause}.", "not_a_video"

@@ -15,6 +15,7 @@ from finecausal_cli.assess.assessment import (
     StageName,
     Vote,
 )
+from finecausal_cli.assess.batch.row import Row
 from finecausal_cli.assess.explanation import (
     BackgroundChange,
     BankMean,
@@ -344,3 +345,17 @@ def _evidence() -> Evidence:
     seen = np.zeros_like(masks)
     seen[:, 4:116, 44:156] = masks[:, 4:116, 44:156]
     return Evidence(frames=frames, masks=seen, crop=crop, source_frames=np.arange(96) * 2, fps=2 * FPS)
+
+
+@pytest.fixture
+def make_batch_row() -> Callable[..., Row]:
+    """Make the row of a dive, scored or (without a score) failed."""
+
+    def make(source: str = "a.mp4", score: float | None = 60.0, **more: object) -> Row:
+        if score is None:
+            known: dict[str, object] = {"status": "failed", "error_kind": "not_a_video", "error": "no video"}
+        else:
+            known = {"status": "scored", "score": score, "dive": "107B", "dive_from": "given", "weights": "compact"}
+        return Row.model_validate({"source": source, "key": "k", "version": "0", **known, **more})
+
+    return make

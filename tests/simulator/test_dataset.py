@@ -16,6 +16,7 @@ from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import DiveNumberError, OutputError, UsageError
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.simulator.dataset_plan import DIVES, DatasetPlan, confounded_style
+from finecausal_cli.simulator.faults import STAGE_FAULTS
 from finecausal_cli.simulator.manifest_layout import COLUMNS
 from finecausal_cli.simulator.venue import STYLES
 
@@ -172,3 +173,27 @@ def test_without_confounding_the_venue_knows_nothing_of_the_dive(plan, sample):
     for index in range(4):
         venues = [plan.setting(index, dive).record() for dive in (sample[index], sample[index + 1])]
         assert venues[0] == venues[1]
+
+
+def test_another_venue_seed_shows_the_same_dive_elsewhere(plan, sample):
+    moved = replace(plan, venue_seed=99)
+    assert moved.dive(3).record() == sample[3].record()
+    here, there = (each.setting(3, sample[3]).record() for each in (plan, moved))
+    assert here != there
+    assert there == DatasetPlan(seed=99).setting(3, sample[3]).record()
+
+
+def test_another_entry_seed_changes_the_entry_alone(plan, sample):
+    other = replace(plan, entry_seed=99).dive(3)
+    assert other.motion.leave_s == sample[3].motion.leave_s
+    assert other.motion.athlete == sample[3].motion.athlete
+    before, after = sample[3].faults.as_dict(), other.faults.as_dict()
+    changed = {name for name in before if before[name] != after[name]}
+    assert changed
+    assert changed <= set(STAGE_FAULTS["entry"])
+    assert plan.setting(3, other).record() == plan.setting(3, sample[3]).record()
+
+
+def test_only_seeds_that_were_asked_for_are_part_of_a_plans_stamp(plan):
+    assert "venue_seed" not in plan.stamp()
+    assert replace(plan, venue_seed=4).stamp() == {**plan.stamp(), "venue_seed": 4}

@@ -64,6 +64,7 @@ def test_the_folders_are_those_of_the_real_data(written, records):
         "Annotations",
         "meta",
         "plan.json",
+        "tracks",
     }
     assert {path.name for path in (written / "Annotations").iterdir()} == {
         "fine-grained_annotation_aqa.pkl",

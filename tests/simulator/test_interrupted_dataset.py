@@ -78,16 +78,29 @@ def test_workers_end_when_whoever_started_them_is_killed(tmp_path):
     assert len(list((tmp_path / "meta").glob("[0-9]*.json"))) < MANY / 4
 
 
+@pytest.fixture
+def interruptible():
+    """Ctrl-C as in the foreground: tests started in the background ignore it, and so would what they start."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
 @pytest.mark.parametrize("finished", [0, 1])
-def test_an_interrupted_run_ends_soon_and_without_a_traceback(tmp_path, finished):
+def test_an_interrupted_run_ends_soon_and_without_a_traceback(interruptible, tmp_path, finished):
     process = start(tmp_path, "manifest", workers=2, count=MANY)
-    while not (tmp_path / "plan.json").exists():
-        assert process.poll() is None
-        time.sleep(0.002)
-    time.sleep(0.1)  # the workers are starting
-    wait_for_records(tmp_path, finished, process)
-    os.killpg(process.pid, signal.SIGINT)
-    printed, _ = process.communicate(timeout=60)
+    try:
+        while not (tmp_path / "plan.json").exists():
+            assert process.poll() is None
+            time.sleep(0.002)
+        time.sleep(0.1)  # the workers are starting
+        wait_for_records(tmp_path, finished, process)
+        os.killpg(process.pid, signal.SIGINT)
+        printed, _ = process.communicate(timeout=60)
+    finally:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate(timeout=30)
     assert process.returncode == 130
     assert printed == ""
     assert len(list((tmp_path / "meta").glob("[0-9]*.json"))) < MANY / 4

@@ -4,12 +4,13 @@ import os
 import subprocess
 import sys
 import time
+from threading import Timer
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
-from finecausal_cli.errors import VideoError
+from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.video import child
 from finecausal_cli.video.reader import read_clip
 
@@ -97,3 +98,88 @@ def test_an_orphan_ends_by_itself(tmp_path: Path) -> None:
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], input=request.encode(), env=env, timeout=60, check=False)
     assert done.returncode == -14
+
+
+OPTIONS = {"geometry": "squeeze", "frame_size": 32}
+
+
+def test_one_process_reads_many_clips_and_outlives_bad_ones(numbered: Callable[..., Path], tmp_path: Path) -> None:
+    path = numbered(40)
+    (tmp_path / "text.mp4").write_text("no video")
+    with child.ReadingProcess() as process:
+        first = process.read(path, OPTIONS, timeout_s=60)
+        pid = process.pid
+        kinds = []
+        for bad in (tmp_path / "text.mp4", tmp_path / "gone.mp4"):
+            with pytest.raises(VideoError) as caught:
+                process.read(bad, OPTIONS, timeout_s=60)
+            kinds.append(caught.value.kind)
+        with pytest.raises(UsageError, match="from 0 on"):
+            process.read(path, {**OPTIONS, "start_s": -1.0}, timeout_s=60)
+        again = process.read(path, OPTIONS, timeout_s=60)
+        assert process.pid == pid
+    assert kinds == ["not_a_video", "missing"]
+    assert np.array_equal(first.frames, read_clip(path, **OPTIONS).frames)
+    assert np.array_equal(first.frames, again.frames)
+    assert first.frames.flags.writeable
+    assert process.pid is None
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+    with pytest.raises(VideoError, match="stopped"):
+        process.read(path, OPTIONS, timeout_s=60)
+
+
+def hang_or_crash(monkeypatch: pytest.MonkeyPatch) -> None:
+    stand_in(
+        "import json, os, sys, time; sys.path[:] = json.loads(sys.argv[1])\n"
+        "from finecausal_cli.video import child, reader\n"
+        "read = reader.read_clip\n"
+        "deeds = {'hang': lambda: time.sleep(600), 'crash': lambda: os.kill(os.getpid(), 11), 'raise': lambda: 1 / 0}\n"
+        "reader.read_clip = lambda path, **o: deeds[path]() if path in deeds else read(path, **o)\n"
+        "child.serve()",
+        monkeypatch,
+    )
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+@pytest.mark.parametrize(
+    ("path", "kind", "says"),
+    [
+        ("hang", "timeout", "longer than 1 s"),
+        ("crash", "crashed", "signal 11"),
+        ("raise", "crashed", "ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_process_that_hangs_or_dies_is_replaced(
+    path: str, kind: str, says: str, numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hang_or_crash(monkeypatch)
+    good = numbered(40)
+    with child.ReadingProcess() as process:
+        process.read(good, OPTIONS, timeout_s=60)
+        pid = process.pid
+        with pytest.raises(VideoError, match=says) as caught:
+            process.read(path, OPTIONS, timeout_s=1 if path == "hang" else 60)
+        assert (caught.value.kind, caught.value.where) == (kind, path)
+        assert process.read(good, OPTIONS, timeout_s=60).frames.shape == (96, 57, 32, 3)
+        assert process.pid != pid
+    with pytest.raises(ProcessLookupError):
+        os.kill(pid, 0)
+
+
+def test_closing_from_elsewhere_ends_a_hanging_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    hang_or_crash(monkeypatch)
+    process = child.ReadingProcess()
+    Timer(3, process.close).start()
+    begun = time.monotonic()
+    with pytest.raises(VideoError, match="stopped"):
+        process.read("hang", OPTIONS, timeout_s=500)
+    assert time.monotonic() - begun < 100
+
+
+def test_the_time_that_the_process_takes_to_start_is_not_the_clips(
+    numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(child, "_START", "import time; time.sleep(2);" + child._START)
+    with child.ReadingProcess() as process:
+        assert process.read(numbered(40), OPTIONS, timeout_s=1.9).frames.shape == (96, 57, 32, 3)

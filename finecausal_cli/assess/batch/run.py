@@ -1,0 +1,199 @@
+"""A batch from its inputs to its rows: what is known already, what is left to do, and the count of it all."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import closing
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, cast
+
+from finecausal_cli.assess.batch.identity import Job, Setting, identify
+from finecausal_cli.assess.batch.journal import read_rows
+from finecausal_cli.assess.batch.row import Row
+
+if TYPE_CHECKING:
+    from collections.abc import Generator
+
+    from finecausal_cli.assess.batch.inputs import Item
+    from finecausal_cli.assess.batch.journal import Journal
+
+RowMaker = Callable[[Iterable[Job]], Iterator[Row]]
+"""Scores jobs and gives their rows in any order, one a job; closing the iterator stops the work."""
+
+Place = tuple[str, float | None, float | None]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What is to be done for a list of dives.
+
+    Attributes:
+        jobs: Dives to score.
+        copies: Dives whose content was scored under another name: the job, and the key of that row.
+        done: Rows that stand already, without their verdicts.
+        places: Every dive of the batch, in the order of the inputs.
+    """
+
+    jobs: tuple[Job, ...]
+    copies: tuple[Job, ...]
+    done: tuple[Row, ...]
+    places: tuple[Place, ...]
+
+
+@dataclass(slots=True)
+class Tally:
+    """What has become of a batch so far; it may be read at any time, also after an interruption.
+
+    Attributes:
+        places: Every dive of the batch, in the order of the inputs.
+        scored: Dives scored by this run.
+        failed: Dives that this run could not score.
+        known: Rows that stood already, or were copied from a dive of the same content.
+    """
+
+    places: list[Place] = field(default_factory=list)
+    scored: int = 0
+    failed: int = 0
+    known: int = 0
+    _rows: dict[Place, Row] = field(default_factory=dict)
+
+    def plan(self, plan: Plan) -> None:
+        """Take note of dives to come and of rows that stand already."""
+        known = set(self.places)
+        self.places += [place for place in plan.places if place not in known]
+        for row in plan.done:
+            self._rows[row.place] = row
+            self.known += 1
+
+    def add(self, row: Row, *, is_copy: bool = False) -> None:
+        """Count a row of this run."""
+        self._rows[row.place] = row.light()
+        if is_copy:
+            self.known += 1
+        elif row.is_scored:
+            self.scored += 1
+        else:
+            self.failed += 1
+
+    @property
+    def rows(self) -> list[Row]:
+        """Rows of the batch that exist, in the order of the inputs, without their verdicts."""
+        return [self._rows[place] for place in self.places if place in self._rows]
+
+    @property
+    def missing(self) -> int:
+        """Dives without a row: the run was interrupted, or stopped at a failure."""
+        return len(self.places) - len(self._rows)
+
+    @property
+    def exit_code(self) -> int:
+        """0 if every dive has a score, else 1."""
+        return 0 if not self.missing and all(row.is_scored for row in self._rows.values()) else 1
+
+
+def plan_batch(
+    items: Sequence[Item],
+    setting: Setting,
+    known: Iterable[Row] = (),
+    *,
+    overwrite: bool = False,
+    retry_failed: bool = False,
+    advance: Callable[[], object] = lambda: None,
+) -> Plan:
+    """Tell which dives are scored already, by the content of their files, the weights, the bank and the options.
+
+    Args:
+        items: The dives.
+        setting: What judges.
+        known: Rows of earlier runs.
+        overwrite: Score everything again.
+        retry_failed: Try again what failed.
+        advance: Called after each dive.
+    """
+    key_of: dict[Place, str] = {}
+    done_rows: dict[str, Row] = {}
+    scored: set[str] = set()
+    if not overwrite:
+        for row in known:
+            key_of[row.place] = row.key
+            done_rows[_name(row.place, row.key)] = row.light()
+            if row.is_scored:
+                scored.add(row.key)
+    jobs, copies, done, places = [], [], [], []
+    for item in items:
+        job = identify(item, setting)
+        place = _place(job)
+        places.append(place)
+        row_there = done_rows.get(_name(place, job.key)) if key_of.get(place) == job.key else None
+        if row_there is not None and (row_there.is_scored or not retry_failed):
+            done.append(row_there)
+        elif job.key in scored:
+            copies.append(job)
+        else:
+            jobs.append(job)
+        advance()
+    return Plan(tuple(jobs), tuple(copies), tuple(done), tuple(places))
+
+
+def run_batch(
+    plan: Plan,
+    make_rows: RowMaker,
+    tally: Tally,
+    *,
+    journal: Journal | None = None,
+    fail_fast: bool = False,
+    on_row: Callable[[Row], object] = lambda _: None,
+) -> None:
+    """Score what a plan says, each row on the disk before it is shown.
+
+    Args:
+        plan: What to do.
+        make_rows: ``pipeline.score_jobs`` for this machine, or a cluster.
+        tally: Counts; the caller keeps it, so that an interruption loses no count.
+        journal: Where rows go, open; None keeps none.
+        fail_fast: Stop at the first dive that fails.
+        on_row: Told of every new row.
+
+    Raises:
+        OutputError: A row cannot be written.
+    """
+    tally.plan(plan)
+    if journal is not None:
+        # What is scored anew makes room first, so that the file never holds two rows of one dive.
+        stale = {_place(job) for job in (*plan.jobs, *plan.copies)}
+        copies = list(_copies(plan, journal))
+        journal.drop(lambda row: row.place in stale)
+        for row in copies:
+            journal.append(row)
+            tally.add(row, is_copy=True)
+            on_row(row)
+    if not plan.jobs:
+        return
+    with closing(cast("Generator[Row]", make_rows(plan.jobs))) as rows:
+        for row in rows:
+            if journal is not None:
+                journal.append(row)
+            tally.add(row)
+            on_row(row)
+            if fail_fast and not row.is_scored:
+                return
+
+
+def _copies(plan: Plan, journal: Journal) -> Iterator[Row]:
+    """Give the rows of dives whose content has one under another name."""
+    wanted = {job.key for job in plan.copies}
+    if not wanted:
+        return
+    found = {row.key: row for row in read_rows(journal.path) if row.is_scored and row.key in wanted}
+    for job in plan.copies:
+        row = found[job.key]
+        verdict = row.assessment and row.assessment.model_copy(update={"source": job.item.source})
+        yield row.model_copy(update={"source": job.item.source, "assessment": verdict})
+
+
+def _place(job: Job) -> Place:
+    return job.item.source, job.item.options.start_s, job.item.options.end_s
+
+
+def _name(place: Place, key: str) -> str:
+    return f"{place!r} {key}"

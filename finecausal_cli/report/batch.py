@@ -1,0 +1,183 @@
+"""A batch on the screen: a line a dive as they come, how far it is, and the sum of it."""
+
+from __future__ import annotations
+
+import sys
+import time
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from rich.cells import cell_len
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from finecausal_cli.report.batch_rows import interval, points, spent, summarise_rows
+from finecausal_cli.report.layout import add_row, new_table, page_columns, print_table
+from finecausal_cli.report.progress import error_console
+from finecausal_cli.report.terminal import open_console, printable, shorten
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from rich.console import Console
+
+    from finecausal_cli.assess.batch.row import Row
+    from finecausal_cli.assess.batch.run import Tally
+    from finecausal_cli.report.batch_rows import Summary
+
+_INTERVAL_COLUMNS = 15
+_DIVE_COLUMNS = 6
+_LEAST_NAME_COLUMNS = 12
+_SHARE_OF_MESSAGE = 0.55
+
+
+class BatchProgress:
+    """A bar with rate and time left on standard error, and lines on standard output that do not collide with it.
+
+    Args:
+        lines: Print a line for each dive.
+    """
+
+    def __init__(self, *, lines: bool) -> None:
+        self._bar = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=None),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[rate]}"),
+            TimeRemainingColumn(),
+            console=error_console(),
+            transient=True,
+            disable=not sys.stderr.isatty(),
+        )
+        # On one terminal the bar has to make room for a line, and it can do that only for its own console.
+        shares_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+        self._console = self._bar.console if shares_terminal else open_console()
+        self._lines = lines
+        self._task = self._bar.add_task("", total=None, rate="")
+        self._begun = time.monotonic()
+        self._done = 0
+
+    def __enter__(self) -> BatchProgress:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        with suppress(BrokenPipeError):
+            self._bar.stop()
+
+    def start(self, what: str, total: int | None) -> None:
+        """Begin a part of the work."""
+        self._begun, self._done = time.monotonic(), 0
+        self._bar.reset(self._task, total=total, description=what, rate="")
+
+    def advance(self) -> None:
+        """Count one dive."""
+        self._done += 1
+        spent_s = time.monotonic() - self._begun
+        rate = f"{60 * self._done / spent_s:.0f} a minute" if spent_s > 1 else ""
+        self._bar.update(self._task, advance=1, rate=rate)
+
+    def show(self, row: Row) -> None:
+        """Count one dive, and print its line."""
+        self.advance()
+        if self._lines:
+            print_line(row, self._console)
+
+
+def print_line(row: Row, console: Console) -> None:
+    """Print one dive in one line: score, interval, dive number, name; or that it failed, why, and its name."""
+    columns = page_columns(console)
+    name = printable(row.source, console)
+    if row.is_scored:
+        head = Text(f"{points(row.score):>7}", style="bold green")
+        head.append(f"  {interval(row):<{_INTERVAL_COLUMNS}}  ", style="dim")
+        head.append(f"{printable(row.dive or '?', console):<{_DIVE_COLUMNS}}  ", style="not bold default")
+        head.append(shorten(name, max(_LEAST_NAME_COLUMNS, columns - cell_len(head.plain))), style="not bold default")
+    else:
+        head = Text(f"{'failed':>7}", style="bold red")
+        head.append(f"  {row.error_kind}: ", style="not bold red")
+        head.append(shorten(name, max(_LEAST_NAME_COLUMNS, columns - cell_len(head.plain))), style="not bold default")
+    console.print(head, soft_wrap=True)
+
+
+def print_summary(tally: Tally, console: Console, *, seconds: float, stopped: str | None = None) -> None:
+    """Print what became of a batch.
+
+    Args:
+        tally: What became of each dive.
+        console: Where to print.
+        seconds: How long the run took.
+        stopped: Why it ended before its end, if it did.
+    """
+    rows = tally.rows
+    found = summarise_rows(rows)
+    new = tally.scored + tally.failed
+    console.print()
+    if not new and not stopped:
+        console.print(Text(f"Nothing to do: all {len(rows)} rows are there already.", style="bold"))
+    print_figures(found, console, of=len(tally.places))
+    said = []
+    if new:
+        rate = f", {60 * new / seconds:.0f} a minute" if seconds > 1 else ""
+        said.append(f"{new} in {spent(seconds)}{rate}")
+    if tally.known:
+        said.append(f"{tally.known} known from before")
+    if stopped:
+        said.append(f"{stopped}; {tally.missing} without a row")
+    if said:
+        _print_fact("run", "; ".join(said), console)
+    if found.failed and not new:
+        _print_fact("", "--retry-failed tries the failed ones again", console)
+
+
+def print_figures(found: Summary, console: Console, *, of: int | None = None) -> None:
+    """Print count, failures, mean, median, best and worst.
+
+    Args:
+        found: The figures.
+        console: Where to print.
+        of: How many dives there should be rows of.
+    """
+    table = new_table("dives", "failed", "mean", "median", "best", "worst")
+    add_row(
+        table,
+        f"{found.count}" if of in (None, found.count) else f"{found.count} of {of}",
+        Text(f"{found.failed}", style="red" if found.failed else ""),
+        points(found.mean),
+        points(found.median),
+        points(found.best.score if found.best else None),
+        points(found.worst.score if found.worst else None),
+    )
+    print_table(table, console)
+    for label, row in (("best", found.best), ("worst", found.worst)):
+        if row is not None and found.scored > 1:
+            _print_fact(label, printable(row.source, console), console)
+    if found.failures:
+        _print_fact("failed", ", ".join(f"{count} {kind}" for kind, count in found.failures), console)
+
+
+def _print_fact(label: str, text: str, console: Console) -> None:
+    columns = page_columns(console)
+    line = Text(f"{label:<8}", style="dim")
+    shown = text if label == "" or label not in ("best", "worst") else shorten(text, columns - 8)
+    line.append(shown, style="not dim")
+    console.print(line, width=columns)
+
+
+def print_failures(rows: list[Row], console: Console, *, most: int = 20) -> None:
+    """Print why dives failed, each in words."""
+    failed = [row for row in rows if not row.is_scored]
+    if not failed:
+        return
+    columns = page_columns(console)
+    table = new_table("failed", footer=False)
+    table.add_column("why", overflow="fold", max_width=int(columns * _SHARE_OF_MESSAGE))
+    for row in failed[:most]:
+        name = shorten(printable(row.source, console), columns - int(columns * _SHARE_OF_MESSAGE) - 4)
+        add_row(table, name, f"{row.error_kind}: {printable(row.error or '', console)}")
+    console.print()
+    print_table(table, console)
+    if len(failed) > most:
+        console.print(Text(f"and {len(failed) - most} more: see column 'error' of the results", style="dim"))
