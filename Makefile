@@ -2,6 +2,7 @@
 # make test   set everything up and run the tests
 # make lint   style, types and layers
 # make bench  measure, side by side, in one run
+# make benchmark-data   simulate the data of the named benchmark (SIZE=full or small, OUT=data/benchmark)
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -13,7 +14,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench clean
+.PHONY: demo test lint bench benchmark-data clean
 
 demo: $(READY)
 	$(BIN)/finecausal score examples/dives/626C-10m-excellent.mp4 --dive 626C --height 10
@@ -30,6 +31,12 @@ lint: $(READY)
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks
+
+SIZE ?= full
+OUT ?= data/benchmark
+
+benchmark-data: $(READY)
+	$(BIN)/python -m benchmarks.data $(OUT) --size $(SIZE) --workers $(WORKERS)
 
 clean:
 	rm -rf $(VENV)
