@@ -31,7 +31,6 @@ from finecausal_cli.whole_file import whole_file
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "examples"
 NOTE = "trained on simulated dives only; not calibrated for filmed ones"
-ORIGIN = "simulated dive (finecausal simulate, seed 1)"
 PER_NUMBER = 5
 SELF_TEST = {"clip": "dives/107B-10m-good.mp4", "dive": "107B", "height_m": 10.0}
 
@@ -66,6 +65,7 @@ def main(best: Path, dataset: Path, calibration: Path, cache: Path) -> None:
     info = WeightsInfo.read(trained.info, best).model_copy(update={"note": NOTE})
     save_weights(folder, trained.model, info.facts(), dtype="float16")
     shipped = load_weights(folder)
+    seed = json.loads((dataset / "plan.json").read_text(encoding="utf-8"))["seed"]
     build_bank(
         training,
         folder / "bank",
@@ -73,7 +73,7 @@ def main(best: Path, dataset: Path, calibration: Path, cache: Path) -> None:
         weights_digest=shipped.digest,
         cache=clips,
         per_number=PER_NUMBER,
-        origin=ORIGIN,
+        origin=f"simulated dive (finecausal simulate, seed {seed})",
     )
     set_interval(folder, calibration, cache)
     against_training = evaluate(dataset, folder, cache=cache, device=device)

@@ -14,13 +14,21 @@ class Of(str, Enum):
     SCORE = "score"
     EXPLAIN = "explain"
     COMPARE = "compare"
+    ROW = "row"
 
 
 def schema(
-    command: Annotated[Of, typer.Argument(metavar="COMMAND", help="score, explain or compare.")] = Of.SCORE,
+    command: Annotated[
+        Of, typer.Argument(metavar="COMMAND", help="score, explain or compare; row for a line of many.")
+    ] = Of.SCORE,
 ) -> None:
-    """Print the JSON Schema of a command's ``--format json``."""
-    from finecausal_cli.report.document import assessment_schema, comparison_schema, explanation_schema
+    """Print the JSON Schema of a command's ``--format json``, or of a row of ``score`` with many dives."""
+    from finecausal_cli.report.document import assessment_schema, comparison_schema, explanation_schema, row_schema
 
-    schemas = {Of.SCORE: assessment_schema, Of.EXPLAIN: explanation_schema, Of.COMPARE: comparison_schema}
+    schemas = {
+        Of.SCORE: assessment_schema,
+        Of.EXPLAIN: explanation_schema,
+        Of.COMPARE: comparison_schema,
+        Of.ROW: row_schema,
+    }
     typer.echo(schemas[command]())

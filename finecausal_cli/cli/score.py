@@ -59,6 +59,9 @@ class Doing:
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score again what is scored already.")] = False
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed.")] = False
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first dive that fails.")] = False
+    cluster: Annotated[
+        str | None, typer.Option(metavar="auto|ADDRESS", help="Score on a Ray cluster; see docs/batch.md.")
+    ] = None
     watch: Annotated[bool, typer.Option("--watch", help="Keep scoring what appears, until Ctrl-C.")] = False
 
 
@@ -114,6 +117,7 @@ def score(
             retry_failed=doing.retry_failed,
             fail_fast=doing.fail_fast,
             watch=doing.watch,
+            cluster=doing.cluster,
             output_format=None if output_format is None else output_format.value,
             output=output,
         )

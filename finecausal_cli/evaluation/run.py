@@ -80,7 +80,7 @@ def evaluate(
     moved = [] if shifted is None else _same_dives(held_out, read(shifted), shifted)
     loaded = load_weights(weights, device=device)
     info = WeightsInfo.read(loaded.info, weights)
-    model = loaded.model.eval()
+    model = loaded.model.for_inference()
     clips = ClipCache(cache, geometry=model.config.geometry, frame_size=model.config.frame_size)
     start(len(held_out) + len(moved) + (len(training) if bank is None else 0))
     if bank is None:

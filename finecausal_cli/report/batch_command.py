@@ -30,6 +30,7 @@ from finecausal_cli.report.progress import error_console, working
 from finecausal_cli.report.tables import print_assessment
 from finecausal_cli.report.targets import check_targets
 from finecausal_cli.report.terminal import open_console, printable
+from finecausal_cli.weights.registry import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
     from finecausal_cli.assess.batch.identity import Job
     from finecausal_cli.assess.batch.inputs import Item
     from finecausal_cli.assess.batch.row import Row
+    from finecausal_cli.assess.cluster import Cluster
 
 EXIT_INTERRUPTED = 130
 
@@ -65,8 +67,14 @@ class BatchRequest:
     retry_failed: bool = False
     fail_fast: bool = False
     watch: bool = False
+    cluster: str | None = None
     output_format: BatchFormat | None = None
     output: Path | None = None
+
+    @property
+    def loading(self) -> dict[str, Any]:
+        """Arguments of ``Scorer.load`` here; for a cluster, the one that only tells what its actors judge with."""
+        return self.engine if self.cluster is None else {**self.engine, "device": "cpu"}
 
     @property
     def wants_rows(self) -> bool:
@@ -75,7 +83,7 @@ class BatchRequest:
         by_name = self.output is not None and (self.output.is_dir() or self.output.suffix.lower() in _MANY_ENDINGS)
         as_rows = self.output_format in ("jsonl", "csv", "parquet")
         ends_otherwise = self.output_format in (None, "table", "json") and not by_name
-        return of_many or self.shard is not None or as_rows or not ends_otherwise
+        return of_many or self.shard is not None or self.cluster is not None or as_rows or not ends_otherwise
 
 
 def score_dives(request: BatchRequest) -> int:
@@ -102,6 +110,8 @@ def score_dives(request: BatchRequest) -> int:
             may_be_empty=request.watch or (request.from_file is not None and not listed and not request.paths),
         )
 
+    if request.cluster is not None and request.watch:
+        raise UsageError("--watch is for one machine", where="--cluster", hint="run it again for what has come since")
     inputs = find()
     if inputs.is_one_dive and not request.wants_rows:
         _score_one(request, options)
@@ -146,12 +156,13 @@ class _Batch:
             named = [*request.paths, *(path for path in (request.from_file,) if path not in (None, "-") and path)]
             check_batch_target(self._target, inputs.items, named)
         self._tally = Tally()
+        self._cluster: Cluster | None = None
         self._stop = Event()
 
     def show_plan(self) -> int:
         """Print what would be done."""
         with working("looking"):
-            scorer = Scorer.load(**self._request.engine)
+            scorer = Scorer.load(**self._request.loading)
             plan = self._plan(scorer, self._items, self._known())
         print_dry_run(plan, self._items, scorer.bank, open_console())
         return 0
@@ -182,8 +193,9 @@ class _Batch:
             for note in self._notes:
                 _say(f"note: {note}", error_console())
             journal = None if self._target is None else stack.enter_context(Journal(self._target.journal))
+            self._join(stack)
             with working("loading the weights"):
-                scorer = Scorer.load(**self._request.engine)
+                scorer = Scorer.load(**self._request.loading)
             screen = stack.enter_context(_Screen(self._request, self._target))
             try:
                 work(scorer, journal, screen)
@@ -212,11 +224,34 @@ class _Batch:
             on_row=screen.show,
         )
 
+    def _join(self, stack: ExitStack) -> None:
+        """Join the cluster that is asked for, before anything that takes long."""
+        if self._request.cluster is None:
+            return
+        from finecausal_cli.assess.cluster import connect
+
+        with working("joining the cluster"):
+            self._cluster = stack.enter_context(connect(self._request.cluster))
+
     def _maker(self, scorer: Scorer) -> RowMaker:
+        if self._cluster is not None:
+            return self._cluster_maker(scorer, self._cluster)
+
         def make(jobs: Iterable[Job]) -> Iterator[Row]:
             return score_jobs(scorer, takewhile(lambda _: not self._stop.is_set(), jobs), self._options)
 
         return make
+
+    def _cluster_maker(self, scorer: Scorer, cluster: Cluster) -> RowMaker:
+        from finecausal_cli.assess.cluster import ClusterOptions
+        from finecausal_cli.assess.parcel import Parcel
+
+        request = self._request
+        options = ClusterOptions(
+            request.workers, request.batch_size, request.timeout_s, request.engine.get("device", "auto")
+        )
+        parcel = Parcel.pack(request.engine.get("weights", DEFAULT_WEIGHTS), scorer.bank_folder)
+        return lambda jobs: cluster.score_jobs(parcel, Setting.of(scorer), jobs, options)
 
     def _plan(self, scorer: Scorer, items: Sequence[Item], known: Iterable[Row], **more: Any) -> Plan:
         request = self._request

@@ -7,6 +7,7 @@ import re
 from typing import TYPE_CHECKING
 
 from finecausal_cli.assess.assessment import SCHEMA_VERSION, Assessment
+from finecausal_cli.assess.batch.row import ROW_VERSION, Row
 from finecausal_cli.assess.comparison import COMPARISON_SCHEMA_VERSION, Comparison
 from finecausal_cli.assess.explanation import EXPLANATION_SCHEMA_VERSION, Explanation
 
@@ -41,6 +42,11 @@ def explanation_schema() -> str:
 def comparison_schema() -> str:
     """Return the JSON Schema of a comparison."""
     return _schema(Comparison, "comparison", COMPARISON_SCHEMA_VERSION)
+
+
+def row_schema() -> str:
+    """Return the JSON Schema of a row: one dive of many, scored or failed."""
+    return _schema(Row, "row", ROW_VERSION)
 
 
 def _schema(kind: type[Value], name: str, version: int) -> str:

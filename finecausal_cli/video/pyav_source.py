@@ -15,7 +15,7 @@ from finecausal_cli.video.survey import opened, packets, survey
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
 
     from av.video.frame import VideoFrame
     from numpy.typing import NDArray
@@ -47,9 +47,37 @@ class PyAVSource:
         Decoders hide damage: they repeat or patch pictures and carry on. All frames from a damaged one to the next
         key frame count as damaged, for they are predicted from it.
         """
+        return self._judged(first, last, lambda *_: None)
+
+    def sound_and_kept(
+        self,
+        first: int,
+        last: int,
+        indices: NDArray[np.int64],
+        scale: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
+    ) -> tuple[NDArray[np.bool_], list[NDArray[np.uint8]] | None]:
+        """Tell which frames are sound and keep chosen ones on the same pass: half the work of two.
+
+        Args:
+            first: Index of the first frame to judge.
+            last: Index of the last one, inclusive.
+            indices: int64, strictly rising, of the frames to keep.
+            scale: What to do with a kept frame before it is stored.
+
+        Returns:
+            What ``sound`` returns, and the scaled frames; None in their place unless all of them were met and are
+            alike in size and colours and not interlaced, for then decoders, or the order of the passes, could differ.
+        """
+        keeper = _Keeper(self, indices.tolist(), scale)
+        sound = self._judged(first, last, keeper.offer)
+        return sound, keeper.kept if keeper.is_complete else None
+
+    def _judged(self, first: int, last: int, offer: Callable[[int, VideoFrame], None]) -> NDArray[np.bool_]:
         sound = np.zeros(last - first + 1, dtype=np.bool_)
         is_damaged = False
         for index, frame in self._decoded(first, last):
+            if frame is not None:
+                offer(index, frame)
             if frame is None or frame.is_corrupt:
                 is_damaged = True
                 sound[max(0, index - first - _PREDICTED) : max(0, index - first)] = False
@@ -69,8 +97,23 @@ class PyAVSource:
             frame = next((frame for index, frame in decoded if index == target and frame is not None), None)
             if frame is None:
                 raise VideoError(f"Frame {target} cannot be decoded.", where=self.info.path, kind="damaged")
-            picture = reformatter.reformat(frame, format="rgb24").to_ndarray()
-            yield np.ascontiguousarray(np.rot90(picture, self.info.rotation // 90))
+            yield self.upright_rgb(frame, reformatter)
+
+    def upright_rgb(self, frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+        """Turn what the decoder gives into uint8 [height, width, 3], RGB, upright.
+
+        Raises:
+            VideoError: FFmpeg cannot convert these colours.
+        """
+        try:
+            # On one thread: sharing out pictures as small as most are costs more processor time than it saves.
+            converted = reformatter.reformat(frame, format="rgb24", threads=1)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            what = f"The colours of the video ({frame.format.name}) cannot be converted."
+            raise VideoError(what, where=self.info.path, kind="unsupported") from error
+        picture = np.asarray(converted.to_ndarray(), np.uint8)
+        turns = self.info.rotation // 90
+        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
 
     def _decoded(self, first: int, last: int) -> Iterator[tuple[int, VideoFrame | None]]:
         """Decode up to frame ``last``: each picture with its index, and None where a packet fails."""
@@ -94,6 +137,46 @@ class PyAVSource:
                     following = index + 1
                 if following > last:
                     return
+
+
+class _Keeper:
+    """Keeps chosen frames of a pass, scaled, until one of them gives reason to doubt that another decoder agrees."""
+
+    def __init__(
+        self, source: PyAVSource, wanted: list[int], scale: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
+    ) -> None:
+        self.kept: list[NDArray[np.uint8]] = []
+        self._source = source
+        self._wanted = wanted
+        self._scale = scale
+        self._reformatter = VideoReformatter()
+        self._first_kind: tuple[object, ...] | None = None
+        self._is_given_up = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every frame that was wanted is there."""
+        return not self._is_given_up and len(self.kept) == len(self._wanted)
+
+    def offer(self, index: int, frame: VideoFrame) -> None:
+        """Keep the frame if it is the next one wanted."""
+        if self._is_given_up or self.is_complete or index != self._wanted[len(self.kept)]:
+            return
+        info = self._source.info
+        kind = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
+        self._first_kind = self._first_kind or kind
+        is_plain = kind == self._first_kind and kind[:2] == (info.width, info.height)
+        if frame.is_corrupt or frame.interlaced_frame or not is_plain:
+            self._give_up()
+            return
+        try:
+            self.kept.append(self._scale(self._source.upright_rgb(frame, self._reformatter)))
+        except VideoError:  # it is raised again by the pass that needs the frame, unless another decoder can
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._is_given_up = True
+        self.kept.clear()
 
 
 def _position(stamps: NDArray[np.int64], stamp: int | None) -> int | None:

@@ -9,7 +9,7 @@ import numpy as np
 from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.video.child import read_within
 from finecausal_cli.video.clip import Clip
-from finecausal_cli.video.decord_source import DecordSource, decord_suits
+from finecausal_cli.video.decord_source import DecordSource, decord_suits, pyav_does_as_well
 from finecausal_cli.video.folder_source import FolderSource
 from finecausal_cli.video.picture import FOREGROUND, FRAME_SIZE, Geometry, resize, working_size
 from finecausal_cli.video.pyav_source import PyAVSource
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from finecausal_cli.video.source import InspectedSource, VideoInfo, VideoSource
 
 Decoder = Literal["auto", "decord", "pyav"]
-"""Which decoder to use; ``auto`` is decord for what it reads rightly and PyAV for everything else."""
+"""Which decoder to use; ``auto`` is PyAV, on the pass that judges the frames, and decord for the few kinds of video of
+which PyAV would give other pixels."""
 
 _LEAST_SOUND = 0.8
 """Share of a clip's frames that must decode for it to be scored."""
@@ -92,7 +93,14 @@ def read_clip(
     info = source.info
     _check_shape(info, geometry)
     first, last = frame_range(source.times_s, info.duration_s, start_s, end_s, info.path)
-    sound = source.sound(first, last)
+    scale = _scaler(info, geometry, frame_size)
+    distinct, places = np.unique(sample_indices(first, last, shift=shift), return_inverse=True)
+    kept: list[NDArray[np.uint8]] | None = None
+    if isinstance(source, PyAVSource) and _suits_one_pass(info, decoder):
+        # Most files are sound; then these are the frames, and they need not be decoded again.
+        sound, kept = source.sound_and_kept(first, last, distinct, scale)
+    else:
+        sound = source.sound(first, last)
     damage = _check_sound(sound, info.path)
     first_sound, last_sound = np.flatnonzero(sound)[[0, -1]].tolist()
     indices = sample_indices(first + first_sound, first + last_sound, shift=shift)
@@ -100,7 +108,10 @@ def read_clip(
     repeats = check_enough(indices, info.path)
     if decoder == "auto" and damage:
         decoder = "pyav"
-    frames, used = _decode_scaled(source, decoder, indices, _scaler(info, geometry, frame_size))
+    if kept is not None and not damage:
+        frames, used = _spread(kept, places), source.name
+    else:
+        frames, used = _decode_scaled(source, decoder, indices, scale)
     notes = (*info.notes, damage, repeats, _length_note(source, first, last))
     return Clip(frames, indices, info.fps, info.path, used, tuple(note for note in notes if note))
 
@@ -180,11 +191,19 @@ def _decode_scaled(
         try:
             opened = attempt()
             scaled = [scale(frame) for frame in _all_of_one_size(opened, distinct)]
-            return np.stack(scaled)[places], opened.name
+            return _spread(scaled, places), opened.name
         except VideoError as error:
             failure = error
     assert failure is not None  # noqa: S101 - there is always one attempt
     raise failure
+
+
+def _suits_one_pass(info: VideoInfo, decoder: Decoder) -> bool:
+    return decoder == "pyav" or (decoder == "auto" and pyav_does_as_well(info))
+
+
+def _spread(distinct: list[NDArray[np.uint8]], places: NDArray[np.int64]) -> NDArray[np.uint8]:
+    return np.stack([distinct[place] for place in places.tolist()])
 
 
 def _attempts(source: InspectedSource, decoder: Decoder, first: int) -> Iterator[Callable[[], VideoSource]]:

@@ -90,6 +90,34 @@ def numbered(tmp_path: Path) -> Callable[..., Path]:
 
 
 @pytest.fixture
+def coloured(tmp_path: Path) -> Callable[..., Path]:
+    """Write a video of 30 pictures of coloured squares of three pixels, which every way to scale colours changes."""
+
+    def write(name: str = "a.mp4", size: tuple[int, int] = (62, 98), **how: Any) -> Path:
+        height, width = size
+        squares = np.random.default_rng(0).integers(0, 256, (height // 3 + 1, width // 3 + 1, 3), dtype=np.uint8)
+        picture = np.kron(squares, np.ones((3, 3, 1), np.uint8))[:height, :width]
+        return encode(tmp_path / name, (np.roll(picture, number, axis=1) for number in range(30)), **how)
+
+    return write
+
+
+@pytest.fixture
+def break_packet() -> Callable[[Path, int], None]:
+    """Overwrite one packet but for its length and type, leaving the container as it is."""
+
+    def overwrite(path: Path, which: int) -> None:
+        with av.open(str(path)) as container:
+            packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
+        position, length = packets[which]
+        content = bytearray(path.read_bytes())
+        content[position + 5 : position + length] = b"\xa5" * (length - 5)
+        path.write_bytes(content)
+
+    return overwrite
+
+
+@pytest.fixture
 def numbered_folder(tmp_path: Path) -> Callable[..., Path]:
     """Write a folder of PNG pictures, each showing its index in ``numbers`` and named by its number."""
     from PIL import Image

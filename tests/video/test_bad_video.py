@@ -190,18 +190,8 @@ def test_decord_never_hands_out_made_up_frames(numbered: Callable[..., Path]) ->
     refusal(path, decoder="decord")
 
 
-def break_packet(path: Path, which: int) -> None:
-    """Overwrite one packet but for its length and type, leaving the container as it is."""
-    with av.open(str(path)) as container:
-        packets = [(packet.pos, packet.size) for packet in container.demux(video=0) if packet.size]
-    position, length = packets[which]
-    content = bytearray(path.read_bytes())
-    content[position + 5 : position + length] = b"\xa5" * (length - 5)
-    path.write_bytes(content)
-
-
 def test_a_damaged_frame_spoils_no_more_than_its_group(
-    numbered: Callable[..., Path], read_number: Callable[..., int]
+    numbered: Callable[..., Path], read_number: Callable[..., int], break_packet: Callable[[Path, int], None]
 ) -> None:
     path = numbered(100, options={"crf": "12", "preset": "ultrafast", "g": "10", "sc_threshold": "0"})
     break_packet(path, 41)
@@ -214,7 +204,9 @@ def test_a_damaged_frame_spoils_no_more_than_its_group(
     assert any("lost or damaged" in note for note in clip.notes)
 
 
-def test_a_video_damaged_from_its_middle_on_is_refused(numbered: Callable[..., Path]) -> None:
+def test_a_video_damaged_from_its_middle_on_is_refused(
+    numbered: Callable[..., Path], break_packet: Callable[[Path, int], None]
+) -> None:
     path = numbered(100, options={"crf": "12", "preset": "ultrafast", "g": "250"})
     break_packet(path, 41)
     assert "damaged: only" in refusal(path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finecausal_cli.video.picture import scale_frame, scale_mask, working_size
+from finecausal_cli.video.picture import resize, scale_frame, scale_mask, working_size
 
 
 @pytest.mark.parametrize(
@@ -71,3 +71,15 @@ def test_mask_and_picture_stay_in_register() -> None:
     frame = np.repeat(mask[..., None], 3, axis=2)
     for geometry in ("fit", "squeeze"):
         assert np.array_equal(scale_mask(mask, geometry), scale_frame(frame, geometry)[..., 0] >= 128)
+
+
+@pytest.mark.parametrize("size", [(128, 228), (128, 227), (2, 2), (2, 3), (3, 2), (1, 5), (5, 1), (1, 1), (128, 128)])
+@pytest.mark.parametrize("channels", [(), (3,)])
+@pytest.mark.parametrize("values", [[0, 255], [254, 255], range(256)])
+def test_half_the_size_is_pillows_to_the_bit(size: tuple[int, int], channels: tuple[int, ...], values: object) -> None:
+    height, width = size
+    shape = (2 * height, 2 * width, *channels)
+    picture = np.random.default_rng(0).choice(np.array(values, dtype=np.uint8), shape)
+    expected = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
+    assert np.array_equal(resize(picture, size), expected)
+    assert np.array_equal(resize(picture[:, ::-1], size), expected[:, ::-1])
