@@ -1,5 +1,6 @@
 # make demo   set everything up and score an example dive
 # make test   set everything up and run the tests
+# make test-cluster  the tests that start a Ray cluster on loopback (Linux)
 # make lint   style, types and layers
 # make bench  measure, side by side, in one run
 # make benchmark-data   simulate the data of the named benchmark (SIZE=full or small, OUT=data/benchmark)
@@ -14,7 +15,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test lint bench benchmark-data clean
+.PHONY: demo test test-cluster lint bench benchmark-data clean
 
 demo: $(READY)
 	$(BIN)/finecausal score examples/dives/626C-10m-excellent.mp4 --dive 626C --height 10
@@ -22,6 +23,11 @@ demo: $(READY)
 test: export OMP_NUM_THREADS = 1
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+test-cluster: export OMP_NUM_THREADS = 1
+test-cluster: $(READY)
+	$(BIN)/python -m pip install --quiet --requirement requirements-ray.txt
+	$(BIN)/python -m pytest -m cluster
 
 lint: $(READY)
 	$(BIN)/ruff check .

@@ -113,7 +113,7 @@ def _devices() -> list[str]:
 
 def _decoders() -> list[Finding]:
     findings = []
-    for module, role in (("decord", "first choice"), ("av", "fallback and writing")):
+    for module, role in (("av", "reading and writing"), ("decord", "reading where PyAV would give other pixels")):
         try:
             __import__(module)
             findings.append(Finding(f"decoder {module}", role))

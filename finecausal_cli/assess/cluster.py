@@ -11,8 +11,8 @@ import logging
 import os
 import pickle
 import socket
+import warnings
 from contextlib import closing, contextmanager
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -20,8 +20,9 @@ import torch
 
 from finecausal_cli import __version__
 from finecausal_cli.assess.batch.identity import Setting
-from finecausal_cli.assess.batch.judging import TIMEOUT_S, JobScorer
+from finecausal_cli.assess.batch.judging import JobScorer
 from finecausal_cli.assess.batch.row import failed_row
+from finecausal_cli.assess.cluster_pool import ClusterOptions, plan_pool
 from finecausal_cli.errors import FinecausalError, UsageError
 
 if TYPE_CHECKING:
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.assess.batch.identity import Job
     from finecausal_cli.assess.batch.row import Row
+    from finecausal_cli.assess.cluster_pool import Pool
     from finecausal_cli.assess.parcel import Parcel
 
 INSTALL_HINT = "pip install 'finecausal-cli[ray]', here and on every machine of the cluster"
@@ -39,71 +41,7 @@ _CONNECT_S = 5.0
 _RETRIES = 2
 """How often a dive is tried again whose actor died. One that kills its actor each time must not do so for ever."""
 
-_GPU_BATCH = 8
-_MOST_PER_GPU = 4
-"""Actors that share a GPU: one judges while others wait for their clips to be read."""
-
 _GO_ON = "what is scored is kept: run it again"
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterOptions:
-    """How to use a cluster.
-
-    Attributes:
-        workers: Actors in all, each with one process that reads; None for one a core, or up to four a GPU.
-        batch_size: Dives judged in one pass; None for 1 on a CPU and 8 on a GPU.
-        timeout_s: Most seconds that reading one clip may take.
-        device: ``auto`` for GPUs if the cluster has any; ``cpu`` or ``cuda``.
-    """
-
-    workers: int | None = None
-    batch_size: int | None = None
-    timeout_s: float = TIMEOUT_S
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.device not in ("auto", "cpu", "cuda"):
-            what = f"device {self.device!r} on a cluster"
-            raise UsageError(what, where="--device", hint="auto, cpu or cuda; Ray chooses which GPU")
-
-
-@dataclass(frozen=True, slots=True)
-class Pool:
-    """The actors of a run.
-
-    Attributes:
-        size: How many at most.
-        device: Where they compute.
-        gpus_each: Share of a GPU that one takes.
-        batch_size: Dives that one judges together.
-    """
-
-    size: int
-    device: str
-    gpus_each: float
-    batch_size: int
-
-
-def plan_pool(resources: dict[str, float], options: ClusterOptions) -> Pool:
-    """Decide how many actors there are and what each has.
-
-    Args:
-        resources: What the cluster has in all, as Ray counts it: ``CPU`` and ``GPU``.
-        options: What was asked for.
-
-    Raises:
-        UsageError: GPUs were asked for, and there are none.
-    """
-    cpus, gpus = (int(resources.get(name, 0)) for name in ("CPU", "GPU"))
-    if options.device == "cuda" and not gpus:
-        raise UsageError("the cluster has no GPU", where="--device cuda", hint="--device auto or cpu")
-    if options.device == "cpu" or not gpus:
-        return Pool(options.workers or max(1, cpus), "cpu", 0.0, options.batch_size or 1)
-    each = min(max(1, cpus // gpus), _MOST_PER_GPU) if options.workers is None else -(-options.workers // gpus)
-    size = options.workers or each * gpus
-    # Ray counts in ten-thousandths: rounded down, so that the last actor still fits.
-    return Pool(size, "cuda", 10_000 // each / 10_000, options.batch_size or _GPU_BATCH)
 
 
 def check_address(address: str) -> tuple[str, int] | None:
@@ -144,7 +82,8 @@ def connect(address: str) -> Iterator[Cluster]:
     try:
         if place is not None:
             socket.create_connection(place, _CONNECT_S).close()  # Ray itself would try for a minute
-        ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+        with _hushed():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
         raise FinecausalError(
             f"no cluster to be reached: {_first_line(error)}", where=f"--cluster {address}", hint=hint
@@ -294,6 +233,20 @@ def _import_ray() -> Any:
     return ray
 
 
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep the file of standard error shut: Ray's core greets there, whatever its log level, and raises what fails."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
+
+
 def _quiet_data() -> Any:
     """Return ``ray.data``, set to leave the screen alone and to outlive actors that die."""
     data = _import_ray().data
@@ -302,6 +255,8 @@ def _quiet_data() -> Any:
     context.print_on_execution_start = False
     context.max_errored_blocks = -1
     logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    # Ray 2.60 says so of the number of retries and names nothing in its place.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
     return data
 
 

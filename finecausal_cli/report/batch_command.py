@@ -243,7 +243,7 @@ class _Batch:
         return make
 
     def _cluster_maker(self, scorer: Scorer, cluster: Cluster) -> RowMaker:
-        from finecausal_cli.assess.cluster import ClusterOptions
+        from finecausal_cli.assess.cluster_pool import ClusterOptions
         from finecausal_cli.assess.parcel import Parcel
 
         request = self._request

@@ -99,5 +99,5 @@ def test_a_library_that_cannot_be_loaded_is_a_finding(monkeypatch):
     monkeypatch.setattr("builtins.__import__", refuse)
     findings = checkup._decoders()
     monkeypatch.undo()
-    assert [(one.subject, one.well) for one in findings] == [("decoder decord", True), ("decoder av", False)]
+    assert [(one.subject, one.well) for one in findings] == [("decoder av", False), ("decoder decord", True)]
     assert "no shared library" in findings[0].finding
