@@ -13,7 +13,7 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks import folder
+from benchmarks import folder, training
 from benchmarks.simulate import DIVES, measure, table
 from finecausal_cli.assess.scorer import ScoreOptions, Scorer
 from finecausal_cli.exemplars.vote import cast_votes
@@ -90,6 +90,7 @@ def main() -> None:
         scoring.add_row(what, f"{seconds:.3f}", ratio)
     console = Console(width=80)
     console.print(scoring)
+    console.print(training.table(*training.measure()))
     console.print(folder.table(*folder.measure()))
     console.print(table(*measure(DIVES)))
     console.print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
