@@ -104,7 +104,12 @@ class Nodes:
         for process in ours:
             if process.is_running():
                 process.kill()
-        psutil.wait_procs(ours, timeout=30)
+        psutil.wait_procs([one for one in ours if one.pid not in {own.pid for own in self._started}], timeout=30)
+        for own in self._started:
+            own.wait(30)
+            for stream in (own.stdout, own.stderr):
+                if stream is not None:
+                    stream.close()
 
 
 @pytest.fixture(scope="module")
