@@ -4,7 +4,7 @@ A pair of dives says of three hundred frames only which was the better one, and 
 seen at a glance, the splash, long before it learns what costs points in the air. The simulator knows the motion at
 every frame (``tracks``) and what the judges saw (``meta``). Here single snippets are held to that: the joint angles,
 where the body is and how it is turned, which stage it is in, the foreground, and the faults of the stages that the
-snippet shows. Then ``finecausal train --init OUT`` trains the whole network on pairs, as on any data set.
+snippet shows. A trunk that reads single frames is asked all of this of every frame too. Then ``finecausal train --init OUT`` trains the whole network on pairs, as on any data set.
 
 What maps features to these targets is thrown away: the result is an ordinary network whose trunk and foreground know
 dives and whose other modules know nothing. Resumes from ``OUT/pretrain.pt``; validates on the data set's validation
@@ -34,6 +34,7 @@ from finecausal_cli.data.places import default_cache
 from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.model.config import PRESETS
 from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.model.frames import FRAME_FEATURES, FrameTrunk, cut_frames
 from finecausal_cli.training.options import build_config
 from finecausal_cli.video.clip import SNIPPET_FRAMES
 from finecausal_cli.video.sampling import sample_indices
@@ -49,8 +50,8 @@ if TYPE_CHECKING:
 
 CONSOLE = Console(highlight=False, soft_wrap=True)
 
-POSITIONS = tuple(range(1, SNIPPET_FRAMES, 2))
-"""Frames of a snippet whose motion is asked for."""
+HIDDEN = 256
+"""Values that everything asked of one frame is read from."""
 
 SEEN = {
     "takeoff": ("rise", "lean_deg", "clearance", "steadiness"),
@@ -62,8 +63,8 @@ SEEN = {
 NEAR_TAKEOFF, NEAR_ENTRY = (-10, 14), (-8, 10)
 """Frames around a transition that show how it went."""
 
-FOREGROUND_EVERY = 3
-"""One snippet in so many is asked for its foreground, which costs as much as the trunk."""
+FOREGROUND_EVERY = 4
+"""One frame in so many is asked for its foreground (of an I3D, whole snippets), which costs about as much as the trunk."""
 
 LEAST_FLIGHT = 8
 """Frames of flight that a snippet must show to be asked about the flight."""
@@ -86,6 +87,17 @@ class Targets:
     stage: NDArray[np.int64]
     seen: NDArray[np.float32]
     transitions: tuple[int, int]
+
+    def frames_that_show(self) -> NDArray[np.bool_]:
+        """Tell which frames show what of `SEEN`: [96, K]."""
+        leave, enter = self.transitions
+        frame = np.arange(len(self.motion))
+        shown = {
+            "takeoff": (frame >= leave + NEAR_TAKEOFF[0]) & (frame < leave + NEAR_TAKEOFF[1]),
+            "flight": (frame >= leave) & (frame < enter),
+            "entry": (frame >= enter + NEAR_ENTRY[0]) & (frame < enter + NEAR_ENTRY[1]),
+        }
+        return np.stack([shown[stage] for stage, keys in SEEN.items() for _ in keys], axis=1)
 
 
 def read_targets(dive: Dive) -> Targets:
@@ -131,11 +143,12 @@ class Snippets:
     Attributes:
         pictures: float [B, 3, 16, S, S], normalised.
         mask: float [B, 16, S, S].
-        motion: [B, 8, M], standardised.
-        visible: bool [B, 8].
-        stage: int64 [B, 8].
+        motion: [B, 16, M], standardised.
+        visible: bool [B, 16].
+        stage: int64 [B, 16].
         seen: [B, K], standardised.
-        shown: bool [B, K].
+        shown: bool [B, K], what the snippet shows.
+        shown_by_frame: bool [B, 16, K], what each of its frames shows.
     """
 
     pictures: Tensor
@@ -145,6 +158,7 @@ class Snippets:
     stage: Tensor
     seen: Tensor
     shown: Tensor
+    shown_by_frame: Tensor
 
     def to(self, device: torch.device) -> Snippets:
         """Return them on another device."""
@@ -184,10 +198,11 @@ class Shelf:
         for start in starts:
             window = np.s_[start : start + SNIPPET_FRAMES, top : top + size, left : left + size]
             frames, mask = clip.frames[window][:, :, ::step], clip.mask[window][:, :, ::step]
-            asked = start + np.array(POSITIONS)
+            asked = slice(start, start + SNIPPET_FRAMES)
             motion, visible, stage = target.motion[asked], target.visible[asked], target.stage[asked]
-            shown = stages_shown(start, target.transitions)
-            cuts.append((np.ascontiguousarray(frames), mask.copy(), motion, visible, stage, target.seen, shown))
+            shown, by_frame = stages_shown(start, target.transitions), target.frames_that_show()[asked]
+            pictures = np.ascontiguousarray(frames)
+            cuts.append((pictures, mask.copy(), motion, visible, stage, target.seen, shown, by_frame))
         return cuts
 
 
@@ -195,22 +210,44 @@ def put_together(
     cuts: list[tuple[NDArray, ...]], scale: tuple[Tensor, Tensor], light: np.random.Generator | None
 ) -> Snippets:
     """Make a batch; ``light`` changes brightness and contrast a little."""
-    frames, mask, motion, visible, stage, seen, shown = zip(*cuts, strict=True)
+    frames, mask, *facts = zip(*cuts, strict=True)
     pictures = torch.stack([normalise(each) for each in frames])
     if light is not None:
         gain, shift = (torch.tensor(light.normal(m, 0.15, (len(cuts), 1, 1, 1, 1))).float() for m in (1.0, 0.0))
         pictures = pictures * gain + shift
-    as_tensor = [torch.from_numpy(np.stack(each)) for each in (motion, visible, stage, seen, shown)]
+    motion, visible, stage, seen, shown, by_frame = (torch.from_numpy(np.stack(each)) for each in facts)
     (mean, spread), (seen_mean, seen_spread) = scale
     return Snippets(
-        pictures,
-        torch.from_numpy(np.stack(mask)).float(),
-        (as_tensor[0] - mean) / spread,
-        as_tensor[1],
-        as_tensor[2],
-        (as_tensor[3] - seen_mean) / seen_spread,
-        as_tensor[4],
+        pictures=pictures,
+        mask=torch.from_numpy(np.stack(mask)).float(),
+        motion=(motion - mean) / spread,
+        visible=visible,
+        stage=stage,
+        seen=(seen - seen_mean) / seen_spread,
+        shown=shown,
+        shown_by_frame=by_frame,
     )
+
+
+@dataclass(frozen=True)
+class Answers:
+    """What a pupil says of B snippets.
+
+    Attributes:
+        motion: [B, 16, M].
+        stage: Logits [B, 16, 3].
+        seen: [B, K], of the whole snippet.
+        seen_by_frame: [B, 16, K], of single frames; None where the trunk does not read such.
+        foreground: Logits of a part of the frames.
+        mask: What they should show.
+    """
+
+    motion: Tensor
+    stage: Tensor
+    seen: Tensor
+    seen_by_frame: Tensor | None
+    foreground: Tensor
+    mask: Tensor
 
 
 class Pupil(nn.Module):
@@ -226,38 +263,52 @@ class Pupil(nn.Module):
         super().__init__()
         self.trunk, self.parser = network.video_trunk, network.parser
         features = network.config.features
-        self.shared = nn.Sequential(nn.Linear(features, 2 * features), nn.ReLU(), nn.Dropout(0.1))
-        self.motion = nn.Linear(2 * features, len(POSITIONS) * motion)
-        self.stage = nn.Linear(2 * features, len(POSITIONS) * 3)
+        by_frame = isinstance(self.trunk, FrameTrunk)
+        self.shared = nn.Linear(FRAME_FEATURES, HIDDEN) if by_frame else nn.Linear(features, SNIPPET_FRAMES * HIDDEN)
+        self.motion = nn.Linear(HIDDEN, motion)
+        self.stage = nn.Linear(HIDDEN, 3)
+        self.seen_by_frame = nn.Linear(HIDDEN, seen) if by_frame else None
         self.seen = nn.Sequential(nn.Linear(features, features), nn.ReLU(), nn.Dropout(0.2), nn.Linear(features, seen))
+
+    def forward(self, batch: Snippets, every: int) -> Answers:
+        """Answer everything, of the foreground only one frame in ``every``."""
+        if isinstance(self.trunk, FrameTrunk):
+            frames = cut_frames(batch.pictures)
+            vectors, taps = self.trunk.read_frames(frames, taps=True)
+            vectors = vectors.unflatten(0, batch.motion.shape[:2])
+            features, hidden = self.trunk.join(vectors), self.shared(vectors)
+            few = slice(None, None, every)
+            foreground = self.parser.heads(tuple(tap[few] for tap in taps), frames[few])
+            mask = batch.mask.flatten(0, 1)[few]
+        else:
+            features, taps = self.trunk(batch.pictures, taps=True)
+            hidden = self.shared(features).unflatten(1, (SNIPPET_FRAMES, HIDDEN))
+            few = slice(None, None, every)
+            foreground = self.parser.find(tuple(tap[few] for tap in taps), batch.pictures[few], sides=False)[-1]
+            mask = batch.mask[few]
+        hidden = functional.relu(hidden)
+        by_frame = None if self.seen_by_frame is None else self.seen_by_frame(hidden)
+        return Answers(self.motion(hidden), self.stage(hidden), self.seen(features), by_frame, foreground, mask)
 
     def losses(self, batch: Snippets) -> dict[str, Tensor]:
         """Return the losses of a batch by name."""
-        features, taps = self.trunk(batch.pictures, taps=True)
-        hidden = self.shared(features)
-        motion = self.motion(hidden).unflatten(1, (len(POSITIONS), -1))
-        stage = self.stage(hidden).unflatten(1, (len(POSITIONS), 3))
-        few = slice(None, None, FOREGROUND_EVERY)
-        athlete = self.parser.find(tuple(tap[few] for tap in taps), batch.pictures[few], sides=False)[-1]
-        chance, mask = athlete.sigmoid(), batch.mask[few]
+        found = self(batch, FOREGROUND_EVERY)
+        foreground, mask = found.foreground.float(), found.mask
+        chance = foreground.sigmoid()
         overlap = 2 * (chance * mask).sum() / (chance.sum() + mask.sum() + 1)
-        return {
-            "motion": functional.smooth_l1_loss(motion[batch.visible], batch.motion[batch.visible]),
-            "stage": functional.cross_entropy(stage.flatten(0, 1), batch.stage.flatten()),
-            "seen": functional.mse_loss(self.seen(features)[batch.shown], batch.seen[batch.shown]),
-            "foreground": 4 * functional.binary_cross_entropy_with_logits(athlete, mask) + 1 - overlap,
+        losses = {
+            "motion": 2 * functional.smooth_l1_loss(found.motion[batch.visible].float(), batch.motion[batch.visible]),
+            "stage": functional.cross_entropy(found.stage.float().flatten(0, 1), batch.stage.flatten()),
+            "seen": functional.mse_loss(found.seen[batch.shown].float(), batch.seen[batch.shown]),
+            "foreground": 4 * functional.binary_cross_entropy_with_logits(foreground, mask) + 1 - overlap,
         }
-
-    @torch.no_grad()
-    def examine(self, batch: Snippets) -> tuple[Tensor, ...]:
-        """Return predictions of motion, stage, seen and foreground."""
-        features, taps = self.trunk(batch.pictures, taps=True)
-        hidden = self.shared(features)
-        motion, stage = self.motion(hidden), self.stage(hidden).unflatten(1, (len(POSITIONS), 3))
-        athlete = self.parser.find(taps, batch.pictures, sides=False)[-1]
-        return motion.unflatten(1, (len(POSITIONS), -1)), stage.argmax(2), self.seen(features), athlete > 0
+        if found.seen_by_frame is not None:
+            seen = batch.seen[:, None].expand_as(found.seen_by_frame)[batch.shown_by_frame]
+            losses["seen_by_frame"] = functional.mse_loss(found.seen_by_frame[batch.shown_by_frame].float(), seen)
+        return losses
 
 
+@torch.no_grad()
 def validate(
     pupil: Pupil, shelf: Shelf, scale: tuple[Tensor, Tensor], dives: int, device: torch.device
 ) -> dict[str, float]:
@@ -266,12 +317,12 @@ def validate(
     found, truth, right, total, both, either = [], [], 0, 0, 0.0, 0.0
     for place in range(min(dives, len(shelf))):
         batch = put_together(shelf.cut(place, list(range(0, 81, 10)), None), scale, None).to(device)
-        _, stage, seen, athlete = pupil.examine(batch)
-        right, total = right + int((stage == batch.stage).sum()), total + stage.numel()
-        both += float((athlete & (batch.mask > 0)).sum())
-        either += float((athlete | (batch.mask > 0)).sum())
+        said = pupil(batch, 1)
+        right, total = right + int((said.stage.argmax(2) == batch.stage).sum()), total + batch.stage.numel()
+        both += float(((said.foreground > 0) & (said.mask > 0)).sum())
+        either += float(((said.foreground > 0) | (said.mask > 0)).sum())
         shown = batch.shown.float()
-        found.append(((seen * shown).sum(0) / shown.sum(0).clamp(min=1)).cpu().numpy())
+        found.append(((said.seen * shown).sum(0) / shown.sum(0).clamp(min=1)).cpu().numpy())
         truth.append(batch.seen[0].cpu().numpy())
     names = [key for keys in SEEN.values() for key in keys]
     pairs = zip(names, np.array(found).T, np.array(truth).T, strict=True)
@@ -287,8 +338,9 @@ def main() -> None:
     parser.add_argument("--preset", choices=sorted(PRESETS), default="compact")
     parser.add_argument("--init", help="weights whose trunk to begin with")
     parser.add_argument("--steps", type=int, default=4000)
-    parser.add_argument("--dives", type=int, default=12, help="dives in a batch")
-    parser.add_argument("--snippets", type=int, default=2, help="snippets of each")
+    parser.add_argument("--dives", type=int, default=16, help="dives in a batch")
+    parser.add_argument("--snippets", type=int, default=1, help="snippets of each")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
     parser.add_argument("--device", default="auto")
@@ -299,7 +351,7 @@ def main() -> None:
 
     torch.manual_seed(asked.seed)
     config = build_config(asked.preset)
-    network = FineCausal(config)
+    network = FineCausal(config).to(memory_format=torch.channels_last if config.trunk == "frames" else torch.channels_last_3d)  # type: ignore[call-overload]
     if asked.init:
         network.video_trunk.load_state_dict(load_weights(resolve_weights(asked.init)).model.video_trunk.state_dict())
     cache = ClipCache(asked.cache, geometry=config.geometry, frame_size=config.frame_size)
@@ -309,6 +361,8 @@ def main() -> None:
     )
     scale = training.scale()
     device = resolve_device(asked.device)
+    if asked.precision == "bf16" and device.type == "cpu" and config.trunk != "frames":
+        parser.error("gradients of 3-D convolutions in bf16 are wrong on a CPU")
     pupil = Pupil(network, training.targets[0].motion.shape[1], len(training.targets[0].seen)).to(device)
     optimizer = torch.optim.AdamW(pupil.parameters(), asked.lr, weight_decay=1e-2)
     first, checkpoint = 0, asked.out / "pretrain.pt"
@@ -331,7 +385,8 @@ def main() -> None:
             for one in training.cut(int(place), rng.integers(0, 81, asked.snippets).tolist(), rng)
         ]
         pupil.train()
-        losses = pupil.losses(put_together(cuts, scale, rng).to(device))
+        with torch.autocast(device.type, torch.bfloat16, enabled=asked.precision == "bf16"):
+            losses = pupil.losses(put_together(cuts, scale, rng).to(device))
         optimizer.zero_grad()
         sum(losses.values()).backward()  # type: ignore[union-attr]
         nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)

@@ -174,4 +174,4 @@ def _cover(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint
     scale = max(size[0] / height, size[1] / width)
     tall, wide = max(size[0], round(height * scale)), max(size[1], round(width * scale))
     top, left = (tall - size[0]) // 2, (wide - size[1]) // 2
-    return resize(picture, (tall, wide))[top : top + size[0], left : left + size[1]]
+    return resize(picture, (tall, wide), "fit")[top : top + size[0], left : left + size[1]]

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-VERSION = 2
+VERSION = 3
 """Part of the header and of the files' names: another version is decoded anew, beside the old files."""
 
 SUFFIX = ".clip"

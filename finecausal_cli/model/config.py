@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
 
 FORMAT_VERSION: Final = 1
 """Raised whenever an older ``config.json`` could be misread."""
@@ -37,7 +37,7 @@ STAGE_TOKENS = 12
 STARTING_VALUES = frozenset({"residual_start"})
 """Fields that say where training starts; a trained network computes the same whatever they are."""
 
-LATER_FIELDS = {"foreground": "linear"}
+LATER_FIELDS = {"foreground": "linear", "trunk": "i3d"}
 """Fields that came after weights had been published, with what those weights were: at that value a field leaves the
 digest of weights as it was."""
 
@@ -49,7 +49,9 @@ class ModelConfig(BaseModel):
 
     Attributes:
         preset: The preset it started from.
-        width: I3D width multiplier, 1/32 to 1; D = 1024 * width must be a multiple of 16, so width is one of 1/64.
+        trunk: What turns snippets into features: the paper's ``i3d``, or ``frames``, a network that reads single frames
+            first and their order second, which sees more of a dive for the same arithmetic. It is always shared.
+        width: Width multiplier of the trunk, 1/32 to 1; D = 1024 * width must be a multiple of 16, so width is one of 1/64.
         shared_trunk: Use one I3D for the video features and the foreground parser, with a linear map from the
             pooled features to the mask features; two I3Ds otherwise (the paper).
         static_branch: Add the released code's ResNet-34 branch over 96 single frames.
@@ -72,6 +74,7 @@ class ModelConfig(BaseModel):
 
     format_version: Literal[1] = FORMAT_VERSION
     preset: Literal["reference", "finecausal", "compact"] = "finecausal"
+    trunk: Literal["i3d", "frames"] = "i3d"
     width: float = Field(default=1.0, ge=1 / 32, le=1)
     shared_trunk: bool = False
     static_branch: bool = False
@@ -92,6 +95,12 @@ class ModelConfig(BaseModel):
             raise ValueError("width must be a multiple of 1/64, so that D = 1024 * width is a multiple of 16")
         return width
 
+    @model_validator(mode="after")
+    def _frames_are_read_once(self) -> ModelConfig:
+        if self.trunk == "frames" and not (self.shared_trunk and self.foreground == "top_down"):
+            raise ValueError('trunk "frames" needs shared_trunk and foreground "top_down"')
+        return self
+
     @property
     def features(self) -> int:
         """D, the length of one snippet's feature vector."""
@@ -109,6 +118,8 @@ PRESETS: dict[str, ModelConfig] = {
         geometry="squeeze",
     ),
     "finecausal": ModelConfig(),
-    "compact": ModelConfig(preset="compact", width=0.25, shared_trunk=True, foreground="top_down", frame_size=64),
+    "compact": ModelConfig(
+        preset="compact", trunk="frames", width=0.25, shared_trunk=True, foreground="top_down", frame_size=112
+    ),
 }
 """The three ways the one class is built (never a second copy of the forward)."""

@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES, SNIPPET_STRIDE, SNIPPETS, STAGE_WEIGHTS, ModelConfig
 from finecausal_cli.model.fold import fold_for_inference
+from finecausal_cli.model.frames import FrameParser, FrameTrunk, by_snippet, cut_frames
 from finecausal_cli.model.i3d import I3D
 from finecausal_cli.model.intervention import CausalIntervention
 from finecausal_cli.model.outputs import Encoding, PairOutput, Regression
@@ -51,10 +52,16 @@ class FineCausal(nn.Module):
         super().__init__()
         self.config = config
         features = config.features
-        self.video_trunk = I3D(config.width)
-        self.parser = SpatialActionParser(
-            config.width, shared=config.shared_trunk, top_down=config.foreground == "top_down"
-        )
+        self.video_trunk: I3D | FrameTrunk
+        self.parser: SpatialActionParser | FrameParser
+        if config.trunk == "frames":
+            self.video_trunk = FrameTrunk(config.width)
+            self.parser = FrameParser(self.video_trunk)
+        else:
+            self.video_trunk = I3D(config.width)
+            self.parser = SpatialActionParser(
+                config.width, shared=config.shared_trunk, top_down=config.foreground == "top_down"
+            )
         self.intervention = (
             CausalIntervention(features, config.readout, residual_start=config.residual_start) if config.gat else None
         )
@@ -87,9 +94,12 @@ class FineCausal(nn.Module):
         return self._encode(clips, foreground)
 
     def _encode(self, clips: Tensor, foreground: ForegroundRequest) -> Encoding:
+        if isinstance(self.video_trunk, FrameTrunk):
+            return self._encode_frames(clips, foreground)
         snippets = cut_snippets(clips)
         shared_taps = self.config.shared_trunk and foreground != "none"
         video, taps = self.video_trunk(snippets, taps=shared_taps)
+        assert isinstance(self.parser, SpatialActionParser)  # noqa: S101 -- the two are built together
         mask, maps = self.parser(snippets, video, taps, foreground)
         video, mask, *maps = (each.reshape(-1, SNIPPETS, *each.shape[1:]) for each in (video, mask, *maps))
         return Encoding(
@@ -98,6 +108,15 @@ class FineCausal(nn.Module):
             frames=None if self.static is None else self.static.encode(clips),
             foreground=tuple(maps) or None,
         )
+
+    def _encode_frames(self, clips: Tensor, foreground: ForegroundRequest) -> Encoding:
+        """Encode with the trunk that reads every frame once, however many snippets hold it."""
+        assert isinstance(self.video_trunk, FrameTrunk)  # noqa: S101 -- the caller has asked
+        assert isinstance(self.parser, FrameParser)  # noqa: S101 -- the two are built together
+        vectors, taps = self.video_trunk.read_frames(cut_frames(clips), taps=foreground != "none")
+        video = self.video_trunk.join(by_snippet(vectors.unflatten(0, (len(clips), FRAMES))))
+        maps = None if foreground == "none" else (by_snippet(self.parser.find(taps, clips)),)
+        return Encoding(video=video, mask=self.parser.project(video), foreground=maps)
 
     def compare(
         self,

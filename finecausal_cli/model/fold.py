@@ -26,7 +26,9 @@ if TYPE_CHECKING:
     from finecausal_cli.model.outputs import Encoding
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
-_VIDEO_AXES = 5
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
+"""How kernels of so many axes are laid out."""
+
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
 
@@ -114,8 +116,8 @@ def fold_for_inference(model: FineCausal) -> FineCausal:
         folded.add_module("intervention", DenseIntervention(folded.intervention))
     for parameter in folded.parameters():
         parameter.requires_grad_(False)
-        if parameter.ndim == _VIDEO_AXES:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last_3d)
+        if parameter.ndim in _CHANNELS_LAST:
+            parameter.data = parameter.data.contiguous(memory_format=_CHANNELS_LAST[parameter.ndim])
     return folded
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal
 
+import cv2
 import numpy as np
 from PIL import Image
 
@@ -21,15 +22,6 @@ _FIT_SHORT_SIDE = 128 / 112
 
 _SQUEEZE_HEIGHT = 200 / 112
 """Height of the working picture over the crop, in ``squeeze``: the released code resizes to 112 x 200."""
-
-_FEWEST_HALVED = 2
-"""Least side of a halved picture; a smaller one has pixels that touch both borders at once."""
-
-_ONE_BITS = 22
-"""Pillow weighs with integers in which 2 ** 22 is one."""
-
-_NEAR, _FAR = (round(share / 7 * 2**_ONE_BITS) for share in (3, 1))
-"""Weights, to Pillow, of the two nearest and of the third pixel, for a pixel of the border of a halved picture."""
 
 FOREGROUND = 128
 """Least grey value of the athlete in a mask: half of 255, rounded up."""
@@ -63,7 +55,7 @@ def working_size(
 def scale_frame(
     frame: NDArray[np.uint8], geometry: Geometry, frame_size: int = FRAME_SIZE, sample_aspect: float = 1.0
 ) -> NDArray[np.uint8]:
-    """Scale one picture to the working size: bilinear with antialiasing, exactly Pillow's (so the released code's).
+    """Scale one picture to the working size; see `resize`.
 
     Args:
         frame: uint8 [height, width, 3], RGB, upright.
@@ -75,7 +67,7 @@ def scale_frame(
         uint8 [working height, working width, 3].
     """
     height, width, _ = frame.shape
-    return resize(frame, working_size(height, width, geometry, frame_size, sample_aspect))
+    return resize(frame, working_size(height, width, geometry, frame_size, sample_aspect), geometry)
 
 
 def scale_mask(
@@ -93,50 +85,20 @@ def scale_mask(
         uint8 [working height, working width], 1 where at least half of the pixel is athlete, else 0.
     """
     height, width = mask.shape
-    scaled = resize(mask, working_size(height, width, geometry, frame_size, sample_aspect))
+    scaled = resize(mask, working_size(height, width, geometry, frame_size, sample_aspect), geometry)
     return (scaled >= FOREGROUND).astype(np.uint8)
 
 
-def resize(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
-    """Scale uint8 [height, width] or [height, width, 3] to ``size`` (height, width): bilinear with antialiasing."""
-    height, width = size
-    if picture.shape[:2] == (2 * height, 2 * width) and min(size) >= _FEWEST_HALVED:
-        return _halve(picture)
-    scaled = Image.fromarray(np.ascontiguousarray(picture)).resize((width, height), Image.Resampling.BILINEAR)
-    return np.asarray(scaled)
+def resize(picture: NDArray[np.uint8], size: tuple[int, int], geometry: Geometry) -> NDArray[np.uint8]:
+    """Scale uint8 [height, width] or [height, width, 3] to ``size`` (height, width), every pixel counted when shrinking.
 
-
-def _halve(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Scale uint8 [height, width] or [height, width, 3] to half its size as Pillow would, to the bit, at half the cost.
-
-    A video 256 pixels high, the usual size of a stored dive, is brought to half by the default ``fit``. There all
-    pixels but those of the border have the same weights, 1, 3, 3 and 1 eighths, so that whole planes are added at once.
+    ``fit`` takes the mean of the area that a pixel covers, which costs next to nothing; ``squeeze`` Pillow's bilinear
+    filter with antialiasing, as the released code does.
     """
-    if picture.ndim == 2:
-        return _halve_plane(picture).astype(np.uint8)
-    halved = np.empty((picture.shape[0] // 2, picture.shape[1] // 2, picture.shape[2]), np.uint8)
-    for channel in range(picture.shape[2]):
-        halved[..., channel] = _halve_plane(picture[..., channel])
-    return halved
-
-
-def _halve_plane(plane: NDArray[np.uint8]) -> NDArray[np.uint16]:
-    """Halve the width, round to whole numbers, then halve the height: the order in which Pillow does it."""
-    pairs = np.ascontiguousarray(plane).view("<u2")
-    narrow = _merge(pairs & np.uint16(0xFF), pairs >> np.uint16(8), axis=1)
-    return _merge(narrow[0::2], narrow[1::2], axis=0)
-
-
-def _merge(even: NDArray[np.uint16], odd: NDArray[np.uint16], axis: int) -> NDArray[np.uint16]:
-    """Weigh 1, 3, 3, 1 along an axis of which the even and the odd places are given; the border as Pillow does."""
-    merged = even + odd
-    merged *= np.uint16(3)
-    inner, left, right = (np.moveaxis(array, axis, 0) for array in (merged, even, odd))
-    inner[1:] += right[:-1]
-    inner[:-1] += left[1:]
-    inner += np.uint16(4)
-    inner >>= np.uint16(3)
-    for border, near, other, far in ((0, left[0], right[0], left[1]), (-1, left[-1], right[-1], right[-2])):
-        total = np.uint32(_NEAR) * near + np.uint32(_NEAR) * other + np.uint32(_FAR) * far
-        inner[border] = (total + np.uint32(1 << (_ONE_BITS - 1))) >> np.uint32(_ONE_BITS)
-    return merged
+    height, width = size
+    if geometry == "squeeze":
+        scaled = Image.fromarray(np.ascontiguousarray(picture)).resize((width, height), Image.Resampling.BILINEAR)
+        return np.asarray(scaled)
+    shrinks = height <= picture.shape[0] and width <= picture.shape[1]
+    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=way), np.uint8)

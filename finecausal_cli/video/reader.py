@@ -154,7 +154,7 @@ def read_masks(
         _check_shape(info, geometry)
         size = working_size(*info.upright_size, geometry, frame_size, info.upright_sample_aspect)
     target = size
-    masks, _ = _decode_scaled(source, "auto", source_frames, lambda mask: resize(_brightest(mask), target))
+    masks, _ = _decode_scaled(source, "auto", source_frames, lambda mask: resize(_brightest(mask), target, geometry))
     least = 1 if masks.max() == 1 else FOREGROUND
     return (masks >= least).astype(np.uint8)
 
@@ -175,7 +175,7 @@ def open_source(path: str | os.PathLike[str]) -> InspectedSource:
 
 def _scaler(info: VideoInfo, geometry: Geometry, frame_size: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
     size = working_size(*info.upright_size, geometry, frame_size, info.upright_sample_aspect)
-    return lambda frame: resize(frame, size)
+    return lambda frame: resize(frame, size, geometry)
 
 
 def _decode_scaled(

@@ -73,13 +73,18 @@ def test_mask_and_picture_stay_in_register() -> None:
         assert np.array_equal(scale_mask(mask, geometry), scale_frame(frame, geometry)[..., 0] >= 128)
 
 
-@pytest.mark.parametrize("size", [(128, 228), (128, 227), (2, 2), (2, 3), (3, 2), (1, 5), (5, 1), (1, 1), (128, 128)])
 @pytest.mark.parametrize("channels", [(), (3,)])
-@pytest.mark.parametrize("values", [[0, 255], [254, 255], range(256)])
-def test_half_the_size_is_pillows_to_the_bit(size: tuple[int, int], channels: tuple[int, ...], values: object) -> None:
-    height, width = size
-    shape = (2 * height, 2 * width, *channels)
-    picture = np.random.default_rng(0).choice(np.array(values, dtype=np.uint8), shape)
-    expected = np.asarray(Image.fromarray(picture).resize((width, height), Image.Resampling.BILINEAR))
-    assert np.array_equal(resize(picture, size), expected)
-    assert np.array_equal(resize(picture[:, ::-1], size), expected[:, ::-1])
+def test_fit_takes_the_mean_of_what_a_pixel_covers(channels: tuple[int, ...]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (256, 456, *channels), dtype=np.uint8)
+    mean = picture.reshape(128, 2, 228, 2, *channels).mean(axis=(1, 3))
+    assert np.array_equal(resize(picture, (128, 228), "fit"), np.floor(mean + 0.5).astype(np.uint8))
+    thirds = resize(picture[:255], (85, 152), "fit").astype(float)
+    assert np.abs(thirds - picture[:255].reshape(85, 3, 152, 3, *channels).mean(axis=(1, 3))).max() <= 0.5
+
+
+def test_fit_enlarges_smoothly_and_keeps_a_plain_picture() -> None:
+    ramp = np.repeat(np.array([[0, 255]], dtype=np.uint8), 2, axis=0)
+    larger = resize(ramp, (4, 8), "fit")
+    assert (np.diff(larger.astype(int), axis=1) >= 0).all()
+    assert len(np.unique(larger)) > 3
+    assert (resize(np.full((7, 5), 200, np.uint8), (128, 91), "fit") == 200).all()

@@ -1,0 +1,185 @@
+"""A trunk that looks at single frames first and at their order second: what ``compact`` has in place of the I3D.
+
+An I3D of a size that a CPU can train sees little of a dive's flight: most of its arithmetic goes into the first
+7 x 7 x 7 convolution, every frame is computed once for each snippet that holds it, and where a limb is, is lost in the
+mean over the whole snippet. Here a two-dimensional network reads every frame once, keeping where things are, and a
+small network reads the sixteen results of a snippet in their order. As with an I3D, a snippet's features depend on its
+own frames alone.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from finecausal_cli.model.config import SNIPPET_FRAMES, SNIPPET_STRIDE
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finecausal_cli.model.i3d import I3D
+
+CHANNELS = (64, 192, 384, 640)
+"""Channels at the four depths of the frame network, at width 1; a depth halves the picture."""
+
+FRAME_FEATURES = 128
+"""Length of one frame's vector, at every width."""
+
+_GRID = 7
+"""Cells a side in which a frame's vector tells where things are."""
+
+_GRID_CHANNELS = 32
+_ORDER_CHANNELS = 192
+_FOREGROUND_CHANNELS = 16
+_FULL_SIZE_CHANNELS = 8
+_STEM_KERNEL = 5
+_CHANNEL_STEP = 8
+
+_AT_ONCE = 32
+"""Frames that a CPU reads at once where nothing is learned: their maps stay in its cache."""
+
+
+def cut_frames(clips: Tensor) -> Tensor:
+    """Cut clips or snippets [B, 3, F, H, W] into frames [B * F, 3, H, W], clip by clip."""
+    return clips.transpose(1, 2).flatten(0, 1).contiguous(memory_format=torch.channels_last)
+
+
+def by_snippet(frames: Tensor) -> Tensor:
+    """Cut what is known of every frame, [B, F, ...], into overlapping snippets [B, S, 16, ...]."""
+    return frames.unfold(1, SNIPPET_FRAMES, SNIPPET_STRIDE).movedim(-1, 2)
+
+
+def _convolve(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inputs, outputs, kernel, stride, padding=kernel // 2, bias=False),
+        nn.BatchNorm2d(outputs),
+        nn.ReLU(inplace=True),
+    )
+
+
+class Depth(nn.Module):
+    """Halve a picture and look at it once more (a residual block of He et al. 2016)."""
+
+    def __init__(self, inputs: int, outputs: int) -> None:
+        super().__init__()
+        self.halve = _convolve(inputs, outputs, stride=2)
+        self.look = _convolve(outputs, outputs)
+        self.settle = nn.Sequential(nn.Conv2d(outputs, outputs, 3, padding=1, bias=False), nn.BatchNorm2d(outputs))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [N, inputs, h, w] to [N, outputs, h / 2, w / 2]."""
+        halved = self.halve(x)
+        return functional.relu(halved + self.settle(self.look(halved)))
+
+
+class FrameTrunk(nn.Module):
+    """Turn snippets into feature vectors, frame by frame.
+
+    Args:
+        width: Multiplier of the channel counts; the output has ``1024 * width`` features.
+    """
+
+    def __init__(self, width: float) -> None:
+        super().__init__()
+        self.features = round(1024 * width)
+        self.tap_channels = tuple(
+            max(_CHANNEL_STEP, round(channels * width / _CHANNEL_STEP) * _CHANNEL_STEP) for channels in CHANNELS
+        )
+        first, *deeper = self.tap_channels
+        self.stem = _convolve(3, first, _STEM_KERNEL, 2)
+        self.depths = nn.ModuleList(
+            Depth(inputs, outputs) for inputs, outputs in zip(self.tap_channels, deeper, strict=False)
+        )
+        self.locate = nn.Sequential(*_convolve(deeper[-1], _GRID_CHANNELS, 1), nn.AdaptiveAvgPool2d(_GRID))
+        self.describe = nn.Linear(_GRID_CHANNELS * _GRID**2, FRAME_FEATURES)
+        self.order = nn.Sequential(
+            nn.Conv1d(FRAME_FEATURES, _ORDER_CHANNELS, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv1d(_ORDER_CHANNELS, _ORDER_CHANNELS, 3, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv1d(_ORDER_CHANNELS, _ORDER_CHANNELS, 3, stride=2, padding=1),
+            nn.ReLU(inplace=True),
+        )
+        self.sum_up = nn.Linear(_ORDER_CHANNELS * SNIPPET_FRAMES // 4, self.features)
+
+    def read_frames(self, frames: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Describe frames [N, 3, H, W] by vectors [N, 128]; give the four depths [N, c, h, w] too when asked."""
+        if not self.training and frames.device.type == "cpu" and len(frames) > _AT_ONCE:
+            parts = [self.read_frames(part, taps=taps) for part in frames.split(_AT_ONCE)]
+            kept = tuple(torch.cat(level) for level in zip(*(maps for _, maps in parts), strict=True))
+            return torch.cat([vectors for vectors, _ in parts]), kept
+        x = self.stem(frames)
+        kept_maps = [x]
+        for depth in self.depths:
+            x = depth(x)
+            kept_maps.append(x)
+        vectors: Tensor = self.describe(self.locate(x).flatten(1))
+        return vectors, tuple(kept_maps) if taps else ()
+
+    def join(self, vectors: Tensor) -> Tensor:
+        """Read the frames of snippets in their order: [..., 16, 128] to features [..., D]."""
+        ordered = self.order(vectors.flatten(0, -3).transpose(1, 2))
+        features: Tensor = functional.relu(self.sum_up(ordered.flatten(1)))
+        return features.unflatten(0, vectors.shape[:-2])
+
+    def forward(self, snippets: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Compute features [B, D] of snippets [B, 3, 16, H, W], and the depths of all their frames when asked."""
+        vectors, kept = self.read_frames(cut_frames(snippets), taps=taps)
+        return self.join(vectors.unflatten(0, (len(snippets), -1))), kept
+
+
+class FrameForeground(nn.Module):
+    """Predict the foreground of single frames from deep to shallow, the picture last.
+
+    Args:
+        tap_channels: Channels of the four depths, shallow to deep.
+    """
+
+    def __init__(self, tap_channels: Sequence[int]) -> None:
+        super().__init__()
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, _FOREGROUND_CHANNELS, 1) for channels in tap_channels)
+        self.smooth = nn.ModuleList(_convolve(_FOREGROUND_CHANNELS, _FOREGROUND_CHANNELS) for _ in tap_channels)
+        self.draw = nn.Sequential(
+            nn.Conv2d(_FOREGROUND_CHANNELS + 3, _FULL_SIZE_CHANNELS, 3, padding=1),
+            nn.ReLU(inplace=True),
+            nn.Conv2d(_FULL_SIZE_CHANNELS, 1, 1),
+        )
+
+    def forward(self, taps: tuple[Tensor, ...], frames: Tensor) -> Tensor:
+        """Return logits [N, H, W] for the depths and the frames [N, 3, H, W]."""
+        found: Tensor | None = None
+        for lateral, smooth, tap in zip(reversed(self.lateral), reversed(self.smooth), reversed(taps), strict=True):
+            here = lateral(tap)
+            if found is not None:
+                here = here + functional.interpolate(found, size=here.shape[2:], mode="nearest")
+            found = smooth(here)
+        assert found is not None  # noqa: S101 -- there is at least one depth
+        full = functional.interpolate(found, size=frames.shape[2:], mode="bilinear", align_corners=False)
+        logits: Tensor = self.draw(torch.cat((full, frames), dim=1))
+        return logits[:, 0]
+
+
+
+
+class FrameParser(nn.Module):
+    """The spatial action parser of a network whose trunk reads single frames; the trunk's depths serve both.
+
+    Args:
+        trunk: That trunk.
+    """
+
+    trunk: I3D | None = None
+    """No I3D of its own."""
+
+    def __init__(self, trunk: FrameTrunk) -> None:
+        super().__init__()
+        self.project = nn.Linear(trunk.features, trunk.features)
+        self.heads = FrameForeground(trunk.tap_channels)
+
+    def find(self, taps: tuple[Tensor, ...], clips: Tensor) -> Tensor:
+        """Return the foreground's logits [B, F, H, W] for the depths of all frames of clips [B, 3, F, H, W]."""
+        logits: Tensor = self.heads(taps, cut_frames(clips)).unflatten(0, (len(clips), -1))
+        return logits
