@@ -4,7 +4,8 @@ A pair of dives says of three hundred frames only which was the better one, and 
 seen at a glance, the splash, long before it learns what costs points in the air. The simulator knows the motion at
 every frame (``tracks``) and what the judges saw (``meta``). Here single snippets are held to that: the joint angles,
 where the body is and how it is turned, which stage it is in, the foreground, and the faults of the stages that the
-snippet shows. A trunk that reads single frames is asked all of this of every frame too. Then ``finecausal train --init OUT`` trains the whole network on pairs, as on any data set.
+snippet shows. A trunk that reads single frames is asked all of this of every frame too. Then
+``finecausal train --init trunk:OUT`` goes on as on any data set.
 
 What maps features to these targets is thrown away: the result is an ordinary network whose trunk and foreground know
 dives and whose other modules know nothing. Resumes from ``OUT/pretrain.pt``; validates on the data set's validation
@@ -34,6 +35,7 @@ from finecausal_cli.data.places import default_cache
 from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.model.config import PRESETS
 from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.model.fold import lay_out
 from finecausal_cli.model.frames import FRAME_FEATURES, FrameTrunk, cut_frames
 from finecausal_cli.training.options import build_config
 from finecausal_cli.video.clip import SNIPPET_FRAMES
@@ -64,7 +66,7 @@ NEAR_TAKEOFF, NEAR_ENTRY = (-10, 14), (-8, 10)
 """Frames around a transition that show how it went."""
 
 FOREGROUND_EVERY = 4
-"""One frame in so many is asked for its foreground (of an I3D, whole snippets), which costs about as much as the trunk."""
+"""One frame in so many (of an I3D, one snippet) is asked for its foreground, which costs as much as the trunk."""
 
 LEAST_FLIGHT = 8
 """Frames of flight that a snippet must show to be asked about the flight."""
@@ -351,7 +353,7 @@ def main() -> None:
 
     torch.manual_seed(asked.seed)
     config = build_config(asked.preset)
-    network = FineCausal(config).to(memory_format=torch.channels_last if config.trunk == "frames" else torch.channels_last_3d)  # type: ignore[call-overload]
+    network = lay_out(FineCausal(config))
     if asked.init:
         network.video_trunk.load_state_dict(load_weights(resolve_weights(asked.init)).model.video_trunk.state_dict())
     cache = ClipCache(asked.cache, geometry=config.geometry, frame_size=config.frame_size)

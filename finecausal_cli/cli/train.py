@@ -66,7 +66,8 @@ def train(
         str | None,
         typer.Option(
             metavar="WEIGHTS",
-            help="Start from weights (a folder, or a bundled name), or kinetics:FILE for I3D trunks.",
+            help="Start from weights (a folder, or a bundled name), from their trunk alone (trunk:WEIGHTS), or from "
+            "I3D trunks (kinetics:FILE).",
             rich_help_panel=_NETWORK,
             show_default=False,
         ),
@@ -74,6 +75,15 @@ def train(
     freeze_backbone: Annotated[
         bool, typer.Option("--freeze-backbone", help="Keep the trunks as they are.", rich_help_panel=_NETWORK)
     ] = False,
+    views: Annotated[
+        int,
+        typer.Option(
+            min=0,
+            metavar="N",
+            help="With --freeze-backbone: encode each dive once, in N views, and learn from these.",
+            rich_help_panel=_NETWORK,
+        ),
+    ] = 0,
     freeze_batchnorm: Annotated[
         FrozenNorms,
         typer.Option(help="Batch normalisations that keep their statistics.", rich_help_panel=_NETWORK),
@@ -144,7 +154,7 @@ def train(
     ] = None,
     seed: given.Seed = 0,
     precision: Annotated[
-        Precision, typer.Option(help="bf16 and fp16 need a GPU.", rich_help_panel=_RUN)
+        Precision, typer.Option(help="fp16 needs a GPU, and so does bf16 but for compact.", rich_help_panel=_RUN)
     ] = Precision.FP32,
     device: given.Device = "auto",
     workers: Annotated[
@@ -184,6 +194,7 @@ def train(
         ema=ema,
         stage_supervision=not no_stage_supervision,
         freeze_backbone=freeze_backbone,
+        views=views,
         freeze_batchnorm=freeze_batchnorm.value,
         validate_every=validate_every,
         patience=patience,

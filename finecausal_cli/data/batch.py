@@ -13,6 +13,7 @@ from torch import Tensor
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
 from finecausal_cli.data.pairing import Group, pairs_of
 from finecausal_cli.diving.judging import MAX_EXECUTION, MAX_MARK
+from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.video.clip import CLIP_FRAMES
 
 if TYPE_CHECKING:
@@ -44,6 +45,8 @@ class PairBatch:
             unknown. A perfect dive, which loses nothing, has an execution of 30.
         query: int64 [P], place in U of each pair's query.
         exemplar: int64 [P], place in U of each pair's exemplar.
+        encoding: U encodings by a trunk that learns nothing, in place of clips and masks, which are empty then; else
+            None.
     """
 
     clips: Tensor
@@ -54,14 +57,19 @@ class PairBatch:
     stage_execution: Tensor
     query: Tensor
     exemplar: Tensor
+    encoding: Encoding | None = None
 
     def to(self, device: torch.device) -> PairBatch:
         """Return the batch on another device."""
-        return PairBatch(*(getattr(self, name).to(device, non_blocking=True) for name in self.__slots__))
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> PairBatch:
         """Return the batch in memory that a GPU can read by itself."""
-        return PairBatch(*(getattr(self, name).pin_memory() for name in self.__slots__))
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, change: Callable[[Tensor], Tensor]) -> PairBatch:
+        changed = {name: change(getattr(self, name)) for name in self.__slots__ if name != "encoding"}
+        return PairBatch(**changed, encoding=None if self.encoding is None else self.encoding.map(change))
 
 
 def collate(
@@ -90,17 +98,40 @@ def collate(
         augment(load(dives[index]), frame_size=frame_size, rng=np.random.default_rng((seed, epoch, index)))
         for index in indices
     ]
-    pairs = pairs_of(groups)
     empty = np.zeros((CLIP_FRAMES, frame_size, frame_size), np.uint8)
-    return PairBatch(
+    return pair_batch(
+        groups,
+        dives,
         clips=torch.from_numpy(np.stack([sample.frames for sample in samples])),
         masks=torch.from_numpy(np.stack([empty if sample.mask is None else sample.mask for sample in samples])),
         has_mask=torch.tensor([sample.mask is not None for sample in samples]),
         transitions=torch.tensor([sample.transitions for sample in samples]),
-        execution=torch.tensor([dives[index].execution for index in indices], dtype=torch.float32),
-        stage_execution=torch.tensor([stage_execution(dives[index]) for index in indices], dtype=torch.float32),
+    )
+
+
+def pair_batch(
+    groups: Sequence[Group],
+    dives: Sequence[Dive],
+    *,
+    clips: Tensor,
+    masks: Tensor,
+    has_mask: Tensor,
+    transitions: Tensor,
+    encoding: Encoding | None = None,
+) -> PairBatch:
+    """Add to what is seen of the dives of a batch, in the order of its groups, their judgements and their pairs."""
+    members = [dives[index] for group in groups for index in group]
+    pairs = pairs_of(groups)
+    return PairBatch(
+        clips=clips,
+        masks=masks,
+        has_mask=has_mask,
+        transitions=transitions,
+        execution=torch.tensor([dive.execution for dive in members], dtype=torch.float32),
+        stage_execution=torch.tensor([stage_execution(dive) for dive in members], dtype=torch.float32),
         query=torch.tensor([query for query, _ in pairs]),
         exemplar=torch.tensor([exemplar for _, exemplar in pairs]),
+        encoding=encoding,
     )
 
 

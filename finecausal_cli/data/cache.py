@@ -94,7 +94,7 @@ class ClipCache:
         """
         if self._folder is None:
             return _arrays(dive, self._decode(dive))
-        stored = self._folder / f"{self._digest(dive)}{SUFFIX}"
+        stored = self._folder / f"{self.digest(dive)}{SUFFIX}"
         clip = self._read(stored)
         if clip is None:
             clip = self._decode(dive)
@@ -112,7 +112,12 @@ class ClipCache:
                     sizes.append(file.stat().st_size)
         return CacheSize(len(sizes), sum(sizes))
 
-    def _digest(self, dive: Dive) -> str:
+    def digest(self, dive: Dive) -> str:
+        """Return what a dive's clip is known by here: another file, picture geometry or version has another digest.
+
+        Raises:
+            VideoError: The dive's files are not there.
+        """
         paths = [None if path is None else str(path.resolve()) for path in (dive.video, dive.mask)]
         facts = [VERSION, self._geometry, self._frame_size, *paths, *_states(dive)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]

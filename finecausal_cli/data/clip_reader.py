@@ -48,7 +48,7 @@ def read_dive(
     if dive.mask is None:
         return clip, None
     # Of the frames' size, because masks may be stored smaller than the video.
-    return clip, read_masks(dive.mask, clip.source_frames, size=clip.frames.shape[1:3])
+    return clip, read_masks(dive.mask, clip.source_frames, geometry=geometry, size=clip.frames.shape[1:3])
 
 
 def _read_range(folder: Path, frames: FrameRange, geometry: Literal["fit", "squeeze"], frame_size: int) -> Clip:

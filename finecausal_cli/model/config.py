@@ -51,7 +51,8 @@ class ModelConfig(BaseModel):
         preset: The preset it started from.
         trunk: What turns snippets into features: the paper's ``i3d``, or ``frames``, a network that reads single frames
             first and their order second, which sees more of a dive for the same arithmetic. It is always shared.
-        width: Width multiplier of the trunk, 1/32 to 1; D = 1024 * width must be a multiple of 16, so width is one of 1/64.
+        width: Width multiplier of the trunk, 1/32 to 1; D = 1024 * width must be a multiple of 16, so width is a
+            multiple of 1/64.
         shared_trunk: Use one I3D for the video features and the foreground parser, with a linear map from the
             pooled features to the mask features; two I3Ds otherwise (the paper).
         static_branch: Add the released code's ResNet-34 branch over 96 single frames.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import torch
@@ -114,9 +115,18 @@ class FineCausal(nn.Module):
         assert isinstance(self.video_trunk, FrameTrunk)  # noqa: S101 -- the caller has asked
         assert isinstance(self.parser, FrameParser)  # noqa: S101 -- the two are built together
         vectors, taps = self.video_trunk.read_frames(cut_frames(clips), taps=foreground != "none")
-        video = self.video_trunk.join(by_snippet(vectors.unflatten(0, (len(clips), FRAMES))))
+        video = self.video_trunk.join(by_snippet(vectors.reshape(len(clips), FRAMES, -1)))
         maps = None if foreground == "none" else (by_snippet(self.parser.find(taps, clips)),)
         return Encoding(video=video, mask=self.parser.project(video), foreground=maps)
+
+    def gate(self, encoding: Encoding) -> Encoding:
+        """Give an encoding the mask features that the network now makes of its video features.
+
+        Where the parser has an I3D of its own they do not come from the video features and stay as they are.
+        """
+        if self.parser.project is None:
+            return encoding
+        return replace(encoding, mask=self.parser.project(encoding.video))
 
     def compare(
         self,

@@ -116,9 +116,15 @@ def fold_for_inference(model: FineCausal) -> FineCausal:
         folded.add_module("intervention", DenseIntervention(folded.intervention))
     for parameter in folded.parameters():
         parameter.requires_grad_(False)
+    return lay_out(folded)
+
+
+def lay_out(model: FineCausal) -> FineCausal:
+    """Lay kernels out channels last, in place, on which convolutions run fastest, forward and backward."""
+    for parameter in model.parameters():
         if parameter.ndim in _CHANNELS_LAST:
             parameter.data = parameter.data.contiguous(memory_format=_CHANNELS_LAST[parameter.ndim])
-    return folded
+    return model
 
 
 def _fold_norms(parent: nn.Module) -> None:

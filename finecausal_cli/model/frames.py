@@ -108,7 +108,7 @@ class FrameTrunk(nn.Module):
     def read_frames(self, frames: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Describe frames [N, 3, H, W] by vectors [N, 128]; give the four depths [N, c, h, w] too when asked."""
         if not self.training and frames.device.type == "cpu" and len(frames) > _AT_ONCE:
-            parts = [self.read_frames(part, taps=taps) for part in frames.split(_AT_ONCE)]
+            parts = [self.read_frames(part, taps=taps) for part in torch.split(frames, _AT_ONCE)]
             kept = tuple(torch.cat(level) for level in zip(*(maps for _, maps in parts), strict=True))
             return torch.cat([vectors for vectors, _ in parts]), kept
         x = self.stem(frames)
@@ -123,12 +123,12 @@ class FrameTrunk(nn.Module):
         """Read the frames of snippets in their order: [..., 16, 128] to features [..., D]."""
         ordered = self.order(vectors.flatten(0, -3).transpose(1, 2))
         features: Tensor = functional.relu(self.sum_up(ordered.flatten(1)))
-        return features.unflatten(0, vectors.shape[:-2])
+        return features.reshape(*vectors.shape[:-2], -1)
 
     def forward(self, snippets: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Compute features [B, D] of snippets [B, 3, 16, H, W], and the depths of all their frames when asked."""
         vectors, kept = self.read_frames(cut_frames(snippets), taps=taps)
-        return self.join(vectors.unflatten(0, (len(snippets), -1))), kept
+        return self.join(vectors.reshape(len(snippets), -1, FRAME_FEATURES)), kept
 
 
 class FrameForeground(nn.Module):
@@ -162,8 +162,6 @@ class FrameForeground(nn.Module):
         return logits[:, 0]
 
 
-
-
 class FrameParser(nn.Module):
     """The spatial action parser of a network whose trunk reads single frames; the trunk's depths serve both.
 
@@ -181,5 +179,5 @@ class FrameParser(nn.Module):
 
     def find(self, taps: tuple[Tensor, ...], clips: Tensor) -> Tensor:
         """Return the foreground's logits [B, F, H, W] for the depths of all frames of clips [B, 3, F, H, W]."""
-        logits: Tensor = self.heads(taps, cut_frames(clips)).unflatten(0, (len(clips), -1))
-        return logits
+        logits: Tensor = self.heads(taps, cut_frames(clips))
+        return logits.reshape(len(clips), -1, *logits.shape[1:])

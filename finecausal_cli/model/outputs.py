@@ -42,19 +42,19 @@ class Encoding:
             positions: slice | Tensor = torch.tensor([range(len(self))[index]])
         else:
             positions = index if isinstance(index, slice | Tensor) else torch.tensor(index, dtype=torch.long)
-        return self._map(lambda tensor: tensor[positions])
+        return self.map(lambda tensor: tensor[positions])
 
     def expand(self, count: int) -> Encoding:
         """Repeat a batch of one `count` times without copying."""
-        return self._map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
+        return self.map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
 
     def to(self, device: torch.device | str) -> Encoding:
         """Return the same encoding on a device."""
-        return self._map(lambda tensor: tensor.to(device))
+        return self.map(lambda tensor: tensor.to(device))
 
     def detach(self) -> Encoding:
         """Return the same numbers cut off from the computation of gradients."""
-        return self._map(lambda tensor: tensor.detach())
+        return self.map(lambda tensor: tensor.detach())
 
     @staticmethod
     def concat(encodings: Sequence[Encoding]) -> Encoding:
@@ -75,7 +75,8 @@ class Encoding:
             foreground=joined,
         )
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> Encoding:
+    def map(self, change: Callable[[Tensor], Tensor]) -> Encoding:
+        """Return an encoding of changed tensors."""
         return Encoding(
             video=change(self.video),
             mask=change(self.mask),

@@ -6,23 +6,27 @@ k of n holds the groups k, k + n, ... of the batch. So a run of two processes is
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from finecausal_cli.data.batch import PairBatch, collate
+from finecausal_cli.data.batch import PairBatch
 from finecausal_cli.data.pairing import Group, plan_epoch
 from finecausal_cli.errors import FinecausalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Iterator
 
-    from finecausal_cli.data.cache import ClipArrays
     from finecausal_cli.data.dive import Dive
     from finecausal_cli.training.options import TrainOptions
     from finecausal_cli.training.processes import Processes
+
+
+Collate = Callable[[Sequence[Group], int], PairBatch]
+"""Makes the batch of some groups in an epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +96,15 @@ class _Steps(Dataset[list[Part] | FinecausalError]):
 
     def __init__(
         self,
-        dives: Sequence[Dive],
-        load: Callable[[Dive], ClipArrays],
+        collate: Collate,
         plan: StepPlan,
         options: TrainOptions,
         *,
-        frame_size: int,
         place: tuple[int, int],
     ) -> None:
-        self._dives = dives
-        self._load = load
+        self._collate = collate
         self._plan = plan
         self._options = options
-        self._frame_size = frame_size
         self._rank, self._count = place
 
     def __getitem__(self, step: int) -> list[Part] | FinecausalError:
@@ -117,36 +117,28 @@ class _Steps(Dataset[list[Part] | FinecausalError]):
         except FinecausalError as error:
             return error
 
-    def _collate(self, groups: Sequence[Group], epoch: int) -> PairBatch:
-        seed = self._options.seed
-        return collate(groups, self._dives, self._load, frame_size=self._frame_size, seed=seed, epoch=epoch)
-
 
 def load_steps(
-    dives: Sequence[Dive],
-    load: Callable[[Dive], ClipArrays],
+    collate: Collate,
     plan: StepPlan,
     options: TrainOptions,
     *,
-    frame_size: int,
     processes: Processes,
     first: int,
 ) -> Iterator[list[Part]]:
     """Yield the parts of this process, step by step, to the end of the run.
 
     Args:
-        dives: The training dives.
-        load: Gives a dive's clip.
+        collate: Puts a batch of groups together.
         plan: Which groups meet in which step.
         options: The run.
-        frame_size: Side of the crop, pixels.
         processes: This process and the others.
         first: Step to begin with.
 
     Raises:
         FinecausalError: A clip cannot be read.
     """
-    steps = _Steps(dives, load, plan, options, frame_size=frame_size, place=(processes.rank, processes.count))
+    steps = _Steps(collate, plan, options, place=(processes.rank, processes.count))
     loader = DataLoader(
         steps,
         batch_size=None,

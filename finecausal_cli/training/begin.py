@@ -9,7 +9,7 @@ import torch
 
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.training.options import KINETICS
+from finecausal_cli.training.options import KINETICS, TRUNK
 from finecausal_cli.weights.kinetics import load_kinetics
 from finecausal_cli.weights.manifest import read_manifest
 from finecausal_cli.weights.registry import resolve_weights
@@ -25,6 +25,9 @@ _SHOWN = 3  # names listed in an error before "and n more"
 _OPTIONAL = ("intervention.", "tca.")
 """What an ablation may leave out."""
 
+_BEFORE_PAIRS = ("video_trunk.", "parser.")
+"""What looks at one clip alone."""
+
 
 def locate_init(init: str) -> str:
     """Return what a network starts from with its path in full, so that a run can be resumed from another folder.
@@ -34,6 +37,8 @@ def locate_init(init: str) -> str:
     """
     if init.startswith(KINETICS):
         return KINETICS + str(Path(init.removeprefix(KINETICS)).expanduser().resolve())
+    if init.startswith(TRUNK):
+        return TRUNK + str(resolve_weights(init.removeprefix(TRUNK)).resolve())
     return str(resolve_weights(init).resolve())
 
 
@@ -43,7 +48,7 @@ def config_of(init: str) -> ModelConfig | None:
     Raises:
         WeightsError: The weights are not to be found or damaged.
     """
-    return None if init.startswith(KINETICS) else read_manifest(resolve_weights(init)).model
+    return None if init.startswith(KINETICS) else read_manifest(resolve_weights(init.removeprefix(TRUNK))).model
 
 
 def begin(config: ModelConfig, options: TrainOptions) -> tuple[FineCausal, dict[str, Any]]:
@@ -73,11 +78,20 @@ def begin(config: ModelConfig, options: TrainOptions) -> tuple[FineCausal, dict[
             "loaded": len(report.loaded),
             "skipped": list(report.skipped),
         }
+    if options.init.startswith(TRUNK):
+        taken = _take_over(Path(options.init.removeprefix(TRUNK)), model, modules=_BEFORE_PAIRS)
+        return model, {**taken, "from": "trunk"}
     return model, _take_over(Path(options.init), model)
 
 
-def _take_over(folder: Path, model: FineCausal) -> dict[str, Any]:
-    """Fill a network from weights of the same network, give or take the modules that an ablation leaves out."""
+def _take_over(folder: Path, model: FineCausal, modules: tuple[str, ...] = ("",)) -> dict[str, Any]:
+    """Fill a network from weights of the same network, give or take the modules that an ablation leaves out.
+
+    Args:
+        folder: The weights.
+        model: The network.
+        modules: Beginnings of the names that are taken.
+    """
     loaded = load_weights(folder)
     theirs, ours = loaded.model.state_dict(), model.state_dict()
     misfits = [
@@ -93,7 +107,7 @@ def _take_over(folder: Path, model: FineCausal) -> dict[str, Any]:
             where=folder,
             hint="leave out --preset to train the network that they are of",
         )
-    shared = {name: tensor for name, tensor in theirs.items() if name in ours and tensor.shape == ours[name].shape}
+    shared = {name: tensor for name, tensor in theirs.items() if name in ours and name.startswith(modules)}
     model.load_state_dict(shared, strict=False)
     return {
         "from": "weights",

@@ -27,6 +27,8 @@ def trunks(model: FineCausal) -> Iterator[nn.Module]:
 def freeze(model: FineCausal, options: TrainOptions) -> None:
     """Take the gradient from what shall stay as it is: trunks, and scale and shift of frozen normalisations."""
     still = [*_frozen_norms(model, options), *(trunks(model) if options.freeze_backbone else ())]
+    if options.views:
+        still.append(model.parser.heads)  # they read the trunk's maps, which are not kept
     for module in still:
         module.requires_grad_(requires_grad=False)
 
@@ -36,6 +38,8 @@ def set_training(model: FineCausal, options: TrainOptions) -> None:
     model.train()
     for module in (*_frozen_norms(model, options), *(trunks(model) if options.freeze_backbone else ())):
         module.eval()
+    if options.views:
+        model.parser.heads.eval()
 
 
 def _frozen_norms(model: FineCausal, options: TrainOptions) -> Iterator[nn.Module]:

@@ -12,6 +12,9 @@ from finecausal_cli.model.config import PRESETS, ModelConfig
 KINETICS = "kinetics:"
 """What stands before the name of a file of I3D weights in ``init``."""
 
+TRUNK = "trunk:"
+"""What stands before weights in ``init`` of which trunk and foreground alone are taken, the rest drawn at random."""
+
 PRETRAINED_BACKBONE_LR = 1e-4
 """The paper's rate of trunks that come pretrained; from scratch they take that of the rest."""
 
@@ -30,6 +33,8 @@ class TrainOptions(BaseModel):
         warmup: Share of the steps over which the rate rises linearly; then it falls as a cosine to zero.
         weight_decay: Decoupled weight decay.
         freeze_backbone: Leave the trunks (I3D, ResNet) as they are and train the rest.
+        views: Encode every dive once in so many views, one as it is and the others augmented, and learn from these;
+            for a frozen trunk alone. 0 encodes anew in every step. The foreground stays as it is, too.
         freeze_batchnorm: Normalisations that keep their statistics, scale and shift: those of the pretrained trunks,
             all or none.
         clip_norm: Largest norm of the gradient.
@@ -39,8 +44,8 @@ class TrainOptions(BaseModel):
             weights themselves. 0 is off.
         patience: Validations without a better one after which the run ends; None never ends it early.
         precision: ``bf16`` and ``fp16`` encode in autocast; fp16 scales the loss.
-        init: What the network starts from: ``kinetics:FILE``, a folder of weights or the name of bundled ones; None for
-            weights drawn at random.
+        init: What the network starts from: a folder of weights or the name of bundled ones, the same after ``trunk:``
+            for their trunk and foreground alone, or ``kinetics:FILE``; None for weights drawn at random.
         split: Which dives are held out: those of the ``dataset``'s own split (or a drawn one if it has none), or whole
             ``events``.
         seed: Fixes initial weights, order, augmentation and dropout.
@@ -63,6 +68,7 @@ class TrainOptions(BaseModel):
     warmup: float = Field(default=0.05, ge=0, lt=1)
     weight_decay: float = Field(default=1e-2, ge=0)
     freeze_backbone: bool = False
+    views: int = Field(default=0, ge=0)
     freeze_batchnorm: Literal["none", "trunks", "all"] = "none"
     clip_norm: float = Field(default=5.0, gt=0)
     stage_supervision: bool = True
@@ -87,11 +93,18 @@ class TrainOptions(BaseModel):
             raise ValueError(f"{accumulate} parts of a batch of {groups} groups (--groups-per-batch)")
         return accumulate
 
+    @field_validator("views")
+    @classmethod
+    def _views_are_of_a_trunk_that_rests(cls, views: int, info: ValidationInfo) -> int:
+        if views and not info.data.get("freeze_backbone"):
+            raise ValueError("a trunk that learns sees every dive anew: --views needs --freeze-backbone")
+        return views
+
     @field_validator("init")
     @classmethod
     def _kinetics_weights_have_a_file(cls, init: str | None) -> str | None:
-        if init is not None and not init.removeprefix(KINETICS).strip():
-            raise ValueError(f"{init!r} names nothing: a folder of weights or kinetics:FILE is meant")
+        if init is not None and not init.removeprefix(KINETICS).removeprefix(TRUNK).strip():
+            raise ValueError(f"{init!r} names nothing: a folder of weights, trunk:FOLDER or kinetics:FILE is meant")
         return init
 
 

@@ -19,6 +19,7 @@ from finecausal_cli.training.record import RUN_NAME, describe_data, read_run, wr
 from finecausal_cli.training.tracking import Curves
 from finecausal_cli.training.trainer import LAST_NAME, Trainer
 from finecausal_cli.training.validation import calibrate, validate
+from finecausal_cli.training.views import Views
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.store import save_weights
 
@@ -108,7 +109,7 @@ def train(
         raise TrainingError("a run is already here", where=folder, hint="add --resume, or name another folder")
     dives = _split([dive for dive in read(dataset) if dive.score is not None], options, dataset)
     clips = ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size)
-    data = _Data(dataset, dives, clips, is_cached=cache is not None)
+    data = _Data(dataset, dives, clips, cache)
     data.check(labels, options)
     # What a checkpoint goes on from has been loaded long ago, and may be gone.
     is_begun = resume and (folder / LAST_NAME).exists()
@@ -135,11 +136,11 @@ def _split(dives: Sequence[Dive], options: TrainOptions, dataset: Path) -> list[
 class _Data:
     """The dives of a run and their clips."""
 
-    def __init__(self, dataset: Path, dives: Sequence[Dive], clips: ClipCache, *, is_cached: bool) -> None:
+    def __init__(self, dataset: Path, dives: Sequence[Dive], clips: ClipCache, cache: Path | None) -> None:
         self.dataset = dataset
         self.dives = dives
         self.clips = clips
-        self.is_cached = is_cached
+        self.cache = cache
         self.training = [dive for dive in dives if dive.split == "train"]
         self.validation = [dive for dive in dives if dive.split == "val"]
 
@@ -165,14 +166,20 @@ class _Run:
         self._processes = processes
         self._watch = watch
         self._curves: Curves | None = None
+        self._views: Views | None = None
 
     def __call__(self, model: FineCausal, *, resume: bool, record: Callable[[], object]) -> None:
         data = self._data
-        trainer = Trainer(model, data.training, data.clips, self._options, self._folder, self._processes)
+        if self._options.views:
+            model = model.to(self._processes.device)
+            self._views = Views(model, data.clips, data.cache, self._options.views)
+        trainer = Trainer(
+            model, data.training, data.clips, self._options, self._folder, self._processes, views=self._views
+        )
         if resume and (self._folder / LAST_NAME).exists():
             trainer.resume()
         self._watch.data(len(data.training), len(data.validation), trainer.steps)
-        if data.is_cached:
+        if data.cache is not None or self._views is not None:
             self._make_ready()
         if self._processes.is_main:
             self._curves = Curves(self._folder, self._options, first=trainer.progress.step)
@@ -196,17 +203,20 @@ class _Run:
                     data.clips,
                     self._options,
                     self._processes.device,
+                    self._views,
                 )
         self._processes.wait()
 
     def _make_ready(self) -> None:
-        """Decode every clip once, each process its share."""
+        """Decode every clip once, and encode it where the trunk is frozen, each process its share."""
+        load = self._data.clips.load if self._views is None else self._views.load
         for place, dive in enumerate((*self._data.training, *self._data.validation)):
             if place % self._processes.count == self._processes.rank:
-                self._data.clips.load(dive)
+                load(dive)
             self._watch.decoded()
         self._processes.wait()
-        self._watch.cached(self._data.clips.size())
+        if self._data.cache is not None:
+            self._watch.cached(self._data.clips.size())
 
     def _report(self, trainer: Trainer, progress: Progress, losses: dict[str, float]) -> None:
         if self._curves is not None:
@@ -216,7 +226,7 @@ class _Run:
     def _validate(self, trainer: Trainer, model: FineCausal) -> Summary:
         self._watch.waited(trainer.waiting_share)
         data = self._data
-        summary = validate(model, data.training, data.validation, data.clips, self._options)
+        summary = validate(model, data.training, data.validation, data.clips, self._options, self._views)
         self._save(LAST, model, summary, trainer.progress)
         if self._curves is not None:
             self._curves.validation(trainer.progress, summary.figures())

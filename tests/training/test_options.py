@@ -23,7 +23,7 @@ from finecausal_cli.training.options import TrainOptions, build_config, build_op
         ({"freeze_batchnorm": "some"}, "--freeze-batchnorm", "'none', 'trunks' or 'all'"),
         ({"ema": 1.0}, "--ema", "less than 1, not 1.0"),
         ({"patience": 0}, "--patience", "not 0"),
-        ({"init": "kinetics:"}, "--init", "'kinetics:' names nothing: a folder of weights or kinetics:FILE is meant"),
+        ({"init": "kinetics:"}, "--init", "'kinetics:' names nothing: a folder of weights, trunk:FOLDER or kinetics:"),
         ({"workers": -1}, "--workers", "not -1"),
         ({"seed": -1}, "--seed", "not -1"),
         ({"validate_every": 0}, "--validate-every", "not 0"),

@@ -1,0 +1,168 @@
+import numpy as np
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from finecausal_cli.errors import UsageError
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.training.options import build_options
+from finecausal_cli.training.processes import Processes
+from finecausal_cli.training.run import train
+from finecausal_cli.training.trainer import Trainer
+from finecausal_cli.training.views import FOLDER, Views
+from finecausal_cli.video.transform import crop, normalise
+from finecausal_cli.weights.store import load_weights
+
+CPU = torch.device("cpu")
+GROUPS = [(0, 1, 2), (3, 1)]
+
+
+class Counted:
+    """Stands for the clip cache and counts how often a clip is read."""
+
+    def __init__(self, film):
+        self.reads = 0
+        self._film = film
+
+    def digest(self, dive):
+        return f"{int(dive.key[0]):032x}"
+
+    def load(self, dive):
+        self.reads += 1
+        return self._film.load(dive)
+
+
+@pytest.fixture(scope="module")
+def model(config):
+    torch.manual_seed(0)
+    return FineCausal(config).eval()
+
+
+@pytest.fixture
+def clips(film):
+    return Counted(film)
+
+
+def test_the_first_view_is_the_dive_as_scoring_sees_it(model, film, clips):
+    views = Views(model, clips, None, 3)
+    for dive in film.dives:
+        found = views.load(dive)
+        with torch.inference_mode():
+            clip = film.load(dive)
+            whole = model.encode(normalise(crop(clip.frames, 32)).unsqueeze(0))
+        torch.testing.assert_close(found.encoding.video[:1], whole.video, atol=1e-5, rtol=1e-4)
+        assert found.transitions[0].tolist() == list(clip.transitions)
+        assert len(found.encoding) == 3
+        assert not torch.allclose(found.encoding.video[1], found.encoding.video[0], atol=1e-4)
+
+
+def test_views_are_made_once_and_shared_by_all_that_have_the_same_trunk(model, film, clips, tmp_path):
+    first = Views(model, clips, tmp_path, 2)
+    made = [first.load(dive) for dive in film.dives]
+    assert clips.reads == len(film.dives)
+    torch.manual_seed(1)
+    other_heads = FineCausal(model.config)
+    other_heads.video_trunk.load_state_dict(model.video_trunk.state_dict())
+    again = Views(other_heads, clips, tmp_path, 2)
+    for dive, one in zip(film.dives, made, strict=True):
+        assert torch.equal(again.load(dive).encoding.video, one.encoding.video)
+        assert torch.equal(again.load(dive).transitions, one.transitions)
+    assert clips.reads == len(film.dives)
+    Views(FineCausal(model.config), clips, tmp_path, 2).load(film.dives[0])
+    Views(model, clips, tmp_path, 3).load(film.dives[0])
+    assert clips.reads == len(film.dives) + 2
+
+
+@pytest.mark.parametrize("damage", ["cut", "field", "empty"])
+def test_a_damaged_file_is_made_again(model, film, clips, tmp_path, damage):
+    dive = film.dives[0]
+    made = Views(model, clips, tmp_path, 2).load(dive)
+    (file,) = (tmp_path / FOLDER).glob("*/*.safetensors")
+    if damage == "field":
+        save_file({"video": load_file(file)["video"]}, file)
+    else:
+        file.write_bytes(file.read_bytes()[: 0 if damage == "empty" else -7])
+    assert torch.equal(Views(model, clips, tmp_path, 2).load(dive).encoding.video, made.encoding.video)
+    assert clips.reads == 2
+    assert torch.equal(load_file(file)["video"], made.encoding.video)
+
+
+def test_a_batch_draws_views_and_has_the_targets_of_their_clips(model, film, clips):
+    views = Views(model, clips, None, 4)
+    drawn = set()
+    for epoch in range(6):
+        batch = views.collate(GROUPS, film.dives, seed=3, epoch=epoch)
+        again = views.collate(GROUPS, film.dives, seed=3, epoch=epoch)
+        assert torch.equal(batch.encoding.video, again.encoding.video)
+        for place, index in enumerate((0, 1, 2, 3, 1)):
+            known = views.load(film.dives[index])
+            (view,) = (
+                view for view in range(4) if torch.equal(known.encoding.video[view], batch.encoding.video[place])
+            )
+            assert torch.equal(batch.transitions[place], known.transitions[view])
+            assert batch.execution[place] == np.float32(film.dives[index].execution)
+            drawn.add(view)
+        assert list(zip(batch.query.tolist(), batch.exemplar.tolist(), strict=True)) == [(0, 1), (0, 2), (1, 2), (3, 4)]
+    assert drawn == {0, 1, 2, 3}
+
+
+def test_mask_features_are_those_of_the_network_that_asks(model, film, clips):
+    views = Views(model, clips, None, 1)
+    torch.manual_seed(5)
+    other = FineCausal(model.config).eval()
+    found = views.encoded(other, film.dives)
+    assert found.dives == tuple(film.dives)
+    assert found.transitions == ((30, 70),) * 4
+    with torch.inference_mode():
+        torch.testing.assert_close(found.encodings.mask, other.parser.project(found.encodings.video))
+    own = Encoding(found.encodings.video, torch.zeros_like(found.encodings.mask))
+    two_trunks = FineCausal(model.config.model_copy(update={"shared_trunk": False}))
+    assert two_trunks.gate(own) is own
+
+
+def test_what_stands_behind_the_trunk_learns_and_the_rest_stays(config, film, clips, make_options, tmp_path):
+    options = make_options(epochs=4, freeze_backbone=True, views=2)
+    torch.manual_seed(0)
+    network = FineCausal(config)
+    before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+    views = Views(network, clips, None, 2)
+    trainer = Trainer(network, film.dives, clips, options, tmp_path, Processes(CPU), views=views)
+    seen = []
+    trainer.fit(report=lambda _, losses: seen.append(losses), validate=lambda _: _Nothing(), keep=lambda *_: None)
+    assert clips.reads == len(film.dives)
+    assert len(seen) == trainer.steps
+    assert "foreground" not in seen[0]
+    changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
+    assert not [name for name in changed if name.startswith(("video_trunk", "parser.heads"))]
+    assert {"parser.project.weight", "regression.judge.0.weight", "transition_parser.classify.0.weight"} <= changed
+
+
+class _Nothing:
+    rho = float("nan")
+
+    def figures(self):
+        return {}
+
+
+def test_a_whole_run_on_views_reads_no_video_twice(small_dataset, config, make_options, tmp_path):
+    cache = tmp_path / "cache"
+    torch.manual_seed(0)
+    options = make_options(epochs=2, freeze_backbone=True, views=2)
+    best = train(small_dataset, tmp_path / "a", config=config, options=options, cache=cache, device=CPU)
+    assert len([*(cache / FOLDER).glob("*/*.safetensors")]) == 7
+    for clip in cache.glob("*.clip"):
+        clip.unlink()
+    again = train(small_dataset, tmp_path / "b", config=config, options=options, cache=cache, device=CPU)
+    assert not [*cache.glob("*.clip")]
+    one, two = (load_weights(folder) for folder in (best, again))
+    assert one.digest == two.digest
+    assert one.info["training"]["validation"]["rho"] == two.info["training"]["validation"]["rho"]
+    assert one.info["interval"] == two.info["interval"]
+
+
+def test_a_learning_trunk_has_no_views():
+    with pytest.raises(UsageError) as caught:
+        build_options(views=3)
+    assert "--freeze-backbone" in caught.value.what
+    assert caught.value.where == "--views"
