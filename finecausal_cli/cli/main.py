@@ -28,6 +28,9 @@ from finecausal_cli.errors import FinecausalError
 
 EXIT_INTERRUPTED = 130
 
+ANYWHERE = ("--debug", "--offline")
+"""Flags that may stand before or behind the name of a command."""
+
 app = typer.Typer(
     name="finecausal",
     help="Score diving videos and explain the score.",
@@ -65,6 +68,9 @@ def root(
     debug: Annotated[
         bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere on the line.")
     ] = False,
+    offline: Annotated[
+        bool, typer.Option("--offline", help="Never touch the network; may stand anywhere on the line.")
+    ] = False,
 ) -> None:
     """Score diving videos and explain the score."""
 
@@ -73,8 +79,12 @@ def run() -> None:
     """Run the command line and exit with its code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
     arguments = sys.argv[1:]
     debug = "--debug" in arguments
+    if "--offline" in arguments:
+        from finecausal_cli.weights.hub import OFFLINE
+
+        os.environ[OFFLINE] = "1"  # the hub's own library obeys it, too
     try:
-        app([argument for argument in arguments if argument != "--debug"], prog_name="finecausal")
+        app([argument for argument in arguments if argument not in ANYWHERE], prog_name="finecausal")
     except FinecausalError as error:
         if debug:
             raise

@@ -28,7 +28,9 @@ Voters = Annotated[int, typer.Option("--voters", min=1, help="Most exemplars to 
 Start = Annotated[float | None, typer.Option("--start", help="Where the dive starts in the video, seconds.")]
 End = Annotated[float | None, typer.Option("--end", help="Where the dive ends in the video, seconds.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of whatever is drawn by chance.")]
-Weights = Annotated[str, typer.Option("--weights", help="Bundled weights by name, or a folder.")]
+Weights = Annotated[
+    str, typer.Option("--weights", help="Bundled weights by name, a folder, or hf://owner/repo@revision.")
+]
 BankFolder = Annotated[Path | None, typer.Option("--bank", help="Exemplar bank; the weights' own by default.")]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
 Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]

@@ -1,4 +1,4 @@
-"""``finecausal weights``: what is bundled, what it is, whether it is whole, and conversion of foreign checkpoints."""
+"""``finecausal weights``: what there is, what it is, whether it is whole; the hub; foreign checkpoints."""
 
 from __future__ import annotations
 
@@ -9,20 +9,24 @@ import typer
 
 from finecausal_cli.cli import options as given
 
-app = typer.Typer(help="List, describe, check and convert weights.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, check, fetch and convert weights.", no_args_is_help=True)
 
-Name = Annotated[str, typer.Argument(metavar="WEIGHTS", help="Bundled weights by name, or a folder.")]
+Name = Annotated[
+    str, typer.Argument(metavar="WEIGHTS", help="Bundled weights by name, a folder, or hf://owner/repo@revision.")
+]
 
 
 @app.command("list")
 def list_weights() -> None:
-    """List the bundled weights."""
+    """List the bundled weights, and those that were fetched from a hub."""
     from finecausal_cli.report.terminal import open_console
     from finecausal_cli.report.weights import print_weights_list
+    from finecausal_cli.weights.hub import list_fetched
     from finecausal_cli.weights.manifest import read_manifest
     from finecausal_cli.weights.registry import list_bundled
 
-    print_weights_list({name: read_manifest(folder) for name, folder in list_bundled().items()}, open_console())
+    found = {**list_bundled(), **list_fetched()}
+    print_weights_list({name: read_manifest(folder) for name, folder in found.items()}, open_console())
 
 
 @app.command()
@@ -54,6 +58,20 @@ def verify(weights: Name = given.WEIGHTS_DEFAULT) -> None:
 
     folder = resolve_weights(weights)
     print_verified(folder, load_weights(folder), open_console())
+
+
+@app.command()
+def pull(
+    weights: Annotated[str, typer.Argument(metavar="hf://OWNER/REPO@REVISION", help="Weights on the hub.")],
+) -> None:
+    """Fetch weights from the hub, check them and keep them: at a commit, at a tag, or at what a branch is now."""
+    from finecausal_cli.report.terminal import open_console
+    from finecausal_cli.report.weights import print_weights
+    from finecausal_cli.weights.hub import pull as pull_weights
+    from finecausal_cli.weights.manifest import read_manifest
+
+    folder = pull_weights(weights)
+    print_weights(folder, read_manifest(folder), open_console())
 
 
 @app.command()

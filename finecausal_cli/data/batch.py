@@ -13,7 +13,6 @@ from torch import Tensor
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
 from finecausal_cli.data.pairing import Group, pairs_of
 from finecausal_cli.diving.judging import MAX_EXECUTION, MAX_MARK
-from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.video.clip import CLIP_FRAMES
 
 if TYPE_CHECKING:
@@ -22,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.data.dive import Dive
+    from finecausal_cli.model.outputs import Encoding
 
 MAX_SHIFT = 3
 """In training the last sampled frame is drawn up to this many frames earlier."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from finecausal_cli.errors import WeightsError
+from finecausal_cli.weights.hub import SCHEME, fetched
 from finecausal_cli.weights.manifest import CONFIG_NAME
 
 DEFAULT_WEIGHTS = "compact"
@@ -34,20 +35,24 @@ def resolve_weights(name_or_folder: str | Path = DEFAULT_WEIGHTS) -> Path:
     """Find the folder that a user means.
 
     Args:
-        name_or_folder: The name of bundled weights or the path of a folder. A name wins over a folder of the same name
-            in the working directory, so that a command means the same everywhere; write ``./compact`` for the folder.
+        name_or_folder: The name of bundled weights, the path of a folder, or ``hf://owner/repo@revision``, which is
+            fetched unless it was before. A name wins over a folder of the same name in the working directory, so that
+            a command means the same everywhere; write ``./compact`` for the folder.
 
     Returns:
         A folder that holds a ``config.json``.
 
     Raises:
         WeightsError: Nothing of that name exists, or the folder holds no weights.
+        UsageError: The name of weights on a hub is written wrongly.
     """
     bundled = list_bundled()
     text = str(name_or_folder)
+    if text.startswith(SCHEME):
+        return fetched(text)
     if text in bundled:
         return bundled[text]
-    known = f"bundled weights: {', '.join(bundled) or 'none'}; or give a folder"
+    known = f"bundled weights: {', '.join(bundled) or 'none'}; or give a folder, or hf://owner/repo@revision"
     folder = Path(text).expanduser()
     if not folder.is_dir():
         raise WeightsError("no such weights", where=text, hint=known)

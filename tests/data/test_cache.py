@@ -251,7 +251,7 @@ def test_the_version_is_in_the_header_and_in_the_name(dive, folder, monkeypatch)
     make_cache(folder).load(dive)
     (stored,) = folder.iterdir()
     assert stored.read_bytes()[:12] == b"FCLIP\r\n\0\x03\0\0\0"
-    monkeypatch.setattr(cache_module, "VERSION", 3)
+    monkeypatch.setattr(cache_module, "VERSION", 4)
     make_cache(folder).load(dive)
     assert len(list(folder.iterdir())) == 2
 
