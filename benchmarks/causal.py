@@ -19,35 +19,23 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from rich.console import Console
-from rich.progress import track
 from rich.table import Table
 from scipy import stats
 
+from benchmarks.ground import Ground
 from finecausal_cli.assess.device import resolve_device
-from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.open import read_dataset
 from finecausal_cli.data.places import default_cache
-from finecausal_cli.data.splits import assign_splits
-from finecausal_cli.evaluation.predict import Prediction, bank_of, mean_execution, predict, summarise
-from finecausal_cli.exemplars.select import spread_exemplars
-from finecausal_cli.training.begin import config_of, locate_init
-from finecausal_cli.training.options import TRUNK, build_config, build_options
-from finecausal_cli.training.run import Watch, train
-from finecausal_cli.training.views import Views
-from finecausal_cli.weights.registry import resolve_weights
-from finecausal_cli.weights.store import load_weights
+from finecausal_cli.evaluation.predict import summarise
+from finecausal_cli.training.options import build_config
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from finecausal_cli.data.dive import Dive
-    from finecausal_cli.evaluation.predict import Summary
-    from finecausal_cli.exemplars.bank import Bank
-    from finecausal_cli.model.finecausal import FineCausal
+    from finecausal_cli.evaluation.predict import Prediction, Summary
 
 VARIANTS = {"full": "", "no GAT": "gat", "no TCA": "tca", "sigmoid fusion only": "gat,tca"}
 """What ``train --ablate`` leaves out."""
 
-VOTERS = 10
+BASELINE = "mean of each number"
 HERE, ELSEWHERE, OTHER_ENTRY = "pairs/here", "pairs/elsewhere", "pairs/other-entry"
 
 
@@ -64,7 +52,7 @@ class Figures:
         venue_change: Mean absolute change of the score when only the venue changes, points.
         entry_change: The same when only the entry changes.
         entry_change_judged: What the judges changed then.
-        entry_correlation: Pearson's correlation of the two changes.
+        entry_correlation: Pearson's correlation of the two changes; None where nothing changes.
     """
 
     variant: str
@@ -75,53 +63,13 @@ class Figures:
     venue_change: float
     entry_change: float
     entry_change_judged: float
-    entry_correlation: float
+    entry_correlation: float | None
 
 
-class Ground:
-    """The data of the benchmark, and what one trunk sees of it.
+def figures_of(variant: str, seed: int, found: dict[str, list[Prediction]]) -> Figures:
+    """Return the figures of predictions; of the baseline beside them, where that is the variant."""
+    is_baseline = variant == BASELINE
 
-    Args:
-        data: What ``make benchmark-data`` wrote.
-        model: A network with the trunk.
-        clips: Where clips come from.
-        cache: Where views are kept.
-    """
-
-    def __init__(self, data: Path, model: FineCausal, clips: ClipCache, cache: Path) -> None:
-        self._views = Views(model, clips, cache, 1)
-        training = assign_splits([dive for dive in read_dataset(data / "confounded") if dive.score is not None])
-        self.parts = {"confounded": [dive for dive in training if dive.split == "val"]}
-        for name in ("test", "shift", HERE, ELSEWHERE, OTHER_ENTRY):
-            self.parts[name] = list(read_dataset(data / name))
-        self._training = [dive for dive in training if dive.split == "train"]
-        self.voters = spread_exemplars(self._training, VOTERS)
-        self.baseline = mean_execution((dive.number, dive.execution) for dive in self._training)
-        dives = [dive for part in [self.voters, *self.parts.values()] for dive in part]
-        for dive in track(dives, "encoding", console=Console(stderr=True)):
-            self._views.load(dive)
-
-    def bank(self, model: FineCausal) -> Bank:
-        """Return the exemplars as a network sees them."""
-        return bank_of(self._views.encoded(model, self.voters), name="confounded dives", weights_digest="benchmark")
-
-    def predict(self, model: FineCausal, bank: Bank, dives: list[Dive]) -> list[Prediction]:
-        """Score dives."""
-        return predict(model, self._views.encoded(model, dives), bank, baseline=self.baseline, voters=VOTERS)
-
-
-def measure(ground: Ground, model: FineCausal, variant: str, seed: int) -> tuple[Figures, Figures]:
-    """Return what a network reaches, and what the mean of each dive number does on the same dives."""
-    bank = ground.bank(model)
-    found = {name: ground.predict(model, bank, dives) for name, dives in ground.parts.items()}
-    summaries = {name: summarise(found[name]) for name in ("confounded", "test", "shift")}
-    ours = _figures(variant, seed, summaries, found, is_baseline=False)
-    return ours, _figures("mean of each number", seed, summaries, found, is_baseline=True)
-
-
-def _figures(
-    variant: str, seed: int, summaries: dict[str, Summary], found: dict[str, list[Prediction]], *, is_baseline: bool
-) -> Figures:
     def both(summary: Summary) -> tuple[float, float]:
         if is_baseline:
             return summary.baseline_rho, summary.baseline_relative_l2
@@ -131,19 +79,20 @@ def _figures(
         np.array([one.baseline if is_baseline else one.predicted for one in found[name]])
         for name in (HERE, ELSEWHERE, OTHER_ENTRY)
     )
-    judged = np.array([b.score - a.score for a, b in zip(found[HERE], found[OTHER_ENTRY], strict=True)])
+    judged = np.array(
+        [after.score - before.score for before, after in zip(found[HERE], found[OTHER_ENTRY], strict=True)]
+    )
     changed = entry - here
-    constant = float(np.std(changed)) == 0
     return Figures(
         variant=variant,
         seed=seed,
-        confounded=both(summaries["confounded"]),
-        test=both(summaries["test"]),
-        shift=both(summaries["shift"]),
+        confounded=both(summarise(found["validation"])),
+        test=both(summarise(found["test"])),
+        shift=both(summarise(found["shift"])),
         venue_change=float(np.abs(elsewhere - here).mean()),
         entry_change=float(np.abs(changed).mean()),
         entry_change_judged=float(np.abs(judged).mean()),
-        entry_correlation=float("nan") if constant else float(stats.pearsonr(changed, judged)[0]),
+        entry_correlation=float(stats.pearsonr(changed, judged)[0]) if np.ptp(changed) > 0 else None,
     )
 
 
@@ -155,9 +104,8 @@ def table(figures: list[Figures]) -> Table:
     for one in figures:
         pairs = (f"{rho:.3f} {l2:.3f}" for rho, l2 in (one.confounded, one.test, one.shift))
         entry = f"{one.entry_change:.2f} ({one.entry_change_judged:.2f})"
-        shown.add_row(
-            one.variant, str(one.seed), *pairs, f"{one.venue_change:.2f}", entry, f"{one.entry_correlation:.2f}"
-        )
+        follows = "-" if one.entry_correlation is None else f"{one.entry_correlation:.2f}"
+        shown.add_row(one.variant, str(one.seed), *pairs, f"{one.venue_change:.2f}", entry, follows)
     return shown
 
 
@@ -173,41 +121,29 @@ def main() -> None:
     parser.add_argument("--cache", type=Path, default=default_cache())
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
-    device = resolve_device(asked.device)
+    ground = Ground(
+        asked.data,
+        asked.trunk,
+        "confounded",
+        ("test", "shift", HERE, ELSEWHERE, OTHER_ENTRY),
+        cache=asked.cache,
+        device=resolve_device(asked.device),
+    )
     console = Console(soft_wrap=True)
-    init = locate_init(f"{TRUNK}{asked.trunk}")
-    loaded = load_weights(resolve_weights(asked.trunk), device=device)
-    clips = ClipCache(asked.cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
-    ground = Ground(asked.data, loaded.model, clips, asked.cache)
-    figures: list[Figures] = []
+    figures = []
     for variant, left_out in VARIANTS.items():
         for seed in range(asked.seeds):
-            folder = asked.out / f"{variant.replace(' ', '-').lower()}-{seed}"
-            options = build_options(
-                init=init,
-                freeze_backbone=True,
-                views=asked.views,
+            model = ground.train(
+                asked.out / f"{variant.replace(' ', '-').lower()}-{seed}",
+                build_config(ground.config.preset, ablate=left_out, base=ground.config),
                 epochs=asked.epochs,
-                groups_per_batch=3,
-                validate_every=asked.epochs,
+                views=asked.views,
                 seed=seed,
             )
-            best = folder / "best"
-            if not (best / "config.json").exists():
-                best = train(
-                    asked.data / "confounded",
-                    folder,
-                    config=build_config("compact", ablate=left_out, base=config_of(init)),
-                    options=options,
-                    cache=asked.cache,
-                    device=device,
-                    resume=(folder / "run.json").exists(),
-                    watch=Watch(),
-                )
-            ours, baseline = measure(ground, load_weights(best, device=device).model, variant, seed)
-            figures.append(ours)
-            console.print(f"{variant}, seed {seed}: shift rho {ours.shift[0]:.3f}, venue pairs {ours.venue_change:.2f}")
-    figures.append(baseline)
+            found = ground.predict(model)
+            figures.append(figures_of(variant, seed, found))
+            console.print(f"{variant}, seed {seed}: rho {figures[-1].shift[0]:.3f} on the shifted dives")
+    figures.append(figures_of(BASELINE, 0, found))
     console.print(table(figures))
     with whole_file(asked.out / "figures.json", "the figures") as part:
         part.write_text(json.dumps([asdict(one) for one in figures], indent=1) + "\n", encoding="utf-8")

@@ -1,7 +1,8 @@
-"""Turn a finished training run into what ships: ``python weights/make.py RUN/best DATASET CALIBRATION [CACHE]``.
+"""Turn a finished training run into what ships: ``python weights/make.py RUN/best TRAIN TEST CALIBRATION [CACHE]``.
 
 Writes ``weights/compact``: half-precision weights, the exemplar bank, the interval, the self-test's expected score, and
-the held-out figures of exactly these files, which the model card quotes. The interval is that of dives of CALIBRATION,
+the figures of exactly these files on TEST, which the model card quotes. Exemplars are dives that TRAIN trains on. The
+interval is that of dives of CALIBRATION,
 which took no part in training nor in choosing the epoch, compared with the bank, as a user's dives are.
 """
 
@@ -31,7 +32,7 @@ from finecausal_cli.whole_file import whole_file
 HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "examples"
 NOTE = "trained on simulated dives only; not calibrated for filmed ones"
-PER_NUMBER = 5
+PER_NUMBER = 10
 SELF_TEST = {"clip": "dives/107B-10m-good.mp4", "dive": "107B", "height_m": 10.0}
 
 
@@ -54,7 +55,7 @@ def set_interval(folder: Path, calibration: Path, cache: Path) -> None:
         part.write_text(text + "\n", encoding="utf-8")
 
 
-def main(best: Path, dataset: Path, calibration: Path, cache: Path) -> None:
+def main(best: Path, dataset: Path, test: Path, calibration: Path, cache: Path) -> None:
     """Write weights, bank, figures and self-test."""
     folder = HERE / "compact"
     device = torch.device("cpu")
@@ -76,18 +77,15 @@ def main(best: Path, dataset: Path, calibration: Path, cache: Path) -> None:
         origin=f"simulated dive (finecausal simulate, seed {seed})",
     )
     set_interval(folder, calibration, cache)
-    against_training = evaluate(dataset, folder, cache=cache, device=device)
-    against_bank = evaluate(
-        dataset,
+    measured = evaluate(
+        test,
         folder,
         cache=cache,
         device=device,
         bank=lambda digest: load_bank(folder / "bank", weights_digest=digest),
+        split="all",
     )
-    figures = {
-        "exemplars: training dives, up to 10 voters": metrics(against_training),
-        f"exemplars: the bank, up to {PER_NUMBER} voters": metrics(against_bank),
-    }
+    figures = {f"exemplars: the bank, up to {PER_NUMBER} voters": metrics(measured)}
     (folder / "heldout.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     clip = str(EXAMPLES / SELF_TEST["clip"])
     options = ScoreOptions(dive=str(SELF_TEST["dive"]), height_m=float(SELF_TEST["height_m"]))
@@ -99,4 +97,4 @@ def main(best: Path, dataset: Path, calibration: Path, cache: Path) -> None:
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:4]), Path(sys.argv[4]) if len(sys.argv) > 4 else default_cache())
+    main(*map(Path, sys.argv[1:5]), Path(sys.argv[5]) if len(sys.argv) > 5 else default_cache())

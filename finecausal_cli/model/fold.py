@@ -15,15 +15,10 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from finecausal_cli.model.config import SNIPPETS
 from finecausal_cli.model.i3d import MixedBlock
 
 if TYPE_CHECKING:
-    from torch_geometric.nn import GATv2Conv
-
     from finecausal_cli.model.finecausal import FineCausal
-    from finecausal_cli.model.intervention import CausalIntervention
-    from finecausal_cli.model.outputs import Encoding
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -51,58 +46,6 @@ class MergedMixedBlock(nn.Module):
         return torch.cat((point, self.spread_a(a), self.spread_b(b), self.pooled(self.pool(x))), dim=1)
 
 
-class DenseIntervention(nn.Module):
-    """The causal intervention without a list of edges: in a complete graph attention is a full matrix.
-
-    LeakyReLU(x) = m x + (1 - m) |x| with m = (1 + slope) / 2. So a layer's energies are a sum of one term of the
-    source, one of the target (which the softmax over sources cancels) and a weighted L1 distance, and no tensor of
-    N x N x features is ever made.
-    """
-
-    def __init__(self, intervention: CausalIntervention) -> None:
-        super().__init__()
-        self.attend, self.refine = intervention.attend, intervention.refine
-        self.output, self.residual_weight = intervention.output, intervention.residual_weight
-        self.kept = intervention.kept
-
-    def forward(self, query: Encoding, exemplar: Encoding, *, attention: bool = False) -> tuple[Tensor, Tensor | None]:
-        """Do what `CausalIntervention` does, with the same arguments and results."""
-        nodes = torch.cat((query.video, exemplar.video, query.fused, exemplar.fused), dim=1)
-        hidden, first = _attend_densely(self.attend, nodes, slice(None))
-        targets = slice(None) if attention else self.kept
-        hidden, second = _attend_densely(self.refine, functional.elu(hidden), targets)
-        kept = hidden[:, self.kept] if attention else hidden
-        result = self.output(kept) + self.residual_weight * nodes[:, self.kept]
-        weights = torch.stack((first, second), dim=1).permute(0, 1, 4, 3, 2) if attention else None
-        return result.reshape(len(nodes), 2, SNIPPETS, -1), weights
-
-
-def _attend_densely(layer: GATv2Conv, nodes: Tensor, targets: slice) -> tuple[Tensor, Tensor]:
-    """Run a GATv2 layer over complete graphs without self-loops.
-
-    Args:
-        layer: Its parameters.
-        nodes: [B, N, features].
-        targets: Nodes whose result is wanted, M of them.
-
-    Returns:
-        Features [B, M, heads * channels], and attention [B, heads, M, N] (target, source).
-    """
-    straight = (1 + layer.negative_slope) / 2
-    source, target = (
-        linear(each).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
-        for linear, each in ((layer.lin_l, nodes), (layer.lin_r, nodes[:, targets]))
-    )
-    weight = layer.att[0][:, None]
-    distance = [
-        torch.cdist(target * part, -source * part, p=1) for part in (weight.clamp(min=0), weight.clamp(max=0).neg())
-    ]
-    energy = straight * (source * weight).sum(dim=-1)[:, :, None] + (1 - straight) * (distance[0] - distance[1])
-    own = torch.eye(nodes.shape[1], dtype=torch.bool, device=nodes.device)[targets]
-    attention = energy.masked_fill(own, -torch.inf).softmax(dim=-1)
-    return (attention @ source).transpose(1, 2).flatten(-2) + layer.bias, attention
-
-
 def fold_for_inference(model: FineCausal) -> FineCausal:
     """Return an equal copy in evaluation mode. Its tensors have other names: it can be neither trained nor saved."""
     folded = copy.deepcopy(model).eval()
@@ -112,8 +55,6 @@ def fold_for_inference(model: FineCausal) -> FineCausal:
         for name, child in parent.named_children():
             if isinstance(child, MixedBlock):
                 parent.add_module(name, MergedMixedBlock(child))
-    if folded.intervention is not None:
-        folded.add_module("intervention", DenseIntervention(folded.intervention))
     for parameter in folded.parameters():
         parameter.requires_grad_(False)
     return lay_out(folded)

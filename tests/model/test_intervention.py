@@ -4,8 +4,13 @@ from torch.nn import functional
 
 from finecausal_cli.model import FineCausal
 from finecausal_cli.model.config import PRESETS
-from finecausal_cli.model.intervention import CausalIntervention, complete_edges
+from finecausal_cli.model.intervention import CausalIntervention
 from finecausal_cli.model.outputs import Encoding
+
+
+def complete_edges(nodes):
+    """All ordered pairs of different nodes, source by source: int64 [2, nodes * (nodes - 1)], (source, target)."""
+    return torch.nonzero(~torch.eye(nodes, dtype=torch.bool)).T
 
 
 def encodings(count, features=16, seed=0):
@@ -28,6 +33,44 @@ def by_hand(layer, nodes):
 def test_graph_is_complete_without_loops():
     edges = complete_edges(4)
     assert edges.T.tolist() == [[i, j] for i in range(4) for j in range(4) if i != j]
+
+
+def test_numbers_and_gradients_are_those_of_the_layers_on_a_list_of_edges():
+    module = CausalIntervention(16, "f").eval()
+    query, exemplar = encodings(2, seed=1), encodings(2, seed=2)
+    result, attention = module(query, exemplar, attention=True)
+    (result * torch.arange(result.numel()).reshape(result.shape)).sum().backward()
+    found = {name: one.grad.clone() for name, one in module.named_parameters()}
+    module.zero_grad()
+
+    nodes = torch.cat((query.video, exemplar.video, query.fused, exemplar.fused), dim=1)
+    one = complete_edges(36)
+    edges = torch.cat([one, one + 36], dim=1)
+    hidden, (_, weights) = module.attend(nodes.flatten(0, 1), edges, return_attention_weights=True)
+    hidden = module.refine(functional.elu(hidden), edges).reshape(2, 36, 16)
+    expected = module.output(hidden[:, 18:]) + module.residual_weight * nodes[:, 18:]
+    (expected.flatten() * torch.arange(expected.numel())).sum().backward()
+    torch.testing.assert_close(result.flatten(), expected.flatten(), atol=1e-5, rtol=1e-5)
+    by_edge = attention[:, 0, one[0], one[1]]
+    torch.testing.assert_close(by_edge.flatten(0, 1), weights, atol=1e-6, rtol=1e-5)
+    for name, parameter in module.named_parameters():
+        scale = parameter.grad.abs().max()
+        torch.testing.assert_close(found[name] / scale, parameter.grad / scale, atol=1e-4, rtol=1e-3, msg=name)
+
+
+def test_training_drops_attention_and_scoring_does_not():
+    module = CausalIntervention(16, "f")
+    query, exemplar = encodings(8, seed=1), encodings(8, seed=2)
+    with torch.no_grad():
+        torch.manual_seed(0)
+        _, attention = module.train()(query, exemplar, attention=True)
+        kept = module.eval()(query, exemplar, attention=True)[1]
+    apart = ~torch.eye(36, dtype=torch.bool)
+    dropped = (attention == 0).permute(0, 1, 4, 2, 3)[..., apart]
+    assert 0.09 < dropped.float().mean() < 0.11
+    assert not (kept == 0).permute(0, 1, 4, 2, 3)[..., apart].any()
+    first = attention[:, 0]
+    torch.testing.assert_close(first[first > 0], (kept[:, 0] / 0.9)[first > 0], atol=1e-6, rtol=1e-5)
 
 
 @pytest.mark.parametrize(("readout", "first"), [("o", 0), ("f", 18)])

@@ -1,0 +1,82 @@
+"""What the network's choices are worth, and how it grows with data: ``python -m benchmarks.choices DATA TRUNK``.
+
+DATA is what ``make benchmark-data`` wrote; TRUNK are weights whose trunk was taught on ``DATA/train``
+(``python weights/pretrain.py DATA/train TRUNK``). Everything behind the trunk is trained anew for each row and
+measured on ``DATA/test``, against up to ten training dives of the same number. The trunk has seen all training dives,
+so the rows of fewer dives tell how many of them the rest of the network needs, not the whole.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from benchmarks.ground import Ground
+from finecausal_cli.assess.device import resolve_device
+from finecausal_cli.data.places import default_cache
+from finecausal_cli.evaluation.predict import summarise
+from finecausal_cli.whole_file import whole_file
+
+CHOICES: dict[str, dict[str, Any]] = {
+    "as shipped": {},
+    "intervention returns O, not F": {"readout": "o"},
+    "TCA replaces the tokens": {"tca_mode": "replace"},
+    "no GAT": {"gat": False},
+    "no TCA": {"tca": False},
+    "neither": {"gat": False, "tca": False},
+}
+SIZES = (250, 500, 1000)
+"""Training dives, besides all of them."""
+
+SHOWN = ("rho", "relative_l2", "aiou_50", "aiou_75", "mean_absolute_error")
+
+
+def main() -> None:
+    """Train and measure every row and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.choices", description="What choices and data give.")
+    parser.add_argument("data", type=Path)
+    parser.add_argument("trunk")
+    parser.add_argument("--out", type=Path, default=Path("runs/choices"))
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--epochs", type=int, default=10)
+    parser.add_argument("--views", type=int, default=3)
+    parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--device", default="auto")
+    asked = parser.parse_args()
+    device = resolve_device(asked.device)
+    ground = Ground(asked.data, asked.trunk, "train", ("test",), cache=asked.cache, device=device)
+    rows: list[tuple[str, dict[str, Any], int | None]] = [(name, change, None) for name, change in CHOICES.items()]
+    rows += [(f"{count} training dives", {}, count) for count in SIZES]
+    console = Console(soft_wrap=True)
+    shown = Table("", "seed", *SHOWN)
+    kept = []
+    for name, change, count in rows:
+        for seed in range(asked.seeds):
+            # As many steps from fewer dives, so that a row tells of the dives and not of the time.
+            epochs = asked.epochs if count is None else round(asked.epochs * len(ground.training) / count)
+            model = ground.train(
+                asked.out / f"{name.replace(' ', '-').replace(',', '').lower()}-{seed}",
+                ground.config.model_copy(update=change),
+                dives=count,
+                epochs=epochs,
+                views=asked.views,
+                seed=seed,
+            )
+            found = summarise(ground.predict(model, dives=count)["test"])
+            figures = found.figures()
+            kept.append({"row": name, "seed": seed, **figures})
+            shown.add_row(name, str(seed), *(f"{figures[key]:.3f}" for key in SHOWN))
+            console.print(f"{name}, seed {seed}: rho {found.rho:.3f}, R-l2 {found.relative_l2:.3f}")
+    shown.add_row("mean of each number", "", f"{found.baseline_rho:.3f}", f"{found.baseline_relative_l2:.3f}")
+    console.print(shown)
+    with whole_file(asked.out / "figures.json", "the figures") as part:
+        part.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()

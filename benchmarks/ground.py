@@ -1,0 +1,109 @@
+"""What the benchmarks that train on one frozen trunk share: data, what the trunk sees of them, and a run."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from rich.console import Console
+from rich.progress import track
+
+from finecausal_cli.data.cache import ClipCache
+from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data.splits import assign_splits
+from finecausal_cli.evaluation.predict import bank_of, mean_execution, predict
+from finecausal_cli.exemplars.select import spread_exemplars
+from finecausal_cli.training.begin import locate_init
+from finecausal_cli.training.options import TRUNK, build_options
+from finecausal_cli.training.run import train
+from finecausal_cli.training.views import Views
+from finecausal_cli.weights.registry import resolve_weights
+from finecausal_cli.weights.store import load_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+    from pathlib import Path
+
+    import torch
+
+    from finecausal_cli.evaluation.predict import Prediction
+    from finecausal_cli.model.config import ModelConfig
+    from finecausal_cli.model.finecausal import FineCausal
+
+VOTERS = 10
+GROUPS_PER_BATCH = 3
+
+
+class Ground:
+    """One trunk, the dives that everything behind it learns from, and those that it is measured on.
+
+    Args:
+        data: What ``make benchmark-data`` wrote.
+        trunk: Weights whose trunk it is.
+        training: Part that is trained on; its dives to validate on are the part ``validation``.
+        parts: Further parts to measure on.
+        cache: Where clips and views are kept.
+        device: Where to compute.
+    """
+
+    def __init__(
+        self, data: Path, trunk: str, training: str, parts: Sequence[str], *, cache: Path, device: torch.device
+    ) -> None:
+        self._folder, self._cache, self._device = data / training, cache, device
+        self._init = locate_init(f"{TRUNK}{trunk}")
+        loaded = load_weights(resolve_weights(trunk), device=device)
+        self.config = loaded.config
+        clips = ClipCache(cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
+        self._views = Views(loaded.model, clips, cache, 1)
+        self._dives = assign_splits([dive for dive in read_dataset(self._folder) if dive.score is not None])
+        self.training = [dive for dive in self._dives if dive.split == "train"]
+        self.parts = {"validation": [dive for dive in self._dives if dive.split == "val"]}
+        self.parts |= {name: list(read_dataset(data / name)) for name in parts}
+        self._voters = spread_exemplars(self.training, VOTERS)
+        everything = [dive for part in (self._voters, *self.parts.values()) for dive in part]
+        for dive in track(everything, "encoding", console=Console(stderr=True)):
+            self._views.load(dive)
+
+    def train(self, folder: Path, config: ModelConfig, *, dives: int | None = None, **given: Any) -> FineCausal:
+        """Train everything behind the trunk, or go on with it, or find it done.
+
+        Args:
+            folder: The run's folder.
+            config: The network.
+            dives: Learn from the first so many training dives; None takes all.
+            given: Options of the run.
+
+        Returns:
+            The weights of the last epoch: no dive has chosen it.
+        """
+        epochs = given["epochs"]
+        options = build_options(
+            init=self._init,
+            freeze_backbone=True,
+            groups_per_batch=GROUPS_PER_BATCH,
+            validate_every=epochs,
+            **given,
+        )
+        if not (folder / "last" / "config.json").exists() or not (folder / "best" / "config.json").exists():
+            kept = set(self.training[:dives])
+            train(
+                self._folder,
+                folder,
+                config=config,
+                options=options,
+                cache=self._cache,
+                device=self._device,
+                resume=(folder / "run.json").exists(),
+                read=lambda _: [dive for dive in self._dives if dive.split != "train" or dive in kept],
+            )
+        return load_weights(folder / "last", device=self._device).model
+
+    def predict(self, model: FineCausal, *, dives: int | None = None) -> dict[str, list[Prediction]]:
+        """Score every part against exemplars of the training dives, of the first so many if that is said."""
+        training = self.training[:dives]
+        voters = self._voters if dives is None else spread_exemplars(training, VOTERS)
+        bank = bank_of(self._views.encoded(model, voters), name="training dives", weights_digest="benchmark")
+        baseline = mean_execution((dive.number, dive.execution) for dive in training)
+        return {
+            name: predict(model, self._views.encoded(model, part), bank, baseline=baseline, voters=VOTERS)
+            for name, part in self.parts.items()
+        }
