@@ -90,7 +90,7 @@ def main() -> None:
         scoring.add_row(what, f"{seconds:.3f}", ratio)
     console = Console(width=80)
     console.print(scoring)
-    console.print(training.table(*training.measure()))
+    console.print(training.table(training.measure()))
     console.print(folder.table(*folder.measure()))
     console.print(table(*measure(DIVES)))
     console.print(f"peak memory {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")

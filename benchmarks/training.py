@@ -1,9 +1,10 @@
-"""Measure what the clip cache spares training: the same batches decoded each time, and from a warm cache."""
+"""Measure what keeping clips, and what a frozen trunk makes of them, spares training: whole steps on the same batch."""
 
 from __future__ import annotations
 
 import tempfile
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,63 +16,110 @@ from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.open import read_dataset
 from finecausal_cli.model.config import PRESETS
 from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.model.fold import lay_out
 from finecausal_cli.training.losses import UncertaintyWeights, all_losses
+from finecausal_cli.training.views import Views
 from finecausal_cli.video.transform import normalise
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from finecausal_cli.data.batch import PairBatch
+    from finecausal_cli.model.outputs import Encoding
 
 DATASET = Path(__file__).resolve().parent.parent / "examples" / "dataset"
 CLIPS = 8
 PRESET = "compact"
 
 
-def measure(repeats: int = 4) -> tuple[float, float, float]:
-    """Return seconds for a batch of `CLIPS` decoded, the same from a warm cache, and one training step on it."""
+@dataclass(frozen=True)
+class Times:
+    """Seconds for a batch of `CLIPS` clips.
+
+    Attributes:
+        decoded: Reading it from videos and masks.
+        cached: Reading it from a warm clip cache.
+        learned: Forward and backward through the whole network.
+        encoded: Forward through a frozen trunk.
+        kept: Reading what the frozen trunk made of it from kept views.
+        heads: Forward and backward through everything behind the trunk.
+    """
+
+    decoded: float
+    cached: float
+    learned: float
+    encoded: float
+    kept: float
+    heads: float
+
+
+def measure(repeats: int = 4) -> Times:
+    """Measure the six, the shortest of several times each."""
     config = PRESETS[PRESET]
     dives = [dive for dive in read_dataset(DATASET) if dive.score is not None][:CLIPS]
     groups = [tuple(range(len(dives)))]
-
-    def batch(cache: ClipCache, epoch: int) -> PairBatch:
-        return collate(groups, dives, cache.load, frame_size=config.frame_size, seed=0, epoch=epoch)
-
-    def shortest(cache: ClipCache) -> float:
-        batch(cache, 0)
-        times = []
-        for epoch in range(repeats):
-            started = time.perf_counter()
-            batch(cache, epoch)
-            times.append(time.perf_counter() - started)
-        return min(times)
-
+    model = lay_out(FineCausal(config))
     with tempfile.TemporaryDirectory() as folder:
-        decoded, cached = (
-            shortest(ClipCache(where, geometry=config.geometry, frame_size=config.frame_size))
-            for where in (None, Path(folder))
+        none, warm = (
+            ClipCache(where, geometry=config.geometry, frame_size=config.frame_size) for where in (None, Path(folder))
         )
-        one = batch(ClipCache(Path(folder), geometry=config.geometry, frame_size=config.frame_size), 0)
-    return decoded, cached, _step(one, repeats // 2)
+        views = Views(model, warm, Path(folder), 2)
+
+        def batch(cache: ClipCache) -> PairBatch:
+            return collate(groups, dives, cache.load, frame_size=config.frame_size, seed=0, epoch=0)
+
+        def kept() -> PairBatch:
+            return views.collate(groups, dives, seed=0, epoch=0)
+
+        one, stored = batch(warm), kept().encoding
+        assert stored is not None  # noqa: S101 -- views have encodings
+        resting = model.for_inference()
+        return Times(
+            decoded=_shortest(lambda: batch(none), repeats),
+            cached=_shortest(lambda: batch(warm), repeats),
+            learned=_shortest(lambda: _learn(model, one, None), repeats // 2),
+            encoded=_shortest(lambda: _rest(resting, one), repeats // 2),
+            kept=_shortest(kept, repeats),
+            heads=_shortest(lambda: _learn(model, one, stored), repeats),
+        )
 
 
-def _step(batch: PairBatch, repeats: int) -> float:
-    model, weights = FineCausal(PRESETS[PRESET]).train(), UncertaintyWeights()
-    clips = torch.stack([normalise(each.numpy()) for each in batch.clips])
+def _shortest(work: Callable[[], object], repeats: int) -> float:
+    work()
     times = []
-    for _ in range(repeats + 1):
+    for _ in range(repeats):
         started = time.perf_counter()
-        encoding = model.encode(clips, foreground="all")
-        pairs = model.compare(encoding.select(batch.query), encoding.select(batch.exemplar))
-        weights(all_losses(encoding.foreground, pairs, batch)).backward()
+        work()
         times.append(time.perf_counter() - started)
-    return min(times[1:])
+    return min(times)
 
 
-def table(decoded: float, cached: float, step: float) -> Table:
+def _learn(model: FineCausal, batch: PairBatch, stored: Encoding | None) -> None:
+    weights = UncertaintyWeights()
+    model.train().zero_grad()
+    encoding = model.encode(normalise(batch.clips), foreground="all") if stored is None else model.gate(stored)
+    pairs = model.compare(encoding.select(batch.query), encoding.select(batch.exemplar))
+    weights(all_losses(encoding.foreground, pairs, batch)).backward()
+
+
+def _rest(model: FineCausal, batch: PairBatch) -> None:
+    with torch.inference_mode():
+        model.encode(normalise(batch.clips))
+
+
+def table(times: Times) -> Table:
     """Return the measurement as a table."""
-    shown = Table("what", "seconds", "ratio", title=f"training, batches of {CLIPS} clips, {PRESET}")
-    shown.add_row("a batch, clips and masks decoded", f"{decoded:.3f}", f"{decoded / cached:.1f} x the cache")
-    shown.add_row("the same from a warm cache", f"{cached:.3f}", "")
-    shown.add_row("forward and backward", f"{step:.3f}", "")
-    shown.add_row("a step, decoding each time", f"{decoded + step:.3f}", f"{(decoded + step) / (cached + step):.2f} x")
-    shown.add_row("a step, warm cache", f"{cached + step:.3f}", f"waits {100 * cached / (cached + step):.1f}% of it")
+    shown = Table("what", "seconds", "ratio", title=f"training, batches of {CLIPS} clips, {PRESET}, fp32")
+    feeding = f"{times.decoded / times.cached:.0f} x the cache"
+    shown.add_row("a batch, clips and masks decoded", f"{times.decoded:.3f}", feeding)
+    shown.add_row("the same from a warm cache", f"{times.cached:.3f}", "", end_section=True)
+    for name, each_time, warm, work in (
+        ("whole network", times.decoded, times.cached, times.learned),
+        ("frozen trunk", times.decoded + times.encoded, times.kept, times.heads),
+    ):
+        before, after = each_time + work, warm + work
+        kept = "clips" if work is times.learned else "views"
+        shown.add_row(f"{name}: a step, decoding each time", f"{before:.3f}", "")
+        waits = f"{before / after:.1f} x, waits {warm / after:.1%} of it"
+        shown.add_row(f"{name}: a step, {kept} kept", f"{after:.3f}", waits, end_section=True)
     return shown

@@ -2,13 +2,17 @@
 
 import hashlib
 import json
+import sys
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pytest
 import torch
+from typer.testing import CliRunner
 
+from finecausal_cli.cli.main import run
+from finecausal_cli.cli.weights import app
 from finecausal_cli.errors import OutputError, UsageError, WeightsError
 from finecausal_cli.model import FineCausal, ModelConfig
 from finecausal_cli.weights import hub
@@ -239,3 +243,30 @@ def test_revisions_with_slashes_have_files_of_their_own():
     name = HubName.parse("hf://coach/dives@refs/pr/3")
     assert name.revision == "refs/pr/3"
     assert name.note.name == "refs--pr--3"
+
+
+def test_the_command_fetches_and_lists(server):
+    runner = CliRunner()
+    result = runner.invoke(app, ["pull", "hf://coach/dives@v1"])
+    assert result.exit_code == 0
+    assert load_weights(server.commits[FIRST]).digest in result.stdout
+    listed = runner.invoke(app, ["list"]).stdout
+    assert "hf://coach/dives@v1" in listed
+    assert "number 1" in listed
+    assert runner.invoke(app, ["verify", "hf://coach/dives@v1"]).exit_code == 0
+
+
+@pytest.mark.parametrize("place", [1, 3, 4])
+def test_offline_may_stand_anywhere_and_is_obeyed(server, monkeypatch, capsys, place):
+    words = ["finecausal", "weights", "verify", "hf://coach/dives@v1"]
+    words.insert(place, "--offline")
+    monkeypatch.setenv("HF_HUB_OFFLINE", "0")  # put back afterwards
+    monkeypatch.setattr(sys, "argv", words)
+    with pytest.raises(SystemExit) as caught:
+        run()
+    assert caught.value.code == 1
+    said = capsys.readouterr().err
+    assert said.splitlines() == [
+        "finecausal: hf://coach/dives@v1: not here, and the network is forbidden (fetch it without --offline)"
+    ]
+    assert server.asked == []
