@@ -119,6 +119,7 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the frozen trunk")
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
     ground = Ground(
@@ -127,6 +128,7 @@ def main() -> None:
         "confounded",
         ("test", "shift", HERE, ELSEWHERE, OTHER_ENTRY),
         cache=asked.cache,
+        precision=asked.precision,
         device=resolve_device(asked.device),
     )
     console = Console(soft_wrap=True)

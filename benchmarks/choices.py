@@ -46,10 +46,13 @@ def main() -> None:
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the frozen trunk")
     parser.add_argument("--device", default="auto")
     asked = parser.parse_args()
     device = resolve_device(asked.device)
-    ground = Ground(asked.data, asked.trunk, "train", ("test",), cache=asked.cache, device=device)
+    ground = Ground(
+        asked.data, asked.trunk, "train", ("test",), cache=asked.cache, precision=asked.precision, device=device
+    )
     rows: list[tuple[str, dict[str, Any], int | None]] = [(name, change, None) for name, change in CHOICES.items()]
     rows += [(f"{count} training dives", {}, count) for count in SIZES]
     console = Console(soft_wrap=True)

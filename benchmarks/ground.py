@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from finecausal_cli.evaluation.predict import Prediction
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.model.finecausal import FineCausal
+    from finecausal_cli.training.options import Precision
 
 VOTERS = 10
 GROUPS_PER_BATCH = 3
@@ -42,18 +43,27 @@ class Ground:
         training: Part that is trained on; its dives to validate on are the part ``validation``.
         parts: Further parts to measure on.
         cache: Where clips and views are kept.
+        precision: What the trunk computes in.
         device: Where to compute.
     """
 
     def __init__(
-        self, data: Path, trunk: str, training: str, parts: Sequence[str], *, cache: Path, device: torch.device
+        self,
+        data: Path,
+        trunk: str,
+        training: str,
+        parts: Sequence[str],
+        *,
+        cache: Path,
+        precision: Precision,
+        device: torch.device,
     ) -> None:
-        self._folder, self._cache, self._device = data / training, cache, device
+        self._folder, self._cache, self._device, self._precision = data / training, cache, device, precision
         self._init = locate_init(f"{TRUNK}{trunk}")
         loaded = load_weights(resolve_weights(trunk), device=device)
         self.config = loaded.config
         clips = ClipCache(cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
-        self._views = Views(loaded.model, clips, cache, 1)
+        self._views = Views(loaded.model, clips, cache, 1, precision)
         self._dives = assign_splits([dive for dive in read_dataset(self._folder) if dive.score is not None])
         self.training = [dive for dive in self._dives if dive.split == "train"]
         self.parts = {"validation": [dive for dive in self._dives if dive.split == "val"]}
@@ -80,6 +90,7 @@ class Ground:
             init=self._init,
             freeze_backbone=True,
             groups_per_batch=GROUPS_PER_BATCH,
+            precision=self._precision,
             validate_every=epochs,
             **given,
         )

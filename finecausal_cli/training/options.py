@@ -4,10 +4,16 @@ from __future__ import annotations
 
 from typing import Any, Literal
 
+import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
 
 from finecausal_cli.errors import UsageError
 from finecausal_cli.model.config import PRESETS, ModelConfig
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What trunks compute in below fp32."""
 
 KINETICS = "kinetics:"
 """What stands before the name of a file of I3D weights in ``init``."""
@@ -74,7 +80,7 @@ class TrainOptions(BaseModel):
     stage_supervision: bool = True
     ema: float = Field(default=0, ge=0, lt=1)
     patience: int | None = Field(default=None, ge=1)
-    precision: Literal["fp32", "bf16", "fp16"] = "fp32"
+    precision: Precision = "fp32"
     init: str | None = None
     split: Literal["dataset", "events"] = "dataset"
     seed: int = Field(default=0, ge=0)

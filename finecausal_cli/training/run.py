@@ -172,7 +172,7 @@ class _Run:
         data = self._data
         if self._options.views:
             model = model.to(self._processes.device)
-            self._views = Views(model, data.clips, data.cache, self._options.views)
+            self._views = Views(model, data.clips, data.cache, self._options.views, self._options.precision)
         trainer = Trainer(
             model, data.training, data.clips, self._options, self._folder, self._processes, views=self._views
         )

@@ -15,6 +15,7 @@ from finecausal_cli.errors import TrainingError
 from finecausal_cli.training.averaging import averaged
 from finecausal_cli.training.freezing import freeze, trunks
 from finecausal_cli.training.losses import LOSS_NAMES, UncertaintyWeights, all_losses, count_targets
+from finecausal_cli.training.options import AUTOCAST
 from finecausal_cli.video.transform import normalise
 
 if TYPE_CHECKING:
@@ -26,7 +27,6 @@ if TYPE_CHECKING:
     from finecausal_cli.training.options import TrainOptions
     from finecausal_cli.training.processes import Processes
 
-_AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 _SCALE_FACTOR = 10
 """The learned weights of the losses move this much faster than the network."""
 
@@ -131,7 +131,7 @@ class Stepper:
         return torch.stack(each).detach()
 
     def _losses(self, batch: PairBatch, *, wants_foreground: bool) -> dict[str, Tensor]:
-        dtype = _AUTOCAST.get(self._options.precision)
+        dtype = AUTOCAST.get(self._options.precision)
         with torch.autocast(self._processes.device.type, dtype, enabled=dtype is not None):
             encoding = (
                 self.model.encode(normalise(batch.clips), foreground="all" if wants_foreground else "none")

@@ -22,6 +22,7 @@ from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
 from finecausal_cli.exemplars.encode import EncodedDives
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.training.freezing import trunks
+from finecausal_cli.training.options import AUTOCAST, Precision
 from finecausal_cli.video.transform import crop, normalise
 from finecausal_cli.whole_file import whole_file
 
@@ -65,13 +66,18 @@ class Views:
         clips: Where clips come from.
         folder: The clip cache's folder; None keeps views in memory alone.
         count: Views of each dive.
+        precision: What the trunk computes in, as in training: ``fp32``, or ``bf16`` and ``fp16`` in autocast.
     """
 
-    def __init__(self, model: FineCausal, clips: ClipCache, folder: Path | None, count: int) -> None:
+    def __init__(
+        self, model: FineCausal, clips: ClipCache, folder: Path | None, count: int, precision: Precision = "fp32"
+    ) -> None:
         self.count = count
+        self._dtype = AUTOCAST.get(precision)
         self._model = model.for_inference()
         self._clips = clips
-        self._folder = None if folder is None else folder / FOLDER / f"{_digest(model)}-{count}"
+        rounded = "" if self._dtype is None else f"-{precision}"
+        self._folder = None if folder is None else folder / FOLDER / f"{_digest(model)}-{count}{rounded}"
         self._known: dict[str, DiveViews] = {}
 
     def load(self, dive: Dive) -> DiveViews:
@@ -119,8 +125,9 @@ class Views:
         ]
         seen = [ClipArrays(crop(clip.frames, size), None, clip.transitions), *varied]
         device = next(self._model.parameters()).device
-        with torch.inference_mode():
-            encodings = [self._model.encode(normalise(one.frames).unsqueeze(0).to(device)).to("cpu") for one in seen]
+        with torch.inference_mode(), torch.autocast(device.type, self._dtype, enabled=self._dtype is not None):
+            encodings = [self._model.encode(normalise(one.frames).unsqueeze(0).to(device)) for one in seen]
+        encodings = [one.map(lambda tensor: tensor.float().cpu()) for one in encodings]
         views = DiveViews(Encoding.concat(encodings), torch.tensor([one.transitions for one in seen]))
         if self._folder is not None:
             tensors = {"video": views.encoding.video, "mask": views.encoding.mask, "transitions": views.transitions}
