@@ -116,6 +116,7 @@ def main() -> None:
     parser.add_argument("trunk")
     parser.add_argument("--out", type=Path, default=Path("runs/causal"))
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=default_cache())
@@ -134,7 +135,7 @@ def main() -> None:
     console = Console(soft_wrap=True)
     figures = []
     for variant, left_out in VARIANTS.items():
-        for seed in range(asked.seeds):
+        for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
             model = ground.train(
                 asked.out / f"{variant.replace(' ', '-').lower()}-{seed}",
                 build_config(ground.config.preset, ablate=left_out, base=ground.config),

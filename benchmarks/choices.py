@@ -43,6 +43,7 @@ def main() -> None:
     parser.add_argument("trunk")
     parser.add_argument("--out", type=Path, default=Path("runs/choices"))
     parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=10)
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=default_cache())
@@ -59,7 +60,7 @@ def main() -> None:
     shown = Table("", "seed", *SHOWN)
     kept = []
     for name, change, count in rows:
-        for seed in range(asked.seeds):
+        for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
             # As many steps from fewer dives, so that a row tells of the dives and not of the time.
             epochs = asked.epochs if count is None else round(asked.epochs * len(ground.training) / count)
             model = ground.train(

@@ -30,12 +30,19 @@ _GIT_LIMIT_S = 10
 
 
 def describe_data(dataset: Path, dives: Sequence[Dive], options: TrainOptions) -> dict[str, Any]:
-    """Return what weights tell of their training: the dataset, its dives by split, and the options."""
+    """Return what weights tell of their training: the dataset, its dives by split, and the options.
+
+    Of the weights that a run began from it tells the name alone: where they lay is nobody's business elsewhere.
+    """
+    told = options.model_dump(mode="json")
+    if options.init is not None:
+        scheme, colon, place = options.init.rpartition(":")
+        told["init"] = f"{scheme}{colon}{Path(place).name}"
     return {
         "dataset": dataset.resolve().name,
         "dives": {split: sum(dive.split == split for dive in dives) for split in ("train", "val", "test")},
         "labels_sha256": digest_labels(dives),
-        "options": options.model_dump(mode="json"),
+        "options": told,
     }
 
 
@@ -68,6 +75,7 @@ def write_run(
     run = {
         "config": config.model_dump(),
         **describe_data(dataset, dives, options),
+        "options": options.model_dump(mode="json"),  # in full: a run is resumed from them
         "files_sha256": digest_files(dives),
         "init": begun,
         "processes": processes,

@@ -8,7 +8,14 @@ import pytest
 import finecausal_cli
 from finecausal_cli.data.dive import Dive
 from finecausal_cli.training import record
-from finecausal_cli.training.record import RUN_NAME, digest_files, digest_labels, read_run, write_run
+from finecausal_cli.training.record import (
+    RUN_NAME,
+    describe_data,
+    digest_files,
+    digest_labels,
+    read_run,
+    write_run,
+)
 
 
 @pytest.fixture
@@ -93,3 +100,20 @@ def test_where_a_dataset_lies_does_not_count(dives, tmp_path):
     moved = [replace(dive, video=other / dive.video.name) for dive in dives[:3]]
     assert digest_files(moved) == digest_files(dives[:3])
     assert digest_labels(moved) == digest_labels(dives[:3])
+
+
+@pytest.mark.parametrize(
+    ("init", "told"),
+    [
+        ("/home/coach/runs/a", "a"),
+        ("trunk:/home/coach/runs/a", "trunk:a"),
+        ("kinetics:/data/i3d.pt", "kinetics:i3d.pt"),
+    ],
+)
+def test_weights_do_not_tell_where_those_lay_that_they_began_from_but_a_run_does(
+    tmp_path, config, make_options, dives, init, told
+):
+    options = make_options(init=init)
+    assert describe_data(tmp_path, dives, options)["options"]["init"] == told
+    write_run(tmp_path, config, options, tmp_path, dives, begun={}, processes=1, command=())
+    assert read_run(tmp_path)[1].init == init
