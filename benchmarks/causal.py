@@ -11,10 +11,8 @@ A run that was stopped goes on: what is trained stays trained, and the trunk see
 
 from __future__ import annotations
 
-import argparse
 import json
 from dataclasses import asdict, dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -22,9 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from benchmarks.ground import Ground
-from finecausal_cli.assess.device import resolve_device
-from finecausal_cli.data.places import default_cache
+from benchmarks.ground import Ground, ask
 from finecausal_cli.evaluation.predict import summarise
 from finecausal_cli.training.options import build_config
 from finecausal_cli.whole_file import whole_file
@@ -111,27 +107,8 @@ def table(figures: list[Figures]) -> Table:
 
 def main() -> None:
     """Train and measure all variants and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.causal", description="Test the causal claim.")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("trunk")
-    parser.add_argument("--out", type=Path, default=Path("runs/causal"))
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--views", type=int, default=3)
-    parser.add_argument("--cache", type=Path, default=default_cache())
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the frozen trunk")
-    parser.add_argument("--device", default="auto")
-    asked = parser.parse_args()
-    ground = Ground(
-        asked.data,
-        asked.trunk,
-        "confounded",
-        ("test", "shift", HERE, ELSEWHERE, OTHER_ENTRY),
-        cache=asked.cache,
-        precision=asked.precision,
-        device=resolve_device(asked.device),
-    )
+    asked = ask("python -m benchmarks.causal", "Test the causal claim.", "runs/causal")
+    ground = Ground(asked, "confounded", ("test", "shift", HERE, ELSEWHERE, OTHER_ENTRY))
     console = Console(soft_wrap=True)
     figures = []
     for variant, left_out in VARIANTS.items():

@@ -8,17 +8,13 @@ so the rows of fewer dives tell how many of them the rest of the network needs, 
 
 from __future__ import annotations
 
-import argparse
 import json
-from pathlib import Path
 from typing import Any
 
 from rich.console import Console
 from rich.table import Table
 
-from benchmarks.ground import Ground
-from finecausal_cli.assess.device import resolve_device
-from finecausal_cli.data.places import default_cache
+from benchmarks.ground import Ground, ask
 from finecausal_cli.evaluation.predict import summarise
 from finecausal_cli.whole_file import whole_file
 
@@ -38,22 +34,8 @@ SHOWN = ("rho", "relative_l2", "aiou_50", "aiou_75", "mean_absolute_error")
 
 def main() -> None:
     """Train and measure every row and print the table."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.choices", description="What choices and data give.")
-    parser.add_argument("data", type=Path)
-    parser.add_argument("trunk")
-    parser.add_argument("--out", type=Path, default=Path("runs/choices"))
-    parser.add_argument("--seeds", type=int, default=2)
-    parser.add_argument("--first-seed", type=int, default=0)
-    parser.add_argument("--epochs", type=int, default=10)
-    parser.add_argument("--views", type=int, default=3)
-    parser.add_argument("--cache", type=Path, default=default_cache())
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the frozen trunk")
-    parser.add_argument("--device", default="auto")
-    asked = parser.parse_args()
-    device = resolve_device(asked.device)
-    ground = Ground(
-        asked.data, asked.trunk, "train", ("test",), cache=asked.cache, precision=asked.precision, device=device
-    )
+    asked = ask("python -m benchmarks.choices", "What choices and data give.", "runs/choices")
+    ground = Ground(asked, "train", ("test",))
     rows: list[tuple[str, dict[str, Any], int | None]] = [(name, change, None) for name, change in CHOICES.items()]
     rows += [(f"{count} training dives", {}, count) for count in SIZES]
     console = Console(soft_wrap=True)

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import argparse
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 from rich.progress import track
 
+from finecausal_cli.assess.device import resolve_device
 from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data.places import default_cache
 from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.evaluation.predict import bank_of, mean_execution, predict
 from finecausal_cli.exemplars.select import spread_exemplars
@@ -21,53 +25,53 @@ from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from pathlib import Path
-
-    import torch
 
     from finecausal_cli.evaluation.predict import Prediction
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.model.finecausal import FineCausal
-    from finecausal_cli.training.options import Precision
 
 VOTERS = 10
+EPOCHS = 10
 GROUPS_PER_BATCH = 3
+
+
+def ask(program: str, description: str, out: str) -> argparse.Namespace:
+    """Read the command line of such a benchmark: data, trunk, and how to train."""
+    parser = argparse.ArgumentParser(prog=program, description=description)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("trunk")
+    parser.add_argument("--out", type=Path, default=Path(out))
+    parser.add_argument("--seeds", type=int, default=2)
+    parser.add_argument("--first-seed", type=int, default=0)
+    parser.add_argument("--epochs", type=int, default=EPOCHS)
+    parser.add_argument("--views", type=int, default=3)
+    parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the frozen trunk")
+    parser.add_argument("--device", default="auto")
+    return parser.parse_args()
 
 
 class Ground:
     """One trunk, the dives that everything behind it learns from, and those that it is measured on.
 
     Args:
-        data: What ``make benchmark-data`` wrote.
-        trunk: Weights whose trunk it is.
+        asked: What `ask` read.
         training: Part that is trained on; its dives to validate on are the part ``validation``.
         parts: Further parts to measure on.
-        cache: Where clips and views are kept.
-        precision: What the trunk computes in.
-        device: Where to compute.
     """
 
-    def __init__(
-        self,
-        data: Path,
-        trunk: str,
-        training: str,
-        parts: Sequence[str],
-        *,
-        cache: Path,
-        precision: Precision,
-        device: torch.device,
-    ) -> None:
-        self._folder, self._cache, self._device, self._precision = data / training, cache, device, precision
-        self._init = locate_init(f"{TRUNK}{trunk}")
-        loaded = load_weights(resolve_weights(trunk), device=device)
+    def __init__(self, asked: argparse.Namespace, training: str, parts: Sequence[str]) -> None:
+        self._folder, self._cache, self._precision = asked.data / training, asked.cache, asked.precision
+        self._device = resolve_device(asked.device)
+        self._init = locate_init(f"{TRUNK}{asked.trunk}")
+        loaded = load_weights(resolve_weights(asked.trunk), device=self._device)
         self.config = loaded.config
-        clips = ClipCache(cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
-        self._views = Views(loaded.model, clips, cache, 1, precision)
+        clips = ClipCache(asked.cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
+        self._views = Views(loaded.model, clips, asked.cache, 1, asked.precision)
         self._dives = assign_splits([dive for dive in read_dataset(self._folder) if dive.score is not None])
         self.training = [dive for dive in self._dives if dive.split == "train"]
         self.parts = {"validation": [dive for dive in self._dives if dive.split == "val"]}
-        self.parts |= {name: list(read_dataset(data / name)) for name in parts}
+        self.parts |= {name: list(read_dataset(asked.data / name)) for name in parts}
         self._voters = spread_exemplars(self.training, VOTERS)
         everything = [dive for part in (self._voters, *self.parts.values()) for dive in part]
         for dive in track(everything, "encoding", console=Console(stderr=True)):

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from finecausal_cli.model.config import SNIPPET_FRAMES, SNIPPET_STRIDE
+from finecausal_cli.model.top_down import DEPTH_CHANNELS, join_depths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -33,7 +34,6 @@ _GRID = 7
 
 _GRID_CHANNELS = 32
 _ORDER_CHANNELS = 192
-_FOREGROUND_CHANNELS = 16
 _FULL_SIZE_CHANNELS = 8
 _STEM_KERNEL = 5
 _CHANNEL_STEP = 8
@@ -140,23 +140,17 @@ class FrameForeground(nn.Module):
 
     def __init__(self, tap_channels: Sequence[int]) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, _FOREGROUND_CHANNELS, 1) for channels in tap_channels)
-        self.smooth = nn.ModuleList(_convolve(_FOREGROUND_CHANNELS, _FOREGROUND_CHANNELS) for _ in tap_channels)
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, DEPTH_CHANNELS, 1) for channels in tap_channels)
+        self.smooth = nn.ModuleList(_convolve(DEPTH_CHANNELS, DEPTH_CHANNELS) for _ in tap_channels)
         self.draw = nn.Sequential(
-            nn.Conv2d(_FOREGROUND_CHANNELS + 3, _FULL_SIZE_CHANNELS, 3, padding=1),
+            nn.Conv2d(DEPTH_CHANNELS + 3, _FULL_SIZE_CHANNELS, 3, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(_FULL_SIZE_CHANNELS, 1, 1),
         )
 
     def forward(self, taps: tuple[Tensor, ...], frames: Tensor) -> Tensor:
         """Return logits [N, H, W] for the depths and the frames [N, 3, H, W]."""
-        found: Tensor | None = None
-        for lateral, smooth, tap in zip(reversed(self.lateral), reversed(self.smooth), reversed(taps), strict=True):
-            here = lateral(tap)
-            if found is not None:
-                here = here + functional.interpolate(found, size=here.shape[2:], mode="nearest")
-            found = smooth(here)
-        assert found is not None  # noqa: S101 -- there is at least one depth
+        found = join_depths(self.lateral, self.smooth, taps)
         full = functional.interpolate(found, size=frames.shape[2:], mode="bilinear", align_corners=False)
         logits: Tensor = self.draw(torch.cat((full, frames), dim=1))
         return logits[:, 0]

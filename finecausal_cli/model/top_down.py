@@ -7,9 +7,14 @@ the deeper ones found, and the last step looks at the picture itself.
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 DEPTH_CHANNELS = 16
 """Channels at every depth."""
@@ -19,6 +24,24 @@ NARROW_CHANNELS = 4
 
 PICTURE_CHANNELS = 8
 """Channels at full size, where they cost most."""
+
+
+def join_depths(lateral: nn.ModuleList, smooth: nn.ModuleList, taps: Sequence[Tensor]) -> Tensor:
+    """Go from deep to shallow, each depth added to what the deeper ones found.
+
+    Args:
+        lateral: Brings each depth, shallow to deep, to the same channels.
+        smooth: Looks at each sum.
+        taps: The depths, [B, c, ...], one a module at least.
+    """
+    found: Tensor | None = None
+    for narrow, look, tap in zip(reversed(lateral), reversed(smooth), reversed(taps), strict=True):
+        here = narrow(tap)
+        if found is not None:
+            here = here + functional.interpolate(found, size=here.shape[2:], mode="nearest")
+        found = look(here)
+    assert found is not None  # noqa: S101 -- there is at least one depth
+    return found
 
 
 class TopDownForeground(nn.Module):
@@ -48,13 +71,7 @@ class TopDownForeground(nn.Module):
 
     def forward(self, taps: tuple[Tensor, ...], snippets: Tensor) -> Tensor:
         """Return logits [B, 16, H, W] for the tapped layers and the snippets [B, 3, 16, H, W]."""
-        found: Tensor | None = None
-        for lateral, smooth, tap in zip(reversed(self.lateral), reversed(self.smooth), reversed(taps), strict=True):
-            here = lateral(tap)
-            if found is not None:
-                here = here + functional.interpolate(found, size=here.shape[2:], mode="nearest")
-            found = smooth(here)
-        assert found is not None  # noqa: S101 -- there is at least one tapped layer
+        found = join_depths(self.lateral, self.smooth, taps)
         full = functional.interpolate(
             self.narrow(found), size=snippets.shape[2:], mode="trilinear", align_corners=False
         )
