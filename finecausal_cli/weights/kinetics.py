@@ -90,7 +90,9 @@ def load_kinetics(path: Path, model: FineCausal) -> KineticsReport:
     trunk = model.video_trunk
     if not isinstance(trunk, I3D):
         raise WeightsError(
-            "these are weights of I3D trunks, and this network has none", where=path, hint="--preset finecausal"
+            "these are weights of I3D trunks, and this network has none",
+            where=path,
+            hint="--preset finecausal or reference",
         )
     trunks = {"video_trunk": trunk}
     if model.parser.trunk is not None:

@@ -57,7 +57,7 @@ def test_stages_are_replaced_by_the_voters_own_and_by_the_banks_mean(shipped):
     found, _ = shipped
     assert [one.stage for one in found.interventions] == [*STAGES, *STAGES]
     assert [one.replaced_by for one in found.rankings] == ["exemplar", "bank_mean"]
-    assert (found.bank_mean.dive, found.bank_mean.exemplars) == ("107B", 5)
+    assert (found.bank_mean.dive, found.bank_mean.exemplars) == ("107B", 10)
     assert found.ranking == found.rankings[0]
     assert found.ranking.changes[0] == max(one.change for one in found.interventions[:3])
 

@@ -42,8 +42,8 @@ def test_stage_contributions_add_up_to_score_minus_exemplar(assessment):
 
 
 def test_the_score_is_the_mean_of_the_votes(assessment):
-    assert len(assessment.votes) == 5
-    assert sum(vote.score for vote in assessment.votes) / 5 == pytest.approx(assessment.score, abs=1e-9)
+    assert len(assessment.votes) == 10
+    assert sum(vote.score for vote in assessment.votes) / 10 == pytest.approx(assessment.score, abs=1e-9)
     for vote in assessment.votes:
         expected = (vote.execution + vote.difference) * assessment.difficulty
         assert vote.score == pytest.approx(expected, abs=1e-9)

@@ -53,7 +53,7 @@ def test_an_epoch_of_the_example_dataset(finecausal, tmp_path):
     [
         (["--accumulate", 3], 2, "--accumulate: 3 parts of a batch of 2 groups"),
         (
-            ["--precision", "bf16", "--device", "cpu", "--epochs", 1],
+            ["--precision", "bf16", "--device", "cpu", "--epochs", 1, "--preset", "finecausal"],
             1,
             "--precision: bf16 gradients are wrong on a CPU",
         ),

@@ -32,8 +32,8 @@ def test_the_file_is_laid_out_as_documented(clip, tmp_path):
     whole = (tmp_path / "a.clip").read_bytes()
     masked = int(clip.mask is not None)
     body = clip.frames.tobytes() + (clip.mask.tobytes() if masked else b"") + clip.source_frames.astype("<i8").tobytes()
-    checksum = zlib.crc32(struct.pack("<IIII", 2, 9, 7, masked) + body)
-    assert whole[:28] == b"FCLIP\r\n\0" + struct.pack("<IIIII", 2, 9, 7, masked, checksum)
+    checksum = zlib.crc32(struct.pack("<IIII", 3, 9, 7, masked) + body)
+    assert whole[:28] == b"FCLIP\r\n\0" + struct.pack("<IIIII", 3, 9, 7, masked, checksum)
     assert whole[28:64] == bytes(36)
     assert whole[64:] == body
 

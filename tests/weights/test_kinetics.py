@@ -179,10 +179,16 @@ def refused(path, network, says):
 
 def test_a_narrow_network_refuses_by_name(trunk, write):
     path = write(foreign(trunk, "piergiaj"))
-    narrow = FineCausal(PRESETS["compact"])
+    narrow = FineCausal(PRESETS["finecausal"].model_copy(update={"width": 0.25}))
     refused(path, narrow, "Conv3d_1a_7x7.conv3d.weight is [64, 3, 7, 7, 7], and this network's is [16, 3, 7, 7, 7]")
     with pytest.raises(WeightsError, match="--preset finecausal or reference"):
         load_kinetics(path, narrow)
+
+
+def test_a_network_without_an_i3d_refuses(trunk, write):
+    path = write(foreign(trunk, "piergiaj"))
+    with pytest.raises(WeightsError, match=r"this network has none \(--preset finecausal or reference\)"):
+        load_kinetics(path, FineCausal(PRESETS["compact"]))
 
 
 def test_the_flow_stream_is_refused(trunk, network, write):
