@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +27,7 @@ from finecausal_cli.weights.store import load_weights
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from finecausal_cli.data.dive import Dive
     from finecausal_cli.evaluation.predict import Prediction
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.model.finecausal import FineCausal
@@ -77,13 +79,21 @@ class Ground:
         for dive in track(everything, "encoding", console=Console(stderr=True)):
             self._views.load(dive)
 
-    def train(self, folder: Path, config: ModelConfig, *, dives: int | None = None, **given: Any) -> FineCausal:
+    def also(self, folder: Path) -> list[Dive]:
+        """Return the training dives of another part of the benchmark, under names of their own."""
+        dives = assign_splits([dive for dive in read_dataset(folder) if dive.score is not None])
+        return [replace(dive, key=f"{folder.name}/{dive.key}") for dive in dives if dive.split == "train"]
+
+    def train(
+        self, folder: Path, config: ModelConfig, *, dives: int | None = None, more: Sequence[Dive] = (), **given: Any
+    ) -> FineCausal:
         """Train everything behind the trunk, or go on with it, or find it done.
 
         Args:
             folder: The run's folder.
             config: The network.
             dives: Learn from the first so many training dives; None takes all.
+            more: Learn from these too.
             given: Options of the run.
 
         Returns:
@@ -108,7 +118,7 @@ class Ground:
                 cache=self._cache,
                 device=self._device,
                 resume=(folder / "run.json").exists(),
-                read=lambda _: [dive for dive in self._dives if dive.split != "train" or dive in kept],
+                read=lambda _: [*(one for one in self._dives if one.split != "train" or one in kept), *more],
             )
         return load_weights(folder / "last", device=self._device).model
 
