@@ -56,20 +56,35 @@ HIDDEN = 256
 """Values that everything asked of one frame is read from."""
 
 SEEN = {
-    "takeoff": ("rise", "lean_deg", "clearance", "steadiness"),
-    "flight": ("openness", "legs_apart", "feet", "crossed", "late_s"),
-    "entry": ("entry_deg", "twist_deg", "arch", "arms", "splash"),
+    "rise": "takeoff",
+    "lean_deg": "takeoff",
+    "clearance": "takeoff",
+    "steadiness": "stance",
+    "openness": "flight",
+    "legs_apart": "flight",
+    "feet": "flight",
+    "crossed": "flight",
+    "late_s": "flight",
+    "entry_deg": "entry",
+    "twist_deg": "entry",
+    "arch": "entry",
+    "arms": "entry",
+    "splash": "entry",
 }
-"""What the judges see, by stage."""
+"""What the judges see, and the stretch of the dive in which it shows."""
 
 NEAR_TAKEOFF, NEAR_ENTRY = (-10, 14), (-8, 10)
 """Frames around a transition that show how it went."""
 
-FOREGROUND_EVERY = 4
-"""One frame in so many (of an I3D, one snippet) is asked for its foreground, which costs as much as the trunk."""
+LEAST_SHOWN = {"takeoff": 1, "stance": 6, "flight": 8, "entry": 1}
+"""Frames of a stretch that a snippet must show to be asked what shows in it."""
 
-LEAST_FLIGHT = 8
-"""Frames of flight that a snippet must show to be asked about the flight."""
+AT_TAKEOFF, BEFORE_LEAVING = 0.3, (4, 22)
+"""Share of the snippets that are cut to start so many frames before the board is left, on top of those drawn anywhere:
+the take-off is a short part of a clip."""
+
+FOREGROUND_EVERY = 8
+"""One frame in so many (of an I3D, one snippet) is asked for its foreground, which costs as much as the trunk."""
 
 
 @dataclass(frozen=True)
@@ -90,16 +105,28 @@ class Targets:
     seen: NDArray[np.float32]
     transitions: tuple[int, int]
 
-    def frames_that_show(self) -> NDArray[np.bool_]:
-        """Tell which frames show what of `SEEN`: [96, K]."""
+    def stretches(self) -> NDArray[np.int64]:
+        """Return first frame and end of the stretch in which each of `SEEN` shows: [K, 2]."""
         leave, enter = self.transitions
-        frame = np.arange(len(self.motion))
-        shown = {
-            "takeoff": (frame >= leave + NEAR_TAKEOFF[0]) & (frame < leave + NEAR_TAKEOFF[1]),
-            "flight": (frame >= leave) & (frame < enter),
-            "entry": (frame >= enter + NEAR_ENTRY[0]) & (frame < enter + NEAR_ENTRY[1]),
+        found = {
+            "stance": (0, leave),
+            "takeoff": (leave + NEAR_TAKEOFF[0], leave + NEAR_TAKEOFF[1]),
+            "flight": (leave, enter),
+            "entry": (enter + NEAR_ENTRY[0], enter + NEAR_ENTRY[1]),
         }
-        return np.stack([shown[stage] for stage, keys in SEEN.items() for _ in keys], axis=1)
+        return np.array([found[stretch] for stretch in SEEN.values()])
+
+    def shown_by_frame(self) -> NDArray[np.bool_]:
+        """Tell which frames show what of `SEEN`: [96, K]."""
+        first, end = self.stretches().T
+        frame = np.arange(len(self.motion))[:, None]
+        return (frame >= first) & (frame < end)
+
+    def shown_by_snippet(self, start: int) -> NDArray[np.bool_]:
+        """Tell what of `SEEN` the snippet from frame ``start`` shows: [K]."""
+        first, end = self.stretches().T
+        overlap = np.minimum(end, start + SNIPPET_FRAMES) - np.maximum(first, start)
+        return overlap >= np.array([LEAST_SHOWN[stretch] for stretch in SEEN.values()])
 
 
 def read_targets(dive: Dive) -> Targets:
@@ -116,7 +143,7 @@ def read_targets(dive: Dive) -> Targets:
     place = [np.cos(turn), np.abs(np.sin(turn)), np.cos(2 * twist), height - height[min(after[0], 95)], height]
     place.append(np.gradient(height))
     angles = [np.radians(np.abs(np.array(track["pose_deg"][key]))[frames]) for key in track["pose_deg"]]
-    seen = [abs(float(record["seen"][key])) for keys in SEEN.values() for key in keys]
+    seen = [abs(float(record["seen"][key])) for key in SEEN]
     return Targets(
         motion=np.stack([*place, *angles], axis=1).astype(np.float32),
         visible=frames < record["entry_start"] + 3,
@@ -124,18 +151,6 @@ def read_targets(dive: Dive) -> Targets:
         seen=np.array(seen, np.float32),
         transitions=(int(after[0]), int(after[1])),
     )
-
-
-def stages_shown(start: int, transitions: tuple[int, int]) -> NDArray[np.bool_]:
-    """Tell which of `SEEN` the snippet from frame ``start`` can show: [K]."""
-    leave, enter = transitions
-    end = start + SNIPPET_FRAMES
-    shown = {
-        "takeoff": start <= leave + NEAR_TAKEOFF[1] and end > leave + NEAR_TAKEOFF[0],
-        "flight": min(end, enter) - max(start, leave) >= LEAST_FLIGHT,
-        "entry": start <= enter + NEAR_ENTRY[1] and end > enter + NEAR_ENTRY[0],
-    }
-    return np.array([shown[stage] for stage, keys in SEEN.items() for _ in keys])
 
 
 @dataclass(frozen=True)
@@ -189,6 +204,14 @@ class Shelf:
         seen = np.stack([one.seen for one in self.targets])
         return tuple(torch.tensor(np.stack([x.mean(0), x.std(0) + 1e-3])) for x in (motion, seen))  # type: ignore[return-value]
 
+    def draw(self, place: int, count: int, rng: np.random.Generator) -> list[int]:
+        """Draw where snippets of a dive start: anywhere, or shortly before the board is left."""
+        last = len(self.targets[place].motion) - SNIPPET_FRAMES
+        anywhere = rng.integers(0, last + 1, count)
+        before = self.targets[place].transitions[0] - rng.integers(*BEFORE_LEAVING, count)
+        starts: list[int] = np.where(rng.random(count) < AT_TAKEOFF, np.clip(before, 0, last), anywhere).tolist()
+        return starts
+
     def cut(self, place: int, starts: list[int], rng: np.random.Generator | None) -> list[tuple[NDArray, ...]]:
         """Cut snippets out of a dive, at random places and mirrored at random if there is chance."""
         clip, target, size = self._cache.load(self._dives[place]), self.targets[place], self._size
@@ -202,7 +225,7 @@ class Shelf:
             frames, mask = clip.frames[window][:, :, ::step], clip.mask[window][:, :, ::step]
             asked = slice(start, start + SNIPPET_FRAMES)
             motion, visible, stage = target.motion[asked], target.visible[asked], target.stage[asked]
-            shown, by_frame = stages_shown(start, target.transitions), target.frames_that_show()[asked]
+            shown, by_frame = target.shown_by_snippet(start), target.shown_by_frame()[asked]
             pictures = np.ascontiguousarray(frames)
             cuts.append((pictures, mask.copy(), motion, visible, stage, target.seen, shown, by_frame))
         return cuts
@@ -301,13 +324,18 @@ class Pupil(nn.Module):
         losses = {
             "motion": 2 * functional.smooth_l1_loss(found.motion[batch.visible].float(), batch.motion[batch.visible]),
             "stage": functional.cross_entropy(found.stage.float().flatten(0, 1), batch.stage.flatten()),
-            "seen": functional.mse_loss(found.seen[batch.shown].float(), batch.seen[batch.shown]),
+            "seen": error_of_shown(found.seen, batch.seen, batch.shown),
             "foreground": 4 * functional.binary_cross_entropy_with_logits(foreground, mask) + 1 - overlap,
         }
         if found.seen_by_frame is not None:
-            seen = batch.seen[:, None].expand_as(found.seen_by_frame)[batch.shown_by_frame]
-            losses["seen_by_frame"] = functional.mse_loss(found.seen_by_frame[batch.shown_by_frame].float(), seen)
+            losses["seen_by_frame"] = error_of_shown(found.seen_by_frame, batch.seen[:, None], batch.shown_by_frame)
         return losses
+
+
+def error_of_shown(found: Tensor, truth: Tensor, shown: Tensor) -> Tensor:
+    """Return the mean squared error [..., K] of what is shown, everything that judges see counting the same."""
+    squared = (found.float() - truth).square().where(shown, 0).flatten(0, -2).sum(0)
+    return (squared / shown.flatten(0, -2).sum(0).clamp(min=1)).mean()
 
 
 @torch.no_grad()
@@ -326,8 +354,7 @@ def validate(
         shown = batch.shown.float()
         found.append(((said.seen * shown).sum(0) / shown.sum(0).clamp(min=1)).cpu().numpy())
         truth.append(batch.seen[0].cpu().numpy())
-    names = [key for keys in SEEN.values() for key in keys]
-    pairs = zip(names, np.array(found).T, np.array(truth).T, strict=True)
+    pairs = zip(SEEN, np.array(found).T, np.array(truth).T, strict=True)
     figures = {name: float(np.corrcoef(left, other)[0, 1]) for name, left, other in pairs}
     return {"stage": right / total, "foreground_iou": both / max(either, 1.0), **figures}
 
@@ -338,7 +365,7 @@ def main() -> None:
     parser.add_argument("dataset", type=Path)
     parser.add_argument("out", type=Path)
     parser.add_argument("--preset", choices=sorted(PRESETS), default="compact")
-    parser.add_argument("--init", help="weights whose trunk to begin with")
+    parser.add_argument("--init", help="weights whose trunk and foreground to begin with")
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--dives", type=int, default=16, help="dives in a batch")
     parser.add_argument("--snippets", type=int, default=1, help="snippets of each")
@@ -355,7 +382,9 @@ def main() -> None:
     config = build_config(asked.preset)
     network = lay_out(FineCausal(config))
     if asked.init:
-        network.video_trunk.load_state_dict(load_weights(resolve_weights(asked.init)).model.video_trunk.state_dict())
+        known = load_weights(resolve_weights(asked.init)).model
+        network.video_trunk.load_state_dict(known.video_trunk.state_dict())
+        network.parser.load_state_dict(known.parser.state_dict())
     cache = ClipCache(asked.cache, geometry=config.geometry, frame_size=config.frame_size)
     dives = assign_splits(list(read_dataset(asked.dataset)))
     training, held_out = (
@@ -384,7 +413,7 @@ def main() -> None:
         cuts = [
             one
             for place in chosen
-            for one in training.cut(int(place), rng.integers(0, 81, asked.snippets).tolist(), rng)
+            for one in training.cut(int(place), training.draw(int(place), asked.snippets, rng), rng)
         ]
         pupil.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=asked.precision == "bf16"):

@@ -53,10 +53,10 @@ def explain_verdict(
         bank_folder: Where the bank's thumbnails lie; None if nowhere.
     """
     notes = []
-    interventions, bank_mean = intervene(hearing, assessment.dive)
-    if bank_mean is None:
+    interventions, taken = intervene(hearing, assessment.dive)
+    if not taken:
         why = "the dive number is not known" if assessment.dive is None else f"the bank has no {assessment.dive}"
-        notes.append(f"no stage is replaced by the bank's mean: {why}")
+        notes.append(f"no stage is replaced by the bank's mean or best: {why}")
     backgrounds: tuple[BackgroundChange, ...] = ()
     if options.backgrounds:
         found, missing = find_backgrounds(hearing, clip, probabilities, bank_folder)
@@ -70,8 +70,9 @@ def explain_verdict(
     return Explanation(
         assessment=assessment,
         interventions=interventions,
-        rankings=(rank(interventions, "exemplar"), *((rank(interventions, "bank_mean"),) if bank_mean else ())),
-        bank_mean=bank_mean,
+        rankings=tuple(rank(interventions, replaced_by) for replaced_by in ("exemplar", *taken)),
+        bank_mean=taken.get("bank_mean"),
+        bank_best=taken.get("bank_best"),
         checks=checks,
         backgrounds=backgrounds,
         foreground=foreground,

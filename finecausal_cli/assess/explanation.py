@@ -27,8 +27,8 @@ TOLERANCE: Final = 1e-4
 JITTER_FRAMES: Final = 2
 """Sampled frames by which the transitions are shifted to test stability."""
 
-Replacement = Literal["exemplar", "bank_mean"]
-"""Each voter's own stage, or the mean stage of the bank's dives of the same number."""
+Replacement = Literal["exemplar", "bank_mean", "bank_best"]
+"""Each voter's own stage; the mean stage of the bank's dives of the same number; that of the best of these."""
 
 BackgroundKind = Literal["bank_mean", "exemplar", "own_mean", "own_colour"]
 """Mean picture of the voters' thumbnails; one exemplar's thumbnail (another venue, its athlete still in it). Where the
@@ -221,11 +221,15 @@ class Explanation(Value):
     schema_version: Literal[2] = EXPLANATION_SCHEMA_VERSION
     assessment: Assessment
     interventions: tuple[StageIntervention, ...] = Field(
-        description="By replacement (exemplar first), then by stage; those by the bank's mean only if `bank_mean`."
+        description="By replacement (exemplar first), then by stage; by the bank's mean only if `bank_mean`, by its "
+        "best only if `bank_best`."
     )
     rankings: tuple[Ranking, ...] = Field(description="One for each kind of replacement, in the same order.")
     bank_mean: BankMean | None = Field(
         description="None if the dive number is unknown or the bank has no dive of it; then nothing is replaced by it."
+    )
+    bank_best: BankMean | None = Field(
+        default=None, description="The best of these, by execution; None also if the bank has a single dive of it."
     )
     checks: Checks
     backgrounds: tuple[BackgroundChange, ...] = Field(description="Empty if not asked for.")

@@ -1,4 +1,4 @@
-"""What the score would be, had a stage been another's: do(stage := the exemplar's) and do(stage := the bank's mean)."""
+"""What the score would be, had a stage been each exemplar's own, the bank's mean or the mean of the bank's best."""
 
 from __future__ import annotations
 
@@ -18,8 +18,12 @@ if TYPE_CHECKING:
     from finecausal_cli.assess.assessment import StageName
     from finecausal_cli.assess.explanation import Replacement
     from finecausal_cli.assess.hearing import Hearing
+    from finecausal_cli.exemplars.bank import Bank
 
 _STAGES: tuple[StageName, StageName, StageName] = ("takeoff", "flight", "entry")
+
+_ONE_IN = 4
+"""The bank's best are one in so many of its dives of a number, one at least."""
 
 
 @dataclass(frozen=True)
@@ -41,7 +45,7 @@ class StageFeatures:
         return cls(pairs.tokens[:, 1], None if pairs.static_tokens is None else pairs.static_tokens[:, 1])
 
     @classmethod
-    def of_bank_mean(cls, hearing: Hearing, places: Sequence[int]) -> StageFeatures:
+    def of_bank(cls, hearing: Hearing, places: Sequence[int]) -> StageFeatures:
         """Return the mean stages of some of the bank's dives, each of them read beside each voter.
 
         A dive's stages depend on the dive it is compared with, so the mean is taken anew for every voter.
@@ -84,9 +88,7 @@ def regress_with(hearing: Hearing, stages: StageFeatures, replaced: Iterable[int
         return hearing.model.regress(tokens, static).stage_deltas[:, 0].cpu().double()
 
 
-def replace_stages(
-    hearing: Hearing, stages: StageFeatures, replaced_by: Replacement
-) -> tuple[StageIntervention, StageIntervention, StageIntervention]:
+def replace_stages(hearing: Hearing, stages: StageFeatures, replaced_by: Replacement) -> tuple[StageIntervention, ...]:
     """Replace one stage at a time and let the later stages follow.
 
     A replaced take-off also changes how flight and entry are read; no stage changes an earlier one.
@@ -126,16 +128,31 @@ def rank(interventions: Sequence[StageIntervention], replaced_by: Replacement) -
     )
 
 
-def intervene(hearing: Hearing, dive: str | None) -> tuple[tuple[StageIntervention, ...], BankMean | None]:
-    """Replace every stage by each voter's own and, where the bank knows the dive, by the mean of its number.
+def bank_stages(bank: Bank, dive: str | None) -> dict[Replacement, tuple[int, ...]]:
+    """Return the places of the dives whose mean stages replace those of a dive of this number.
+
+    The best are those of most execution. Of a single dive there is a mean and no best.
+    """
+    places = () if dive is None else bank.of_dive(dive)
+    by_execution = sorted(places, key=lambda place: (-bank.exemplars[place].execution, place))
+    best = tuple(by_execution[: max(1, len(places) // _ONE_IN)])
+    found: dict[Replacement, tuple[int, ...]] = {"bank_mean": places, "bank_best": best if len(places) > 1 else ()}
+    return {replaced_by: chosen for replaced_by, chosen in found.items() if chosen}
+
+
+def intervene(hearing: Hearing, dive: str | None) -> tuple[tuple[StageIntervention, ...], dict[Replacement, BankMean]]:
+    """Replace every stage by each voter's own and, where the bank knows the dive, by the mean and best of its number.
 
     Args:
         hearing: The dive and its voters.
         dive: Its dive number; None if unknown.
+
+    Returns:
+        The interventions, replacement by replacement, and what the means were taken over.
     """
     found = replace_stages(hearing, StageFeatures.of_exemplars(hearing), "exemplar")
-    places = hearing.bank.of_dive(dive) if dive is not None else ()
-    if dive is None or not places:
-        return found, None
-    mean = replace_stages(hearing, StageFeatures.of_bank_mean(hearing, places), "bank_mean")
-    return found + mean, BankMean(dive=dive, exemplars=len(places))
+    taken: dict[Replacement, BankMean] = {}
+    for replaced_by, places in bank_stages(hearing.bank, dive).items():
+        found += replace_stages(hearing, StageFeatures.of_bank(hearing, places), replaced_by)
+        taken[replaced_by] = BankMean(dive=str(dive), exemplars=len(places))
+    return found, taken

@@ -26,8 +26,9 @@ from finecausal_cli.video.reader import read_clip
 from finecausal_cli.video.write import write_video
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Mapping
 
+    from finecausal_cli.assess.explanation import Replacement
     from finecausal_cli.assess.scorer import Scorer
     from finecausal_cli.diving.number import DiveNumber
     from finecausal_cli.simulator.dataset_plan import DatasetPlan
@@ -39,9 +40,11 @@ STAGES = tuple(STAGE_FAULTS)
 Raised = Literal["all", "one"]
 """Which faults of the planted stage are raised: all that a dive can have at once, or one drawn by chance."""
 
-Method = Literal["do(exemplar)", "do(bank mean)", "contribution", "graph attention", "stage attention"]
+Method = Literal["do(exemplar)", "do(bank mean)", "do(bank best)", "contribution", "graph attention", "stage attention"]
 """What names a stage: the replacement that gains most; the contribution that loses most; the stage that gets most of
 the attention given to the query's snippets, or to its stages, each against what it would get without preference."""
+
+_BY_BANK: Mapping[Replacement, Method] = {"bank_mean": "do(bank mean)", "bank_best": "do(bank best)"}
 
 HELD_OUT_SEED = 777_000_001
 """No data set of the project is drawn from it."""
@@ -242,11 +245,12 @@ def draw_planted(rng: np.random.Generator, dive: DiveNumber, stage: str, raised:
 
 def name_stages(hearing: Hearing, number: str | None) -> dict[Method, str]:
     """Return the stage that each method names first."""
-    interventions, bank_mean = intervene(hearing, number)
+    interventions, taken = intervene(hearing, number)
     contributions = hearing.points(hearing.ballot.pairs.stage_deltas[:, 0])
     found: dict[Method, str] = {"do(exemplar)": rank(interventions, "exemplar").stages[0]}
-    if bank_mean is not None:
-        found["do(bank mean)"] = rank(interventions, "bank_mean").stages[0]
+    for replaced_by, method in _BY_BANK.items():
+        if replaced_by in taken:
+            found[method] = rank(interventions, replaced_by).stages[0]
     found["contribution"] = STAGES[int(np.argmin(contributions))]
     graph, stages = view_graph(hearing.ballot, None, None), hearing.ballot.pairs.stage_attention
     if graph is not None:

@@ -23,7 +23,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from finecausal_cli.assess.assessment import Assessment
-    from finecausal_cli.assess.explanation import Evidence, Explanation, GraphAttention, StageAttention
+    from finecausal_cli.assess.explanation import Evidence, Explanation, GraphAttention, Replacement, StageAttention
+
+_REPLACED_BY: Final[dict[Replacement, str]] = {
+    "exemplar": "the exemplars' stage",
+    "bank_mean": "the bank's mean stage",
+    "bank_best": "the bank's best stage",
+}
+_HATCHES: Final[dict[Replacement, str | None]] = {"exemplar": None, "bank_mean": "///", "bank_best": "..."}
 
 _WIDTH_IN = 4.8
 _TILE_IN = 1.5
@@ -141,7 +148,6 @@ def _interventions(explanation: Explanation) -> Figure:
     jitter = explanation.checks.jitter
     reach = max(*(abs(value) for value in change.values()), jitter.largest, _LEAST_REACH)
     height = 0.8 / len(kinds)
-    words = {"exemplar": "the exemplars' stage", "bank_mean": "the bank's mean stage"}
     axes.axvspan(
         -jitter.largest,
         jitter.largest,
@@ -160,16 +166,14 @@ def _interventions(explanation: Explanation) -> Figure:
                 height=0.85 * height,
                 color=_colour(value),
                 alpha=1.0 if kind == "exemplar" else 0.55,
-                hatch=None if kind == "exemplar" else "///",
+                hatch=_HATCHES[kind],
                 edgecolor="white" if kind == "exemplar" else INK,
                 lw=0,
             )
             _label(axes, max(value, 0.0), at, signed(value), reach)
     axes.axvline(0, color=INK, lw=0.8)
     for kind in kinds:
-        axes.bar(
-            0, 0, color=_FAINT, hatch=None if kind == "exemplar" else "///", edgecolor=INK, lw=0, label=words[kind]
-        )
+        axes.bar(0, 0, color=_FAINT, hatch=_HATCHES[kind], edgecolor=INK, lw=0, label=_REPLACED_BY[kind])
     axes.set_yticks(range(len(stages)), stages)
     low = min(0.0, -jitter.largest, *change.values())
     high = max(0.0, jitter.largest, *change.values())

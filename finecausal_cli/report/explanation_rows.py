@@ -20,6 +20,7 @@ _MINUTES_IN_HOUR = 60
 REPLACED_TITLES: Final[dict[Replacement, str]] = {
     "exemplar": "Interventions: the exemplars' stage",
     "bank_mean": "Interventions: the bank's mean stage",
+    "bank_best": "Interventions: the bank's best stage",
 }
 
 _DOWNSTREAM = "Best first. A stage can change later stages (downstream), never earlier ones."
@@ -138,12 +139,20 @@ def interventions(explanation: Explanation) -> list[Section]:
     return tables
 
 
-def _intervention_say(explanation: Explanation, ranking: Ranking) -> str:
-    if ranking.replaced_by == "exemplar" or explanation.bank_mean is None:
-        whose = "each exemplar's own"
-    else:
+def bank_in_words(explanation: Explanation, ranking: Ranking) -> str | None:
+    """Return whose mean stage replaces the dive's, or None where each exemplar's own does."""
+    if ranking.replaced_by == "bank_mean" and explanation.bank_mean is not None:
         mean = explanation.bank_mean
-        whose = f"the mean of the bank's {mean.exemplars} dives of {mean.dive}"
+        return f"the mean of the bank's {mean.exemplars} dives of {mean.dive}"
+    if ranking.replaced_by == "bank_best" and explanation.bank_best is not None:
+        best = explanation.bank_best
+        few = f"mean of the bank's {best.exemplars} best dives" if best.exemplars > 1 else "bank's best dive"
+        return f"the {few} of {best.dive}"
+    return None
+
+
+def _intervention_say(explanation: Explanation, ranking: Ranking) -> str:
+    whose = bank_in_words(explanation, ranking) or "each exemplar's own"
     return f"The score, had one stage been {whose}; gain: voters whose verdict rises. {_DOWNSTREAM}"
 
 

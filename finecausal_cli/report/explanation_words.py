@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final
 
-from finecausal_cli.report.explanation_rows import exemplars_in_words, shown_change
+from finecausal_cli.report.explanation_rows import bank_in_words, exemplars_in_words, shown_change
 from finecausal_cli.report.rounding import signed
 from finecausal_cli.video.clip import CLIP_FRAMES
 
@@ -114,7 +114,5 @@ def _moves(explanation: Explanation) -> list[str]:
 
 
 def _whose(explanation: Explanation, ranking: Ranking) -> str:
-    mean = explanation.bank_mean
-    if ranking.replaced_by == "bank_mean" and mean is not None:
-        return f"the bank's mean of {mean.exemplars} dives of {mean.dive}"
-    return "the exemplars" if len(explanation.assessment.votes) > 1 else "the exemplar"
+    exemplars = "the exemplars" if len(explanation.assessment.votes) > 1 else "the exemplar"
+    return bank_in_words(explanation, ranking) or exemplars

@@ -53,11 +53,12 @@ def test_sums_and_the_comparison_with_itself_hold(explained):
         assert one.stage_changes[: STAGES.index(one.stage)] == pytest.approx((0,) * STAGES.index(one.stage), abs=1e-4)
 
 
-def test_stages_are_replaced_by_the_voters_own_and_by_the_banks_mean(shipped):
+def test_stages_are_replaced_by_the_voters_own_and_by_the_banks_mean_and_best(shipped):
     found, _ = shipped
-    assert [one.stage for one in found.interventions] == [*STAGES, *STAGES]
-    assert [one.replaced_by for one in found.rankings] == ["exemplar", "bank_mean"]
+    assert [one.stage for one in found.interventions] == [*STAGES] * 3
+    assert [one.replaced_by for one in found.rankings] == ["exemplar", "bank_mean", "bank_best"]
     assert (found.bank_mean.dive, found.bank_mean.exemplars) == ("107B", 10)
+    assert (found.bank_best.dive, found.bank_best.exemplars) == ("107B", 2)
     assert found.ranking == found.rankings[0]
     assert found.ranking.changes[0] == max(one.change for one in found.interventions[:3])
 
@@ -137,7 +138,7 @@ def test_pictures_at_the_working_size_when_asked(scorer, film):
 
 def test_without_a_known_number_there_is_no_bank_mean_and_that_is_said(scorer, film):
     found, _ = scorer.explain(str(film), ScoreOptions(dive="101A", difficulty=2.0), ExplainOptions(backgrounds=False))
-    assert found.bank_mean is None
+    assert found.bank_mean is found.bank_best is None
     assert len(found.rankings) == 1
     assert any("the bank has no 101A" in note for note in found.notes)
 

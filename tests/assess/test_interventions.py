@@ -4,7 +4,14 @@ import pytest
 import torch
 
 from finecausal_cli.assess.hearing import Hearing
-from finecausal_cli.assess.interventions import StageFeatures, intervene, rank, regress_with, replace_stages
+from finecausal_cli.assess.interventions import (
+    StageFeatures,
+    bank_stages,
+    intervene,
+    rank,
+    regress_with,
+    replace_stages,
+)
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.model.outputs import Encoding
 
@@ -68,7 +75,7 @@ def test_the_dive_gets_the_voters_own_stage_and_keeps_the_others(tiny_model, hea
 
 def test_the_bank_mean_is_that_of_its_dives_each_read_beside_the_voter(tiny_model, tiny_bank, hearing):
     """One pair at a time, by hand: exemplars 4 and 5 are the bank's 5253B."""
-    mean = StageFeatures.of_bank_mean(hearing, (4, 5)).tokens
+    mean = StageFeatures.of_bank(hearing, (4, 5)).tokens
     for voter in range(6):
         partner = tiny_bank.encodings.select(voter)
         with torch.inference_mode():
@@ -76,32 +83,48 @@ def test_the_bank_mean_is_that_of_its_dives_each_read_beside_the_voter(tiny_mode
         assert torch.allclose(mean[voter], (beside[0] + beside[1]) / 2, atol=1e-5)
 
 
-def test_both_replacements_are_told_where_the_bank_knows_the_number(hearing):
-    found, mean = intervene(hearing, "107B")
+def test_every_replacement_is_told_where_the_bank_knows_the_number(hearing):
+    found, taken = intervene(hearing, "107B")
     assert [(one.stage, one.replaced_by) for one in found] == [
-        *((stage, "exemplar") for stage in STAGES),
-        *((stage, "bank_mean") for stage in STAGES),
+        (stage, replaced_by) for replaced_by in ("exemplar", "bank_mean", "bank_best") for stage in STAGES
     ]
-    assert (mean.dive, mean.exemplars) == ("107B", 4)
+    assert {name: (one.dive, one.exemplars) for name, one in taken.items()} == {
+        "bank_mean": ("107B", 4),
+        "bank_best": ("107B", 1),
+    }
+
+
+def test_the_bank_best_are_the_quarter_of_most_execution(hearing, tiny_bank):
+    executions = [24.0, 21.0, 27.0, 9.0, 27.0, 12.0, 18.0, 15.0]
+    dives = [
+        tiny_bank.exemplars[0].model_copy(update={"id": f"{place}", "dive": "107B", "execution": execution})
+        for place, execution in enumerate(executions)
+    ]
+    encodings = tiny_bank.encodings.select([0] * len(dives))
+    bank = replace(tiny_bank, exemplars=tuple(dives), encodings=encodings)
+    assert bank_stages(bank, "107B") == {"bank_mean": tuple(range(8)), "bank_best": (2, 4)}
+    assert bank_stages(bank, "101A") == bank_stages(bank, None) == {}
+    alone = replace(tiny_bank, exemplars=tuple(dives[:1]), encodings=tiny_bank.encodings.select([0]))
+    assert bank_stages(alone, "107B") == {"bank_mean": (0,)}
 
 
 @pytest.mark.parametrize("dive", [None, "101A"])
 def test_without_dives_of_the_number_there_is_no_bank_mean(hearing, dive):
-    found, mean = intervene(hearing, dive)
-    assert mean is None
+    found, taken = intervene(hearing, dive)
+    assert not taken
     assert {one.replaced_by for one in found} == {"exemplar"}
 
 
 def test_a_bank_mean_of_the_voter_alone_is_the_voter_beside_itself(hear, tiny_model, tiny_bank):
     """A dive that is its voter, whose stages are replaced by the mean over that voter: nothing changes."""
     twin = hear(tiny_model, tiny_bank.encodings.select([2]), (2,))
-    for one in replace_stages(twin, StageFeatures.of_bank_mean(twin, (2,)), "bank_mean"):
+    for one in replace_stages(twin, StageFeatures.of_bank(twin, (2,)), "bank_mean"):
         assert one.stage_changes == pytest.approx((0, 0, 0), abs=1e-4)
 
 
 def test_stages_are_ranked_by_what_they_would_gain(hearing):
     found, _ = intervene(hearing, "107B")
-    for kind in ("exemplar", "bank_mean"):
+    for kind in ("exemplar", "bank_mean", "bank_best"):
         ranking = rank(found, kind)
         changes = {one.stage: one.change for one in found if one.replaced_by == kind}
         assert ranking.changes == tuple(sorted(changes.values(), reverse=True))
@@ -128,7 +151,7 @@ def test_a_dive_that_is_the_exemplar_itself_changes_nothing(hear, tiny_model, ti
 
 
 def test_no_stage_changes_an_earlier_one_but_later_ones_follow(hearing):
-    for found in (by_exemplar(hearing), intervene(hearing, "107B")[0][3:]):
+    for found in (by_exemplar(hearing), intervene(hearing, "107B")[0][3:6]):
         takeoff, flight, entry = found
         assert flight.stage_changes[0] == pytest.approx(0, abs=1e-4)
         assert entry.stage_changes[:2] == pytest.approx((0, 0), abs=1e-4)

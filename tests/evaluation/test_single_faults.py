@@ -111,6 +111,7 @@ def test_a_measurement_names_a_stage_by_every_method(scorer):
     assert set(ranking.methods) == {
         "do(exemplar)",
         "do(bank mean)",
+        "do(bank best)",
         "contribution",
         "graph attention",
         "stage attention",

@@ -225,10 +225,11 @@ def _explain(
     """Return an explanation of a made-up assessment whose parts follow from each other.
 
     The exemplars' stage takes the stage's contribution away and adds a tenth of that to each later stage; the bank's
-    mean gives half as much. Snippet 6 has most attention. ``text`` stands for whatever comes from outside.
+    mean gives half as much, its best a third more. Snippet 6 has most attention. ``text`` stands for whatever comes
+    from outside.
     """
     assessment = assessment or _make([(0.3, -1.1, -2.2), (0.5, -1.31, -1.4)], [24.0, 25.5], source=text or "dive.mp4")
-    kinds: tuple[Replacement, ...] = ("exemplar", "bank_mean") if bank_mean else ("exemplar",)
+    kinds: tuple[Replacement, ...] = ("exemplar", "bank_mean", "bank_best") if bank_mean else ("exemplar",)
     interventions = tuple(_replace(assessment, k, kind) for kind in kinds for k in range(3))
     shares = np.array([8, 9, 10, 11, 12, 13, 20, 9, 8]) / 100
     return Explanation(
@@ -236,6 +237,7 @@ def _explain(
         interventions=interventions,
         rankings=tuple(_rank(interventions, kind) for kind in kinds),
         bank_mean=BankMean(dive=text or "5253B", exemplars=7) if bank_mean else None,
+        bank_best=BankMean(dive=text or "5253B", exemplars=1) if bank_mean else None,
         checks=Checks(
             tolerance=1e-4,
             decomposition_error=2e-7,
@@ -269,7 +271,7 @@ def _explain(
 
 
 def _replace(assessment: Assessment, place: int, kind: Replacement) -> StageIntervention:
-    gain = -assessment.stages[place].contribution / (1 if kind == "exemplar" else 2)
+    gain = -assessment.stages[place].contribution * {"exemplar": 1, "bank_mean": 1 / 2, "bank_best": 4 / 3}[kind]
     changes = tuple(0.0 if k < place else gain if k == place else gain / 10 for k in range(3))
     return StageIntervention(
         stage=NAMES[place],

@@ -49,17 +49,18 @@ def test_contributions_add_up_as_shown(assessment: Assessment) -> None:
 
 def test_interventions_come_best_first_and_add_up_as_shown(explanation: Explanation) -> None:
     # Contributions: 0.4, -1.205 and -1.8 in execution, weighted 3:5:2, times 3.3: the flight has cost most.
-    exemplar, bank = explanation_rows.interventions(explanation)
+    exemplar, bank, best = explanation_rows.interventions(explanation)
     assert [row[0] for row in exemplar.rows] == ["flight", "entry", "takeoff"]
     before = round(explanation.assessment.score * 100)
-    for _, score, change, *parts, gain in (*exemplar.rows, *bank.rows):
+    for _, score, change, *parts, gain in (*exemplar.rows, *bank.rows, *best.rows):
         assert hundredths(score) - before == hundredths(change) == sum(hundredths(part) for part in parts)
         assert gain == ("2/2" if hundredths(change) > 0 else "0/2")
     flight = exemplar.rows[0]
     assert flight[3] == "+0.00"  # never earlier
     assert flight[4:6] == ("+1.99", "+0.20")  # 1.205 x 0.5 x 3.3, and a tenth of it downstream
     assert hundredths(bank.rows[0][2]) == pytest.approx(hundredths(flight[2]) / 2, abs=1)
-    assert "7 dives of 5253B" in bank.say
+    assert "the mean of the bank's 7 dives of 5253B" in bank.say
+    assert "the bank's best dive of 5253B" in best.say
 
 
 def test_a_check_that_fails_is_said_to(make_explanation: Callable[..., Explanation]) -> None:
