@@ -12,7 +12,7 @@ A run that was stopped goes on: what is trained stays trained, and the trunk see
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -26,17 +26,43 @@ from finecausal_cli.training.options import build_config
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
+    from finecausal_cli.data.dive import Dive
     from finecausal_cli.evaluation.predict import Prediction, Summary
 
+TWINS = 500
+"""Dives that meet themselves in another venue."""
+
+
+@dataclass(frozen=True)
+class Variant:
+    """A way to train what stands behind the trunk.
+
+    Attributes:
+        ablate: What ``train --ablate`` leaves out.
+        swap: Share of the augmented dives before another dive's background: ``train --swap-backgrounds``.
+        elsewhere: Learn also from each dive as ``DATA/train`` has it, in a venue that has nothing to do with its
+            quality: a counterfactual that only a simulator can give.
+        twins: Beside that, let dives meet themselves in the other venue, a pair whose difference is nothing.
+    """
+
+    ablate: str = ""
+    swap: float = 0.0
+    elsewhere: bool = False
+    twins: bool = False
+
+
 VARIANTS = {
-    "full": ("", False),
-    "no GAT": ("gat", False),
-    "no TCA": ("tca", False),
-    "sigmoid fusion only": ("gat,tca", False),
-    "full, each dive in two venues": ("", True),
+    "full": Variant(),
+    "no GAT": Variant(ablate="gat"),
+    "no TCA": Variant(ablate="tca"),
+    "sigmoid fusion only": Variant(ablate="gat,tca"),
+    "full, backgrounds swapped": Variant(swap=0.5),
+    "full, each dive in two venues": Variant(elsewhere=True),
+    "full, in two venues and held to the same": Variant(elsewhere=True, twins=True),
 }
-"""What ``train --ablate`` leaves out; and whether everything behind the trunk also sees each dive as ``DATA/train`` has
-it, in a venue that has nothing to do with its quality: a counterfactual that only a simulator can give."""
+"""What is trained, in words."""
 
 BASELINE = "mean of each number"
 HERE, ELSEWHERE, OTHER_ENTRY = "pairs/here", "pairs/elsewhere", "pairs/other-entry"
@@ -112,20 +138,39 @@ def table(figures: list[Figures]) -> Table:
     return shown
 
 
+def counterfactuals(ground: Ground, elsewhere: Path, how: Variant) -> list[Dive]:
+    """Return what a variant learns from besides the confounded dives.
+
+    Twins are further copies of both dives under a number of their own, so that they meet each other and nobody else.
+    """
+    if not how.elsewhere:
+        return []
+    others = ground.also(elsewhere)
+    if not how.twins:
+        return others
+    both = [*zip(ground.training, others, strict=True)][:TWINS]
+    return others + [
+        replace(dive, key=f"twin of {dive.key}", number=f"{own.key} itself")
+        for own, other in both
+        for dive in (own, other)
+    ]
+
+
 def main() -> None:
     """Train and measure all variants and print the table."""
     asked = ask("python -m benchmarks.causal", "Test the causal claim.", "runs/causal")
     ground = Ground(asked, "confounded", ("test", "shift", HERE, ELSEWHERE, OTHER_ENTRY))
     console = Console(soft_wrap=True)
     figures = []
-    for variant, (left_out, elsewhere) in VARIANTS.items():
+    for variant, how in VARIANTS.items():
         for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
             model = ground.train(
                 asked.out / f"{variant.replace(' ', '-').replace(',', '').lower()}-{seed}",
-                build_config(ground.config.preset, ablate=left_out, base=ground.config),
-                more=ground.also(asked.data / "train") if elsewhere else (),
-                epochs=asked.epochs // 2 if elsewhere else asked.epochs,  # of twice as many dives
+                build_config(ground.config.preset, ablate=how.ablate, base=ground.config),
+                more=counterfactuals(ground, asked.data / "train", how),
+                epochs=asked.epochs // 2 if how.elsewhere else asked.epochs,  # of twice as many dives
                 views=asked.views,
+                swap_backgrounds=how.swap,
                 seed=seed,
             )
             found = ground.predict(model)

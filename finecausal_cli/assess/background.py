@@ -6,12 +6,12 @@ from dataclasses import dataclass, replace
 from itertools import product
 from typing import TYPE_CHECKING
 
-import cv2
 import numpy as np
 from PIL import Image
 
 from finecausal_cli.assess.explanation import BackgroundChange
 from finecausal_cli.assess.foreground import THRESHOLD
+from finecausal_cli.video.masks import widen
 from finecausal_cli.video.picture import resize
 from finecausal_cli.video.transform import crop
 
@@ -26,9 +26,6 @@ if TYPE_CHECKING:
     from finecausal_cli.exemplars.bank import Exemplar
     from finecausal_cli.model.outputs import Encoding
     from finecausal_cli.video.clip import Clip
-
-_MARGIN = 1 / 32
-"""Width of the true background kept around the athlete, over the side of the square: masks cut fingers and toes off."""
 
 
 @dataclass(frozen=True)
@@ -85,13 +82,6 @@ def change_backgrounds(
             )
         )
     return tuple(found)
-
-
-def widen(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:
-    """Dilate masks [96, size, size] by a 32nd of their side."""
-    margin = max(1, round(masks.shape[1] * _MARGIN))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * margin + 1, 2 * margin + 1))
-    return np.stack([cv2.dilate(mask.astype(np.uint8), disc) for mask in masks]).astype(bool)
 
 
 def find_backgrounds(

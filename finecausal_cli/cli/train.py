@@ -84,6 +84,16 @@ def train(
             rich_help_panel=_NETWORK,
         ),
     ] = 0,
+    swap_backgrounds: Annotated[
+        float,
+        typer.Option(
+            min=0,
+            max=1,
+            metavar="SHARE",
+            help="Show so many dives before another dive's background, up to the entry; needs masks and stages.",
+            rich_help_panel=_LEARNING,
+        ),
+    ] = 0.0,
     freeze_batchnorm: Annotated[
         FrozenNorms,
         typer.Option(help="Batch normalisations that keep their statistics.", rich_help_panel=_NETWORK),
@@ -195,6 +205,7 @@ def train(
         stage_supervision=not no_stage_supervision,
         freeze_backbone=freeze_backbone,
         views=views,
+        swap_backgrounds=swap_backgrounds,
         freeze_batchnorm=freeze_batchnorm.value,
         validate_every=validate_every,
         patience=patience,

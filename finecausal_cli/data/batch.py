@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.data.dive import Dive
+    from finecausal_cli.data.swap import BackgroundSwap
     from finecausal_cli.model.outputs import Encoding
 
 MAX_SHIFT = 3
@@ -80,6 +81,7 @@ def collate(
     frame_size: int,
     seed: int,
     epoch: int,
+    swap: BackgroundSwap | None = None,
 ) -> PairBatch:
     """Augment the dives of a batch and put them together.
 
@@ -92,10 +94,11 @@ def collate(
         frame_size: Side S of the crop, pixels.
         seed: Seed of the run.
         epoch: Index of the epoch.
+        swap: Shows some dives before other backgrounds.
     """
     indices = [index for group in groups for index in group]
     samples = [
-        augment(load(dives[index]), frame_size=frame_size, rng=np.random.default_rng((seed, epoch, index)))
+        augment(load(dives[index]), frame_size=frame_size, rng=np.random.default_rng((seed, epoch, index)), swap=swap)
         for index in indices
     ]
     empty = np.zeros((CLIP_FRAMES, frame_size, frame_size), np.uint8)
@@ -147,14 +150,19 @@ def stage_execution(dive: Dive) -> tuple[float, float, float]:
     return takeoff, flight, entry
 
 
-def augment(clip: ClipArrays, *, frame_size: int, rng: np.random.Generator) -> ClipArrays:
+def augment(
+    clip: ClipArrays, *, frame_size: int, rng: np.random.Generator, swap: BackgroundSwap | None = None
+) -> ClipArrays:
     """Shift in time, crop at random and flip at random, frames and mask alike.
 
     Args:
         clip: A clip at working size.
         frame_size: Side of the crop, pixels.
         rng: Where chance comes from.
+        swap: Shows it before another background first, by chance.
     """
+    if swap is not None:
+        clip = swap(clip, rng)
     shift = int(rng.integers(MAX_SHIFT + 1))
     sampled = np.linspace(0, CLIP_FRAMES - 1 - shift, CLIP_FRAMES).astype(np.int64)
     height, width = clip.frames.shape[1:3]

@@ -41,6 +41,8 @@ class TrainOptions(BaseModel):
         freeze_backbone: Leave the trunks (I3D, ResNet) as they are and train the rest.
         views: Encode every dive once in so many views, one as it is and the others augmented, and learn from these;
             for a frozen trunk alone. 0 encodes anew in every step. The foreground stays as it is, too.
+        swap_backgrounds: Share of the augmented dives that are shown before another one's background, up to the entry
+            (ours, not the paper's); needs dives with masks and stages.
         freeze_batchnorm: Normalisations that keep their statistics, scale and shift: those of the pretrained trunks,
             all or none.
         clip_norm: Largest norm of the gradient.
@@ -75,6 +77,7 @@ class TrainOptions(BaseModel):
     weight_decay: float = Field(default=1e-2, ge=0)
     freeze_backbone: bool = False
     views: int = Field(default=0, ge=0)
+    swap_backgrounds: float = Field(default=0, ge=0, le=1)
     freeze_batchnorm: Literal["none", "trunks", "all"] = "none"
     clip_norm: float = Field(default=5.0, gt=0)
     stage_supervision: bool = True

@@ -10,6 +10,7 @@ from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.events import split_by_event
 from finecausal_cli.data.open import read_dataset
 from finecausal_cli.data.splits import assign_splits
+from finecausal_cli.data.swap import BackgroundSwap
 from finecausal_cli.errors import DatasetError, TrainingError
 from finecausal_cli.evaluation.run_folder import BEST, LAST
 from finecausal_cli.training.begin import begin
@@ -144,6 +145,19 @@ class _Data:
         self.training = [dive for dive in dives if dive.split == "train"]
         self.validation = [dive for dive in dives if dive.split == "val"]
 
+    def swap(self, options: TrainOptions) -> BackgroundSwap | None:
+        """Return what shows training dives before other backgrounds, if that is asked for.
+
+        Raises:
+            DatasetError: No training dive has a mask and stages.
+        """
+        if not options.swap_backgrounds:
+            return None
+        try:
+            return BackgroundSwap(self.training, self.clips, options.swap_backgrounds)
+        except DatasetError as error:
+            raise DatasetError(error.what, where=self.dataset, hint=error.hint) from None
+
     def check(self, labels: str | None, options: TrainOptions) -> None:
         """Refuse to resume on other labels, and to train without dives to validate on."""
         if labels not in (None, describe_data(self.dataset, self.dives, options)["labels_sha256"]):
@@ -169,12 +183,19 @@ class _Run:
         self._views: Views | None = None
 
     def __call__(self, model: FineCausal, *, resume: bool, record: Callable[[], object]) -> None:
-        data = self._data
+        data, swap = self._data, self._data.swap(self._options)
         if self._options.views:
             model = model.to(self._processes.device)
-            self._views = Views(model, data.clips, data.cache, self._options.views, self._options.precision)
+            self._views = Views(model, data.clips, data.cache, self._options.views, self._options.precision, swap)
         trainer = Trainer(
-            model, data.training, data.clips, self._options, self._folder, self._processes, views=self._views
+            model,
+            data.training,
+            data.clips,
+            self._options,
+            self._folder,
+            self._processes,
+            views=self._views,
+            swap=swap,
         )
         if resume and (self._folder / LAST_NAME).exists():
             trainer.resume()

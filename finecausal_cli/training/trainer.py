@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from finecausal_cli.data.cache import ClipCache
     from finecausal_cli.data.dive import Dive
     from finecausal_cli.data.pairing import Group
+    from finecausal_cli.data.swap import BackgroundSwap
     from finecausal_cli.training.options import TrainOptions
     from finecausal_cli.training.processes import Processes
     from finecausal_cli.training.views import Views
@@ -51,6 +52,7 @@ class Trainer:
         folder: The run's folder: checkpoint and log.
         processes: Where to compute, and with whom.
         views: What the network's frozen trunk makes of the dives, to be learned from in place of clips.
+        swap: Shows some dives before other backgrounds.
     """
 
     def __init__(
@@ -63,6 +65,7 @@ class Trainer:
         processes: Processes,
         *,
         views: Views | None = None,
+        swap: BackgroundSwap | None = None,
     ) -> None:
         if len(dives) < 2:
             raise TrainingError("fewer than two training dives with a score", hint="pairs need two")
@@ -79,6 +82,7 @@ class Trainer:
         self._dives = dives
         self._cache = cache
         self._views = views
+        self._swap = swap
         self._options = options
         self._folder = folder
         self._processes = processes
@@ -107,7 +111,7 @@ class Trainer:
         seed, size = self._options.seed, self._stepper.model.config.frame_size
         if self._views is not None:
             return self._views.collate(groups, self._dives, seed=seed, epoch=epoch)
-        return collate(groups, self._dives, self._cache.load, frame_size=size, seed=seed, epoch=epoch)
+        return collate(groups, self._dives, self._cache.load, frame_size=size, seed=seed, epoch=epoch, swap=self._swap)
 
     def resume(self) -> None:
         """Go back to the last checkpoint.

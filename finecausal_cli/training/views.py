@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from finecausal_cli.data.cache import ClipCache
     from finecausal_cli.data.dive import Dive
     from finecausal_cli.data.pairing import Group
+    from finecausal_cli.data.swap import BackgroundSwap
     from finecausal_cli.model.finecausal import FineCausal
 
 FOLDER = "views"
@@ -66,18 +67,27 @@ class Views:
         clips: Where clips come from.
         folder: The clip cache's folder; None keeps views in memory alone.
         count: Views of each dive.
+        swap: Shows some views but the first before other backgrounds; None none.
         precision: What the trunk computes in, as in training: ``fp32``, or ``bf16`` and ``fp16`` in autocast.
     """
 
     def __init__(
-        self, model: FineCausal, clips: ClipCache, folder: Path | None, count: int, precision: Precision = "fp32"
+        self,
+        model: FineCausal,
+        clips: ClipCache,
+        folder: Path | None,
+        count: int,
+        precision: Precision = "fp32",
+        swap: BackgroundSwap | None = None,
     ) -> None:
         self.count = count
         self._dtype = AUTOCAST.get(precision)
         self._model = model.for_inference()
         self._clips = clips
-        rounded = "" if self._dtype is None else f"-{precision}"
-        self._folder = None if folder is None else folder / FOLDER / f"{_digest(model)}-{count}{rounded}"
+        self._swap = swap
+        kind = "" if self._dtype is None else f"-{precision}"
+        kind += "" if swap is None else f"-{swap.digest}"
+        self._folder = None if folder is None else folder / FOLDER / f"{_digest(model)}-{count}{kind}"
         self._known: dict[str, DiveViews] = {}
 
     def load(self, dive: Dive) -> DiveViews:
@@ -120,7 +130,7 @@ class Views:
     def _make(self, dive: Dive, key: str) -> DiveViews:
         clip, size = self._clips.load(dive), self._model.config.frame_size
         varied = [
-            augment(clip, frame_size=size, rng=np.random.default_rng((_SEED, view, int(key[:8], 16))))
+            augment(clip, frame_size=size, rng=np.random.default_rng((_SEED, view, int(key[:8], 16))), swap=self._swap)
             for view in range(1, self.count)
         ]
         seen = [ClipArrays(crop(clip.frames, size), None, clip.transitions), *varied]

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finecausal_cli.assess.background import change_backgrounds, find_backgrounds, widen
+from finecausal_cli.assess.background import change_backgrounds, find_backgrounds
 from finecausal_cli.assess.hearing import Hearing
 from finecausal_cli.video.clip import Clip
 from finecausal_cli.video.transform import crop
@@ -46,13 +46,6 @@ def pictured(hearing, tmp_path):
         Image.new("RGB", (64 * scale, 36 * scale), colour).save(tmp_path / f"{place}.png")
         exemplars.append(exemplar.model_copy(update={"thumbnail": f"{place}.png"}))
     return replace(hearing, bank=replace(hearing.bank, exemplars=tuple(exemplars)))
-
-
-def test_masks_are_widened_by_a_32nd():
-    mask = np.zeros((1, 64, 64), bool)
-    mask[0, 30, 30] = True
-    rows, columns = np.nonzero(widen(mask)[0])
-    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (28, 32, 28, 32)
 
 
 def test_with_pictures_the_voters_mean_and_the_first_voters_own(pictured, clip, probabilities, tmp_path):

@@ -1,9 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finecausal_cli.errors import UsageError
+from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data.swap import BackgroundSwap
+from finecausal_cli.errors import DatasetError, UsageError
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.training.options import build_options
@@ -107,6 +111,19 @@ def test_a_batch_draws_views_and_has_the_targets_of_their_clips(model, film, cli
     assert drawn == {0, 1, 2, 3}
 
 
+def test_views_before_other_backgrounds_are_kept_apart(model, film, clips, tmp_path):
+    dives = [replace(dive, mask=dive.video, entry_start=70) for dive in film.dives]
+    plain = Views(model, clips, tmp_path, 3).load(dives[0]).encoding.video
+    made = Views(model, clips, tmp_path, 3, swap=BackgroundSwap(dives, clips, 1.0)).load(dives[0]).encoding.video
+    assert torch.equal(made[0], plain[0]), "the first view is the dive as it is"
+    assert not torch.allclose(made[1:], plain[1:], atol=1e-4)
+    assert torch.equal(Views(model, clips, tmp_path, 3).load(dives[0]).encoding.video, plain)
+    reads = clips.reads
+    again = Views(model, clips, tmp_path, 3, swap=BackgroundSwap(dives, clips, 1.0)).load(dives[0]).encoding.video
+    assert torch.equal(again, made)
+    assert clips.reads == reads
+
+
 def test_mask_features_are_those_of_the_network_that_asks(model, film, clips):
     views = Views(model, clips, None, 1)
     torch.manual_seed(5)
@@ -166,3 +183,23 @@ def test_a_learning_trunk_has_no_views():
         build_options(views=3)
     assert "--freeze-backbone" in caught.value.what
     assert caught.value.where == "--views"
+
+
+def test_a_run_learns_from_swapped_backgrounds_the_same_way_twice(small_dataset, config, make_options, tmp_path):
+    weights = []
+    for name, share in (("a", 1.0), ("b", 1.0), ("c", 0.0)):
+        options = make_options(epochs=1, swap_backgrounds=share)
+        best = train(small_dataset, tmp_path / name, config=config, options=options, cache=None, device=CPU)
+        weights.append(load_weights(best).digest)
+    assert weights[0] == weights[1] != weights[2]
+
+
+def test_swapped_backgrounds_need_masks(small_dataset, config, make_options, tmp_path):
+    def without_masks(folder):
+        return [replace(dive, mask=None) for dive in read_dataset(folder)]
+
+    options = make_options(swap_backgrounds=0.5)
+    with pytest.raises(DatasetError) as caught:
+        train(small_dataset, tmp_path, config=config, options=options, cache=None, device=CPU, read=without_masks)
+    assert caught.value.where == str(small_dataset)
+    assert "--swap-backgrounds" in caught.value.hint
