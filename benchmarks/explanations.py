@@ -30,7 +30,7 @@ from finecausal_cli.evaluation.explanations import (
     summarise_deletion,
     summarise_jitter,
 )
-from finecausal_cli.evaluation.single_faults import STAGES, FaultRanking, rank_single_faults
+from finecausal_cli.evaluation.single_faults import STAGES, FaultRanking, Raised, rank_single_faults
 from finecausal_cli.exemplars.build import build_bank
 from finecausal_cli.weights.registry import bank_folder, resolve_weights
 from finecausal_cli.weights.store import load_weights
@@ -39,6 +39,12 @@ from finecausal_cli.whole_file import whole_file
 if TYPE_CHECKING:
     from finecausal_cli.data.dive import Dive
     from finecausal_cli.model.config import ModelConfig
+
+RAISED: dict[Raised, str] = {
+    "all": "all its faults raised",
+    "one gross": "one fault as gross as can be",
+    "one": "one fault raised",
+}
 
 PER_NUMBER = 5
 """Exemplars of one dive number in a bank that is made here, as in the bundled one."""
@@ -56,13 +62,13 @@ def _measure(asked: argparse.Namespace, scorer: Scorer) -> None:
     found: dict[str, object] = {"weights": asked.weights}
     rankings = []
     if asked.single_faults:
-        for raised in ("all", "one"):
+        for raised in RAISED:
             with Progress(console=Console(stderr=True), transient=True) as progress:
-                task = progress.add_task(f"{raised} of a stage's faults raised", total=asked.single_faults)
+                task = progress.add_task(RAISED[raised], total=asked.single_faults)
                 ranking = rank_single_faults(
                     scorer,
                     asked.single_faults,
-                    raised="all" if raised == "all" else "one",
+                    raised=raised,
                     voters=asked.voters,
                     advance=lambda bar=progress, task=task: bar.advance(task),
                 )
@@ -144,7 +150,7 @@ def _disturb(scorer: Scorer, asked: argparse.Namespace) -> list[Disturbed]:
 
 def ranking_table(ranking: FaultRanking) -> Table:
     """Return how often each method names the planted stage first, in all and by planted stage."""
-    title = "named first: the planted stage" + (", all its faults raised" if ranking.raised == "all" else ", one fault")
+    title = f"named first: the planted stage, {RAISED[ranking.raised]}"
     table = Table(title=title, caption=f"{len(ranking.namings)} dives; chance is a third")
     for name in ("by", "right", "95%", *STAGES, "costliest"):
         table.add_column(name, no_wrap=True)

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
 STAGES = tuple(STAGE_FAULTS)
 
-Raised = Literal["all", "one"]
-"""Which faults of the planted stage are raised: all that a dive can have at once, or one drawn by chance."""
+Raised = Literal["all", "one", "one gross"]
+"""Which faults of the planted stage are raised: all that a dive can have at once; one drawn by chance; one drawn by
+chance, to the most that the simulator knows."""
 
 Method = Literal["do(exemplar)", "do(bank mean)", "do(bank best)", "contribution", "graph attention", "stage attention"]
 """What names a stage: the replacement that gains most; the contribution that loses most; the stage that gets most of
@@ -52,8 +53,8 @@ HELD_OUT_SEED = 777_000_001
 _SMALL = 0.11
 """The other faults: the least that simulated dives have."""
 
-_GROSS = (0.6, 0.78)
-"""Range of the raised faults: the top of what simulated dives have."""
+_HIGH, _GROSS = (0.6, 0.78), 1.0
+"""Range of the raised faults: the top of what simulated dives have; and what no drawn dive has, the worst there is."""
 
 _EVEN_CAUSAL = np.array([1 + 1 / 2 + 1 / 3, 1 / 2 + 1 / 3, 1 / 3])
 """Attention that each stage gets from itself and later ones where they attend evenly to all they may see."""
@@ -240,7 +241,8 @@ def draw_planted(rng: np.random.Generator, dive: DiveNumber, stage: str, raised:
         values[pair[int(rng.integers(2))]] = 0.0
     possible = [name for name in STAGE_FAULTS[stage] if values[name] > 0]
     chosen = possible if raised == "all" else [possible[int(rng.integers(len(possible)))]]
-    return Faults(**{**values, **{name: float(rng.uniform(*_GROSS)) for name in chosen}})
+    raised_to = {name: _GROSS if raised == "one gross" else float(rng.uniform(*_HIGH)) for name in chosen}
+    return Faults(**{**values, **raised_to})
 
 
 def name_stages(hearing: Hearing, number: str | None) -> dict[Method, str]:

@@ -47,12 +47,15 @@ def test_only_the_planted_stage_has_faults_worth_naming(stage, number):
         rng = np.random.default_rng(seed)
         faults = draw_planted(rng, dive, stage, "all").as_dict()
         one = draw_planted(rng, dive, stage, "one").as_dict()
+        gross = draw_planted(rng, dive, stage, "one gross").as_dict()
         own = STAGE_FAULTS[stage]
         assert all(0.6 <= faults[name] <= 0.78 or faults[name] == 0 for name in own)
         assert sum(faults[name] > 0 for name in own) >= 3
         assert all(value <= 0.11 for name, value in faults.items() if name not in own)
         assert sum(value > 0.11 for value in one.values()) == 1
         assert sum(one[name] > 0.11 for name in own) == 1
+        assert [value for value in gross.values() if value > 0.11] == [1.0]
+        assert sum(gross[name] == 1.0 for name in own) == 1
         for pair in (("leaning_takeoff", "close_to_board"), ("short_rotation", "over_rotation")):
             assert min(faults[name] for name in pair) == 0
         assert dive.half_twists or faults["crossed_twist"] == 0
