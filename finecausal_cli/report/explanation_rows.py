@@ -142,17 +142,16 @@ def interventions(explanation: Explanation) -> list[Section]:
 def bank_in_words(explanation: Explanation, ranking: Ranking) -> str | None:
     """Return whose mean stage replaces the dive's, or None where each exemplar's own does."""
     if ranking.replaced_by == "bank_mean" and explanation.bank_mean is not None:
-        mean = explanation.bank_mean
-        return f"the mean of the bank's {mean.exemplars} dives of {mean.dive}"
+        return f"the bank's {explanation.bank_mean.exemplars} dives of {explanation.bank_mean.dive}"
     if ranking.replaced_by == "bank_best" and explanation.bank_best is not None:
         best = explanation.bank_best
-        few = f"mean of the bank's {best.exemplars} best dives" if best.exemplars > 1 else "bank's best dive"
-        return f"the {few} of {best.dive}"
+        return f"the bank's {f'{best.exemplars} best dives' if best.exemplars > 1 else 'best dive'} of {best.dive}"
     return None
 
 
 def _intervention_say(explanation: Explanation, ranking: Ranking) -> str:
-    whose = bank_in_words(explanation, ranking) or "each exemplar's own"
+    bank = bank_in_words(explanation, ranking)
+    whose = "each exemplar's own" if bank is None else f"the mean of {bank}"
     return f"The score, had one stage been {whose}; gain: voters whose verdict rises. {_DOWNSTREAM}"
 
 

@@ -77,14 +77,17 @@ def _gains(explanation: Explanation) -> list[str]:
 
 
 def _gain(explanation: Explanation, ranking: Ranking, best: StageIntervention) -> str:
-    whose = _whose(explanation, ranking)
+    bank = bank_in_words(explanation, ranking)
+    exemplars = "the exemplars" if len(explanation.assessment.votes) > 1 else "the exemplar"
     if best.change < _LEAST:
-        return f"No stage of {whose} in place of the dive's own would raise the score."
+        return f"No stage of {bank or exemplars} in place of the dive's own would raise the score."
+    stage = STAGE_WORDS[best.stage]
+    whose = f"the {stage} of {exemplars}" if bank is None else f"the mean {stage} of {bank}"
     names = [stage.name for stage in explanation.assessment.stages]
     downstream = sum(best.stage_changes[names.index(best.stage) + 1 :])
     voters = len(explanation.assessment.votes)
     change = shown_change(explanation, best.score)
-    said = f"With the {STAGE_WORDS[best.stage]} of {whose} the score would be {best.score:.2f} ({signed(change)})"
+    said = f"With {whose} the score would be {best.score:.2f} ({signed(change)})"
     if abs(downstream) >= _LEAST:
         said += f", {signed(downstream)} of it in later stages"
     if voters > 1:
@@ -111,8 +114,3 @@ def _moves(explanation: Explanation) -> list[str]:
             most = max(abs(shown_change(explanation, one.score)) for one in changes)
             said.append(f"{words}, the score moves by {most:.2f} points at most.")
     return said
-
-
-def _whose(explanation: Explanation, ranking: Ranking) -> str:
-    exemplars = "the exemplars" if len(explanation.assessment.votes) > 1 else "the exemplar"
-    return bank_in_words(explanation, ranking) or exemplars

@@ -19,9 +19,9 @@ def test_the_summary_says_what_was_measured(explanation: Explanation) -> None:
         "Most won at take-off: +0.40 points against 2 exemplars.",
         "With the flight of the exemplars the score would be 81.08 (+2.19), +0.20 of it in later stages; 2 of 2 "
         "verdicts would rise.",
-        "With the flight of the mean of the bank's 7 dives of 5253B the score would be 79.99 (+1.10), +0.10 of it in "
+        "With the mean flight of the bank's 7 dives of 5253B the score would be 79.99 (+1.10), +0.10 of it in "
         "later stages; 2 of 2 verdicts would rise.",
-        "With the flight of the bank's best dive of 5253B the score would be 81.81 (+2.92), +0.27 of it in later "
+        "With the mean flight of the bank's best dive of 5253B the score would be 81.81 (+2.92), +0.27 of it in later "
         "stages; 2 of 2 verdicts would rise.",
         "Before another background, the score moves by 2.50 points at most.",
     ]
