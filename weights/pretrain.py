@@ -56,9 +56,9 @@ HIDDEN = 256
 """Values that everything asked of one frame is read from."""
 
 SEEN = {
-    "rise": "takeoff",
-    "lean_deg": "takeoff",
-    "clearance": "takeoff",
+    "rise": "crouch",
+    "lean_deg": "leaving",
+    "clearance": "leaving",
     "steadiness": "stance",
     "openness": "flight",
     "legs_apart": "flight",
@@ -73,15 +73,17 @@ SEEN = {
 }
 """What the judges see, and the stretch of the dive in which it shows."""
 
-NEAR_TAKEOFF, NEAR_ENTRY = (-10, 14), (-8, 10)
-"""Frames around a transition that show how it went."""
+CROUCH, LEAVING, ENTERING = (-10, 0), (-3, 10), (-8, 10)
+"""Frames around a transition that show how it went. How high a dive rises shows in how deep it is begun."""
 
-LEAST_SHOWN = {"takeoff": 1, "stance": 6, "flight": 8, "entry": 1}
+LEAST_SHOWN = {"stance": 6, "crouch": 8, "leaving": 6, "flight": 8, "entry": 1}
 """Frames of a stretch that a snippet must show to be asked what shows in it."""
 
-AT_TAKEOFF, BEFORE_LEAVING = 0.3, (4, 22)
-"""Share of the snippets that are cut to start so many frames before the board is left, on top of those drawn anywhere:
-the take-off is a short part of a clip."""
+BEFORE_LEAVING = (4, 22)
+"""Frames before the board is left at which a snippet starts that is cut to show the take-off."""
+
+SHARP = 0.2
+"""Errors of the motion, in its standard deviations, from which on they count as they are and not squared."""
 
 FOREGROUND_EVERY = 8
 """One frame in so many (of an I3D, one snippet) is asked for its foreground, which costs as much as the trunk."""
@@ -110,9 +112,10 @@ class Targets:
         leave, enter = self.transitions
         found = {
             "stance": (0, leave),
-            "takeoff": (leave + NEAR_TAKEOFF[0], leave + NEAR_TAKEOFF[1]),
+            "crouch": (leave + CROUCH[0], leave + CROUCH[1]),
+            "leaving": (leave + LEAVING[0], leave + LEAVING[1]),
             "flight": (leave, enter),
-            "entry": (enter + NEAR_ENTRY[0], enter + NEAR_ENTRY[1]),
+            "entry": (enter + ENTERING[0], enter + ENTERING[1]),
         }
         return np.array([found[stretch] for stretch in SEEN.values()])
 
@@ -204,12 +207,12 @@ class Shelf:
         seen = np.stack([one.seen for one in self.targets])
         return tuple(torch.tensor(np.stack([x.mean(0), x.std(0) + 1e-3])) for x in (motion, seen))  # type: ignore[return-value]
 
-    def draw(self, place: int, count: int, rng: np.random.Generator) -> list[int]:
-        """Draw where snippets of a dive start: anywhere, or shortly before the board is left."""
+    def draw(self, place: int, count: int, rng: np.random.Generator, at_takeoff: float) -> list[int]:
+        """Draw where snippets of a dive start: a share shortly before the board is left, the others anywhere."""
         last = len(self.targets[place].motion) - SNIPPET_FRAMES
         anywhere = rng.integers(0, last + 1, count)
         before = self.targets[place].transitions[0] - rng.integers(*BEFORE_LEAVING, count)
-        starts: list[int] = np.where(rng.random(count) < AT_TAKEOFF, np.clip(before, 0, last), anywhere).tolist()
+        starts: list[int] = np.where(rng.random(count) < at_takeoff, np.clip(before, 0, last), anywhere).tolist()
         return starts
 
     def cut(self, place: int, starts: list[int], rng: np.random.Generator | None) -> list[tuple[NDArray, ...]]:
@@ -322,7 +325,8 @@ class Pupil(nn.Module):
         chance = foreground.sigmoid()
         overlap = 2 * (chance * mask).sum() / (chance.sum() + mask.sum() + 1)
         losses = {
-            "motion": 2 * functional.smooth_l1_loss(found.motion[batch.visible].float(), batch.motion[batch.visible]),
+            "motion": 2
+            * functional.smooth_l1_loss(found.motion[batch.visible].float(), batch.motion[batch.visible], beta=SHARP),
             "stage": functional.cross_entropy(found.stage.float().flatten(0, 1), batch.stage.flatten()),
             "seen": error_of_shown(found.seen, batch.seen, batch.shown),
             "foreground": 4 * functional.binary_cross_entropy_with_logits(foreground, mask) + 1 - overlap,
@@ -369,6 +373,7 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--dives", type=int, default=16, help="dives in a batch")
     parser.add_argument("--snippets", type=int, default=1, help="snippets of each")
+    parser.add_argument("--at-takeoff", type=float, default=0.3, help="share of the snippets cut to show the take-off")
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
@@ -413,7 +418,7 @@ def main() -> None:
         cuts = [
             one
             for place in chosen
-            for one in training.cut(int(place), training.draw(int(place), asked.snippets, rng), rng)
+            for one in training.cut(int(place), training.draw(int(place), asked.snippets, rng, asked.at_takeoff), rng)
         ]
         pupil.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=asked.precision == "bf16"):
