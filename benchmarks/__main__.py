@@ -15,7 +15,8 @@ from rich.table import Table
 
 from benchmarks import folder, training
 from benchmarks.simulate import DIVES, measure, table
-from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.exemplars.vote import cast_votes
 from finecausal_cli.video.reader import read_clip
 from finecausal_cli.video.transform import crop, normalise

@@ -19,7 +19,8 @@ from finecausal_cli.assess.batch.identity import Setting, identify
 from finecausal_cli.assess.batch.inputs import find_inputs
 from finecausal_cli.assess.batch.judging import TIMEOUT_S, ReadJob, judge_jobs, read_job, reading_options
 from finecausal_cli.assess.batch.pipeline import PipelineOptions, cores, score_jobs
-from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.video.child import ReadingProcess
 
 if TYPE_CHECKING:

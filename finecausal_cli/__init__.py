@@ -18,7 +18,8 @@ if TYPE_CHECKING:
     from finecausal_cli.assess.batch.many import score_many
     from finecausal_cli.assess.batch.pipeline import PipelineOptions
     from finecausal_cli.assess.batch.row import Row
-    from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+    from finecausal_cli.assess.score_options import ScoreOptions
+    from finecausal_cli.assess.scorer import Scorer
     from finecausal_cli.errors import FinecausalError
 
 __version__ = "0.1.0"
@@ -39,7 +40,7 @@ _HOMES = {
     "FinecausalError": "finecausal_cli.errors",
     "PipelineOptions": "finecausal_cli.assess.batch.pipeline",
     "Row": "finecausal_cli.assess.batch.row",
-    "ScoreOptions": "finecausal_cli.assess.scorer",
+    "ScoreOptions": "finecausal_cli.assess.score_options",
     "Scorer": "finecausal_cli.assess.scorer",
     "score_many": "finecausal_cli.assess.batch.many",
 }

@@ -15,7 +15,8 @@ from pathlib import Path
 import torch
 
 from finecausal_cli.assess.checkup import SELF_TEST_NAME
-from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.open import read_dataset
 from finecausal_cli.data.places import default_cache

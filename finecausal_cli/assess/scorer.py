@@ -10,18 +10,16 @@ import numpy as np
 import torch
 
 from finecausal_cli import __version__
-from finecausal_cli.assess.assessment import Assessment, Provenance
+from finecausal_cli.assess.assessment import Provenance
 from finecausal_cli.assess.ballots import cast_votes_together
 from finecausal_cli.assess.device import Precision, computing, resolve_device, resolve_precision
 from finecausal_cli.assess.explain import explain_verdict
 from finecausal_cli.assess.explanation import ExplainOptions
 from finecausal_cli.assess.foreground import gather_evidence, merge_snippets, picture_frame_size
 from finecausal_cli.assess.hearing import Hearing
-from finecausal_cli.assess.verdict import attention_of, interval_of, stages_of, votes_of
-from finecausal_cli.diving.difficulty import difficulty as listed_difficulty
-from finecausal_cli.diving.judging import MAX_EXECUTION
-from finecausal_cli.diving.number import parse_dive_number
-from finecausal_cli.errors import FinecausalError, UsageError
+from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.assess.verdict import find_difficulty, interval_of, state
+from finecausal_cli.errors import FinecausalError
 from finecausal_cli.exemplars.bank import Bank, load_bank
 from finecausal_cli.exemplars.choice import Choice, choose_voters
 from finecausal_cli.exemplars.vote import cast_votes
@@ -35,48 +33,12 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from pathlib import Path
 
+    from finecausal_cli.assess.assessment import Assessment
     from finecausal_cli.assess.explanation import Evidence, Explanation
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding
     from finecausal_cli.video.clip import Clip
     from finecausal_cli.video.picture import Geometry
-
-
-@dataclass(frozen=True, slots=True)
-class ScoreOptions:
-    """How to score one dive. Every field may stay as it is.
-
-    Attributes:
-        exemplar: Identifier of the one exemplar to compare with.
-        dive: Dive number, e.g. ``107B``.
-        height_m: Height of the board or platform, metres.
-        difficulty: Degree of difficulty; wins over every other source.
-        voters: Most exemplars to compare with.
-        start_s: Where the dive starts in the source, seconds.
-        end_s: Where it ends, seconds.
-        attention: Tell where the model looked.
-        seed: Seed of the choice among exemplars of one number.
-        timeout_s: Most seconds that reading the clip may take, in a process that can be killed; None sets no limit.
-    """
-
-    exemplar: str | None = None
-    dive: str | None = None
-    height_m: float | None = None
-    difficulty: float | None = None
-    voters: int = 10
-    start_s: float | None = None
-    end_s: float | None = None
-    attention: bool = True
-    seed: int = 0
-    timeout_s: float | None = None
-
-    def __post_init__(self) -> None:
-        if self.voters < 1:
-            raise UsageError(f"{self.voters} voters", where="--voters", hint="1 or more")
-        if self.difficulty is not None and not 0 < self.difficulty < 10:
-            raise UsageError(f"difficulty {self.difficulty:g}", where="--difficulty", hint="real ones run from 1 to 5")
-        if self.exemplar is not None and self.voters != type(self)().voters and self.voters != 1:
-            raise UsageError("--exemplar names one voter and --voters asks for more", where="--voters")
 
 
 @dataclass(frozen=True)
@@ -90,10 +52,6 @@ class _Judged:
 
 
 _NOT_YET = FinecausalError("not judged yet")
-
-
-def _with_canonical_number(options: ScoreOptions) -> ScoreOptions:
-    return options if options.dive is None else replace(options, dive=str(parse_dive_number(options.dive)))
 
 
 class Scorer:
@@ -258,12 +216,12 @@ class Scorer:
     def _judge(self, path: str, options: ScoreOptions, *, foreground: bool = False) -> _Judged:
         started = time.perf_counter()
         config = self._model.config
-        options = _with_canonical_number(options)
+        options = options.in_canonical_words()
         clip = self._read(path, options, geometry=config.geometry, frame_size=config.frame_size)
         encoding = self.encode(clip, foreground=foreground)
         query = replace(encoding, foreground=None)
         choice = self._choose(query, options)
-        difficulty, difficulty_from = self._difficulty(choice, options)
+        difficulty, difficulty_from = find_difficulty(self._bank, choice, options)
         ballot = cast_votes(self._model, query, self._bank, choice.places, attention=options.attention)
         hearing = Hearing(self._model, self._bank, choice.places, query, ballot, difficulty)
         assessment = self._assessment(clip, choice, hearing, options, difficulty_from, started)
@@ -288,9 +246,9 @@ class Scorer:
         heard: list[tuple[int, ScoreOptions, Choice, tuple[float, str]]] = []
         for place, (query, option) in enumerate(zip(encodings, options, strict=True)):
             try:
-                known = _with_canonical_number(option)
+                known = option.in_canonical_words()
                 choice = self._choose(query, known)
-                heard.append((place, known, choice, self._difficulty(choice, known)))
+                heard.append((place, known, choice, find_difficulty(self._bank, choice, known)))
             except FinecausalError as error:
                 found.append(error)
             else:
@@ -344,22 +302,6 @@ class Scorer:
             encoding = self._model.encode(pixels, foreground="fused" if foreground else "none")
         return replace(encoding, video=encoding.video.float(), mask=encoding.mask.float())
 
-    def _difficulty(self, choice: Choice, options: ScoreOptions) -> tuple[float, str]:
-        if options.difficulty is not None:
-            return options.difficulty, "given"
-        if options.dive is not None and options.height_m is not None:
-            listed = listed_difficulty(parse_dive_number(options.dive), options.height_m)
-            if listed is None:
-                raise UsageError(
-                    f"{options.dive} has no listed difficulty at {options.height_m:g} m",
-                    where="--height",
-                    hint="give --difficulty",
-                )
-            return listed, f"listed for {options.dive} at {options.height_m:g} m"
-        nearest = max(zip(choice.similarities, choice.places, strict=True))[1]
-        exemplar = self._bank.exemplars[nearest]
-        return exemplar.difficulty, f"that of the most similar voter, {exemplar.id}"
-
     def _assessment(
         self,
         clip: Clip,
@@ -369,40 +311,18 @@ class Scorer:
         difficulty_from: str,
         started: float,
     ) -> Assessment:
-        ballot, degree = hearing.ballot, hearing.difficulty
-        execution = ballot.execution
-        score = execution * degree
-        notes = [*choice.caveats, *clip.notes]
-        if not 0 <= execution <= MAX_EXECUTION:
-            notes.append(
-                f"execution {execution:.1f} lies outside the 0..30 that judges can give: the model is guessing"
-            )
-        return Assessment(
-            source=clip.source,
-            score=score,
-            execution=execution,
-            difficulty=degree,
-            difficulty_from=difficulty_from,
-            dive=choice.dive,
-            dive_from=choice.dive_from,
-            height_m=options.height_m,
-            exemplar_score=float(ballot.exemplar_executions.mean()) * degree,
-            interval=interval_of(self._info.interval, score, degree),
-            stages=stages_of(clip, ballot, degree),
-            votes=votes_of(self._bank, choice, ballot, degree),
-            attention=attention_of(ballot) if options.attention else None,
-            provenance=Provenance(
-                version=__version__,
-                weights=self._weights_name,
-                weights_digest=self._weights_digest,
-                weights_note=self._info.note,
-                bank=self._bank.name,
-                bank_digest=self._bank.digest,
-                exemplars_chosen=choice.how,
-                device=str(self._device),
-                precision=self._precision,
-                decoder=clip.decoder,
-                seconds=time.perf_counter() - started,
-            ),
-            notes=tuple(notes),
+        provenance = Provenance(
+            version=__version__,
+            weights=self._weights_name,
+            weights_digest=self._weights_digest,
+            weights_note=self._info.note,
+            bank=self._bank.name,
+            bank_digest=self._bank.digest,
+            exemplars_chosen=choice.how,
+            device=str(self._device),
+            precision=self._precision,
+            decoder=clip.decoder,
+            seconds=time.perf_counter() - started,
         )
+        interval = interval_of(self._info.interval, hearing.score, hearing.difficulty)
+        return state(clip, choice, hearing, options, difficulty_from, interval, provenance)

@@ -4,13 +4,19 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finecausal_cli.assess.assessment import Attention, Interval, Stage, Vote
+from finecausal_cli.assess.assessment import Assessment, Attention, Interval, Stage, Vote
+from finecausal_cli.diving.difficulty import difficulty as listed_difficulty
 from finecausal_cli.diving.judging import MAX_EXECUTION
+from finecausal_cli.diving.number import parse_dive_number
+from finecausal_cli.errors import UsageError
 from finecausal_cli.model.attention import UNIFORM_ATTENTION, node_type_attention
 from finecausal_cli.model.config import STAGE_WEIGHTS, STAGES
 from finecausal_cli.video.clip import CLIP_FRAMES
 
 if TYPE_CHECKING:
+    from finecausal_cli.assess.assessment import Provenance
+    from finecausal_cli.assess.hearing import Hearing
+    from finecausal_cli.assess.score_options import ScoreOptions
     from finecausal_cli.exemplars.bank import Bank
     from finecausal_cli.exemplars.choice import Choice
     from finecausal_cli.exemplars.vote import Ballot
@@ -86,3 +92,68 @@ def interval_of(stored: StoredInterval | None, score: float, difficulty: float) 
     half = stored.execution_half_width * difficulty
     low, high = (min(max(0.0, end), MAX_EXECUTION * difficulty) for end in (score - half, score + half))
     return Interval(low=low, high=high, level=stored.level)
+
+
+def find_difficulty(bank: Bank, choice: Choice, options: ScoreOptions) -> tuple[float, str]:
+    """Return a dive's difficulty and where it comes from: given, listed, or that of the most similar voter.
+
+    Raises:
+        UsageError: The dive is not listed at its height.
+    """
+    if options.difficulty is not None:
+        return options.difficulty, "given"
+    if options.dive is not None and options.height_m is not None:
+        listed = listed_difficulty(parse_dive_number(options.dive), options.height_m)
+        if listed is None:
+            raise UsageError(
+                f"{options.dive} has no listed difficulty at {options.height_m:g} m",
+                where="--height",
+                hint="give --difficulty",
+            )
+        return listed, f"listed for {options.dive} at {options.height_m:g} m"
+    nearest = max(zip(choice.similarities, choice.places, strict=True))[1]
+    exemplar = bank.exemplars[nearest]
+    return exemplar.difficulty, f"that of the most similar voter, {exemplar.id}"
+
+
+def state(
+    clip: Clip,
+    choice: Choice,
+    hearing: Hearing,
+    options: ScoreOptions,
+    difficulty_from: str,
+    interval: Interval | None,
+    provenance: Provenance,
+) -> Assessment:
+    """Put everything that is known of a scored dive together.
+
+    Args:
+        clip: The clip.
+        choice: Who voted and why.
+        hearing: The votes.
+        options: What was asked.
+        difficulty_from: Where the difficulty comes from, in words.
+        interval: About the score.
+        provenance: What computed it.
+    """
+    ballot, difficulty, execution = hearing.ballot, hearing.difficulty, hearing.ballot.execution
+    notes = [*choice.caveats, *clip.notes]
+    if not 0 <= execution <= MAX_EXECUTION:
+        notes.append(f"execution {execution:.1f} lies outside the 0..30 that judges can give: the model is guessing")
+    return Assessment(
+        source=clip.source,
+        score=hearing.score,
+        execution=execution,
+        difficulty=difficulty,
+        difficulty_from=difficulty_from,
+        dive=choice.dive,
+        dive_from=choice.dive_from,
+        height_m=options.height_m,
+        exemplar_score=float(ballot.exemplar_executions.mean()) * difficulty,
+        interval=interval,
+        stages=stages_of(clip, ballot, difficulty),
+        votes=votes_of(hearing.bank, choice, ballot, difficulty),
+        attention=attention_of(ballot) if options.attention else None,
+        provenance=provenance,
+        notes=tuple(notes),
+    )

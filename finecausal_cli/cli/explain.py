@@ -40,7 +40,8 @@ def explain(
 ) -> None:
     """Explain the score of a dive: stages, interventions, and where the model looked."""
     from finecausal_cli.assess.explanation import ExplainOptions
-    from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+    from finecausal_cli.assess.score_options import ScoreOptions
+    from finecausal_cli.assess.scorer import Scorer
     from finecausal_cli.report.deliver import deliver
     from finecausal_cli.report.drawing import require_figures
     from finecausal_cli.report.explanation import print_explanation

@@ -19,7 +19,8 @@ from finecausal_cli.assess.batch.pipeline import PipelineOptions, score_jobs
 from finecausal_cli.assess.batch.run import Plan, RowMaker, Tally, plan_batch, run_batch
 from finecausal_cli.assess.batch.shards import Shard
 from finecausal_cli.assess.batch.watch import watch
-from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.errors import UsageError
 from finecausal_cli.report.batch import BatchProgress, print_failures, print_summary
 from finecausal_cli.report.batch_dry_run import print_dry_run

@@ -16,7 +16,8 @@ from finecausal_cli.assess.batch.inputs import Item
 from finecausal_cli.assess.cluster import Judge, check_address, connect
 from finecausal_cli.assess.cluster_pool import ClusterOptions, plan_pool
 from finecausal_cli.assess.parcel import Parcel
-from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.errors import FinecausalError, UsageError, WeightsError
 
 ROOT = Path(__file__).resolve().parents[2]

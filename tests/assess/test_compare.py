@@ -133,7 +133,7 @@ def test_a_known_execution_makes_scores(scorer, film, rise, comparison, known):
 
 
 def test_the_bank_can_judge_the_second_dive(scorer, film, rise, comparison):
-    from finecausal_cli.assess.scorer import ScoreOptions
+    from finecausal_cli.assess.score_options import ScoreOptions
 
     found, _ = compare_dives(scorer, str(film), str(rise), replace(OF_107B, ask_bank=True))
     alone = scorer.score(str(rise), ScoreOptions(dive="107B", height_m=10))

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from finecausal_cli.assess.explanation import ExplainOptions, Explanation
-from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.errors import UsageError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"

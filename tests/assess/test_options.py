@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from finecausal_cli.assess.device import resolve_device, resolve_precision
-from finecausal_cli.assess.scorer import ScoreOptions
+from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.errors import UsageError
 
 

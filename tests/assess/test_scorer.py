@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 import torch
 
-from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.errors import BankError, UsageError, VideoError
 from finecausal_cli.exemplars.choice import choose_voters
 from finecausal_cli.exemplars.vote import cast_votes

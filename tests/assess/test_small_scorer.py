@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from finecausal_cli.assess.assessment import Assessment
-from finecausal_cli.assess.scorer import ScoreOptions
+from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.errors import DiveNumberError, UsageError
 from finecausal_cli.exemplars.bank import Bank
 

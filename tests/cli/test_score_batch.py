@@ -59,7 +59,7 @@ def rows_of(path):
 
 
 def test_a_folder_is_scored_and_a_second_run_does_nothing_and_says_so(score, dives, loaded):
-    from finecausal_cli.assess.scorer import ScoreOptions
+    from finecausal_cli.assess.score_options import ScoreOptions
 
     code, out, err = score("dives", "-o", "out", "--dive", "107B", "--height", "10")
     assert (code, err) == (1, "")

@@ -61,7 +61,8 @@ def test_groups_hold_what_the_objects_behind_them_take():
     import inspect
 
     from finecausal_cli.assess.comparison import CompareOptions
-    from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+    from finecausal_cli.assess.score_options import ScoreOptions
+    from finecausal_cli.assess.scorer import Scorer
     from finecausal_cli.cli.compare import Pair
 
     assert ScoreOptions(**given.Asked().options()) == ScoreOptions(timeout_s=given.DECODE_LIMIT_S)

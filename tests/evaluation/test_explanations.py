@@ -2,7 +2,8 @@ import pytest
 import torch
 
 from finecausal_cli.assess.explanation import BackgroundChange, Deletion, Jitter
-from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.open import read_dataset
 from finecausal_cli.evaluation.explanations import (

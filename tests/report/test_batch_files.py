@@ -113,7 +113,7 @@ def test_names_that_contradict_the_format(tmp_path: Path, name: str, asked: str 
 
 def test_nothing_that_is_read_is_written_over(tmp_path: Path) -> None:
     from finecausal_cli.assess.batch.inputs import find_inputs
-    from finecausal_cli.assess.scorer import ScoreOptions
+    from finecausal_cli.assess.score_options import ScoreOptions
 
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "1.jpg").touch()

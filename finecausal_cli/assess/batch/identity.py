@@ -17,7 +17,8 @@ from finecausal_cli.video.folder_source import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:
     from finecausal_cli.assess.batch.inputs import Item
-    from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+    from finecausal_cli.assess.score_options import ScoreOptions
+    from finecausal_cli.assess.scorer import Scorer
 
 _CHUNK = 1 << 20
 

@@ -16,7 +16,7 @@ from finecausal_cli.video.folder_source import FEWEST_FRAMES, PICTURE_SUFFIXES, 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
-    from finecausal_cli.assess.scorer import ScoreOptions
+    from finecausal_cli.assess.score_options import ScoreOptions
 
 MANIFEST_SUFFIXES = {".csv", ".jsonl", ".parquet"}
 

@@ -13,7 +13,7 @@ from finecausal_cli.assess.batch.inputs import find_inputs
 from finecausal_cli.assess.batch.journal import Journal, read_rows
 from finecausal_cli.assess.batch.pipeline import PipelineOptions, score_jobs
 from finecausal_cli.assess.batch.run import Tally, plan_batch, run_batch
-from finecausal_cli.assess.scorer import ScoreOptions
+from finecausal_cli.assess.score_options import ScoreOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

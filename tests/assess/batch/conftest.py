@@ -8,7 +8,7 @@ import pytest
 from finecausal_cli.assess.batch.identity import Setting, identify
 from finecausal_cli.assess.batch.inputs import Item
 from finecausal_cli.assess.batch.row import Row
-from finecausal_cli.assess.scorer import ScoreOptions
+from finecausal_cli.assess.score_options import ScoreOptions
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -10,7 +10,7 @@ import pytest
 
 from finecausal_cli.assess.batch.identity import Setting, digest_content, identify
 from finecausal_cli.assess.batch.inputs import Item
-from finecausal_cli.assess.scorer import ScoreOptions
+from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.errors import DatasetError
 
 if TYPE_CHECKING:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from finecausal_cli.assess.batch.inputs import find_inputs, read_list
-from finecausal_cli.assess.scorer import ScoreOptions
+from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:

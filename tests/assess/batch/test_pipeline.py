@@ -14,7 +14,8 @@ import torch
 from finecausal_cli.assess.batch import pipeline as pipeline_module
 from finecausal_cli.assess.batch.judging import JobScorer
 from finecausal_cli.assess.batch.pipeline import PipelineOptions, score_jobs
-from finecausal_cli.assess.scorer import ScoreOptions, Scorer
+from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.errors import UsageError
 from finecausal_cli.video import child
 

@@ -7,7 +7,7 @@ import pytest
 from finecausal_cli.assess.batch.inputs import Item
 from finecausal_cli.assess.batch.journal import Journal
 from finecausal_cli.assess.batch.shards import Shard, merge_journals
-from finecausal_cli.assess.scorer import ScoreOptions
+from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:

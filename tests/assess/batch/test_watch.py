@@ -5,7 +5,7 @@ from threading import Event
 
 from finecausal_cli.assess.batch.inputs import find_inputs
 from finecausal_cli.assess.batch.watch import Settling, watch
-from finecausal_cli.assess.scorer import ScoreOptions
+from finecausal_cli.assess.score_options import ScoreOptions
 
 
 class Clock:
