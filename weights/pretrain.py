@@ -79,6 +79,9 @@ CROUCH, LEAVING, ENTERING = (-10, 0), (-3, 10), (-8, 10)
 LEAST_SHOWN = {"stance": 6, "crouch": 8, "leaving": 6, "flight": 8, "entry": 1}
 """Frames of a stretch that a snippet must show to be asked what shows in it."""
 
+COUNTS = {"stance": 2, "crouch": 3, "leaving": 3, "flight": 1, "entry": 1}
+"""How much an error counts: what shows in few frames, or little, more."""
+
 BEFORE_LEAVING = (4, 22)
 """Frames before the board is left at which a snippet starts that is cut to show the take-off."""
 
@@ -337,9 +340,10 @@ class Pupil(nn.Module):
 
 
 def error_of_shown(found: Tensor, truth: Tensor, shown: Tensor) -> Tensor:
-    """Return the mean squared error [..., K] of what is shown, everything that judges see counting the same."""
+    """Return the mean squared error of what is shown, [..., K], each of `SEEN` counting as `COUNTS` says."""
     squared = (found.float() - truth).square().where(shown, 0).flatten(0, -2).sum(0)
-    return (squared / shown.flatten(0, -2).sum(0).clamp(min=1)).mean()
+    counts = torch.tensor([COUNTS[stretch] for stretch in SEEN.values()], device=squared.device)
+    return (squared / shown.flatten(0, -2).sum(0).clamp(min=1) * counts).mean()
 
 
 @torch.no_grad()
