@@ -79,9 +79,6 @@ CROUCH, LEAVING, ENTERING = (-10, 0), (-3, 10), (-8, 10)
 LEAST_SHOWN = {"stance": 6, "crouch": 8, "leaving": 6, "flight": 8, "entry": 1}
 """Frames of a stretch that a snippet must show to be asked what shows in it."""
 
-COUNTS = {"stance": 2, "crouch": 3, "leaving": 3, "flight": 1, "entry": 1}
-"""How much an error counts: what shows in few frames, or little, more."""
-
 BEFORE_LEAVING = (4, 22)
 """Frames before the board is left at which a snippet starts that is cut to show the take-off."""
 
@@ -321,8 +318,8 @@ class Pupil(nn.Module):
         by_frame = None if self.seen_by_frame is None else self.seen_by_frame(hidden)
         return Answers(self.motion(hidden), self.stage(hidden), self.seen(features), by_frame, foreground, mask)
 
-    def losses(self, batch: Snippets) -> dict[str, Tensor]:
-        """Return the losses of a batch by name."""
+    def losses(self, batch: Snippets, counts: Tensor) -> dict[str, Tensor]:
+        """Return the losses of a batch by name; ``counts`` [K] as for `error_of_shown`."""
         found = self(batch, FOREGROUND_EVERY)
         foreground, mask = found.foreground.float(), found.mask
         chance = foreground.sigmoid()
@@ -331,18 +328,32 @@ class Pupil(nn.Module):
             "motion": 2
             * functional.smooth_l1_loss(found.motion[batch.visible].float(), batch.motion[batch.visible], beta=SHARP),
             "stage": functional.cross_entropy(found.stage.float().flatten(0, 1), batch.stage.flatten()),
-            "seen": error_of_shown(found.seen, batch.seen, batch.shown),
+            "seen": error_of_shown(found.seen, batch.seen, batch.shown, counts),
             "foreground": 4 * functional.binary_cross_entropy_with_logits(foreground, mask) + 1 - overlap,
         }
         if found.seen_by_frame is not None:
-            losses["seen_by_frame"] = error_of_shown(found.seen_by_frame, batch.seen[:, None], batch.shown_by_frame)
+            losses["seen_by_frame"] = error_of_shown(
+                found.seen_by_frame, batch.seen[:, None], batch.shown_by_frame, counts
+            )
         return losses
 
 
-def error_of_shown(found: Tensor, truth: Tensor, shown: Tensor) -> Tensor:
-    """Return the mean squared error of what is shown, [..., K], each of `SEEN` counting as `COUNTS` says."""
+def read_counts(text: str) -> list[float]:
+    """Read how much an error counts in some stretches, ``crouch=3,flight=2``, as a number for each of `SEEN`.
+
+    Raises:
+        ValueError: There is no such stretch, or no number.
+    """
+    given = {name.strip(): float(count) for name, _, count in (part.partition("=") for part in text.split(",") if part)}
+    unknown = given.keys() - set(SEEN.values())
+    if unknown:
+        raise ValueError(f"no stretch {sorted(unknown)[0]!r}")
+    return [given.get(stretch, 1.0) for stretch in SEEN.values()]
+
+
+def error_of_shown(found: Tensor, truth: Tensor, shown: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean squared error of what is shown, [..., K], each of `SEEN` counting so much, [K]."""
     squared = (found.float() - truth).square().where(shown, 0).flatten(0, -2).sum(0)
-    counts = torch.tensor([COUNTS[stretch] for stretch in SEEN.values()], device=squared.device)
     return (squared / shown.flatten(0, -2).sum(0).clamp(min=1) * counts).mean()
 
 
@@ -378,6 +389,9 @@ def main() -> None:
     parser.add_argument("--dives", type=int, default=16, help="dives in a batch")
     parser.add_argument("--snippets", type=int, default=1, help="snippets of each")
     parser.add_argument("--at-takeoff", type=float, default=0.3, help="share of the snippets cut to show the take-off")
+    parser.add_argument(
+        "--counts", default="", help="how much an error counts by stretch, e.g. crouch=3,flight=2; 1 where not said"
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
@@ -401,6 +415,7 @@ def main() -> None:
     )
     scale = training.scale()
     device = resolve_device(asked.device)
+    counts = torch.tensor(read_counts(asked.counts), device=device)
     if asked.precision == "bf16" and device.type == "cpu" and config.trunk != "frames":
         parser.error("gradients of 3-D convolutions in bf16 are wrong on a CPU")
     pupil = Pupil(network, training.targets[0].motion.shape[1], len(training.targets[0].seen)).to(device)
@@ -426,7 +441,7 @@ def main() -> None:
         ]
         pupil.train()
         with torch.autocast(device.type, torch.bfloat16, enabled=asked.precision == "bf16"):
-            losses = pupil.losses(put_together(cuts, scale, rng).to(device))
+            losses = pupil.losses(put_together(cuts, scale, rng).to(device), counts)
         optimizer.zero_grad()
         sum(losses.values()).backward()  # type: ignore[union-attr]
         nn.utils.clip_grad_norm_(pupil.parameters(), 5.0)
