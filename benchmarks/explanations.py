@@ -46,6 +46,9 @@ RAISED: dict[Raised, str] = {
     "one": "one fault raised",
 }
 
+_WIDTH = 100
+"""Columns of the tables, wherever they are printed."""
+
 PER_NUMBER = 5
 """Exemplars of one dive number in a bank that is made here, as in the bundled one."""
 
@@ -58,7 +61,7 @@ def main() -> None:
 
 
 def _measure(asked: argparse.Namespace, scorer: Scorer) -> None:
-    console = Console()
+    console = Console(width=_WIDTH)
     found: dict[str, object] = {"weights": asked.weights}
     rankings = []
     if asked.single_faults:
