@@ -390,7 +390,10 @@ def main() -> None:
     parser.add_argument("--snippets", type=int, default=1, help="snippets of each")
     parser.add_argument("--at-takeoff", type=float, default=0.3, help="share of the snippets cut to show the take-off")
     parser.add_argument(
-        "--counts", default="", help="how much an error counts by stretch, e.g. crouch=3,flight=2; 1 where not said"
+        "--counts",
+        type=read_counts,
+        default="",
+        help="how much an error counts by stretch, e.g. crouch=3,flight=2; 1 where not said",
     )
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--lr", type=float, default=1.5e-3)
@@ -415,7 +418,7 @@ def main() -> None:
     )
     scale = training.scale()
     device = resolve_device(asked.device)
-    counts = torch.tensor(read_counts(asked.counts), device=device)
+    counts = torch.tensor(asked.counts, device=device)
     if asked.precision == "bf16" and device.type == "cpu" and config.trunk != "frames":
         parser.error("gradients of 3-D convolutions in bf16 are wrong on a CPU")
     pupil = Pupil(network, training.targets[0].motion.shape[1], len(training.targets[0].seen)).to(device)

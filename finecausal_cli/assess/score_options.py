@@ -44,7 +44,7 @@ class ScoreOptions:
         if self.exemplar is not None and self.voters != type(self)().voters and self.voters != 1:
             raise UsageError("--exemplar names one voter and --voters asks for more", where="--voters")
 
-    def in_canonical_words(self) -> ScoreOptions:
+    def with_canonical_number(self) -> ScoreOptions:
         """Return the same with the dive number as it is written in the rules.
 
         Raises:

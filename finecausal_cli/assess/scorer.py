@@ -18,7 +18,7 @@ from finecausal_cli.assess.explanation import ExplainOptions
 from finecausal_cli.assess.foreground import gather_evidence, merge_snippets, picture_frame_size
 from finecausal_cli.assess.hearing import Hearing
 from finecausal_cli.assess.score_options import ScoreOptions
-from finecausal_cli.assess.verdict import find_difficulty, interval_of, state
+from finecausal_cli.assess.verdict import assessment_of, difficulty_of, interval_of
 from finecausal_cli.errors import FinecausalError
 from finecausal_cli.exemplars.bank import Bank, load_bank
 from finecausal_cli.exemplars.choice import Choice, choose_voters
@@ -216,12 +216,12 @@ class Scorer:
     def _judge(self, path: str, options: ScoreOptions, *, foreground: bool = False) -> _Judged:
         started = time.perf_counter()
         config = self._model.config
-        options = options.in_canonical_words()
+        options = options.with_canonical_number()
         clip = self._read(path, options, geometry=config.geometry, frame_size=config.frame_size)
         encoding = self.encode(clip, foreground=foreground)
         query = replace(encoding, foreground=None)
         choice = self._choose(query, options)
-        difficulty, difficulty_from = find_difficulty(self._bank, choice, options)
+        difficulty, difficulty_from = difficulty_of(self._bank, choice, options)
         ballot = cast_votes(self._model, query, self._bank, choice.places, attention=options.attention)
         hearing = Hearing(self._model, self._bank, choice.places, query, ballot, difficulty)
         assessment = self._assessment(clip, choice, hearing, options, difficulty_from, started)
@@ -246,9 +246,9 @@ class Scorer:
         heard: list[tuple[int, ScoreOptions, Choice, tuple[float, str]]] = []
         for place, (query, option) in enumerate(zip(encodings, options, strict=True)):
             try:
-                known = option.in_canonical_words()
+                known = option.with_canonical_number()
                 choice = self._choose(query, known)
-                heard.append((place, known, choice, find_difficulty(self._bank, choice, known)))
+                heard.append((place, known, choice, difficulty_of(self._bank, choice, known)))
             except FinecausalError as error:
                 found.append(error)
             else:
@@ -325,4 +325,4 @@ class Scorer:
             seconds=time.perf_counter() - started,
         )
         interval = interval_of(self._info.interval, hearing.score, hearing.difficulty)
-        return state(clip, choice, hearing, options, difficulty_from, interval, provenance)
+        return assessment_of(clip, choice, hearing, options, difficulty_from, interval, provenance)

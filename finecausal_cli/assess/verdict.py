@@ -94,7 +94,7 @@ def interval_of(stored: StoredInterval | None, score: float, difficulty: float) 
     return Interval(low=low, high=high, level=stored.level)
 
 
-def find_difficulty(bank: Bank, choice: Choice, options: ScoreOptions) -> tuple[float, str]:
+def difficulty_of(bank: Bank, choice: Choice, options: ScoreOptions) -> tuple[float, str]:
     """Return a dive's difficulty and where it comes from: given, listed, or that of the most similar voter.
 
     Raises:
@@ -116,7 +116,7 @@ def find_difficulty(bank: Bank, choice: Choice, options: ScoreOptions) -> tuple[
     return exemplar.difficulty, f"that of the most similar voter, {exemplar.id}"
 
 
-def state(
+def assessment_of(
     clip: Clip,
     choice: Choice,
     hearing: Hearing,

@@ -44,7 +44,7 @@ class BackgroundSwap:
     """
 
     def __init__(self, dives: Sequence[Dive], clips: ClipCache, share: float) -> None:
-        self.share = share
+        self._share = share
         self._clips = clips
         self._dives = [dive for dive in dives if dive.mask is not None and dive.entry_start is not None]
         if not self._dives:
@@ -53,7 +53,7 @@ class BackgroundSwap:
     @property
     def digest(self) -> str:
         """What its changes depend on besides the dive and chance."""
-        facts = hashlib.sha256(f"{self.share:g}".encode())
+        facts = hashlib.sha256(f"{self._share:g}".encode())
         for dive in self._dives:
             facts.update(self._clips.digest(dive).encode())
         return facts.hexdigest()[:16]
@@ -64,7 +64,7 @@ class BackgroundSwap:
         Raises:
             VideoError: The other clip cannot be read.
         """
-        if rng.random() >= self.share:
+        if rng.random() >= self._share:
             return clip
         other = self._dives[int(rng.integers(len(self._dives)))]
         return swap_background(clip, self._clips.load(other), margin=bool(rng.random() < 0.5))

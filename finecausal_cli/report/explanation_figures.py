@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from finecausal_cli.assess.assessment import NODE_TYPES
 from finecausal_cli.report.attention_rows import which_attention
 from finecausal_cli.report.drawing import BLUE, INK, STYLE, VERMILION, draw_for_page, plain, save_figures
-from finecausal_cli.report.explanation_rows import exemplars_in_words, shown_change
+from finecausal_cli.report.explanation_rows import REPLACED_BY, exemplars_in_words, shown_change
 from finecausal_cli.report.filmstrip import FRAMES_OF_STAGE, STAGE_COLOURS, Reel, key_frames
 from finecausal_cli.report.rounding import hundredths_that_add_up, signed
 
@@ -25,11 +25,6 @@ if TYPE_CHECKING:
     from finecausal_cli.assess.assessment import Assessment
     from finecausal_cli.assess.explanation import Evidence, Explanation, GraphAttention, Replacement, StageAttention
 
-_REPLACED_BY: Final[dict[Replacement, str]] = {
-    "exemplar": "the exemplars' stage",
-    "bank_mean": "the bank's mean stage",
-    "bank_best": "the bank's best stage",
-}
 _HATCHES: Final[dict[Replacement, str | None]] = {"exemplar": None, "bank_mean": "///", "bank_best": "..."}
 
 _WIDTH_IN = 4.8
@@ -173,7 +168,7 @@ def _interventions(explanation: Explanation) -> Figure:
             _label(axes, max(value, 0.0), at, signed(value), reach)
     axes.axvline(0, color=INK, lw=0.8)
     for kind in kinds:
-        axes.bar(0, 0, color=_FAINT, hatch=_HATCHES[kind], edgecolor=INK, lw=0, label=_REPLACED_BY[kind])
+        axes.bar(0, 0, color=_FAINT, hatch=_HATCHES[kind], edgecolor=INK, lw=0, label=REPLACED_BY[kind])
     axes.set_yticks(range(len(stages)), stages)
     low = min(0.0, -jitter.largest, *change.values())
     high = max(0.0, jitter.largest, *change.values())

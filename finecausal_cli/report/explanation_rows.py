@@ -17,10 +17,10 @@ _TOLERANCE_DIGITS = 6
 _SECONDS_IN_MINUTE = 60
 _MINUTES_IN_HOUR = 60
 
-REPLACED_TITLES: Final[dict[Replacement, str]] = {
-    "exemplar": "Interventions: the exemplars' stage",
-    "bank_mean": "Interventions: the bank's mean stage",
-    "bank_best": "Interventions: the bank's best stage",
+REPLACED_BY: Final[dict[Replacement, str]] = {
+    "exemplar": "the exemplars' stage",
+    "bank_mean": "the bank's mean stage",
+    "bank_best": "the bank's best stage",
 }
 
 _DOWNSTREAM = "Best first. A stage can change later stages (downstream), never earlier ones."
@@ -133,7 +133,10 @@ def interventions(explanation: Explanation) -> list[Section]:
         headings = ("replaced", "score", "change", *(f"in {stage.name}" for stage in assessment.stages), "gain")
         tables.append(
             Section(
-                REPLACED_TITLES[ranking.replaced_by], _intervention_say(explanation, ranking), headings, tuple(rows)
+                f"Interventions: {REPLACED_BY[ranking.replaced_by]}",
+                _intervention_say(explanation, ranking),
+                headings,
+                tuple(rows),
             )
         )
     return tables
