@@ -159,7 +159,7 @@ def counterfactuals(ground: Ground, elsewhere: Path, how: Variant) -> list[Dive]
 def main() -> None:
     """Train and measure all variants and print the table."""
     asked = ask("python -m benchmarks.causal", "Test the causal claim.", "runs/causal")
-    ground = Ground(asked, "confounded", ("test", "shift", HERE, ELSEWHERE, OTHER_ENTRY))
+    ground = Ground(asked, asked.trunk, "confounded", ("test", "shift", HERE, ELSEWHERE, OTHER_ENTRY))
     console = Console(soft_wrap=True)
     figures = []
     for variant, how in VARIANTS.items():

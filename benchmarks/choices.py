@@ -35,7 +35,7 @@ SHOWN = ("rho", "relative_l2", "aiou_50", "aiou_75", "mean_absolute_error")
 def main() -> None:
     """Train and measure every row and print the table."""
     asked = ask("python -m benchmarks.choices", "What choices and data give.", "runs/choices")
-    ground = Ground(asked, "train", ("test",))
+    ground = Ground(asked, asked.trunk, "train", ("test",))
     rows: list[tuple[str, dict[str, Any], int | None]] = [(name, change, None) for name, change in CHOICES.items()]
     rows += [(f"{count} training dives", {}, count) for count in SIZES]
     console = Console(soft_wrap=True)

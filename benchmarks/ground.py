@@ -37,11 +37,12 @@ EPOCHS = 10
 GROUPS_PER_BATCH = 3
 
 
-def ask(program: str, description: str, out: str) -> argparse.Namespace:
-    """Read the command line of such a benchmark: data, trunk, and how to train."""
+def ask(program: str, description: str, out: str, trunks: Sequence[str] = ("trunk",)) -> argparse.Namespace:
+    """Read the command line of such a benchmark: data, trunks by their names, and how to train."""
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("data", type=Path)
-    parser.add_argument("trunk")
+    for trunk in trunks:
+        parser.add_argument(trunk)
     parser.add_argument("--out", type=Path, default=Path(out))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=0)
@@ -58,15 +59,16 @@ class Ground:
 
     Args:
         asked: What `ask` read.
+        trunk: Weights of the trunk.
         training: Part that is trained on; its dives to validate on are the part ``validation``.
         parts: Further parts to measure on.
     """
 
-    def __init__(self, asked: argparse.Namespace, training: str, parts: Sequence[str]) -> None:
+    def __init__(self, asked: argparse.Namespace, trunk: str, training: str, parts: Sequence[str]) -> None:
         self._folder, self._cache, self._precision = asked.data / training, asked.cache, asked.precision
         self._device = resolve_device(asked.device)
-        self._init = locate_init(f"{TRUNK}{asked.trunk}")
-        loaded = load_weights(resolve_weights(asked.trunk), device=self._device)
+        self._init = locate_init(f"{TRUNK}{trunk}")
+        loaded = load_weights(resolve_weights(trunk), device=self._device)
         self.config = loaded.config
         clips = ClipCache(asked.cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
         self._views = Views(loaded.model, clips, asked.cache, 1, asked.precision)

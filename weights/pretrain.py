@@ -285,11 +285,13 @@ class Pupil(nn.Module):
         network: The network; only its trunk and its parser are trained.
         motion: M, values of motion a frame.
         seen: K, things judges see.
+        foreground_apart: Let the foreground read the trunk's depths without shaping them.
     """
 
-    def __init__(self, network: FineCausal, motion: int, seen: int) -> None:
+    def __init__(self, network: FineCausal, motion: int, seen: int, *, foreground_apart: bool = False) -> None:
         super().__init__()
         self.trunk, self.parser = network.video_trunk, network.parser
+        self._foreground_apart = foreground_apart
         features = network.config.features
         by_frame = isinstance(self.trunk, FrameTrunk)
         self.shared = nn.Linear(FRAME_FEATURES, HIDDEN) if by_frame else nn.Linear(features, SNIPPET_FRAMES * HIDDEN)
@@ -305,18 +307,20 @@ class Pupil(nn.Module):
             vectors, taps = self.trunk.read_frames(frames, taps=True)
             vectors = vectors.unflatten(0, batch.motion.shape[:2])
             features, hidden = self.trunk.join(vectors), self.shared(vectors)
-            few = slice(None, None, every)
-            foreground = self.parser.heads(tuple(tap[few] for tap in taps), frames[few])
-            mask = batch.mask.flatten(0, 1)[few]
+            foreground = self.parser.heads(self._some(taps, every), frames[::every])
+            mask = batch.mask.flatten(0, 1)[::every]
         else:
             features, taps = self.trunk(batch.pictures, taps=True)
             hidden = self.shared(features).unflatten(1, (SNIPPET_FRAMES, HIDDEN))
-            few = slice(None, None, every)
-            foreground = self.parser.find(tuple(tap[few] for tap in taps), batch.pictures[few], sides=False)[-1]
-            mask = batch.mask[few]
+            foreground = self.parser.find(self._some(taps, every), batch.pictures[::every], sides=False)[-1]
+            mask = batch.mask[::every]
         hidden = functional.relu(hidden)
         by_frame = None if self.seen_by_frame is None else self.seen_by_frame(hidden)
         return Answers(self.motion(hidden), self.stage(hidden), self.seen(features), by_frame, foreground, mask)
+
+    def _some(self, taps: tuple[Tensor, ...], every: int) -> tuple[Tensor, ...]:
+        some = tuple(tap[::every] for tap in taps)
+        return tuple(tap.detach() for tap in some) if self._foreground_apart else some
 
     def losses(self, batch: Snippets, counts: Tensor) -> dict[str, Tensor]:
         """Return the losses of a batch by name; ``counts`` [K] as for `error_of_shown`."""
@@ -395,6 +399,11 @@ def main() -> None:
         default="",
         help="how much an error counts by stretch, e.g. crouch=3,flight=2; 1 where not said",
     )
+    parser.add_argument(
+        "--foreground-apart",
+        action="store_true",
+        help="let the foreground read the trunk without shaping it; for a network with a second trunk for it",
+    )
     parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32")
     parser.add_argument("--lr", type=float, default=1.5e-3)
     parser.add_argument("--every", type=int, default=500, help="steps between checkpoints")
@@ -421,7 +430,8 @@ def main() -> None:
     counts = torch.tensor(asked.counts, device=device)
     if asked.precision == "bf16" and device.type == "cpu" and config.trunk != "frames":
         parser.error("gradients of 3-D convolutions in bf16 are wrong on a CPU")
-    pupil = Pupil(network, training.targets[0].motion.shape[1], len(training.targets[0].seen)).to(device)
+    motion, seen = training.targets[0].motion.shape[1], len(training.targets[0].seen)
+    pupil = Pupil(network, motion, seen, foreground_apart=asked.foreground_apart).to(device)
     optimizer = torch.optim.AdamW(pupil.parameters(), asked.lr, weight_decay=1e-2)
     first, checkpoint = 0, asked.out / "pretrain.pt"
     if checkpoint.exists():

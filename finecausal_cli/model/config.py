@@ -50,11 +50,11 @@ class ModelConfig(BaseModel):
     Attributes:
         preset: The preset it started from.
         trunk: What turns snippets into features: the paper's ``i3d``, or ``frames``, a network that reads single frames
-            first and their order second, which sees more of a dive for the same arithmetic. It is always shared.
+            first and their order second, which sees more of a dive for the same arithmetic.
         width: Width multiplier of the trunk, 1/32 to 1; D = 1024 * width must be a multiple of 16, so width is a
             multiple of 1/64.
-        shared_trunk: Use one I3D for the video features and the foreground parser, with a linear map from the
-            pooled features to the mask features; two I3Ds otherwise (the paper).
+        shared_trunk: Use one trunk for the video features and the foreground parser, with a linear map from the
+            pooled features to the mask features; two of them otherwise (the paper).
         static_branch: Add the released code's ResNet-34 branch over 96 single frames.
         gat: Causal intervention by graph attention (paper eq. 2-6); off, the fused features pass unchanged.
         tca: Temporal causal attention (paper eq. 7-9); off, the stage tokens pass unchanged.
@@ -97,9 +97,9 @@ class ModelConfig(BaseModel):
         return width
 
     @model_validator(mode="after")
-    def _frames_are_read_once(self) -> ModelConfig:
-        if self.trunk == "frames" and not (self.shared_trunk and self.foreground == "top_down"):
-            raise ValueError('trunk "frames" needs shared_trunk and foreground "top_down"')
+    def _frames_are_parsed_top_down(self) -> ModelConfig:
+        if self.trunk == "frames" and self.foreground != "top_down":
+            raise ValueError('trunk "frames" needs foreground "top_down"')
         return self
 
     @property

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES, SNIPPET_STRIDE, SNIPPETS, STAGE_WEIGHTS, ModelConfig
 from finecausal_cli.model.fold import fold_for_inference
-from finecausal_cli.model.frames import FrameParser, FrameTrunk, by_snippet, cut_frames
+from finecausal_cli.model.frames import FrameParser, FrameTrunk
 from finecausal_cli.model.i3d import I3D
 from finecausal_cli.model.intervention import CausalIntervention
 from finecausal_cli.model.outputs import Encoding, PairOutput, Regression
@@ -57,7 +57,7 @@ class FineCausal(nn.Module):
         self.parser: SpatialActionParser | FrameParser
         if config.trunk == "frames":
             self.video_trunk = FrameTrunk(config.width)
-            self.parser = FrameParser(self.video_trunk)
+            self.parser = FrameParser(self.video_trunk, shared=config.shared_trunk)
         else:
             self.video_trunk = I3D(config.width)
             self.parser = SpatialActionParser(
@@ -106,7 +106,7 @@ class FineCausal(nn.Module):
         return Encoding(
             video=video,
             mask=mask,
-            frames=None if self.static is None else self.static.encode(clips),
+            frames=self._look_at_frames(clips),
             foreground=tuple(maps) or None,
         )
 
@@ -114,15 +114,17 @@ class FineCausal(nn.Module):
         """Encode with the trunk that reads every frame once, however many snippets hold it."""
         assert isinstance(self.video_trunk, FrameTrunk)  # noqa: S101 -- the caller has asked
         assert isinstance(self.parser, FrameParser)  # noqa: S101 -- the two are built together
-        vectors, taps = self.video_trunk.read_frames(cut_frames(clips), taps=foreground != "none")
-        video = self.video_trunk.join(by_snippet(vectors.reshape(len(clips), FRAMES, -1)))
-        maps = None if foreground == "none" else (by_snippet(self.parser.find(taps, clips)),)
-        return Encoding(video=video, mask=self.parser.project(video), foreground=maps)
+        video, taps = self.video_trunk.read_clips(clips, taps=self.config.shared_trunk and foreground != "none")
+        mask, maps = self.parser(clips, video, taps, foreground)
+        return Encoding(video=video, mask=mask, frames=self._look_at_frames(clips), foreground=maps or None)
+
+    def _look_at_frames(self, clips: Tensor) -> Tensor | None:
+        return None if self.static is None else self.static.encode(clips)
 
     def gate(self, encoding: Encoding) -> Encoding:
         """Give an encoding the mask features that the network now makes of its video features.
 
-        Where the parser has an I3D of its own they do not come from the video features and stay as they are.
+        Where the parser has a trunk of its own they do not come from the video features and stay as they are.
         """
         if self.parser.project is None:
             return encoding

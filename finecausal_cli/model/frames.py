@@ -21,7 +21,7 @@ from finecausal_cli.model.top_down import DEPTH_CHANNELS, join_depths
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finecausal_cli.model.i3d import I3D
+    from finecausal_cli.model.parser import ForegroundRequest
 
 CHANNELS = (64, 192, 384, 640)
 """Channels at the four depths of the frame network, at width 1; a depth halves the picture."""
@@ -84,6 +84,7 @@ class FrameTrunk(nn.Module):
 
     def __init__(self, width: float) -> None:
         super().__init__()
+        self.width = width
         self.features = round(1024 * width)
         self.tap_channels = tuple(
             max(_CHANNEL_STEP, round(channels * width / _CHANNEL_STEP) * _CHANNEL_STEP) for channels in CHANNELS
@@ -125,6 +126,14 @@ class FrameTrunk(nn.Module):
         features: Tensor = functional.relu(self.sum_up(ordered.flatten(1)))
         return features.reshape(*vectors.shape[:-2], -1)
 
+    def read_clips(self, clips: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Compute features [B, S, D] of clips [B, 3, F, H, W], reading a frame once however many snippets hold it.
+
+        The depths of all their frames, clip by clip, come with them when asked.
+        """
+        vectors, kept = self.read_frames(cut_frames(clips), taps=taps)
+        return self.join(by_snippet(vectors.reshape(len(clips), -1, FRAME_FEATURES))), kept
+
     def forward(self, snippets: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Compute features [B, D] of snippets [B, 3, 16, H, W], and the depths of all their frames when asked."""
         vectors, kept = self.read_frames(cut_frames(snippets), taps=taps)
@@ -157,19 +166,39 @@ class FrameForeground(nn.Module):
 
 
 class FrameParser(nn.Module):
-    """The spatial action parser of a network whose trunk reads single frames; the trunk's depths serve both.
+    """The spatial action parser of a network whose trunk reads single frames.
 
     Args:
-        trunk: That trunk.
+        trunk: That trunk, which gives the video features.
+        shared: Read that trunk's features and depths, in place of a second trunk of the same kind.
     """
 
-    trunk: I3D | None = None
-    """No I3D of its own."""
-
-    def __init__(self, trunk: FrameTrunk) -> None:
+    def __init__(self, trunk: FrameTrunk, *, shared: bool) -> None:
         super().__init__()
-        self.project = nn.Linear(trunk.features, trunk.features)
+        self.trunk = None if shared else FrameTrunk(trunk.width)
+        self.project = nn.Linear(trunk.features, trunk.features) if shared else None
         self.heads = FrameForeground(trunk.tap_channels)
+
+    def forward(
+        self, clips: Tensor, video: Tensor, video_taps: tuple[Tensor, ...], foreground: ForegroundRequest
+    ) -> tuple[Tensor, tuple[Tensor, ...]]:
+        """Parse clips.
+
+        Args:
+            clips: [B, 3, F, H, W].
+            video: [B, S, D], the video trunk's features; read only when shared.
+            video_taps: The video trunk's depths; read only when shared.
+            foreground: Whether the foreground is asked for; there are no side outputs.
+
+        Returns:
+            Mask features [B, S, D], and the foreground's logits [B, S, 16, H, W] alone if asked.
+        """
+        if self.trunk is not None:
+            mask, taps = self.trunk.read_clips(clips, taps=foreground != "none")
+        else:
+            assert self.project is not None  # noqa: S101 -- exactly one of the two exists
+            mask, taps = self.project(video), video_taps
+        return mask, () if foreground == "none" else (by_snippet(self.find(taps, clips)),)
 
     def find(self, taps: tuple[Tensor, ...], clips: Tensor) -> Tensor:
         """Return the foreground's logits [B, F, H, W] for the depths of all frames of clips [B, 3, F, H, W]."""

@@ -95,7 +95,7 @@ def load_kinetics(path: Path, model: FineCausal) -> KineticsReport:
             hint="--preset finecausal or reference",
         )
     trunks = {"video_trunk": trunk}
-    if model.parser.trunk is not None:
+    if isinstance(model.parser.trunk, I3D):
         trunks["parser.trunk"] = model.parser.trunk
     skipped = [name for name in table if name.startswith(_CLASSIFIER[layout])]
     unknown = [name for name in table if name not in names and name not in skipped and not name.endswith(_COUNTER)]

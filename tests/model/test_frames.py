@@ -42,10 +42,9 @@ def test_compact_reads_frames_and_the_others_the_papers_i3d():
     }
 
 
-@pytest.mark.parametrize("changes", [{"shared_trunk": False}, {"foreground": "linear"}])
-def test_such_a_trunk_serves_the_foreground_too(changes):
+def test_its_depths_are_not_added_up_as_an_i3ds_are():
     with pytest.raises(ValueError, match="frames"):
-        ModelConfig(**{**CONFIG.model_dump(), **changes})
+        ModelConfig(**{**CONFIG.model_dump(), "foreground": "linear"})
 
 
 def test_frames_and_snippets_are_cut_where_they_lie():
@@ -80,6 +79,30 @@ def test_a_snippet_depends_on_its_own_frames_and_on_their_order(network, clips):
     assert (before[:, 4] - turned[:, 4]).abs().max() > 1e-6
 
 
+def test_a_second_trunk_finds_the_athlete_and_gives_the_mask_features(clips):
+    torch.manual_seed(6)
+    network = shaken(FineCausal(CONFIG.model_copy(update={"shared_trunk": False})))
+    assert network.parser.project is None
+    with torch.inference_mode():
+        whole = network.encode(clips, foreground="fused")
+        video, _ = network.video_trunk(cut_snippets(clips))
+        mask, taps = network.parser.trunk(cut_snippets(clips), taps=True)
+        drawn = network.parser.heads(taps, cut_frames(cut_snippets(clips)))
+    torch.testing.assert_close(whole.video, video.reshape(2, 9, -1), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(whole.mask, mask.reshape(2, 9, -1), atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(whole.foreground[0].reshape(-1, 32, 32), drawn, atol=1e-4, rtol=1e-4)
+    assert (whole.video - whole.mask).abs().max() > 1e-3
+    assert network.gate(whole) is whole
+
+
+def test_the_static_branch_sees_the_clips_too(clips):
+    network = FineCausal(CONFIG.model_copy(update={"static_branch": True})).eval()
+    with torch.inference_mode():
+        whole = network.encode(clips)
+        torch.testing.assert_close(whole.frames, network.static.encode(clips), atol=1e-5, rtol=1e-4)
+        assert network.compare(whole.select([0]), whole.select([1])).delta.isfinite().all()
+
+
 def test_where_something_is_tells(network):
     """An I3D takes the mean over the picture; here the same spot elsewhere gives another vector."""
     frames = torch.zeros(2, 3, 32, 32)
@@ -101,7 +124,10 @@ def test_many_frames_at_once_are_read_in_parts_to_the_same_result(network):
         torch.testing.assert_close(tap, torch.cat([maps[depth] for _, maps in alone]), atol=1e-4, rtol=1e-4)
 
 
-def test_a_folded_copy_gives_the_same_numbers(network, clips):
+@pytest.mark.parametrize("shared", [True, False])
+def test_a_folded_copy_gives_the_same_numbers(clips, shared):
+    torch.manual_seed(0)
+    network = shaken(FineCausal(CONFIG.model_copy(update={"shared_trunk": shared})))
     folded = network.for_inference()
     with torch.inference_mode():
         expected, found = (one.encode(clips, foreground="fused") for one in (network, folded))
@@ -111,9 +137,10 @@ def test_a_folded_copy_gives_the_same_numbers(network, clips):
     torch.testing.assert_close(*pairs, atol=1e-5, rtol=1e-4)
 
 
-def test_everything_before_the_pairs_learns_from_score_and_mask(clips):
+@pytest.mark.parametrize("shared", [True, False])
+def test_everything_before_the_pairs_learns_from_score_and_mask(clips, shared):
     torch.manual_seed(0)
-    network = FineCausal(CONFIG).train()
+    network = FineCausal(CONFIG.model_copy(update={"shared_trunk": shared})).train()
     encoding = network.encode(clips, foreground="all")
     delta = network.compare(encoding.select([0]), encoding.select([1])).delta
     (delta.sum() + encoding.foreground[0].mean()).backward()
