@@ -37,12 +37,11 @@ EPOCHS = 10
 GROUPS_PER_BATCH = 3
 
 
-def ask(program: str, description: str, out: str, trunks: Sequence[str] = ("trunk",)) -> argparse.Namespace:
-    """Read the command line of such a benchmark: data, trunks by their names, and how to train."""
+def ask(program: str, description: str, out: str, *, many: bool = False) -> argparse.Namespace:
+    """Read the command line of such a benchmark: data, a trunk or many, and how to train."""
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("data", type=Path)
-    for trunk in trunks:
-        parser.add_argument(trunk)
+    parser.add_argument("trunk", nargs="+" if many else None)
     parser.add_argument("--out", type=Path, default=Path(out))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=0)

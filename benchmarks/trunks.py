@@ -1,10 +1,14 @@
-"""One trunk for features and foreground, or two? ``python -m benchmarks.trunks DATA ONE APART LONGER``.
+"""Which trunk serves best? ``python -m benchmarks.trunks DATA NAME=TRUNK NAME=FEATURES+FOREGROUND ...``.
 
-DATA is what ``make benchmark-data`` wrote; the others are trunks taught on ``DATA/train`` by ``weights/pretrain.py``:
-ONE with the foreground, APART for as many steps with ``--foreground-apart``, LONGER as ONE but for twice as many. The
-network of two trunks takes its features from APART and foreground and mask features from ONE, so that it was taught
-for as long as LONGER, and reads a dive in twice the time. Everything behind the trunks is trained anew in several seeds
-and measured on ``DATA/test``, against up to ten training dives of the same number.
+DATA is what ``make benchmark-data`` wrote; a TRUNK are weights that ``weights/pretrain.py`` taught on ``DATA/train``.
+Two joined by a plus become a network of two trunks: its features come from the first, foreground and mask features from
+the second. Everything behind the trunks is trained anew in several seeds and measured on ``DATA/test``, against up to
+ten training dives of the same number. One trunk or two, for instance:
+
+    python weights/pretrain.py DATA/train runs/one --steps 1200
+    python weights/pretrain.py DATA/train runs/apart --steps 1200 --foreground-apart
+    python weights/pretrain.py DATA/train runs/longer --steps 2400
+    python -m benchmarks.trunks DATA one=runs/one longer=runs/longer two=runs/apart+runs/one
 """
 
 from __future__ import annotations
@@ -27,9 +31,11 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 SHOWN = ("rho", "relative_l2", "aiou_50", "aiou_75", "mean_absolute_error")
+NOT_SEEN = {"stage", "foreground_iou"}
+"""What a teaching records besides the correlations of what judges see."""
 
 
-def join_trunks(features: str, foreground: str, folder: Path) -> Path:
+def join_trunks(features: str, foreground: str, folder: Path) -> str:
     """Write the network whose features come from one trunk, and foreground and mask features from another.
 
     Args:
@@ -47,37 +53,38 @@ def join_trunks(features: str, foreground: str, folder: Path) -> Path:
     network.parser.trunk.load_state_dict(other.model.video_trunk.state_dict())
     network.parser.heads.load_state_dict(other.model.parser.heads.state_dict())
     save_weights(folder, network, {"features": features, "foreground": foreground})
-    return folder
+    return str(folder)
+
+
+def taught(trunk: str) -> tuple[str, str]:
+    """Return what a teaching found on its validation dives: the foreground's IoU, and the mean correlation."""
+    known = load_weights(resolve_weights(trunk)).info["pretrained"]
+    assert isinstance(known, dict)  # noqa: S101 -- so the teaching writes it
+    figures = {name: value for name, value in known.items() if isinstance(value, float)}
+    return f"{figures['foreground_iou']:.3f}", f"{np.mean([figures[name] for name in figures.keys() - NOT_SEEN]):.3f}"
 
 
 def main() -> None:
     """Train and measure every row and print the tables."""
-    names = ("one", "apart", "longer")
-    asked = ask("python -m benchmarks.trunks", "One trunk or two.", "runs/trunks", names)
+    asked = ask("python -m benchmarks.trunks", "Which trunk serves best.", "runs/trunks", many=True)
     console = Console(soft_wrap=True)
-    taught = Table("", "foreground IoU", "mean r", title="the trunks, on validation dives, as their teaching found")
-    for name in names:
-        known = dict(load_weights(resolve_weights(getattr(asked, name))).info["pretrained"])
-        seen = [value for key, value in known.items() if key not in {"step", "dataset", "stage", "foreground_iou"}]
-        taught.add_row(name, f"{known['foreground_iou']:.3f}", f"{np.mean(seen):.3f}")
-    console.print(taught)
-    rows = {
-        "one trunk": asked.one,
-        "one trunk, foreground apart": asked.apart,
-        "one trunk, taught twice as long": asked.longer,
-        "two trunks": str(join_trunks(asked.apart, asked.one, asked.out / "joined")),
-    }
+    learnt = Table("", "foreground IoU", "mean r", title="the trunks, on validation dives, as their teaching found")
     shown, kept = Table("", "seed", *SHOWN), []
-    for row, trunk in rows.items():
+    for row, _, named in (each.partition("=") for each in asked.trunk):
+        first, _, second = named.partition("+")
+        trunk = join_trunks(first, second, asked.out / f"{row}-joined") if second else first
+        if not second:
+            learnt.add_row(row, *taught(trunk))
         ground = Ground(asked, trunk, "train", ("test",))
         for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-            folder = asked.out / f"{row.replace(' ', '-').replace(',', '')}-{seed}"
-            model = ground.train(folder, ground.config, epochs=asked.epochs, views=asked.views, seed=seed)
+            model = ground.train(
+                asked.out / f"{row}-{seed}", ground.config, epochs=asked.epochs, views=asked.views, seed=seed
+            )
             figures = summarise(ground.predict(model)["test"]).figures()
             kept.append({"row": row, "seed": seed, **figures})
             shown.add_row(row, str(seed), *(f"{figures[key]:.3f}" for key in SHOWN))
             console.print(f"{row}, seed {seed}: rho {figures['rho']:.3f}, R-l2 {figures['relative_l2']:.3f}")
-    console.print(shown)
+    console.print(learnt, shown)
     with whole_file(asked.out / "figures.json", "the figures") as part:
         part.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 

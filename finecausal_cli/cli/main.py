@@ -18,6 +18,7 @@ from finecausal_cli.cli import (
     exemplars,
     explain,
     merge,
+    pretrain,
     schema,
     score,
     simulate,
@@ -44,9 +45,10 @@ app.command(rich_help_panel="Score")(merge.merge)
 app.command(rich_help_panel="Score")(explain.explain)
 app.command(rich_help_panel="Score")(compare.compare)
 app.command(rich_help_panel="Score")(dive.dive)
+app.command(rich_help_panel="Research")(simulate.simulate)
+app.command(rich_help_panel="Research")(pretrain.pretrain)
 app.command(rich_help_panel="Research")(train.train)
 app.command(rich_help_panel="Research")(evaluate.evaluate)
-app.command(rich_help_panel="Research")(simulate.simulate)
 app.add_typer(dataset.app, name="dataset", rich_help_panel="Research")
 app.add_typer(exemplars.app, name="exemplars", rich_help_panel="What it knows")
 app.add_typer(weights.app, name="weights", rich_help_panel="What it knows")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import torch
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
@@ -10,10 +10,15 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationIn
 from finecausal_cli.errors import UsageError
 from finecausal_cli.model.config import PRESETS, ModelConfig
 
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
 Precision = Literal["fp32", "bf16", "fp16"]
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """What trunks compute in below fp32."""
+
+Options = TypeVar("Options", bound=BaseModel)
 
 KINETICS = "kinetics:"
 """What stands before the name of a file of I3D weights in ``init``."""
@@ -123,11 +128,19 @@ def build_options(**given: Any) -> TrainOptions:
     Raises:
         UsageError: A value is out of range; names its option.
     """
-    given = {name: value for name, value in given.items() if value is not None}
-    if "init" in given:
-        given.setdefault("backbone_lr", PRETRAINED_BACKBONE_LR)
+    if given.get("init") is not None and given.get("backbone_lr") is None:
+        given["backbone_lr"] = PRETRAINED_BACKBONE_LR
+    return make_options(TrainOptions, given)
+
+
+def make_options(kind: type[Options], given: Mapping[str, Any]) -> Options:
+    """Make options of a kind from what the user gave; what is None counts as not given.
+
+    Raises:
+        UsageError: A value is out of range; names its option.
+    """
     try:
-        return TrainOptions(**given)
+        return kind(**{name: value for name, value in given.items() if value is not None})
     except ValidationError as error:
         first = error.errors()[0]
         where = "--" + str(first["loc"][0]).replace("_", "-")

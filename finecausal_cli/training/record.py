@@ -80,8 +80,8 @@ def write_run(
         "init": begun,
         "processes": processes,
         "command": shlex.join(command),
-        "versions": _versions(),
-        "git": _git_state(),
+        "versions": package_versions(),
+        "git": git_state(),
     }
     with whole_file(folder / RUN_NAME, "the run's description") as part:
         part.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
@@ -136,7 +136,8 @@ def _sizes(path: Path) -> list[tuple[str, int]]:
         return []  # who reads it will say what is wrong
 
 
-def _versions() -> dict[str, str]:
+def package_versions() -> dict[str, str]:
+    """Return the versions of finecausal, Python and the packages that decide numbers."""
     found = {"finecausal": finecausal_cli.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -146,7 +147,7 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _git_state() -> dict[str, Any] | None:
+def git_state() -> dict[str, Any] | None:
     """Return the commit of the checkout that this code runs from; None if it is installed, or there is no git."""
     git, package = shutil.which("git"), Path(finecausal_cli.__file__).parent
     if git is None or not (package.parent / ".git").exists():
