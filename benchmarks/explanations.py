@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import json
 import tempfile
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -73,7 +74,7 @@ def _measure(asked: argparse.Namespace, scorer: Scorer) -> None:
                     asked.single_faults,
                     raised=raised,
                     voters=asked.voters,
-                    advance=lambda bar=progress, task=task: bar.advance(task),
+                    advance=partial(progress.advance, task),
                 )
             rankings.append(ranking)
             console.print(ranking_table(ranking))
@@ -147,7 +148,7 @@ def _disturb(scorer: Scorer, asked: argparse.Namespace) -> list[Disturbed]:
             clips,
             voters=asked.voters,
             backgrounds=not asked.no_backgrounds,
-            advance=lambda: progress.advance(task),
+            advance=partial(progress.advance, task),
         )
 
 

@@ -2,8 +2,8 @@
 
 Writes ``weights/compact``: half-precision weights, the exemplar bank, the interval, the self-test's expected score, and
 the figures of exactly these files on TEST, which the model card quotes. Exemplars are dives that TRAIN trains on. The
-interval is that of dives of CALIBRATION,
-which took no part in training nor in choosing the epoch, compared with the bank, as a user's dives are.
+interval is that of dives of CALIBRATION, which took no part in training nor in choosing the epoch, compared with the
+bank, as a user's dives are.
 """
 
 from __future__ import annotations
@@ -34,7 +34,8 @@ HERE = Path(__file__).resolve().parent
 EXAMPLES = HERE.parent / "examples"
 NOTE = "trained on simulated dives only; not calibrated for filmed ones"
 PER_NUMBER = 10
-SELF_TEST = {"clip": "dives/107B-10m-good.mp4", "dive": "107B", "height_m": 10.0}
+CLIP, DIVE, HEIGHT_M = "dives/107B-10m-good.mp4", "107B", 10.0
+"""The dive that the self-test scores."""
 
 
 def set_interval(folder: Path, calibration: Path, cache: Path) -> None:
@@ -88,14 +89,12 @@ def main(best: Path, dataset: Path, test: Path, calibration: Path, cache: Path) 
     )
     figures = {f"exemplars: the bank, up to {PER_NUMBER} voters": metrics(measured)}
     (folder / "heldout.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
-    clip = str(EXAMPLES / SELF_TEST["clip"])
-    options = ScoreOptions(dive=str(SELF_TEST["dive"]), height_m=float(SELF_TEST["height_m"]))
-    expected = {
-        **SELF_TEST,
-        "score": Scorer.load(str(folder), device="cpu", precision="fp32").score(clip, options).score,
-    }
+    scorer = Scorer.load(str(folder), device="cpu", precision="fp32")
+    score = scorer.score(str(EXAMPLES / CLIP), ScoreOptions(dive=DIVE, height_m=HEIGHT_M)).score
+    expected = {"clip": CLIP, "dive": DIVE, "height_m": HEIGHT_M, "score": score}
     (folder / SELF_TEST_NAME).write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    main(*map(Path, sys.argv[1:5]), Path(sys.argv[5]) if len(sys.argv) > 5 else default_cache())
+    run, training, testing, calibrating, *rest = map(Path, sys.argv[1:])
+    main(run, training, testing, calibrating, rest[0] if rest else default_cache())

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import math
-import shlex
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from pydantic import ValidationError
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset
 
@@ -18,7 +15,6 @@ from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.open import read_dataset
 from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.errors import FinecausalError, TrainingError
-from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.fold import lay_out
 from finecausal_cli.pretraining.options import PretrainOptions
@@ -26,22 +22,25 @@ from finecausal_cli.pretraining.pupil import Pupil
 from finecausal_cli.pretraining.snippets import Shelf, Snippets, put_together
 from finecausal_cli.pretraining.validation import examine
 from finecausal_cli.training.checkpoint import Progress, load_checkpoint, save_checkpoint
-from finecausal_cli.training.record import digest_labels, git_state, package_versions
+from finecausal_cli.training.record import describe_data, read_run, write_run
+from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.manifest import CONFIG_NAME
 from finecausal_cli.weights.registry import resolve_weights
 from finecausal_cli.weights.store import load_weights, save_weights
-from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
-    from finecausal_cli.data.dive import Dive
+    from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.pretraining.snippets import Scale
     from finecausal_cli.pretraining.validation import Understood
 
 RUN_NAME = "pretraining.json"
 CHECKPOINT_NAME = "pretraining.pt"
+
+NOTE = "no scores yet, only trunks that were taught the motion of"
+"""What such weights are, before the dives are named."""
 
 WARMUP = 100
 """Steps over which the learning rate rises."""
@@ -107,7 +106,7 @@ def pretrain(
     """
     labels = None
     if resume:
-        config, options, labels = _read_run(folder)
+        config, options, labels = read_run(folder, PretrainOptions, RUN_NAME)
     elif (folder / RUN_NAME).exists() or (folder / CONFIG_NAME).exists():
         raise TrainingError(
             "a run or weights are already here", where=folder, hint="go on with --resume, or name another folder"
@@ -116,8 +115,8 @@ def pretrain(
         # Measured with torch 2.13: gradients of 3-D convolutions in bf16 on a CPU hold garbage of size 1e14.
         raise TrainingError("bf16 gradients are wrong on a CPU", where="--precision", hint="train in fp32")
     dives = assign_splits(read_dataset(dataset))
-    digest = digest_labels(dives)
-    if labels not in (None, digest):
+    described = describe_data(dataset, dives, options)
+    if labels not in (None, described["labels_sha256"]):
         raise TrainingError("the run was started on other dives", where=dataset, hint="start anew elsewhere")
     clips = ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size)
     training, held_out = (
@@ -133,7 +132,9 @@ def pretrain(
     if resume:
         teaching.resume(folder / CHECKPOINT_NAME)
     else:
-        _write_run(folder, config, options, dives, dataset, digest, command)
+        begun = {"from": "random" if options.init is None else options.init}
+        write_run(folder, config, options, dataset, dives, begun=begun, processes=1, command=command, name=RUN_NAME)
+    note = f"{NOTE} {len(training)} dives of the dataset {described['dataset']}"
     told = watch or Watch()
     told.data(len(training), len(held_out), options.steps)
     for batch in teaching.batches():
@@ -142,8 +143,8 @@ def pretrain(
             count = GLANCE if teaching.done < options.steps else len(held_out)
             understood = examine(teaching.pupil, held_out, teaching.scale, count, device)
             told.examined(understood)
-            facts = {"step": teaching.done, "dataset": dataset.resolve().name, **understood.figures()}
-            save_weights(folder, teaching.network, {"pretrained": facts})
+            facts = {"step": teaching.done, "understood": understood.figures(), **described}
+            save_weights(folder, teaching.network, WeightsInfo(note=note, training=facts).facts())
             teaching.save(folder / CHECKPOINT_NAME)
     return folder
 
@@ -265,38 +266,3 @@ def _begin(config: ModelConfig, options: PretrainOptions, *, is_begun: bool) -> 
                 hint="leave out --preset, --geometry, --two-trunks",
             ) from None
     return network
-
-
-def _write_run(
-    folder: Path,
-    config: ModelConfig,
-    options: PretrainOptions,
-    dives: Sequence[Dive],
-    dataset: Path,
-    digest: str,
-    command: Sequence[str],
-) -> None:
-    run = {
-        "config": config.model_dump(),
-        "options": options.model_dump(),
-        "dataset": dataset.resolve().name,
-        "dives": {split: sum(dive.split == split for dive in dives) for split in ("train", "val")},
-        "labels_sha256": digest,
-        "command": shlex.join(command),
-        "versions": package_versions(),
-        "git": git_state(),
-    }
-    with whole_file(folder / RUN_NAME, "the run's description") as part:
-        part.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
-
-
-def _read_run(folder: Path) -> tuple[ModelConfig, PretrainOptions, str]:
-    path = folder / RUN_NAME
-    try:
-        run = json.loads(path.read_text(encoding="utf-8"))
-        labels = str(run["labels_sha256"])
-        return ModelConfig.model_validate(run["config"]), PretrainOptions.model_validate(run["options"]), labels
-    except FileNotFoundError:
-        raise TrainingError("no run to resume", where=folder, hint="start one without --resume") from None
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
-        raise TrainingError(f"a damaged run description: {error}", where=path, hint="start anew elsewhere") from None

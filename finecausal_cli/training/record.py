@@ -15,13 +15,15 @@ from typing import TYPE_CHECKING, Any
 import finecausal_cli
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.model.config import ModelConfig
-from finecausal_cli.training.options import TrainOptions
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from pydantic import BaseModel
+
     from finecausal_cli.data.dive import Dive
+    from finecausal_cli.training.options import Options
 
 RUN_NAME = "run.json"
 
@@ -29,14 +31,14 @@ _PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "av", "decord", "open
 _GIT_LIMIT_S = 10
 
 
-def describe_data(dataset: Path, dives: Sequence[Dive], options: TrainOptions) -> dict[str, Any]:
+def describe_data(dataset: Path, dives: Sequence[Dive], options: BaseModel) -> dict[str, Any]:
     """Return what weights tell of their training: the dataset, its dives by split, and the options.
 
     Of the weights that a run began from it tells the name alone: where they lay is nobody's business elsewhere.
     """
     told = options.model_dump(mode="json")
-    if options.init is not None:
-        scheme, colon, place = options.init.rpartition(":")
+    if told["init"] is not None:
+        scheme, colon, place = told["init"].rpartition(":")
         told["init"] = f"{scheme}{colon}{Path(place).name}"
     return {
         "dataset": dataset.resolve().name,
@@ -49,15 +51,16 @@ def describe_data(dataset: Path, dives: Sequence[Dive], options: TrainOptions) -
 def write_run(
     folder: Path,
     config: ModelConfig,
-    options: TrainOptions,
+    options: BaseModel,
     dataset: Path,
     dives: Sequence[Dive],
     *,
     begun: dict[str, Any],
     processes: int,
     command: Sequence[str],
+    name: str = RUN_NAME,
 ) -> None:
-    """Write ``run.json``.
+    """Write down what a run is asked to do.
 
     Args:
         folder: The run's folder.
@@ -68,6 +71,7 @@ def write_run(
         begun: What the network started from.
         processes: How many share the run.
         command: The command line; empty if there was none.
+        name: Name of the file.
 
     Raises:
         OutputError: The folder cannot be written.
@@ -80,24 +84,24 @@ def write_run(
         "init": begun,
         "processes": processes,
         "command": shlex.join(command),
-        "versions": package_versions(),
-        "git": git_state(),
+        "versions": _versions(),
+        "git": _git_state(),
     }
-    with whole_file(folder / RUN_NAME, "the run's description") as part:
+    with whole_file(folder / name, "the run's description") as part:
         part.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
 
 
-def read_run(folder: Path) -> tuple[ModelConfig, TrainOptions, str]:
-    """Read what a run was started with: network, options and the digest of its dives and labels.
+def read_run(folder: Path, kind: type[Options], name: str = RUN_NAME) -> tuple[ModelConfig, Options, str]:
+    """Read what a run was started with: network, options of a kind, and the digest of its dives and labels.
 
     Raises:
         TrainingError: There is no run, or its description is damaged.
     """
-    path = folder / RUN_NAME
+    path = folder / name
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
         labels = str(run["labels_sha256"])
-        return ModelConfig.model_validate(run["config"]), TrainOptions.model_validate(run["options"]), labels
+        return ModelConfig.model_validate(run["config"]), kind.model_validate(run["options"]), labels
     except FileNotFoundError:
         raise TrainingError("no run to resume", where=folder, hint="start one without --resume") from None
     except (OSError, ValueError, KeyError, TypeError) as error:
@@ -136,8 +140,7 @@ def _sizes(path: Path) -> list[tuple[str, int]]:
         return []  # who reads it will say what is wrong
 
 
-def package_versions() -> dict[str, str]:
-    """Return the versions of finecausal, Python and the packages that decide numbers."""
+def _versions() -> dict[str, str]:
     found = {"finecausal": finecausal_cli.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
@@ -147,7 +150,7 @@ def package_versions() -> dict[str, str]:
     return found
 
 
-def git_state() -> dict[str, Any] | None:
+def _git_state() -> dict[str, Any] | None:
     """Return the commit of the checkout that this code runs from; None if it is installed, or there is no git."""
     git, package = shutil.which("git"), Path(finecausal_cli.__file__).parent
     if git is None or not (package.parent / ".git").exists():

@@ -15,6 +15,7 @@ from finecausal_cli.errors import DatasetError, TrainingError
 from finecausal_cli.evaluation.run_folder import BEST, LAST
 from finecausal_cli.training.begin import begin
 from finecausal_cli.training.checkpoint import Progress
+from finecausal_cli.training.options import TrainOptions
 from finecausal_cli.training.processes import join, leave
 from finecausal_cli.training.record import RUN_NAME, describe_data, read_run, write_run
 from finecausal_cli.training.tracking import Curves
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
     from finecausal_cli.evaluation.predict import Summary
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.model.finecausal import FineCausal
-    from finecausal_cli.training.options import TrainOptions
     from finecausal_cli.training.processes import Processes
 
 Report = Callable[[Progress, dict[str, float]], object]
@@ -105,7 +105,7 @@ def train(
     """
     labels = None
     if resume:
-        config, options, labels = read_run(folder)
+        config, options, labels = read_run(folder, TrainOptions)
     elif (folder / RUN_NAME).exists():
         raise TrainingError("a run is already here", where=folder, hint="add --resume, or name another folder")
     dives = _split([dive for dive in read(dataset) if dive.score is not None], options, dataset)

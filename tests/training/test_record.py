@@ -8,6 +8,7 @@ import pytest
 import finecausal_cli
 from finecausal_cli.data.dive import Dive
 from finecausal_cli.training import record
+from finecausal_cli.training.options import TrainOptions
 from finecausal_cli.training.record import (
     RUN_NAME,
     describe_data,
@@ -48,7 +49,7 @@ def test_a_run_describes_itself(tmp_path, config, make_options, dives):
     assert (run["processes"], run["init"]) == (2, {"from": "random"})
     assert run["versions"]["finecausal"] == finecausal_cli.__version__
     assert {"python", "torch", "numpy"} <= set(run["versions"])
-    assert read_run(tmp_path / "run") == (config, make_options(), digest_labels(dives))
+    assert read_run(tmp_path / "run", TrainOptions) == (config, make_options(), digest_labels(dives))
 
 
 def test_the_state_of_the_checkout_is_recorded(monkeypatch):
@@ -116,4 +117,4 @@ def test_weights_do_not_tell_where_those_lay_that_they_began_from_but_a_run_does
     options = make_options(init=init)
     assert describe_data(tmp_path, dives, options)["options"]["init"] == told
     write_run(tmp_path, config, options, tmp_path, dives, begun={}, processes=1, command=())
-    assert read_run(tmp_path)[1].init == init
+    assert read_run(tmp_path, TrainOptions)[1].init == init

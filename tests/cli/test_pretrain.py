@@ -1,0 +1,63 @@
+"""``finecausal pretrain`` as a user meets it."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dataset"
+
+
+def test_help_names_every_option_in_full_at_80_columns():
+    """In a process of its own: typer reads the width of the terminal once, when it is imported."""
+    done = subprocess.run(
+        [sys.executable, "-m", "finecausal_cli", "pretrain", "--help"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        env={**os.environ, "COLUMNS": "80"},
+    )
+    assert done.returncode == 0
+    assert "…" not in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+    for option in ("--two-trunks", "--at-takeoff", "--counts", "--geometry", "--save-every"):
+        assert f" {option} " in done.stdout
+
+
+def test_dives_are_simulated_and_a_trunk_is_taught(finecausal, tmp_path):
+    done = finecausal("simulate", tmp_path / "dives", "--count", 8, "--dives", "101B", "--height", 1)
+    assert done.returncode == 0, done.stderr
+    taught = tmp_path / "taught"
+    arguments = ("--cache", tmp_path / "cache", "--steps", 2, "--dives", 2, "--precision", "bf16")
+    done = finecausal("pretrain", tmp_path / "dives", "-o", taught, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == f"{taught}\n"
+    assert "training dives, " in done.stderr
+    assert "foreground IoU 0." in done.stderr
+    assert "flight   openness " in done.stderr
+    done = finecausal("weights", "info", taught)
+    assert done.returncode == 0, done.stderr
+    assert "no scores yet" in done.stdout
+    done = finecausal("pretrain", tmp_path / "dives", "-o", taught, *arguments)
+    assert done.returncode == 1
+    assert "already here" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--counts", "crouch"], 2, "--counts: 'crouch' is not of the form crouch=3"),
+        (["--preset", "huge"], 2, "--preset: no preset 'huge'"),
+        (["--init", "nothing-here"], 1, "nothing-here"),
+        ([], 1, "needs dives that finecausal simulate wrote"),
+    ],
+)
+def test_what_is_wrong_is_said_in_one_line(finecausal, tmp_path, arguments, code, says):
+    done = finecausal("pretrain", EXAMPLES, "-o", tmp_path / "run", *arguments)
+    assert done.returncode == code
+    assert says in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+    assert not (tmp_path / "run").exists()

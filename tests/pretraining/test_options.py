@@ -1,0 +1,36 @@
+import pytest
+
+from finecausal_cli.errors import UsageError
+from finecausal_cli.pretraining.options import PretrainOptions, build_pretrain_options, read_counts
+from finecausal_cli.pretraining.targets import SEEN
+
+
+def test_errors_count_by_stretch():
+    assert read_counts(" crouch=3, flight = 0.5,") == {"crouch": 3.0, "flight": 0.5}
+    options = build_pretrain_options(counts="crouch=3,flight=0.5")
+    counts = dict(zip(SEEN, options.counts_of_seen(), strict=True))
+    assert (counts["rise"], counts["feet"], counts["splash"]) == (3.0, 0.5, 1.0)
+    assert PretrainOptions.model_validate_json(options.model_dump_json()) == options
+
+
+@pytest.mark.parametrize(
+    ("given", "says"),
+    [
+        ({"counts": "crouch"}, "--counts: 'crouch' is not of the form"),
+        ({"counts": "crouch=much"}, "--counts: 'crouch=much' is not of the form"),
+        ({"counts": "somewhere=1"}, "--counts: no stretch 'somewhere': one of stance, crouch"),
+        ({"counts": "flight=-1"}, "--counts: flight=-1: a number of 0 or more"),
+        ({"counts": "flight=nan"}, "--counts: flight=nan: a number"),
+        ({"at_takeoff": 2}, "--at-takeoff"),
+        ({"steps": 0}, "--steps"),
+        ({"lr": 0}, "--lr"),
+    ],
+)
+def test_what_makes_no_sense_is_refused_by_its_option(given, says):
+    with pytest.raises(UsageError) as caught:
+        build_pretrain_options(**given)
+    assert says in str(caught.value)
+
+
+def test_what_is_none_counts_as_not_given():
+    assert build_pretrain_options(init=None, steps=None) == PretrainOptions()

@@ -1,0 +1,118 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from finecausal_cli.model.config import ModelConfig
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.pretraining.pupil import Answers, Outline, Pupil, error_of_shown
+from finecausal_cli.pretraining.snippets import put_together
+from finecausal_cli.pretraining.targets import SEEN
+
+from .conftest import SIDE
+
+EVERYTHING = torch.ones(len(SEEN))
+
+
+@pytest.fixture(scope="module")
+def batch(shelf):
+    return put_together([*shelf.cut(0, [0, 40], None), *shelf.cut(1, [70], None)], shelf.scale(), None)
+
+
+@pytest.fixture(scope="module")
+def nets(config):
+    torch.manual_seed(0)
+    i3d = ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=SIDE)
+    return {
+        "frames": config,
+        "two": config.model_copy(update={"shared_trunk": False}),
+        "i3d": i3d,
+        "i3d top down": i3d.model_copy(update={"foreground": "top_down"}),
+        "two i3d": i3d.model_copy(update={"shared_trunk": False}),
+    }
+
+
+def pupil_of(config, batch):
+    torch.manual_seed(1)
+    network = FineCausal(config)
+    return network, Pupil(network, batch.motion.shape[2], len(SEEN))
+
+
+def test_the_error_is_the_mean_square_of_what_is_shown():
+    found = torch.tensor([[1.0, 5.0], [3.0, 7.0]])
+    truth = torch.zeros(2, 2)
+    shown = torch.tensor([[True, False], [True, True]])
+    assert error_of_shown(found, truth, shown, torch.ones(2)).item() == pytest.approx(((1 + 9) / 2 + 49) / 2)
+    assert error_of_shown(found, truth, shown, torch.tensor([2.0, 0.0])).item() == pytest.approx(5.0)
+    assert error_of_shown(found, truth, torch.zeros(2, 2, dtype=torch.bool), torch.ones(2)).item() == 0
+
+
+def test_what_is_not_shown_teaches_nothing():
+    found = torch.tensor([[7.0, 1.0]], requires_grad=True)
+    error = error_of_shown(found, torch.zeros(1, 2), torch.tensor([[False, True]]), torch.ones(2))
+    error.backward()
+    assert error.item() == pytest.approx(0.5)
+    assert found.grad.tolist() == [[0.0, 1.0]]
+
+
+def test_who_knows_everything_errs_in_nothing(batch):
+    sure = 40 * (torch.nn.functional.one_hot(batch.stage, 3) - 0.5)
+    answers = Answers(batch.motion, sure, batch.seen, batch.seen[:, None].expand(-1, 16, -1))
+    assert {name: round(loss.item(), 5) for name, loss in answers.losses(batch, EVERYTHING).items()} == {
+        "motion": 0,
+        "stage": 0,
+        "seen": 0,
+        "seen_by_frame": 0,
+    }
+    assert Outline(40 * (batch.mask - 0.5), batch.mask).loss().item() == pytest.approx(0, abs=1e-2)
+    wrong = replace(answers, motion=batch.motion + 1, seen=batch.seen + 1).losses(batch, EVERYTHING)
+    assert wrong["motion"].item() == pytest.approx(2 * (1 - 0.2 / 2))  # |x| - beta / 2, twice
+    assert 0 < wrong["seen"].item() <= 1
+
+
+def test_motion_under_water_is_not_asked(batch):
+    hidden = replace(batch, visible=torch.zeros_like(batch.visible) | (torch.arange(16) < 3))
+    moved = batch.motion.clone()
+    moved[:, 3:] += 9
+    answers = Answers(moved, torch.zeros(*batch.stage.shape, 3), batch.seen, None)
+    assert answers.losses(hidden, EVERYTHING)["motion"].item() == 0
+
+
+@pytest.mark.parametrize("kind", ["frames", "two", "i3d", "i3d top down", "two i3d"])
+def test_every_kind_of_network_answers_everything(kind, nets, batch):
+    network, pupil = pupil_of(nets[kind], batch)
+    answers, outline = pupil(batch, 1)
+    assert len(answers) == (1 if network.config.shared_trunk else 2)
+    for one in answers:
+        assert one.motion.shape == batch.motion.shape
+        assert one.stage.shape == (3, 16, 3)
+        assert one.seen.shape == (3, len(SEEN))
+        assert (one.seen_by_frame is None) == (network.config.trunk == "i3d")
+    assert outline.logits.shape == outline.mask.shape
+    assert outline.mask.numel() == batch.mask.numel()
+    _, some = pupil(batch, 2)
+    assert len(some.mask) == -(-len(outline.mask) // 2)
+
+
+@pytest.mark.parametrize("kind", ["frames", "two", "i3d", "two i3d"])
+def test_everything_that_is_asked_teaches_trunks_and_heads(kind, nets, batch):
+    network, pupil = pupil_of(nets[kind], batch)
+    sum(pupil.losses(batch, EVERYTHING).values()).backward()
+    silent = [name for name, one in pupil.named_parameters() if one.grad is None]
+    silent = [name for name in silent if not name.startswith(("parser.project", "parser.heads.sides"))]
+    assert silent == []
+    untouched = [name for name, one in network.named_parameters() if one.grad is not None]
+    assert not [name for name in untouched if not name.startswith(("video_trunk", "parser"))]
+
+
+def test_of_two_trunks_the_foreground_teaches_the_second_alone(nets, batch):
+    network, pupil = pupil_of(nets["two"], batch)
+    pupil.losses(batch, EVERYTHING)["foreground"].backward()
+    assert all(one.grad is None for one in network.video_trunk.parameters())
+    assert network.parser.trunk.stem[0].weight.grad.abs().max() > 0
+
+
+def test_of_one_trunk_it_teaches_that(nets, batch):
+    network, pupil = pupil_of(nets["frames"], batch)
+    pupil.losses(batch, EVERYTHING)["foreground"].backward()
+    assert network.video_trunk.stem[0].weight.grad.abs().max() > 0

@@ -1,0 +1,53 @@
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from finecausal_cli.pretraining.pupil import Answers, Outline
+from finecausal_cli.pretraining.targets import SEEN
+from finecausal_cli.pretraining.validation import correlation, examine
+
+
+class Knowing(nn.Module):
+    """Answers what is true, but for some frames' stages and half of every mask."""
+
+    def __init__(self, *, wrong: int = 0, half: bool = False) -> None:
+        super().__init__()
+        self._wrong, self._half = wrong, half
+
+    def forward(self, batch, every):
+        assert not self.training
+        stage = batch.stage.clone()
+        stage[:, : self._wrong] = (stage[:, : self._wrong] + 1) % 3
+        drawn = batch.mask.clone()
+        if self._half:
+            drawn.view(-1)[drawn.view(-1).nonzero()[::2]] = 0
+        seen = 5 * batch.seen.where(batch.shown, torch.full_like(batch.seen, 99)) + 2
+        answers = Answers(batch.motion, nn.functional.one_hot(stage, 3).float(), seen, None)
+        return [answers, answers], Outline(drawn - 0.5, batch.mask)
+
+
+def test_who_knows_everything_is_found_to(shelf):
+    pupil = Knowing().train()
+    found = examine(pupil, shelf, shelf.scale(), 5, torch.device("cpu"))
+    assert pupil.training
+    assert (found.stage, found.foreground_iou) == (1.0, 1.0)
+    known = {name: r for name, r in found.seen.items() if r is not None}
+    assert known.keys() >= {"rise", "splash", "entry_deg"}
+    assert all(r == pytest.approx(1, abs=1e-5) for r in known.values())
+    assert [*found.figures()] == ["stage", "foreground_iou", *SEEN]
+
+
+def test_who_knows_half_too(shelf):
+    found = examine(Knowing(wrong=4, half=True), shelf, shelf.scale(), 2, torch.device("cpu"))
+    assert found.stage == pytest.approx(12 / 16)
+    assert found.foreground_iou == pytest.approx(0.5, abs=1e-2)
+
+
+def test_correlation_agrees_with_scipy_and_is_none_where_nothing_varies():
+    from scipy import stats
+
+    left, right = np.random.default_rng(0).normal(size=(2, 20))
+    assert correlation(left, right) == pytest.approx(stats.pearsonr(left, right)[0])
+    assert correlation(np.ones(5), np.arange(5.0)) is None
+    assert correlation(np.ones(1), np.ones(1)) is None
