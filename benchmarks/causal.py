@@ -1,7 +1,7 @@
 """Does the causal model hold when the venue no longer tells the quality? ``python -m benchmarks.causal DATA TRUNK``.
 
 DATA is what ``make benchmark-data`` wrote; TRUNK are weights whose trunk was taught on ``DATA/confounded`` alone
-(``python weights/pretrain.py DATA/confounded TRUNK``). Everything behind the trunk is trained on the confounded dives,
+(``finecausal pretrain DATA/confounded -o TRUNK``). Everything behind the trunk is trained on the confounded dives,
 with and without graph attention (GAT) and temporal causal attention (TCA), in several seeds, by ``finecausal train
 --freeze-backbone --views``. Each is then measured where the venue still tells the quality (the validation dives), where
 it does not (``test``), on the same dives elsewhere (``shift``), and on pairs of dives that differ in one thing.

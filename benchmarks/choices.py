@@ -1,7 +1,7 @@
 """What the network's choices are worth, and how it grows with data: ``python -m benchmarks.choices DATA TRUNK``.
 
 DATA is what ``make benchmark-data`` wrote; TRUNK are weights whose trunk was taught on ``DATA/train``
-(``python weights/pretrain.py DATA/train TRUNK``). Everything behind the trunk is trained anew for each row and
+(``finecausal pretrain DATA/train -o TRUNK``). Everything behind the trunk is trained anew for each row and
 measured on ``DATA/test``, against up to ten training dives of the same number. The trunk has seen all training dives,
 so the rows of fewer dives tell how many of them the rest of the network needs, not the whole.
 """
