@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
@@ -22,6 +22,8 @@ from finecausal_cli.pretraining.pupil import Pupil
 from finecausal_cli.pretraining.snippets import Shelf, Snippets, put_together
 from finecausal_cli.pretraining.validation import examine
 from finecausal_cli.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from finecausal_cli.training.log import RunLog
+from finecausal_cli.training.processes import process_count
 from finecausal_cli.training.record import describe_data, read_run, write_run
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.manifest import CONFIG_NAME
@@ -104,6 +106,8 @@ def pretrain(
         WeightsError: The weights to start from cannot be trusted or do not fit.
         VideoError: A clip cannot be read.
     """
+    if process_count() > 1:
+        raise TrainingError("pretraining is the work of one process", hint="start it without torchrun")
     labels = None
     if resume:
         config, options, labels = read_run(folder, PretrainOptions, RUN_NAME)
@@ -130,22 +134,21 @@ def pretrain(
     is_begun = resume and (folder / CHECKPOINT_NAME).exists()
     teaching = _Teaching(_begin(config, options, is_begun=is_begun), training, options, device)
     if resume:
-        teaching.resume(folder / CHECKPOINT_NAME)
+        teaching.resume(folder)
     else:
         begun = {"from": "random" if options.init is None else options.init}
         write_run(folder, config, options, dataset, dives, begun=begun, processes=1, command=command, name=RUN_NAME)
-    note = f"{NOTE} {len(training)} dives of the dataset {described['dataset']}"
     told = watch or Watch()
     told.data(len(training), len(held_out), options.steps)
     for batch in teaching.batches():
-        told.step(teaching.done + 1, teaching.learn(batch))
-        if teaching.done % options.save_every == 0 or teaching.done == options.steps:
-            count = GLANCE if teaching.done < options.steps else len(held_out)
-            understood = examine(teaching.pupil, held_out, teaching.scale, count, device)
+        losses = teaching.learn(batch)
+        told.step(teaching.done, losses)
+        is_last = teaching.done == options.steps
+        if is_last or teaching.done % options.save_every == 0:
+            glance = len(held_out) if is_last else GLANCE
+            understood = examine(teaching.pupil, held_out, teaching.scale, glance, device)
             told.examined(understood)
-            facts = {"step": teaching.done, "understood": understood.figures(), **described}
-            save_weights(folder, teaching.network, WeightsInfo(note=note, training=facts).facts())
-            teaching.save(folder / CHECKPOINT_NAME)
+            teaching.save(folder, understood, described)
     return folder
 
 
@@ -202,29 +205,35 @@ class _Teaching:
         self.done += 1
         return {name: loss.item() for name, loss in losses.items()}
 
-    def save(self, path: Path) -> None:
-        """Write a checkpoint."""
+    def save(self, folder: Path, understood: Understood, described: dict[str, Any]) -> None:
+        """Write weights, a line of the log and, last, the checkpoint that says so."""
+        figures = understood.figures()
+        note = f"{NOTE} {len(self._training)} dives of the dataset {described['dataset']}"
+        facts = {"step": self.done, "understood": figures, **described}
+        save_weights(folder, self.network, WeightsInfo(note=note, training=facts).facts())
+        RunLog(folder, "step").append({"step": self.done, **figures})
         state = {"pupil": self.pupil.state_dict(), "optimizer": self._optimizer.state_dict()}
-        save_checkpoint(path, state, Progress(step=self.done))
+        save_checkpoint(folder / CHECKPOINT_NAME, state, Progress(step=self.done))
 
-    def resume(self, path: Path) -> None:
+    def resume(self, folder: Path) -> None:
         """Go back to the checkpoint; to the beginning if the run was stopped before the first.
 
         Raises:
             TrainingError: It is damaged or of another network.
         """
-        if not path.exists():
-            return
-        state, progress = load_checkpoint(path)
-        try:
-            self.pupil.load_state_dict(state["pupil"])
-            self._optimizer.load_state_dict(state["optimizer"])
-        except (KeyError, RuntimeError, ValueError) as error:
-            first_line = str(error).partition("\n")[0]
-            raise TrainingError(
-                f"a checkpoint of another network or version: {first_line}", where=path, hint="start anew elsewhere"
-            ) from None
-        self.done = progress.step
+        path = folder / CHECKPOINT_NAME
+        if path.exists():
+            state, progress = load_checkpoint(path)
+            try:
+                self.pupil.load_state_dict(state["pupil"])
+                self._optimizer.load_state_dict(state["optimizer"])
+            except (KeyError, RuntimeError, ValueError) as error:
+                first_line = str(error).partition("\n")[0]
+                raise TrainingError(
+                    f"a checkpoint of another network or version: {first_line}", where=path, hint="start anew elsewhere"
+                ) from None
+            self.done = progress.step
+        RunLog(folder, "step").forget_after(self.done)
 
 
 class _Steps(Dataset[Snippets | FinecausalError]):

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import json
 import math
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -19,8 +18,8 @@ from finecausal_cli.model.fold import lay_out
 from finecausal_cli.training.batches import Part, StepPlan, load_steps
 from finecausal_cli.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from finecausal_cli.training.freezing import set_training
+from finecausal_cli.training.log import RunLog
 from finecausal_cli.training.step import Stepper
-from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -34,7 +33,6 @@ if TYPE_CHECKING:
     from finecausal_cli.training.views import Views
 
 LAST_NAME = "last.pt"
-LOG_NAME = "log.jsonl"
 
 Report = Callable[[Progress, dict[str, float]], object]
 Validate = Callable[[FineCausal], Summary]
@@ -85,6 +83,7 @@ class Trainer:
         self._swap = swap
         self._options = options
         self._folder = folder
+        self._log = RunLog(folder, "epoch")
         self._processes = processes
         self._plan = StepPlan(dives, options)
         self._stepper = Stepper(model, options, processes, self.steps)
@@ -130,7 +129,7 @@ class Trainer:
                 f"a checkpoint of another network or version: {first_line}", where=path, hint="start anew elsewhere"
             ) from None
         if self._processes.is_main:
-            self._forget_later_lines()
+            self._log.forget_after(self.progress.epoch)
 
     def fit(self, *, report: Report, validate: Validate, keep: Keep) -> None:
         """Run until the last epoch, or until validation has not improved for long enough.
@@ -186,25 +185,9 @@ class Trainer:
             if best is None or rho > best:
                 best, stale = rho, 0
                 keep(self.model, summary, self.progress)
-            self.log({"epoch": self.progress.epoch + 1, "step": self.progress.step, **summary.figures()})
+            self._log.append({"epoch": self.progress.epoch + 1, "step": self.progress.step, **summary.figures()})
             self.model.train(was_training)
         return self._processes.tell((best, stale))
-
-    def log(self, line: dict[str, Any]) -> None:
-        """Append one line to the run's log."""
-        with (self._folder / LOG_NAME).open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps(line) + "\n")
-
-    def _forget_later_lines(self) -> None:
-        """Drop what was logged after the checkpoint, whole or torn: it is going to be logged again."""
-        path = self._folder / LOG_NAME
-        if not path.exists():
-            return
-        whole = path.read_text(encoding="utf-8").splitlines(keepends=True)
-        kept = [line for line in whole if line.endswith("\n") and json.loads(line)["epoch"] <= self.progress.epoch]
-        if kept != whole:
-            with whole_file(path, "the log") as part:
-                part.write_text("".join(kept), encoding="utf-8")
 
     def _save(self) -> None:
         if self._processes.is_main:

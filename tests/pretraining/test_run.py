@@ -10,6 +10,7 @@ from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.pretraining.run import CHECKPOINT_NAME, RUN_NAME, Watch, pretrain
 from finecausal_cli.training.begin import begin
 from finecausal_cli.training.checkpoint import load_checkpoint
+from finecausal_cli.training.log import LOG_NAME
 from finecausal_cli.training.options import TrainOptions
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.store import load_weights
@@ -91,6 +92,9 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(teach, tmp_p
     _, progress = load_checkpoint(tmp_path / "part" / CHECKPOINT_NAME)
     assert progress.step == 2
     part = teach(tmp_path / "part", resume=True, steps=99)  # the run's own options count
+    log = [json.loads(line) for line in (part / LOG_NAME).read_text().splitlines()]
+    assert [line["step"] for line in log] == [2, 4]
+    assert (part / LOG_NAME).read_text() == (whole / LOG_NAME).read_text()
     assert {name: tensor.tolist() for name, tensor in state_of(part).items()} == {
         name: tensor.tolist() for name, tensor in state_of(whole).items()
     }
@@ -165,6 +169,12 @@ def test_dives_that_were_filmed_are_refused(teach, simulated, tmp_path):
     with pytest.raises(DatasetError, match="finecausal simulate"):
         teach(tmp_path / "run", dataset=filmed)
     assert not (tmp_path / "run").exists()
+
+
+def test_several_processes_do_not_write_over_each_other(teach, tmp_path, monkeypatch):
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(TrainingError, match="without torchrun"):
+        teach(tmp_path / "run")
 
 
 def test_a_loss_that_is_not_finite_stops_the_run(teach, tmp_path):

@@ -11,10 +11,11 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.run_folder import BEST, LAST
+from finecausal_cli.training.log import LOG_NAME
 from finecausal_cli.training.processes import Processes, is_main_process, join
 from finecausal_cli.training.record import RUN_NAME
 from finecausal_cli.training.tracking import BOARD_NAME
-from finecausal_cli.training.trainer import LAST_NAME, LOG_NAME
+from finecausal_cli.training.trainer import LAST_NAME
 from finecausal_cli.weights.store import load_weights
 
 SCRIPT = """

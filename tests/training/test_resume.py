@@ -12,7 +12,8 @@ import torch
 
 from finecausal_cli.evaluation.run_folder import BEST, LAST
 from finecausal_cli.training.checkpoint import load_checkpoint
-from finecausal_cli.training.trainer import LAST_NAME, LOG_NAME
+from finecausal_cli.training.log import LOG_NAME
+from finecausal_cli.training.trainer import LAST_NAME
 from finecausal_cli.weights.store import load_weights
 
 SCRIPT = """

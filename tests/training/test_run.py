@@ -7,10 +7,11 @@ import torch
 from finecausal_cli.errors import TrainingError, VideoError
 from finecausal_cli.evaluation.run import evaluate
 from finecausal_cli.evaluation.run_folder import BEST, LAST
+from finecausal_cli.training.log import LOG_NAME
 from finecausal_cli.training.record import RUN_NAME
 from finecausal_cli.training.run import Watch, train
 from finecausal_cli.training.tracking import BOARD_NAME
-from finecausal_cli.training.trainer import LAST_NAME, LOG_NAME
+from finecausal_cli.training.trainer import LAST_NAME
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.store import load_weights
 

@@ -9,9 +9,10 @@ from finecausal_cli.data.cache import ClipArrays
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import Summary
 from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.training.log import LOG_NAME
 from finecausal_cli.training.processes import Processes
 from finecausal_cli.training.step import rate_at
-from finecausal_cli.training.trainer import LAST_NAME, LOG_NAME, Trainer
+from finecausal_cli.training.trainer import LAST_NAME, Trainer
 
 CPU = Processes(torch.device("cpu"))
 

@@ -1,0 +1,21 @@
+import json
+
+from finecausal_cli.training.log import LOG_NAME, RunLog
+
+
+def test_lines_after_a_checkpoint_are_forgotten_torn_ones_too(tmp_path):
+    log = RunLog(tmp_path, "step")
+    for step in (1, 2, 3):
+        log.append({"step": step, "rho": step / 10})
+    with (tmp_path / LOG_NAME).open("a") as stream:
+        stream.write('{"step": 4, "rh')
+    log.forget_after(2)
+    kept = [json.loads(line) for line in (tmp_path / LOG_NAME).read_text().splitlines()]
+    assert kept == [{"step": 1, "rho": 0.1}, {"step": 2, "rho": 0.2}]
+    log.append({"step": 3})
+    assert len((tmp_path / LOG_NAME).read_text().splitlines()) == 3
+
+
+def test_where_nothing_was_logged_nothing_is_forgotten(tmp_path):
+    RunLog(tmp_path, "epoch").forget_after(0)
+    assert [*tmp_path.iterdir()] == []
