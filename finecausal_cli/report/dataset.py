@@ -13,12 +13,11 @@ from rich.table import Table
 from rich.text import Text
 
 from finecausal_cli.report.layout import add_row, page_columns
-from finecausal_cli.report.progress import error_console, progress_bar
+from finecausal_cli.report.progress import BarDisplay
 from finecausal_cli.report.terminal import printable, words
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-    from types import TracebackType
 
     from rich.console import Console
     from rich.progress import TaskID
@@ -127,23 +126,12 @@ def _spread(spread: Spread | None) -> str:
     return f", {least} to {most}, half of them {lower} to {upper}, median {median}"
 
 
-class CheckProgress:
+class CheckProgress(BarDisplay):
     """A bar on standard error while the files are looked at; silent where nobody watches."""
 
     def __init__(self) -> None:
-        self._bar = progress_bar(error_console())
+        super().__init__()
         self._task: TaskID | None = None
-
-    def __enter__(self) -> CheckProgress:
-        """Show the bar."""
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        """Take the bar away."""
-        self._bar.stop()
 
     def start(self, dives: int) -> None:
         """Begin to count."""

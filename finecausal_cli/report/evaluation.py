@@ -11,12 +11,11 @@ from finecausal_cli.evaluation.files import describe_evaluation
 from finecausal_cli.evaluation.groups import group_by_difficulty, group_by_number
 from finecausal_cli.report import evaluation_rows as rows
 from finecausal_cli.report.layout import add_row, new_table, page_columns, print_section, print_table
-from finecausal_cli.report.progress import error_console, progress_bar
+from finecausal_cli.report.progress import BarDisplay
 from finecausal_cli.report.terminal import printable
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-    from types import TracebackType
 
     from rich.console import Console
 
@@ -25,21 +24,12 @@ if TYPE_CHECKING:
 BY_NUMBER = "number"
 
 
-class EvaluationProgress:
+class EvaluationProgress(BarDisplay):
     """A bar over the dives to encode, on standard error."""
 
     def __init__(self) -> None:
-        self._bar = progress_bar(error_console())
+        super().__init__()
         self._task = self._bar.add_task("encoding dives", total=None)
-
-    def __enter__(self) -> EvaluationProgress:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def name(self, name: str) -> None:
         """Say which weights come next."""

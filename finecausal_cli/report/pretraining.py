@@ -6,11 +6,9 @@ from typing import TYPE_CHECKING
 
 from finecausal_cli.pretraining.run import Watch
 from finecausal_cli.pretraining.targets import SEEN
-from finecausal_cli.report.progress import error_console, progress_bar
+from finecausal_cli.report.progress import BarDisplay
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from finecausal_cli.pretraining.validation import Understood
 
 _LINE_EVERY = 50
@@ -19,23 +17,13 @@ _LINE_EVERY = 50
 _UNITS = ("_deg", "_s")
 
 
-class PretrainingDisplay:
+class PretrainingDisplay(BarDisplay):
     """A context that draws a pretraining; give its ``watch`` to it."""
 
     def __init__(self) -> None:
-        self._console = error_console()
-        self._bar = progress_bar(self._console)
+        super().__init__()
         self._steps = self._bar.add_task("pretraining", total=None)
         self.watch = Watch(data=self._data, step=self._step, examined=self._examined)
-
-    def __enter__(self) -> PretrainingDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def _data(self, train: int, val: int, steps: int) -> None:
         self._console.print(f"{train} training dives, {val} validation dives, {steps} steps")

@@ -17,6 +17,9 @@ from rich.progress import (
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from types import TracebackType
+
+    from typing_extensions import Self
 
 
 def error_console() -> Console:
@@ -47,3 +50,25 @@ def progress_bar(console: Console) -> Progress:
         transient=True,
         disable=not console.is_terminal,
     )
+
+
+class BarDisplay:
+    """A context in which a progress bar stands on standard error; silent where nobody watches.
+
+    Args:
+        quiet: Show nothing, lines neither.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._console = error_console()
+        self._console.quiet = quiet
+        self._bar = progress_bar(self._console)
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._bar.stop()

@@ -6,12 +6,10 @@ from typing import TYPE_CHECKING
 
 from rich.filesize import decimal
 
-from finecausal_cli.report.progress import error_console, progress_bar
+from finecausal_cli.report.progress import BarDisplay
 from finecausal_cli.training.run import Watch
 
 if TYPE_CHECKING:
-    from types import TracebackType
-
     from finecausal_cli.data.cache import CacheSize
     from finecausal_cli.evaluation.predict import Summary
     from finecausal_cli.training.checkpoint import Progress
@@ -23,7 +21,7 @@ _SMOOTHING = 0.95
 """Share of the running mean that the shown losses keep at each step."""
 
 
-class TrainingDisplay:
+class TrainingDisplay(BarDisplay):
     """A context that draws a run; give its ``watch`` to the run.
 
     Args:
@@ -31,9 +29,7 @@ class TrainingDisplay:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._console = error_console()
-        self._console.quiet = quiet
-        self._bar = progress_bar(self._console)
+        super().__init__(quiet=quiet)
         self._decoding = self._bar.add_task("reading clips", total=None)
         self._steps = self._bar.add_task("training", total=None, visible=False)
         self._smooth: dict[str, float] = {}
@@ -45,15 +41,6 @@ class TrainingDisplay:
             waited=self._waited,
             validated=self._validated,
         )
-
-    def __enter__(self) -> TrainingDisplay:
-        self._bar.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._bar.stop()
 
     def _data(self, train: int, val: int, steps: int) -> None:
         self._console.print(f"{train} training dives, {val} validation dives, {steps} steps")

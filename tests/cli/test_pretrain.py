@@ -1,30 +1,10 @@
 """``finecausal pretrain`` as a user meets it."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dataset"
-
-
-def test_help_names_every_option_in_full_at_80_columns():
-    """In a process of its own: typer reads the width of the terminal once, when it is imported."""
-    done = subprocess.run(
-        [sys.executable, "-m", "finecausal_cli", "pretrain", "--help"],
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-        env={**os.environ, "COLUMNS": "80"},
-    )
-    assert done.returncode == 0
-    assert "…" not in done.stdout
-    assert max(map(len, done.stdout.splitlines())) <= 80
-    for option in ("--two-trunks", "--at-takeoff", "--counts", "--geometry", "--save-every"):
-        assert f" {option} " in done.stdout
 
 
 def test_dives_are_simulated_and_a_trunk_is_taught(finecausal, tmp_path):

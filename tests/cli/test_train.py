@@ -11,10 +11,17 @@ import pytest
 DATASET = Path(__file__).resolve().parents[2] / "examples" / "dataset"
 
 
-def test_help_names_every_option_in_full_at_80_columns():
+@pytest.mark.parametrize(
+    ("command", "options"),
+    [
+        ("train", ("--groups-per-batch", "--no-stage-supervision", "--freeze-batchnorm", "--init", "--track")),
+        ("pretrain", ("--two-trunks", "--at-takeoff", "--counts", "--geometry", "--save-every")),
+    ],
+)
+def test_help_names_every_option_in_full_at_80_columns(command, options):
     """In a process of its own: typer reads the width of the terminal once, when it is imported."""
     done = subprocess.run(
-        [sys.executable, "-m", "finecausal_cli", "train", "--help"],
+        [sys.executable, "-m", "finecausal_cli", command, "--help"],
         capture_output=True,
         text=True,
         timeout=60,
@@ -24,7 +31,7 @@ def test_help_names_every_option_in_full_at_80_columns():
     assert done.returncode == 0
     assert "…" not in done.stdout
     assert max(map(len, done.stdout.splitlines())) <= 80
-    for option in ("--groups-per-batch", "--no-stage-supervision", "--freeze-batchnorm", "--init", "--track"):
+    for option in options:
         assert f" {option} " in done.stdout
 
 
