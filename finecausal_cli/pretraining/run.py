@@ -23,6 +23,7 @@ from finecausal_cli.pretraining.snippets import Shelf, Snippets, put_together
 from finecausal_cli.pretraining.validation import examine
 from finecausal_cli.training.checkpoint import Progress, load_checkpoint, save_checkpoint
 from finecausal_cli.training.log import RunLog
+from finecausal_cli.training.options import check_precision
 from finecausal_cli.training.processes import process_count
 from finecausal_cli.training.record import describe_data, read_run, write_run
 from finecausal_cli.weights.info import WeightsInfo
@@ -115,9 +116,7 @@ def pretrain(
         raise TrainingError(
             "a run or weights are already here", where=folder, hint="go on with --resume, or name another folder"
         )
-    if options.precision == "bf16" and device.type == "cpu" and config.trunk != "frames":
-        # Measured with torch 2.13: gradients of 3-D convolutions in bf16 on a CPU hold garbage of size 1e14.
-        raise TrainingError("bf16 gradients are wrong on a CPU", where="--precision", hint="train in fp32")
+    check_precision(options.precision, config, device)
     dives = assign_splits(read_dataset(dataset))
     described = describe_data(dataset, dives, options)
     if labels not in (None, described["labels_sha256"]):

@@ -15,7 +15,7 @@ from finecausal_cli.errors import DatasetError, TrainingError
 from finecausal_cli.evaluation.run_folder import BEST, LAST
 from finecausal_cli.training.begin import begin
 from finecausal_cli.training.checkpoint import Progress
-from finecausal_cli.training.options import TrainOptions
+from finecausal_cli.training.options import TrainOptions, check_precision
 from finecausal_cli.training.processes import join, leave
 from finecausal_cli.training.record import RUN_NAME, describe_data, read_run, write_run
 from finecausal_cli.training.tracking import Curves
@@ -108,6 +108,7 @@ def train(
         config, options, labels = read_run(folder, TrainOptions)
     elif (folder / RUN_NAME).exists():
         raise TrainingError("a run is already here", where=folder, hint="add --resume, or name another folder")
+    check_precision(options.precision, config, device)
     dives = _split([dive for dive in read(dataset) if dive.score is not None], options, dataset)
     clips = ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size)
     data = _Data(dataset, dives, clips, cache)

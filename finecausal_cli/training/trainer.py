@@ -67,12 +67,6 @@ class Trainer:
     ) -> None:
         if len(dives) < 2:
             raise TrainingError("fewer than two training dives with a score", hint="pairs need two")
-        is_plane = model.config.trunk == "frames" and options.precision == "bf16"
-        if options.precision != "fp32" and processes.device.type == "cpu" and not is_plane:
-            # Measured with torch 2.13: gradients of 3-D convolutions in bf16 on a CPU hold garbage of size 1e14.
-            raise TrainingError(
-                f"{options.precision} gradients are wrong on a CPU", where="--precision", hint="train in fp32"
-            )
         model = lay_out(model.to(processes.device))
         if processes.count > 1 and processes.device.type == "cuda":
             # Over all processes, as if the batch were not divided. Torch has no such thing for a CPU.

@@ -1,8 +1,9 @@
 import pytest
+import torch
 
-from finecausal_cli.errors import UsageError
+from finecausal_cli.errors import TrainingError, UsageError
 from finecausal_cli.model.config import PRESETS
-from finecausal_cli.training.options import TrainOptions, build_config, build_options
+from finecausal_cli.training.options import TrainOptions, build_config, build_options, check_precision
 
 
 @pytest.mark.parametrize(
@@ -75,3 +76,22 @@ def test_an_unknown_preset_or_module_is_refused():
         build_config("huge")
     with pytest.raises(UsageError, match="--ablate: 'parser' cannot be left out"):
         build_config("compact", ablate="gat,parser")
+
+
+@pytest.mark.parametrize(
+    ("preset", "precision", "device", "is_refused"),
+    [
+        ("finecausal", "fp32", "cpu", False),
+        ("finecausal", "bf16", "cpu", True),
+        ("finecausal", "fp16", "cuda", False),
+        ("compact", "bf16", "cpu", False),
+        ("compact", "fp16", "cpu", True),
+    ],
+)
+def test_precisions_whose_gradients_are_wrong_are_refused(preset, precision, device, is_refused):
+    device = torch.device(device)
+    if is_refused:
+        with pytest.raises(TrainingError, match=f"--precision: {precision} gradients are wrong on a CPU"):
+            check_precision(precision, PRESETS[preset], device)
+    else:
+        check_precision(precision, PRESETS[preset], device)

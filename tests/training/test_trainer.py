@@ -276,12 +276,6 @@ def test_a_loss_that_is_no_number_stops_the_run(film, config, make_options, tmp_
         run()
 
 
-@pytest.mark.parametrize("precision", ["bf16", "fp16"])
-def test_half_precision_is_refused_on_a_cpu(film, config, make_options, tmp_path, precision):
-    with pytest.raises(TrainingError, match=f"--precision: {precision} gradients are wrong on a CPU"):
-        Trainer(FineCausal(config), film.dives, film, make_options(precision=precision), tmp_path, CPU)
-
-
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["bf16", "fp16"])
 def test_half_precision_learns_what_full_precision_does(film, config, make_options, tmp_path, precision):
