@@ -15,10 +15,12 @@ from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.open import read_dataset
 from finecausal_cli.data.places import default_cache
 from finecausal_cli.data.splits import assign_splits
+from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import bank_of, mean_execution, predict
 from finecausal_cli.exemplars.select import spread_exemplars
 from finecausal_cli.training.begin import locate_init
-from finecausal_cli.training.options import TRUNK, build_options
+from finecausal_cli.training.options import TRUNK, TrainOptions, build_options
+from finecausal_cli.training.record import RUN_NAME, read_run
 from finecausal_cli.training.run import train
 from finecausal_cli.training.views import Views
 from finecausal_cli.weights.registry import resolve_weights
@@ -99,7 +101,12 @@ class Ground:
 
         Returns:
             The weights of the last epoch: no dive has chosen it.
+
+        Raises:
+            TrainingError: The folder holds a run on another trunk.
         """
+        if (folder / RUN_NAME).exists() and read_run(folder, TrainOptions).options.init != self._init:
+            raise TrainingError("a run on another trunk", where=folder, hint="remove it, or give --out another folder")
         epochs = given["epochs"]
         options = build_options(
             init=self._init,

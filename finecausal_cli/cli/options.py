@@ -28,6 +28,7 @@ Voters = Annotated[int, typer.Option("--voters", min=1, help="Most exemplars to 
 Start = Annotated[float | None, typer.Option("--start", help="Where the dive starts in the video, seconds.")]
 End = Annotated[float | None, typer.Option("--end", help="Where the dive ends in the video, seconds.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of whatever is drawn by chance.")]
+Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, as it was begun.")]
 Weights = Annotated[
     str, typer.Option("--weights", help="Bundled weights by name, a folder, or hf://owner/repo@revision.")
 ]

@@ -41,7 +41,7 @@ def pretrain(
     output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder, and that of the weights.")] = Path(
         "runs/pretrain"
     ),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    resume: given.Resume = False,
     preset: Annotated[
         str | None,
         typer.Option(
@@ -61,14 +61,16 @@ def pretrain(
     geometry: Annotated[
         Geometry | None,
         typer.Option(
-            help="How pictures are brought to size; as the preset says.", rich_help_panel=_NETWORK, show_default=False
+            help="How pictures are brought to size; as the preset or --init says.",
+            rich_help_panel=_NETWORK,
+            show_default=False,
         ),
     ] = None,
     init: Annotated[
         str | None,
         typer.Option(
             metavar="WEIGHTS",
-            help="Start from the trunks and the foreground of weights (a folder, or a bundled name).",
+            help="Start from the trunks and the foreground of weights, or from I3D trunks (kinetics:FILE).",
             rich_help_panel=_NETWORK,
             show_default=False,
         ),
@@ -127,8 +129,10 @@ def pretrain(
     from finecausal_cli.pretraining.run import pretrain as run_pretraining
     from finecausal_cli.report.pretraining import PretrainingDisplay
     from finecausal_cli.training.begin import config_of, locate_init
-    from finecausal_cli.training.options import build_config
+    from finecausal_cli.training.options import KINETICS, TRUNK, build_config
 
+    if init is not None and not init.startswith((TRUNK, KINETICS)):
+        init = TRUNK + init
     options = build_pretrain_options(
         steps=steps,
         dives=dives,
@@ -138,12 +142,12 @@ def pretrain(
         lr=lr,
         weight_decay=weight_decay,
         precision=precision.value,
-        init=None if init is None else locate_init(init),
+        init=None if init is None or resume else locate_init(init),
         seed=seed,
         workers=workers,
         save_every=save_every,
     )
-    started_as = config_of(init) if init is not None and preset is None else None
+    started_as = None if init is None or preset is not None or resume else config_of(init)
     config = build_config(preset or "compact", base=started_as)
     if two_trunks:
         config = config.model_copy(update={"shared_trunk": False})

@@ -47,7 +47,7 @@ def train(
     layout: given.Layout,
     clips: given.Clips,
     output: Annotated[Path, typer.Option("-o", "--output", help="The run's folder.")] = Path("runs/train"),
-    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder.")] = False,
+    resume: given.Resume = False,
     split: Annotated[
         HeldOut, typer.Option(help="Hold out the dives that the dataset says, or whole events.")
     ] = HeldOut.DATASET,
@@ -210,13 +210,13 @@ def train(
         validate_every=validate_every,
         patience=patience,
         precision=precision.value,
-        init=None if init is None else locate_init(init),
+        init=None if init is None or resume else locate_init(init),
         split=split.value,
         seed=seed,
         workers=workers,
         trackers=tuple(track or ()),
     )
-    started_as = config_of(init) if init is not None and preset is None else None
+    started_as = None if init is None or preset is not None or resume else config_of(init)
     with TrainingDisplay(quiet=not is_main_process()) as display:
         best = run_training(
             dataset,

@@ -81,7 +81,7 @@ class ClipCache:
     def __init__(self, folder: Path | None, *, geometry: Literal["fit", "squeeze"], frame_size: int) -> None:
         self._folder = folder
         self._geometry: Literal["fit", "squeeze"] = geometry
-        self._frame_size = frame_size
+        self.frame_size = frame_size
         self._verified: dict[str, tuple[int, int, int]] = {}
         self._has_swept = False
 
@@ -119,7 +119,7 @@ class ClipCache:
             VideoError: The dive's files are not there.
         """
         paths = [None if path is None else str(path.resolve()) for path in (dive.video, dive.mask)]
-        facts = [VERSION, self._geometry, self._frame_size, *paths, *_states(dive)]
+        facts = [VERSION, self._geometry, self.frame_size, *paths, *_states(dive)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
     def _read(self, stored: Path) -> StoredClip | None:
@@ -130,18 +130,18 @@ class ClipCache:
             return None
         seen = (state.st_ino, state.st_size, state.st_mtime_ns)
         clip = read_stored_clip(stored, verify=self._verified.get(stored.name) != seen)
-        if clip is None or min(clip.frames.shape[1:3]) < self._frame_size:
+        if clip is None or min(clip.frames.shape[1:3]) < self.frame_size:
             return None
         self._verified[stored.name] = seen
         return clip
 
     def _decode(self, dive: Dive) -> StoredClip:
-        clip, mask = read_dive(dive, geometry=self._geometry, frame_size=self._frame_size)
+        clip, mask = read_dive(dive, geometry=self._geometry, frame_size=self.frame_size)
         window = slice(None)
         if self._geometry == "fit":
             height, width = clip.frames.shape[1:3]
             # Chosen so that the centre crop of what is kept is the centre crop of the whole picture.
-            start = max(0, (width - self._frame_size) // 2 - (height - self._frame_size) // 2)
+            start = max(0, (width - self.frame_size) // 2 - (height - self.frame_size) // 2)
             window = slice(start, start + min(height, width))
         return StoredClip(
             np.ascontiguousarray(clip.frames[:, :, window]),

@@ -20,7 +20,7 @@ FRAMES = 96
 """Sampled frames in a clip (paper section 4.2)."""
 
 SNIPPET_FRAMES = 16
-"""Consecutive sampled frames the I3D reads at once."""
+"""Consecutive sampled frames that a trunk reads at once."""
 
 SNIPPET_STRIDE = 10
 """Sampled frames between the starts of neighbouring snippets."""

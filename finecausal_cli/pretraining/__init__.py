@@ -9,4 +9,6 @@ snippet shows. A trunk that reads single frames is asked all of this of every fr
 
 What maps features to these targets is thrown away: the result is an ordinary network whose trunk and foreground know
 dives and whose other modules know nothing.
+
+Shapes are those of ``finecausal_cli.model``, and: M values of motion a frame, K things that judges see.
 """

@@ -23,13 +23,14 @@ class PretrainOptions(BaseModel):
         weight_decay: Decoupled weight decay.
         clip_norm: Longest gradient.
         precision: What trunks compute in, by autocast.
-        init: Weights whose trunks and foreground to begin with; None draws them by chance.
+        init: What trunks and foreground begin with: ``trunk:`` and weights, or ``kinetics:`` and a file; None draws
+            them by chance.
         seed: Of whatever is drawn by chance.
         workers: Processes that cut snippets ahead.
         save_every: Steps between checkpoints, at each of which some validation dives are looked at.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     steps: int = Field(default=4000, ge=1)
     dives: int = Field(default=12, ge=1)
@@ -47,7 +48,7 @@ class PretrainOptions(BaseModel):
 
     @field_validator("counts", mode="before")
     @classmethod
-    def _read(cls, counts: object) -> object:
+    def _may_be_text(cls, counts: object) -> object:
         return read_counts(counts) if isinstance(counts, str) else counts
 
     @field_validator("counts")

@@ -27,8 +27,8 @@ FOREGROUND_EVERY = 8
 """One frame in so many (of an I3D, one snippet) is asked for its foreground, which costs as much as the trunk."""
 
 _DROPOUT = 0.2
-_MOTION_COUNTS, _PIXELS_COUNT = 2, 4
-"""How much the errors of the motion and of the foreground's pixels count."""
+_MOTION_WEIGHT, _PIXELS_WEIGHT = 2, 4
+"""Weights of the losses of the motion and of the foreground's pixels; those of the others are 1."""
 
 
 @dataclass(frozen=True)
@@ -49,9 +49,9 @@ class Answers:
 
     def losses(self, batch: Snippets, counts: Tensor) -> dict[str, Tensor]:
         """Return the losses by name; ``counts`` [K] as for `error_of_shown`."""
-        found, moved = self.motion[batch.visible].float(), batch.motion[batch.visible]
+        each = functional.smooth_l1_loss(self.motion.float(), batch.motion, beta=SHARP, reduction="none").mean(-1)
         losses = {
-            "motion": _MOTION_COUNTS * functional.smooth_l1_loss(found, moved, beta=SHARP),
+            "motion": _MOTION_WEIGHT * (each * batch.visible).sum() / batch.visible.sum().clamp(min=1),
             "stage": functional.cross_entropy(self.stage.float().flatten(0, 1), batch.stage.flatten()),
             "seen": error_of_shown(self.seen, batch.seen, batch.shown, counts),
         }
@@ -66,7 +66,7 @@ class Outline:
     """The foreground of some frames (of an I3D, of some snippets).
 
     Attributes:
-        logits: [N, ..., S, S].
+        logits: [N, ..., H, W].
         mask: What they should show, the same shape.
     """
 
@@ -78,7 +78,7 @@ class Outline:
         logits = self.logits.float()
         chance = logits.sigmoid()
         overlap = 2 * (chance * self.mask).sum() / (chance.sum() + self.mask.sum() + 1)
-        return _PIXELS_COUNT * functional.binary_cross_entropy_with_logits(logits, self.mask) + 1 - overlap
+        return _PIXELS_WEIGHT * functional.binary_cross_entropy_with_logits(logits, self.mask) + 1 - overlap
 
 
 class Reader(nn.Module):
@@ -104,7 +104,7 @@ class Reader(nn.Module):
         )
 
     def forward(self, pictures: Tensor, *, taps: bool) -> tuple[Answers, tuple[Tensor, ...]]:
-        """Answer for snippets [B, 3, 16, S, S]; give the trunk's depths too when asked."""
+        """Answer for snippets [B, 3, 16, H, W]; give the trunk's depths too when asked."""
         if isinstance(self.trunk, FrameTrunk):
             vectors, kept = self.trunk.read_frames(cut_frames(pictures), taps=taps)
             vectors = vectors.reshape(len(pictures), SNIPPET_FRAMES, FRAME_FEATURES)

@@ -15,31 +15,31 @@ from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.open import read_dataset
 from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.errors import FinecausalError, TrainingError
-from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.fold import lay_out
 from finecausal_cli.pretraining.options import PretrainOptions
 from finecausal_cli.pretraining.pupil import Pupil
 from finecausal_cli.pretraining.snippets import Shelf, Snippets, put_together
 from finecausal_cli.pretraining.validation import examine
-from finecausal_cli.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from finecausal_cli.training.begin import begin
+from finecausal_cli.training.checkpoint import Progress, restore, save_checkpoint
 from finecausal_cli.training.log import RunLog
 from finecausal_cli.training.options import check_precision
 from finecausal_cli.training.processes import process_count
-from finecausal_cli.training.record import describe_data, read_run, write_run
+from finecausal_cli.training.record import PRETRAINING_NAME, check_is_free, describe_data, read_run, write_run
+from finecausal_cli.training.step import draw_from
 from finecausal_cli.weights.info import WeightsInfo
-from finecausal_cli.weights.manifest import CONFIG_NAME
-from finecausal_cli.weights.registry import resolve_weights
-from finecausal_cli.weights.store import load_weights, save_weights
+from finecausal_cli.weights.store import save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
+    from finecausal_cli.data.dive import Dive
     from finecausal_cli.model.config import ModelConfig
+    from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.pretraining.snippets import Scale
     from finecausal_cli.pretraining.validation import Understood
 
-RUN_NAME = "pretraining.json"
 CHECKPOINT_NAME = "pretraining.pt"
 
 NOTE = "no scores yet, only trunks that were taught the motion of"
@@ -51,7 +51,8 @@ WARMUP = 100
 GLANCE = 40
 """Validation dives that are looked at before the end, where all are."""
 
-_STEP_SEEDS = 1_000_003
+_DIGITS = 8
+"""Digits of a digest (hex) that chance is drawn from."""
 
 
 def _nobody(*_: object) -> None:
@@ -64,11 +65,13 @@ class Watch:
 
     Attributes:
         data: Called once with the number of training and validation dives and of steps.
+        decoded: Called after each clip that is made ready.
         step: Called after each step with the steps done and the losses.
         examined: Called after each look at validation dives.
     """
 
     data: Callable[[int, int, int], object] = _nobody
+    decoded: Callable[[], object] = _nobody
     step: Callable[[int, dict[str, float]], object] = _nobody
     examined: Callable[[Understood], object] = _nobody
 
@@ -89,7 +92,7 @@ def pretrain(
 
     Args:
         dataset: Where simulated dives are; validation dives are looked at, test dives left alone.
-        folder: The run's folder, and that of the weights. Without ``resume`` it must not hold a run yet.
+        folder: The run's folder, and that of the weights. Without ``resume`` it must hold neither yet.
         config: The network.
         options: The run. With ``resume`` the run's own options and network are used.
         cache: Folder of decoded clips; None decodes every time.
@@ -109,65 +112,116 @@ def pretrain(
     """
     if process_count() > 1:
         raise TrainingError("pretraining is the work of one process", hint="start it without torchrun")
-    labels = None
-    if resume:
-        config, options, labels = read_run(folder, PretrainOptions, RUN_NAME)
-    elif (folder / RUN_NAME).exists() or (folder / CONFIG_NAME).exists():
-        raise TrainingError(
-            "a run or weights are already here", where=folder, hint="go on with --resume, or name another folder"
-        )
-    check_precision(options.precision, config, device)
-    dives = assign_splits(read_dataset(dataset))
-    described = describe_data(dataset, dives, options)
-    if labels not in (None, described["labels_sha256"]):
-        raise TrainingError("the run was started on other dives", where=dataset, hint="start anew elsewhere")
-    clips = ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size)
-    training, held_out = (
-        Shelf([dive for dive in dives if dive.split == split], clips, config.frame_size) for split in ("train", "val")
-    )
-    if not (len(training) and len(held_out)):
-        raise TrainingError(
-            f"{len(training)} training and {len(held_out)} validation dives", where=dataset, hint="simulate more dives"
-        )
-    # What a checkpoint goes on from has been loaded long ago, and may be gone.
-    is_begun = resume and (folder / CHECKPOINT_NAME).exists()
-    teaching = _Teaching(_begin(config, options, is_begun=is_begun), training, options, device)
-    if resume:
-        teaching.resume(folder)
+    started = read_run(folder, PretrainOptions, PRETRAINING_NAME) if resume else None
+    if started is None:
+        check_is_free(folder)
     else:
-        begun = {"from": "random" if options.init is None else options.init}
-        write_run(folder, config, options, dataset, dives, begun=begun, processes=1, command=command, name=RUN_NAME)
+        config, options = started.config, started.options
+    check_precision(options.precision, config, device)
+    data = _Data.read(dataset, ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size))
+    described = describe_data(dataset, data.dives, options)
+    if started is not None and started.labels_sha256 != described["labels_sha256"]:
+        raise TrainingError("the run was started on other dives", where=dataset, hint="start anew elsewhere")
+    # What a checkpoint goes on from has been loaded long ago, and may be gone.
+    is_begun = started is not None and (folder / CHECKPOINT_NAME).exists()
+    network, begun = begin(config, init=None if is_begun else options.init, seed=options.seed)
+    if started is not None:
+        begun = started.begun
+    teaching = _Teaching(lay_out(network), data.training, options, device, _chance(options, begun))
     told = watch or Watch()
-    told.data(len(training), len(held_out), options.steps)
+    told.data(len(data.training), len(data.held_out), options.steps)
+    for shelf in (data.training, data.held_out):
+        shelf.make_ready(told.decoded)
+    if started is None:  # only now: a run that could not begin may be begun again
+        write_run(
+            folder, config, options, dataset, data.dives,
+            begun=begun, processes=1, command=command, name=PRETRAINING_NAME,
+        )  # fmt: skip
+    else:
+        teaching.resume(folder)
     for batch in teaching.batches():
         losses = teaching.learn(batch)
         told.step(teaching.done, losses)
         is_last = teaching.done == options.steps
         if is_last or teaching.done % options.save_every == 0:
-            glance = len(held_out) if is_last else GLANCE
-            understood = examine(teaching.pupil, held_out, teaching.scale, glance, device)
+            glance = len(data.held_out) if is_last else GLANCE
+            understood = examine(teaching.pupil, data.held_out, teaching.scale, glance, device)
             told.examined(understood)
             teaching.save(folder, understood, described)
     return folder
 
 
+def _chance(options: PretrainOptions, begun: dict[str, Any]) -> tuple[int, int]:
+    """Return what all chance is drawn from: the seed, and what the run goes on from.
+
+    So of two runs, one of which goes on where the other ended, the second does not see the same snippets again.
+    """
+    return options.seed, int(begun.get("digest", "0")[:_DIGITS], 16)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The dives of a run.
+
+    Attributes:
+        dives: All of them.
+        training: Those that are learned from.
+        held_out: Those to validate on.
+    """
+
+    dives: list[Dive]
+    training: Shelf
+    held_out: Shelf
+
+    @classmethod
+    def read(cls, dataset: Path, clips: ClipCache) -> _Data:
+        """Read what is known of all dives.
+
+        Raises:
+            DatasetError: It is not that of simulated dives.
+            TrainingError: They are too few.
+        """
+        dives = assign_splits(read_dataset(dataset))
+        training, held_out = (
+            Shelf([dive for dive in dives if dive.split == split], clips) for split in ("train", "val")
+        )
+        if not (len(training) and len(held_out)):
+            raise TrainingError(
+                f"{len(training)} training and {len(held_out)} validation dives",
+                where=dataset,
+                hint="simulate more dives",
+            )
+        return cls(dives, training, held_out)
+
+
 class _Teaching:
     """A network, what it is taught from, and how far it has come."""
 
-    def __init__(self, network: FineCausal, training: Shelf, options: PretrainOptions, device: torch.device) -> None:
+    def __init__(
+        self,
+        network: FineCausal,
+        training: Shelf,
+        options: PretrainOptions,
+        device: torch.device,
+        chance: tuple[int, int],
+    ) -> None:
         self.network = network
         self.scale = training.scale()
         self.done = 0
-        self._training, self._options, self._device = training, options, device
+        self._training, self._options, self._device, self._chance = training, options, device, chance
         self._counts = torch.tensor(options.counts_of_seen(), device=device)
         first = training.targets[0]
         self.pupil = Pupil(network, first.motion.shape[1], len(first.seen)).to(device)
         self._optimizer = torch.optim.AdamW(self.pupil.parameters(), options.lr, weight_decay=options.weight_decay)
 
     def batches(self) -> Iterator[Snippets]:
-        """Yield the batches of the steps that are left."""
+        """Yield the batches of the steps that are left.
+
+        Raises:
+            FinecausalError: A clip cannot be read.
+        """
         loader = DataLoader(
-            _Steps(self._training, self.scale, self._options),
+            _Steps(self._training, self.scale, self._options, self._chance),
             batch_size=None,
             sampler=range(self.done, self._options.steps),
             num_workers=self._options.workers,
@@ -190,7 +244,7 @@ class _Teaching:
         share = min(1.0, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
         for group in self._optimizer.param_groups:
             group["lr"] = options.lr * share
-        torch.manual_seed(options.seed * _STEP_SEEDS + step)  # the step's own chance, resumed or not
+        draw_from(*self._chance, step)
         self.pupil.train()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=options.precision == "bf16"):
             losses = self.pupil.losses(batch, self._counts)
@@ -211,7 +265,7 @@ class _Teaching:
         facts = {"step": self.done, "understood": figures, **described}
         save_weights(folder, self.network, WeightsInfo(note=note, training=facts).facts())
         RunLog(folder, "step").append({"step": self.done, **figures})
-        state = {"pupil": self.pupil.state_dict(), "optimizer": self._optimizer.state_dict()}
+        state = {name: part.state_dict() for name, part in self._parts().items()}
         save_checkpoint(folder / CHECKPOINT_NAME, state, Progress(step=self.done))
 
     def resume(self, folder: Path) -> None:
@@ -220,30 +274,23 @@ class _Teaching:
         Raises:
             TrainingError: It is damaged or of another network.
         """
-        path = folder / CHECKPOINT_NAME
-        if path.exists():
-            state, progress = load_checkpoint(path)
-            try:
-                self.pupil.load_state_dict(state["pupil"])
-                self._optimizer.load_state_dict(state["optimizer"])
-            except (KeyError, RuntimeError, ValueError) as error:
-                first_line = str(error).partition("\n")[0]
-                raise TrainingError(
-                    f"a checkpoint of another network or version: {first_line}", where=path, hint="start anew elsewhere"
-                ) from None
-            self.done = progress.step
+        if (folder / CHECKPOINT_NAME).exists():
+            self.done = restore(folder / CHECKPOINT_NAME, self._parts()).step
         RunLog(folder, "step").forget_after(self.done)
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {"pupil": self.pupil, "optimizer": self._optimizer}
 
 
 class _Steps(Dataset[Snippets | FinecausalError]):
     """The batches by step. An error is an item too: a loading process would garble it if it raised."""
 
-    def __init__(self, training: Shelf, scale: Scale, options: PretrainOptions) -> None:
-        self._training, self._scale, self._options = training, scale, options
+    def __init__(self, training: Shelf, scale: Scale, options: PretrainOptions, chance: tuple[int, int]) -> None:
+        self._training, self._scale, self._options, self._chance = training, scale, options, chance
 
     def __getitem__(self, step: int) -> Snippets | FinecausalError:
         options, training = self._options, self._training
-        rng = np.random.default_rng((options.seed, step))
+        rng = np.random.default_rng((*self._chance, step))
         chosen = rng.choice(len(training), min(options.dives, len(training)), replace=False)
         try:
             cuts = [
@@ -254,23 +301,3 @@ class _Steps(Dataset[Snippets | FinecausalError]):
         except FinecausalError as error:
             return error
         return put_together(cuts, self._scale, rng)
-
-
-def _begin(config: ModelConfig, options: PretrainOptions, *, is_begun: bool) -> FineCausal:
-    """Build the network, and fill its trunks and foreground if it starts from others and has not gone on since."""
-    torch.manual_seed(options.seed)
-    network = lay_out(FineCausal(config))
-    if options.init is not None and not is_begun:
-        folder = resolve_weights(options.init)
-        known = load_weights(folder).model
-        try:
-            network.video_trunk.load_state_dict(known.video_trunk.state_dict())
-            network.parser.load_state_dict(known.parser.state_dict())
-        except RuntimeError as error:
-            first_line = str(error).partition("\n")[0]
-            raise TrainingError(
-                f"trunks of another kind: {first_line}",
-                where=folder,
-                hint="leave out --preset, --geometry, --two-trunks",
-            ) from None
-    return network

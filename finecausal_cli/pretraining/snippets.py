@@ -15,7 +15,7 @@ from finecausal_cli.pretraining.targets import read_targets
 from finecausal_cli.video.transform import normalise
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
@@ -50,8 +50,8 @@ class Cut:
     """One snippet of a dive, as it lies in the clip.
 
     Attributes:
-        frames: uint8 [16, S, S, 3], RGB.
-        mask: uint8 [16, S, S], 1 where the athlete is.
+        frames: uint8 [16, H, W, 3], RGB.
+        mask: uint8 [16, H, W], 1 where the athlete is.
         motion: [16, M].
         visible: bool [16].
         stage: int64 [16].
@@ -75,8 +75,8 @@ class Snippets:
     """B snippets with what they are held to.
 
     Attributes:
-        pictures: float [B, 3, 16, S, S], normalised.
-        mask: float [B, 16, S, S].
+        pictures: float [B, 3, 16, H, W], normalised.
+        mask: float [B, 16, H, W].
         motion: [B, 16, M], standardised.
         visible: bool [B, 16].
         stage: int64 [B, 16].
@@ -109,18 +109,29 @@ class Shelf:
     Args:
         dives: Simulated dives.
         cache: Their clips.
-        size: Side of the crop, pixels.
 
     Raises:
         DatasetError: A dive is not a simulated one.
     """
 
-    def __init__(self, dives: Sequence[Dive], cache: ClipCache, size: int) -> None:
-        self._dives, self._cache, self._size = dives, cache, size
+    def __init__(self, dives: Sequence[Dive], cache: ClipCache) -> None:
+        self._dives, self._cache = dives, cache
         self.targets = [read_targets(dive) for dive in dives]
 
     def __len__(self) -> int:
         return len(self._dives)
+
+    def make_ready(self, report: Callable[[], object]) -> None:
+        """Decode every clip once; ``report`` is called after each.
+
+        Raises:
+            VideoError: A clip cannot be read.
+            DatasetError: It has no masks.
+        """
+        for dive in self._dives:
+            if self._cache.load(dive).mask is None:
+                raise DatasetError(f"{dive.key} has no masks", where=dive.video, hint="simulated dives have them")
+            report()
 
     def scale(self) -> Scale:
         """Return mean and spread of the motion that is visible and of what was seen."""
@@ -141,11 +152,9 @@ class Shelf:
 
         Raises:
             VideoError: The clip cannot be read.
-            DatasetError: It has no masks.
         """
-        clip, target, size = self._cache.load(self._dives[place]), self.targets[place], self._size
-        if clip.mask is None:
-            raise DatasetError(f"{self._dives[place].key} has no masks", where=self._dives[place].video)
+        clip, target, size = self._cache.load(self._dives[place]), self.targets[place], self._cache.frame_size
+        assert clip.mask is not None  # noqa: S101 -- make_ready has seen to it
         free = np.array(clip.frames.shape[1:3]) - size
         top, left = free // 2 if rng is None else rng.integers(free + 1)
         step = -1 if rng is not None and rng.random() < 0.5 else 1

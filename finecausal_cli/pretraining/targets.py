@@ -40,6 +40,9 @@ SEEN = {
 LEAST_SHOWN = {"stance": 6, "crouch": 8, "leaving": 6, "flight": 8, "entry": 1}
 """The stretches, and how many frames of one a snippet must show to be asked what shows in it."""
 
+_FOLDERS = ("meta", "tracks")
+"""Where the simulator writes what it knows: of a dive, and of each of its frames."""
+
 _CROUCH, _LEAVING, _ENTERING = (-10, 0), (-3, 10), (-8, 10)
 """Frames around a transition that show how it went. How high a dive rises shows in how deep it is begun."""
 
@@ -52,7 +55,8 @@ class Targets:
     """What is known of one dive; F sampled frames, M values of motion, K things that judges see.
 
     Attributes:
-        motion: [F, M], place of the body, in radians and metres, and joint angles, in radians.
+        motion: [F, M]: cosine of the turn, amount of its sine, cosine of twice the twist; height above where the flight
+            began, height above the water (m), its change from frame to frame (m); then the joint angles' amounts (rad).
         visible: [F], False under water.
         stage: [F], 0 before, 1 in, 2 after the flight.
         seen: [K], what the judges saw, in the order of `SEEN`.
@@ -99,14 +103,14 @@ def read_targets(dive: Dive) -> Targets:
         DatasetError: It wrote nothing there, or not what is needed.
     """
     root, name = dive.video.parent.parent, dive.video.with_suffix(".json").name
-    record, track = (_read(root / folder / name) for folder in ("meta", "tracks"))
+    record, track = (_read(root / folder / name) for folder in _FOLDERS)
     try:
         return _targets(record, track)
     except (KeyError, IndexError, TypeError, ValueError) as error:
         raise DatasetError(
-            f"the motion of {dive.key} lacks or has something else in {error}",
-            where=root / "tracks" / name,
-            hint="simulate the dives with this version",
+            f"what is known of {dive.key} ({', '.join(_FOLDERS)}) is not what this version writes: {error!r}",
+            where=root,
+            hint="simulate the dives anew",
         ) from None
 
 

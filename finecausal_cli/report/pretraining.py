@@ -22,16 +22,22 @@ class PretrainingDisplay(BarDisplay):
 
     def __init__(self) -> None:
         super().__init__()
-        self._steps = self._bar.add_task("pretraining", total=None)
-        self.watch = Watch(data=self._data, step=self._step, examined=self._examined)
+        self._reading = self._bar.add_task("reading clips", total=None)
+        self._steps = self._bar.add_task("pretraining", total=None, visible=False)
+        self.watch = Watch(data=self._data, decoded=self._decoded, step=self._step, examined=self._examined)
 
     def _data(self, train: int, val: int, steps: int) -> None:
         self._console.print(f"{train} training dives, {val} validation dives, {steps} steps")
+        self._bar.update(self._reading, total=train + val)
         self._bar.update(self._steps, total=steps)
+
+    def _decoded(self) -> None:
+        self._bar.advance(self._reading)
 
     def _step(self, done: int, losses: dict[str, float]) -> None:
         total = sum(losses.values())
-        self._bar.update(self._steps, completed=done, description=f"pretraining  loss {total:.2f}")
+        self._bar.update(self._reading, visible=False)
+        self._bar.update(self._steps, completed=done, visible=True, description=f"pretraining  loss {total:.2f}")
         if not self._console.is_terminal and done % _LINE_EVERY == 0:
             told = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
             self._console.print(f"step {done}  {told}", soft_wrap=True)

@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
     from finecausal_cli.model.config import ModelConfig
-    from finecausal_cli.training.options import TrainOptions
 
 _SHOWN = 3  # names listed in an error before "and n more"
 _OPTIONAL = ("intervention.", "tca.")
@@ -51,12 +50,13 @@ def config_of(init: str) -> ModelConfig | None:
     return None if init.startswith(KINETICS) else read_manifest(resolve_weights(init.removeprefix(TRUNK))).model
 
 
-def begin(config: ModelConfig, options: TrainOptions) -> tuple[FineCausal, dict[str, Any]]:
+def begin(config: ModelConfig, *, init: str | None, seed: int) -> tuple[FineCausal, dict[str, Any]]:
     """Build the network of a run.
 
     Args:
         config: What it is made of.
-        options: The run; its seed draws whatever is not loaded.
+        init: Weights, ``trunk:`` and weights, or ``kinetics:`` and a file; None draws everything by chance.
+        seed: Of whatever is not loaded.
 
     Returns:
         The network, and what is to be recorded of where its weights come from.
@@ -65,12 +65,12 @@ def begin(config: ModelConfig, options: TrainOptions) -> tuple[FineCausal, dict[
         WeightsError: The weights cannot be trusted or do not fit.
         TrainingError: They are of another network.
     """
-    torch.manual_seed(options.seed)
+    torch.manual_seed(seed)
     model = FineCausal(config)
-    if options.init is None:
+    if init is None:
         return model, {"from": "random"}
-    if options.init.startswith(KINETICS):
-        report = load_kinetics(Path(options.init.removeprefix(KINETICS)), model)
+    if init.startswith(KINETICS):
+        report = load_kinetics(Path(init.removeprefix(KINETICS)), model)
         return model, {
             "from": "kinetics",
             "layout": report.layout,
@@ -78,10 +78,10 @@ def begin(config: ModelConfig, options: TrainOptions) -> tuple[FineCausal, dict[
             "loaded": len(report.loaded),
             "skipped": list(report.skipped),
         }
-    if options.init.startswith(TRUNK):
-        taken = _take_over(Path(options.init.removeprefix(TRUNK)), model, modules=_BEFORE_PAIRS)
+    if init.startswith(TRUNK):
+        taken = _take_over(Path(init.removeprefix(TRUNK)), model, modules=_BEFORE_PAIRS)
         return model, {**taken, "from": "trunk"}
-    return model, _take_over(Path(options.init), model)
+    return model, _take_over(Path(init), model)
 
 
 def _take_over(folder: Path, model: FineCausal, modules: tuple[str, ...] = ("",)) -> dict[str, Any]:
@@ -97,7 +97,8 @@ def _take_over(folder: Path, model: FineCausal, modules: tuple[str, ...] = ("",)
     misfits = [
         name
         for name in sorted(theirs.keys() | ours.keys())
-        if not name.startswith(_OPTIONAL)
+        if name.startswith(modules)
+        and not name.startswith(_OPTIONAL)
         and (name not in theirs or name not in ours or theirs[name].shape != ours[name].shape)
     ]
     if misfits:

@@ -10,7 +10,7 @@ import hashlib
 import io
 import pickle
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
 
@@ -18,12 +18,20 @@ from finecausal_cli.errors import TrainingError
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
     from pathlib import Path
 
 
 FORMAT = 2
 """Raised whenever an older checkpoint cannot be gone on with. Format 2 brought the fourth loss, that of the stages, and
 chance that is drawn from the step."""
+
+
+class HasState(Protocol):
+    """What a checkpoint is made of: networks, optimisers and the like."""
+
+    def load_state_dict(self, state: Any, /) -> object:
+        """Take over a state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,6 +73,31 @@ def save_checkpoint(path: Path, state: dict[str, Any], progress: Progress) -> No
         stream.write(packed.getbuffer())
 
 
+def restore(path: Path, parts: Mapping[str, HasState]) -> Progress:
+    """Bring the parts of a run back to a checkpoint.
+
+    Args:
+        path: The checkpoint.
+        parts: What it was saved from, by name.
+
+    Returns:
+        Where the run stands.
+
+    Raises:
+        TrainingError: It is missing, damaged, of another version or of another network.
+    """
+    state, progress = load_checkpoint(path)
+    try:
+        for name, part in parts.items():
+            part.load_state_dict(state[name])
+    except (KeyError, RuntimeError, ValueError) as error:
+        told = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        raise TrainingError(
+            f"a checkpoint of another network or version: {told}", where=path, hint="start anew elsewhere"
+        ) from None
+    return progress
+
+
 def load_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:
     """Read a checkpoint.
 
@@ -79,7 +112,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:
         content: dict[str, Any] = torch.load(io.BytesIO(packed), map_location="cpu", weights_only=True)
         if content.pop("format", 1) != FORMAT:
             raise TrainingError(
-                "a checkpoint of another version: it has not the four losses of this one",
+                "a checkpoint of another version",
                 where=path,
                 hint="finish the run with the version that began it, or start anew",
             )

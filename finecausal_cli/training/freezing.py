@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 def trunks(model: FineCausal) -> Iterator[nn.Module]:
-    """Yield what the paper takes from pretraining: the I3D trunks, and the ResNet of the static branch."""
+    """Yield what comes pretrained: the trunks (the paper's I3D), and the ResNet of the static branch."""
     yield model.video_trunk
     if model.parser.trunk is not None:
         yield model.parser.trunk

@@ -43,7 +43,7 @@ class TrainOptions(BaseModel):
             ``init``; from scratch they need the full rate.
         warmup: Share of the steps over which the rate rises linearly; then it falls as a cosine to zero.
         weight_decay: Decoupled weight decay.
-        freeze_backbone: Leave the trunks (I3D, ResNet) as they are and train the rest.
+        freeze_backbone: Leave the trunks (and the ResNet) as they are and train the rest.
         views: Encode every dive once in so many views, one as it is and the others augmented, and learn from these;
             for a frozen trunk alone. 0 encodes anew in every step. The foreground stays as it is, too.
         swap_backgrounds: Share of the augmented dives that are shown before another one's background, up to the entry

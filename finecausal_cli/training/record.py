@@ -8,13 +8,16 @@ import platform
 import shlex
 import shutil
 import subprocess
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Generic
 
 import finecausal_cli
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.model.config import ModelConfig
+from finecausal_cli.training.options import KINETICS, TRUNK, Options
+from finecausal_cli.weights.manifest import CONFIG_NAME
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -23,9 +26,10 @@ if TYPE_CHECKING:
     from pydantic import BaseModel
 
     from finecausal_cli.data.dive import Dive
-    from finecausal_cli.training.options import Options
 
 RUN_NAME = "run.json"
+PRETRAINING_NAME = "pretraining.json"
+"""Its name in the folder of a pretraining."""
 
 _PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "av", "decord", "opencv-python-headless", "accelerate")
 _GIT_LIMIT_S = 10
@@ -38,8 +42,8 @@ def describe_data(dataset: Path, dives: Sequence[Dive], options: BaseModel) -> d
     """
     told = options.model_dump(mode="json")
     if told["init"] is not None:
-        scheme, colon, place = told["init"].rpartition(":")
-        told["init"] = f"{scheme}{colon}{Path(place).name}"
+        scheme = next((known for known in (TRUNK, KINETICS) if told["init"].startswith(known)), "")
+        told["init"] = scheme + Path(told["init"].removeprefix(scheme)).name
     return {
         "dataset": dataset.resolve().name,
         "dives": {split: sum(dive.split == split for dive in dives) for split in ("train", "val", "test")},
@@ -91,8 +95,42 @@ def write_run(
         part.write_text(json.dumps(run, indent=1) + "\n", encoding="utf-8")
 
 
-def read_run(folder: Path, kind: type[Options], name: str = RUN_NAME) -> tuple[ModelConfig, Options, str]:
-    """Read what a run was started with: network, options of a kind, and the digest of its dives and labels.
+@dataclass(frozen=True)
+class Started(Generic[Options]):
+    """What a run was started with.
+
+    Attributes:
+        config: The network.
+        options: What it was asked to do.
+        labels_sha256: Digest of its dives and labels.
+        begun: What the network started from.
+    """
+
+    config: ModelConfig
+    options: Options
+    labels_sha256: str
+    begun: dict[str, Any]
+
+
+def check_is_free(folder: Path) -> None:
+    """Refuse a folder that holds a run of any kind, or weights.
+
+    Raises:
+        TrainingError: It does.
+    """
+    if any((folder / name).exists() for name in (RUN_NAME, PRETRAINING_NAME)):
+        raise TrainingError("a run is already here", where=folder, hint="add --resume, or name another folder")
+    if (folder / CONFIG_NAME).exists():
+        raise TrainingError("weights are already here", where=folder, hint="name another folder")
+
+
+def read_run(folder: Path, kind: type[Options], name: str = RUN_NAME) -> Started[Options]:
+    """Read what a run was started with.
+
+    Args:
+        folder: The run's folder.
+        kind: What its options are.
+        name: Name of the file.
 
     Raises:
         TrainingError: There is no run, or its description is damaged.
@@ -100,8 +138,12 @@ def read_run(folder: Path, kind: type[Options], name: str = RUN_NAME) -> tuple[M
     path = folder / name
     try:
         run = json.loads(path.read_text(encoding="utf-8"))
-        labels = str(run["labels_sha256"])
-        return ModelConfig.model_validate(run["config"]), kind.model_validate(run["options"]), labels
+        return Started(
+            config=ModelConfig.model_validate(run["config"]),
+            options=kind.model_validate(run["options"]),
+            labels_sha256=str(run["labels_sha256"]),
+            begun=dict(run["init"]),
+        )
     except FileNotFoundError:
         raise TrainingError("no run to resume", where=folder, hint="start one without --resume") from None
     except (OSError, ValueError, KeyError, TypeError) as error:

@@ -17,7 +17,7 @@ from finecausal_cli.training.begin import begin
 from finecausal_cli.training.checkpoint import Progress
 from finecausal_cli.training.options import TrainOptions, check_precision
 from finecausal_cli.training.processes import join, leave
-from finecausal_cli.training.record import RUN_NAME, describe_data, read_run, write_run
+from finecausal_cli.training.record import check_is_free, describe_data, read_run, write_run
 from finecausal_cli.training.tracking import Curves
 from finecausal_cli.training.trainer import LAST_NAME, Trainer
 from finecausal_cli.training.validation import calibrate, validate
@@ -105,9 +105,10 @@ def train(
     """
     labels = None
     if resume:
-        config, options, labels = read_run(folder, TrainOptions)
-    elif (folder / RUN_NAME).exists():
-        raise TrainingError("a run is already here", where=folder, hint="add --resume, or name another folder")
+        started = read_run(folder, TrainOptions)
+        config, options, labels = started.config, started.options, started.labels_sha256
+    else:
+        check_is_free(folder)
     check_precision(options.precision, config, device)
     dives = _split([dive for dive in read(dataset) if dive.score is not None], options, dataset)
     clips = ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size)
@@ -115,7 +116,7 @@ def train(
     data.check(labels, options)
     # What a checkpoint goes on from has been loaded long ago, and may be gone.
     is_begun = resume and (folder / LAST_NAME).exists()
-    model, begun = begin(config, options.model_copy(update={"init": None}) if is_begun else options)
+    model, begun = begin(config, init=None if is_begun else options.init, seed=options.seed)
     processes = join(device)
     processes.wait()  # until all have seen that the folder holds no run
     run = _Run(data, folder, options, processes, (watch or Watch()) if processes.is_main else Watch())

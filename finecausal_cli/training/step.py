@@ -121,7 +121,7 @@ class Stepper:
         """Add a part's gradients to those of the others; return its share of total and losses."""
         own = dict.fromkeys(LOSS_NAMES, 0) if part.is_spare else count_targets(part.batch)
         shares = {name: own[name] / counts[name] if counts[name] else 0.0 for name in LOSS_NAMES}
-        _draw_from(self._options.seed, step, part.number)
+        draw_from(self._options.seed, step, part.number)
         part = part.to(self._processes.device)
         losses = self._losses(part.batch, wants_foreground=counts["foreground"] > 0)
         total = self.weights(losses, shares)
@@ -174,12 +174,12 @@ class Stepper:
         return float(norm)
 
 
-def _draw_from(seed: int, step: int, part: int) -> None:
-    """Let chance in the network follow from seed, step and part alone.
+def draw_from(*facts: int) -> None:
+    """Let chance in the network follow from a few numbers alone: seed, step and the like.
 
     So a resumed run needs no state of a generator, and two processes draw what one draws in two parts.
     """
-    torch.manual_seed(int(np.random.SeedSequence((seed, step, part)).generate_state(1, np.uint32)[0]))
+    torch.manual_seed(int(np.random.SeedSequence(facts).generate_state(1, np.uint32)[0]))
 
 
 def _known_transitions(batch: PairBatch) -> Tensor | None:

@@ -16,7 +16,7 @@ from finecausal_cli.evaluation.predict import Summary
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.fold import lay_out
 from finecausal_cli.training.batches import Part, StepPlan, load_steps
-from finecausal_cli.training.checkpoint import Progress, load_checkpoint, save_checkpoint
+from finecausal_cli.training.checkpoint import Progress, restore, save_checkpoint
 from finecausal_cli.training.freezing import set_training
 from finecausal_cli.training.log import RunLog
 from finecausal_cli.training.step import Stepper
@@ -112,16 +112,7 @@ class Trainer:
         Raises:
             TrainingError: There is none, or it is damaged or of another network.
         """
-        path = self._folder / LAST_NAME
-        state, self.progress = load_checkpoint(path)
-        try:
-            for name, part in self._stepper.parts().items():
-                part.load_state_dict(state[name])
-        except (KeyError, RuntimeError, ValueError) as error:
-            first_line = str(error).partition("\n")[0]
-            raise TrainingError(
-                f"a checkpoint of another network or version: {first_line}", where=path, hint="start anew elsewhere"
-            ) from None
+        self.progress = restore(self._folder / LAST_NAME, self._stepper.parts())
         if self._processes.is_main:
             self._log.forget_after(self.progress.epoch)
 

@@ -26,7 +26,7 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shelf(simulated, clips):
-    return Shelf(read_dataset(simulated), clips, SIDE)
+    return Shelf(read_dataset(simulated), clips)
 
 
 @pytest.fixture(scope="session")
@@ -46,6 +46,8 @@ def make_options():
 
 class Gradient:
     """Stands for the clip cache: every frame is brighter than the last and darker to the right, and so is its mask."""
+
+    frame_size = SIDE
 
     def __init__(self) -> None:
         frames = np.zeros((96, SIDE + 8, SIDE + 8, 3), np.uint8)

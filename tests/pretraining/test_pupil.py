@@ -71,11 +71,20 @@ def test_who_knows_everything_errs_in_nothing(batch):
 
 
 def test_motion_under_water_is_not_asked(batch):
-    hidden = replace(batch, visible=torch.zeros_like(batch.visible) | (torch.arange(16) < 3))
+    hidden = replace(batch, visible=(torch.arange(16) < 3).expand(3, -1))
     moved = batch.motion.clone()
     moved[:, 3:] += 9
     answers = Answers(moved, torch.zeros(*batch.stage.shape, 3), batch.seen, None)
     assert answers.losses(hidden, EVERYTHING)["motion"].item() == 0
+    seen = answers.losses(replace(batch, visible=(torch.arange(16) < 4).expand(3, -1)), EVERYTHING)["motion"].item()
+    assert seen == pytest.approx(2 * (9 - 0.1) / 4, rel=1e-5)  # one frame of four is nine off
+
+
+def test_a_batch_that_is_all_under_water_teaches_the_rest(batch):
+    answers = Answers(batch.motion + 1, torch.zeros(*batch.stage.shape, 3), batch.seen, None)
+    losses = answers.losses(replace(batch, visible=torch.zeros_like(batch.visible)), EVERYTHING)
+    assert losses["motion"].item() == 0
+    assert losses["stage"].isfinite()
 
 
 @pytest.mark.parametrize("kind", ["frames", "two", "i3d", "i3d top down", "two i3d"])
@@ -101,8 +110,8 @@ def test_everything_that_is_asked_teaches_trunks_and_heads(kind, nets, batch):
     silent = [name for name, one in pupil.named_parameters() if one.grad is None]
     silent = [name for name in silent if not name.startswith(("parser.project", "parser.heads.sides"))]
     assert silent == []
-    untouched = [name for name, one in network.named_parameters() if one.grad is not None]
-    assert not [name for name in untouched if not name.startswith(("video_trunk", "parser"))]
+    taught = [name for name, one in network.named_parameters() if one.grad is not None]
+    assert not [name for name in taught if not name.startswith(("video_trunk", "parser"))]
 
 
 def test_of_two_trunks_the_foreground_teaches_the_second_alone(nets, batch):

@@ -4,14 +4,14 @@ import shutil
 import pytest
 import torch
 
-from finecausal_cli.errors import DatasetError, TrainingError
+from finecausal_cli.errors import DatasetError, TrainingError, VideoError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.pretraining.run import CHECKPOINT_NAME, RUN_NAME, Watch, pretrain
+from finecausal_cli.pretraining.run import CHECKPOINT_NAME, Watch, pretrain
 from finecausal_cli.training.begin import begin
 from finecausal_cli.training.checkpoint import load_checkpoint
 from finecausal_cli.training.log import LOG_NAME
-from finecausal_cli.training.options import TrainOptions
+from finecausal_cli.training.record import PRETRAINING_NAME, RUN_NAME
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.store import load_weights
 
@@ -52,7 +52,7 @@ def state_of(folder):
 def test_a_trunk_learns_what_it_is_shown(teach, tmp_path):
     told, found = [], []
     watch = Watch(step=lambda _, losses: told.append(losses), examined=found.append)
-    teach(tmp_path / "run", steps=30, save_every=30, dives=4, lr=1e-2, watch=watch)
+    teach(tmp_path / "run", steps=40, save_every=40, dives=4, lr=1e-2, watch=watch)
     assert [*told[0]] == ["motion", "stage", "seen", "seen_by_frame", "foreground"]
     early, late = ({name: sum(one[name] for one in part) for name in told[0]} for part in (told[:5], told[-5:]))
     assert late["stage"] < 0.8 * early["stage"]
@@ -67,11 +67,12 @@ def test_its_weights_are_taken_as_a_trunk(teach, tmp_path):
     assert "no scores yet" in info.note
     assert info.training["step"] == 4
     assert info.training["understood"].keys() >= {"stage", "foreground_iou", "splash"}
-    model, begun = begin(loaded.config, TrainOptions(init=f"trunk:{folder}", seed=9))
+    model, begun = begin(loaded.config, init=f"trunk:{folder}", seed=9)
     for name, tensor in model.state_dict().items():
         if name.startswith(("video_trunk", "parser")):
             torch.testing.assert_close(tensor, loaded.model.state_dict()[name], atol=0, rtol=0)
-    assert begun["from"] != "random"
+    assert begun["from"] == "trunk"
+    assert not {"video_trunk", "parser"} & set(begun["drawn"])
 
 
 def test_only_trunk_and_foreground_are_taught(teach, config, tmp_path):
@@ -102,9 +103,9 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(teach, tmp_p
 
 def test_one_that_was_stopped_before_its_first_checkpoint_begins_again(teach, tmp_path):
     first = teach(tmp_path / "first", seed=1)
-    whole = teach(tmp_path / "whole", init=str(first))
+    whole = teach(tmp_path / "whole", init=f"trunk:{first}")
     with pytest.raises(PulledPlugError):
-        teach(tmp_path / "part", init=str(first), stop_after=1)
+        teach(tmp_path / "part", init=f"trunk:{first}", stop_after=1)
     part = teach(tmp_path / "part", resume=True)
     assert torch.equal(state_of(part)["video_trunk.stem.0.weight"], state_of(whole)["video_trunk.stem.0.weight"])
 
@@ -112,7 +113,7 @@ def test_one_that_was_stopped_before_its_first_checkpoint_begins_again(teach, tm
 def test_a_resumed_run_no_longer_needs_what_it_began_with(teach, tmp_path):
     first = teach(tmp_path / "first", seed=1)
     with pytest.raises(PulledPlugError):
-        teach(tmp_path / "part", init=str(first), stop_after=3)
+        teach(tmp_path / "part", init=f"trunk:{first}", stop_after=3)
     shutil.rmtree(first)
     assert teach(tmp_path / "part", resume=True) == tmp_path / "part"
 
@@ -130,12 +131,40 @@ def test_two_trunks_are_taught_both(teach, config, tmp_path):
 
 def test_nothing_is_overwritten(teach, tmp_path):
     folder = teach(tmp_path / "run")
-    for _ in range(2):
-        with pytest.raises(TrainingError, match=r"already here.*--resume"):
-            teach(folder)
-        (folder / RUN_NAME).unlink(missing_ok=True)  # weights alone are kept too
+    with pytest.raises(TrainingError, match=r"a run is already here.*--resume"):
+        teach(folder)
+    (folder / PRETRAINING_NAME).unlink()
+    with pytest.raises(TrainingError, match=r"weights are already here \(name another folder\)"):
+        teach(folder)
     with pytest.raises(TrainingError, match="no run to resume"):
         teach(folder, resume=True)
+    (tmp_path / "trained").mkdir()
+    (tmp_path / "trained" / RUN_NAME).write_text("{}")
+    with pytest.raises(TrainingError, match="a run is already here"):
+        teach(tmp_path / "trained")
+
+
+def test_a_run_that_could_not_begin_may_be_begun_again(teach, simulated, tmp_path):
+    """Every clip is read before the run is written down, those that are only looked at in the end too."""
+    broken = tmp_path / "broken"
+    shutil.copytree(simulated, broken)
+    video = broken / "videos" / "00007.mp4"
+    whole = video.read_bytes()
+    video.write_bytes(b"no video")
+    with pytest.raises(VideoError, match=r"00007\.mp4"):
+        teach(tmp_path / "run", dataset=broken)
+    assert not (tmp_path / "run").exists()
+    video.write_bytes(whole)
+    assert teach(tmp_path / "run", dataset=broken) == tmp_path / "run"
+
+
+def test_a_run_that_goes_on_from_another_does_not_see_its_snippets_again(teach, tmp_path):
+    first = teach(tmp_path / "first", steps=1)
+    losses = []
+    watch = Watch(step=lambda _, found: losses.append(found["stage"]))
+    teach(tmp_path / "again", steps=1, lr=1e-12, init=f"trunk:{first}", watch=watch)
+    teach(tmp_path / "once more", steps=1, lr=1e-12, init=f"trunk:{tmp_path / 'again'}", watch=watch)
+    assert losses[0] != losses[1]  # the same trunk, but for nothing
 
 
 def test_other_dives_are_refused_and_damage_is_named(teach, simulated, tmp_path):
@@ -146,16 +175,16 @@ def test_other_dives_are_refused_and_damage_is_named(teach, simulated, tmp_path)
     (other / "dives.csv").write_text("\n".join(rows[:-1]) + "\n")
     with pytest.raises(TrainingError, match="other dives"):
         teach(folder, resume=True, dataset=other)
-    run = json.loads((folder / RUN_NAME).read_text())
-    (folder / RUN_NAME).write_text(json.dumps({**run, "options": {"steps": "many"}}))
+    run = json.loads((folder / PRETRAINING_NAME).read_text())
+    (folder / PRETRAINING_NAME).write_text(json.dumps({**run, "options": {"steps": "many"}}))
     with pytest.raises(TrainingError, match="damaged run description"):
         teach(folder, resume=True)
 
 
 def test_a_network_of_another_kind_is_refused(teach, config, tmp_path):
     first = teach(tmp_path / "first", steps=1, save_every=1)
-    with pytest.raises(TrainingError, match="trunks of another kind"):
-        teach(tmp_path / "run", net=config.model_copy(update={"shared_trunk": False}), init=str(first))
+    with pytest.raises(TrainingError, match=r"weights of another network: parser\."):
+        teach(tmp_path / "run", net=config.model_copy(update={"shared_trunk": False}), init=f"trunk:{first}")
     i3d = ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32)
     with pytest.raises(TrainingError, match="bf16 gradients are wrong"):
         teach(tmp_path / "i3d", net=i3d, precision="bf16")
@@ -180,3 +209,22 @@ def test_several_processes_do_not_write_over_each_other(teach, tmp_path, monkeyp
 def test_a_loss_that_is_not_finite_stops_the_run(teach, tmp_path):
     with pytest.raises(TrainingError, match=r"the loss is .* at step .*--lr"):
         teach(tmp_path / "run", lr=1e12, steps=300)
+
+
+@pytest.mark.gpu
+def test_on_a_gpu_a_run_is_stopped_and_goes_on(simulated, config, make_options, tmp_path):
+    cuda = torch.device("cuda")
+    given = {"config": config, "cache": tmp_path / "cache", "device": cuda}
+
+    def stop(done, _):
+        if done == 3:
+            raise PulledPlugError
+
+    options = make_options(precision="bf16", workers=1)
+    with pytest.raises(PulledPlugError):
+        pretrain(simulated, tmp_path / "run", options=options, watch=Watch(step=stop), **given)
+    losses = []
+    watch = Watch(step=lambda done, found: losses.append((done, sum(found.values()))))
+    pretrain(simulated, tmp_path / "run", options=options, resume=True, watch=watch, **given)
+    assert [done for done, _ in losses] == [3, 4]
+    assert all(0 < loss < 100 for _, loss in losses)

@@ -25,7 +25,7 @@ def test_a_share_of_the_snippets_starts_before_the_board_is_left(shelf):
 
 
 def test_without_chance_the_middle_is_cut(simulated, gradient):
-    shelf = Shelf(read_dataset(simulated)[:1], gradient, SIDE)
+    shelf = Shelf(read_dataset(simulated)[:1], gradient)
     first, second = shelf.cut(0, [0, 80], None)
     np.testing.assert_array_equal(first.frames, gradient.clip.frames[:16, 4:-4, 4:-4])
     np.testing.assert_array_equal(second.mask, gradient.clip.mask[80:96, 4:-4, 4:-4])
@@ -37,7 +37,7 @@ def test_without_chance_the_middle_is_cut(simulated, gradient):
 
 
 def test_by_chance_any_place_mirrored_or_not_and_the_mask_alike(simulated, gradient):
-    shelf = Shelf(read_dataset(simulated)[:1], gradient, SIDE)
+    shelf = Shelf(read_dataset(simulated)[:1], gradient)
     mirrored, places = set(), set()
     for seed in range(30):
         (cut,) = shelf.cut(0, [10], np.random.default_rng(seed))
@@ -55,9 +55,23 @@ def test_a_clip_without_masks_is_refused(simulated, gradient):
         def load(self, _):
             return ClipArrays(gradient.clip.frames, None, (30, 70))
 
-    shelf = Shelf(read_dataset(simulated)[:1], Bare(), SIDE)
+    shelf = Shelf(read_dataset(simulated)[:1], Bare())
     with pytest.raises(DatasetError, match="no masks"):
-        shelf.cut(0, [0], None)
+        shelf.make_ready(lambda: None)
+
+
+def test_every_clip_is_decoded_once_and_reported(simulated, gradient):
+    asked, told = [], []
+
+    class Counting:
+        def load(self, dive):
+            asked.append(dive.key)
+            return gradient.clip
+
+    dives = read_dataset(simulated)
+    Shelf(dives, Counting()).make_ready(lambda: told.append(1))
+    assert asked == [dive.key for dive in dives]
+    assert len(told) == len(dives)
 
 
 def test_a_batch_is_standardised_and_can_be_taken_back(shelf):

@@ -61,7 +61,7 @@ def test_a_checkpoint_of_another_version_says_so(path):
         packed = io.BytesIO()
         torch.save(older, packed)
         path.write_bytes(hashlib.sha256(packed.getvalue()).digest() + packed.getvalue())
-        refused(path, "a checkpoint of another version: it has not the four losses of this one")
+        refused(path, "a checkpoint of another version")
 
 
 def test_an_absent_checkpoint_is_named(tmp_path):

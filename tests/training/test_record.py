@@ -11,6 +11,7 @@ from finecausal_cli.training import record
 from finecausal_cli.training.options import TrainOptions
 from finecausal_cli.training.record import (
     RUN_NAME,
+    Started,
     describe_data,
     digest_files,
     digest_labels,
@@ -49,7 +50,8 @@ def test_a_run_describes_itself(tmp_path, config, make_options, dives):
     assert (run["processes"], run["init"]) == (2, {"from": "random"})
     assert run["versions"]["finecausal"] == finecausal_cli.__version__
     assert {"python", "torch", "numpy"} <= set(run["versions"])
-    assert read_run(tmp_path / "run", TrainOptions) == (config, make_options(), digest_labels(dives))
+    begun = {"from": "random"}
+    assert read_run(tmp_path / "run", TrainOptions) == Started(config, make_options(), digest_labels(dives), begun)
 
 
 def test_the_state_of_the_checkout_is_recorded(monkeypatch):
@@ -108,6 +110,7 @@ def test_where_a_dataset_lies_does_not_count(dives, tmp_path):
     [
         ("/home/coach/runs/a", "a"),
         ("trunk:/home/coach/runs/a", "trunk:a"),
+        ("/home/coach/runs/10:30", "10:30"),
         ("kinetics:/data/i3d.pt", "kinetics:i3d.pt"),
     ],
 )
@@ -117,4 +120,4 @@ def test_weights_do_not_tell_where_those_lay_that_they_began_from_but_a_run_does
     options = make_options(init=init)
     assert describe_data(tmp_path, dives, options)["options"]["init"] == told
     write_run(tmp_path, config, options, tmp_path, dives, begun={}, processes=1, command=())
-    assert read_run(tmp_path, TrainOptions)[1].init == init
+    assert read_run(tmp_path, TrainOptions).options.init == init
