@@ -1,20 +1,20 @@
-"""Turn a finished training run into what ships: ``python weights/make.py RUN/best TRAIN TEST CALIBRATION [CACHE]``.
+"""Turn a finished training run into what ships: ``python weights/make.py RUN/best DATA OUT``.
 
-Writes ``weights/compact``: half-precision weights, the exemplar bank, the interval, the self-test's expected score, and
-the figures of exactly these files on TEST, which the model card quotes. Exemplars are dives that TRAIN trains on. The
-interval is that of dives of CALIBRATION, which took no part in training nor in choosing the epoch, compared with the
-bank, as a user's dives are.
+DATA holds ``train``, ``test`` and ``calibration``. Writes half-precision weights, the exemplar bank, the interval, the
+self-test's expected score, and the figures of exactly these files on the test dives, which the model card quotes.
+Exemplars are dives that were trained on. The interval is that of the calibration dives, which took no part in training
+nor in choosing the epoch, compared with the bank, as a user's dives are.
 """
 
 from __future__ import annotations
 
+import argparse
 import json
-import sys
 from pathlib import Path
-
-import torch
+from typing import TYPE_CHECKING
 
 from finecausal_cli.assess.checkup import SELF_TEST_NAME
+from finecausal_cli.assess.device import resolve_device
 from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.data.cache import ClipCache
@@ -30,24 +30,32 @@ from finecausal_cli.weights.manifest import CONFIG_NAME, read_manifest
 from finecausal_cli.weights.store import load_weights, save_weights
 from finecausal_cli.whole_file import whole_file
 
-HERE = Path(__file__).resolve().parent
-EXAMPLES = HERE.parent / "examples"
+if TYPE_CHECKING:
+    import torch
+
+    from finecausal_cli.evaluation.outcome import Evaluation
+
+EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NOTE = "trained on simulated dives only; not calibrated for filmed ones"
 PER_NUMBER = 10
 CLIP, DIVE, HEIGHT_M = "dives/107B-10m-good.mp4", "107B", 10.0
 """The dive that the self-test scores."""
 
 
-def set_interval(folder: Path, calibration: Path, cache: Path) -> None:
-    """Store the interval that covers the stated share of the calibration dives."""
-    measured = evaluate(
-        calibration,
+def measure(dives: Path, folder: Path, cache: Path, device: torch.device) -> Evaluation:
+    """Score all dives of a data set against the bank in a folder of weights."""
+    return evaluate(
+        dives,
         folder,
         cache=cache,
-        device=torch.device("cpu"),
+        device=device,
         bank=lambda digest: load_bank(folder / "bank", weights_digest=digest),
         split="all",
     )
+
+
+def set_interval(folder: Path, measured: Evaluation) -> None:
+    """Store the interval that covers the stated share of the calibration dives."""
     errors = [abs(one.predicted - one.score) / one.difficulty for one in measured.predictions]
     interval = StoredInterval(level=INTERVAL_LEVEL, execution_half_width=conformal_half_width(errors, INTERVAL_LEVEL))
     manifest = read_manifest(folder)
@@ -57,44 +65,47 @@ def set_interval(folder: Path, calibration: Path, cache: Path) -> None:
         part.write_text(text + "\n", encoding="utf-8")
 
 
-def main(best: Path, dataset: Path, test: Path, calibration: Path, cache: Path) -> None:
-    """Write weights, bank, figures and self-test."""
-    folder = HERE / "compact"
-    device = torch.device("cpu")
-    trained = load_weights(best)
-    clips = ClipCache(cache, geometry=trained.config.geometry, frame_size=trained.config.frame_size)
+def make_bank(folder: Path, dataset: Path, cache: Path, device: torch.device) -> None:
+    """Write the bank of weights, from the dives that were trained on."""
+    shipped = load_weights(folder, device=device)
     dives = assign_splits([dive for dive in read_dataset(dataset) if dive.score is not None])
-    training = [dive for dive in dives if dive.split == "train"]
-    info = WeightsInfo.read(trained.info, best).model_copy(update={"note": NOTE})
-    save_weights(folder, trained.model, info.facts(), dtype="float16")
-    shipped = load_weights(folder)
     seed = json.loads((dataset / "plan.json").read_text(encoding="utf-8"))["seed"]
     build_bank(
-        training,
+        [dive for dive in dives if dive.split == "train"],
         folder / "bank",
         model=shipped.model,
         weights_digest=shipped.digest,
-        cache=clips,
+        cache=ClipCache(cache, geometry=shipped.config.geometry, frame_size=shipped.config.frame_size),
         per_number=PER_NUMBER,
         origin=f"simulated dive (finecausal simulate, seed {seed})",
     )
-    set_interval(folder, calibration, cache)
-    measured = evaluate(
-        test,
-        folder,
-        cache=cache,
-        device=device,
-        bank=lambda digest: load_bank(folder / "bank", weights_digest=digest),
-        split="all",
-    )
+
+
+def main() -> None:
+    """Write weights, bank, interval, figures and self-test."""
+    parser = argparse.ArgumentParser(prog="python weights/make.py", description="Make of a run what ships.")
+    parser.add_argument("best", type=Path, help="weights of the run")
+    parser.add_argument("data", type=Path, help="folder of train, test and calibration")
+    parser.add_argument("out", type=Path, help="folder of what ships")
+    parser.add_argument("--device", default="cpu")
+    parser.add_argument("--cache", type=Path, default=default_cache())
+    asked = parser.parse_args()
+    folder, device = asked.out, resolve_device(asked.device)
+    trained = load_weights(asked.best)
+    info = WeightsInfo.read(trained.info, asked.best).model_copy(update={"note": NOTE})
+    save_weights(folder, trained.model, info.facts(), dtype="float16")
+    make_bank(folder, asked.data / "train", asked.cache, device)
+    set_interval(folder, measure(asked.data / "calibration", folder, asked.cache, device))
+    measured = measure(asked.data / "test", folder, asked.cache, device)
     figures = {f"exemplars: the bank, up to {PER_NUMBER} voters": metrics(measured)}
-    (folder / "heldout.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    with whole_file(folder / "heldout.json", "the figures") as part:
+        part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     scorer = Scorer.load(str(folder), device="cpu", precision="fp32")
     score = scorer.score(str(EXAMPLES / CLIP), ScoreOptions(dive=DIVE, height_m=HEIGHT_M)).score
     expected = {"clip": CLIP, "dive": DIVE, "height_m": HEIGHT_M, "score": score}
-    (folder / SELF_TEST_NAME).write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
+    with whole_file(folder / SELF_TEST_NAME, "the self-test") as part:
+        part.write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":
-    run, training, testing, calibrating, *rest = map(Path, sys.argv[1:])
-    main(run, training, testing, calibrating, rest[0] if rest else default_cache())
+    main()
