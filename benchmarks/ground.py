@@ -70,7 +70,7 @@ class Ground:
         self._device = resolve_device(asked.device)
         self._init = locate_init(f"{TRUNK}{trunk}")
         loaded = load_weights(resolve_weights(trunk), device=self._device)
-        self.config = loaded.config
+        self.config = loaded.config.model_copy(update={"recognises": False})
         clips = ClipCache(asked.cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
         self._views = Views(loaded.model, clips, asked.cache, 1, asked.precision)
         self._dives = assign_splits([dive for dive in read_dataset(self._folder) if dive.score is not None])

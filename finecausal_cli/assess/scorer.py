@@ -271,7 +271,7 @@ class Scorer:
         pixels = normalise(torch.from_numpy(frames).to(self._device))
         with torch.inference_mode(), computing(self._precision, self._device):
             together = self._model.encode(pixels)
-        together = replace(together, video=together.video.float(), mask=together.mask.float())
+        together = together.map(lambda tensor: tensor.float())
         return [together.select(place) for place in range(len(clips))]
 
     def _choose(self, query: Encoding, options: ScoreOptions) -> Choice:
@@ -300,7 +300,7 @@ class Scorer:
         pixels = normalise(crop(clip.frames, self._model.config.frame_size)).unsqueeze(0).to(self._device)
         with torch.inference_mode(), computing(self._precision, self._device):
             encoding = self._model.encode(pixels, foreground="fused" if foreground else "none")
-        return replace(encoding, video=encoding.video.float(), mask=encoding.mask.float())
+        return encoding.map(lambda tensor: tensor.float())
 
     def _assessment(
         self,

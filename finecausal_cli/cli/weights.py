@@ -9,7 +9,7 @@ import typer
 
 from finecausal_cli.cli import options as given
 
-app = typer.Typer(help="List, describe, check, fetch and convert weights.", no_args_is_help=True)
+app = typer.Typer(help="List, describe, check, fetch, convert and teach weights.", no_args_is_help=True)
 
 Name = Annotated[
     str, typer.Argument(metavar="WEIGHTS", help="Bundled weights by name, a folder, or hf://owner/repo@revision.")
@@ -72,6 +72,49 @@ def pull(
 
     folder = pull_weights(weights)
     print_weights(folder, read_manifest(folder), open_console())
+
+
+@app.command()
+def recogniser(
+    dataset: given.Dataset,
+    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.", show_default=False)],
+    weights: Annotated[
+        str, typer.Option("--weights", help="Weights whose trunk reads single frames, as that of compact does.")
+    ] = given.WEIGHTS_DEFAULT,
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Optimiser steps.")] = 3000,
+    cache: Annotated[
+        Path | None,
+        typer.Option(metavar="DIR", help="Folder of decoded clips; the user's cache by default.", show_default=False),
+    ] = None,
+    seed: given.Seed = 0,
+    device: given.Device = "auto",
+) -> None:
+    """Teach weights to recognise the dive number, from dives whose number is known; their scores stay as they are.
+
+    Their exemplars are to be encoded again: finecausal exemplars build
+    """
+    from finecausal_cli.assess.device import resolve_device
+    from finecausal_cli.data.places import default_cache
+    from finecausal_cli.report.progress import error_console, progress_bar
+    from finecausal_cli.report.weights import print_recognition
+    from finecausal_cli.training.recognition import teach_numbers
+    from finecausal_cli.weights.registry import resolve_weights
+
+    with progress_bar(error_console()) as bar:
+        task = bar.add_task("reading dives, then learning", total=None)
+        found = teach_numbers(
+            resolve_weights(weights),
+            dataset,
+            output,
+            cache=cache or default_cache(),
+            device=resolve_device(device),
+            steps=steps,
+            seed=seed,
+            total=lambda count: bar.update(task, total=count),
+            advance=lambda: bar.advance(task),
+        )
+    print_recognition(found, error_console())
+    typer.echo(output)
 
 
 @app.command()

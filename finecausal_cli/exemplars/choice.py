@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import hashlib
 from collections import defaultdict
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
-from finecausal_cli.errors import BankError
+from finecausal_cli.diving.number import DiveNumber, parse_dive_number
+from finecausal_cli.errors import BankError, DiveNumberError
+from finecausal_cli.model.recogniser import log_chances
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from finecausal_cli.exemplars.bank import Bank
     from finecausal_cli.model.outputs import Encoding
+
+
+_SURE = 0.5
+"""A number is recognised where it is likelier than all others together."""
+
+_LIKELIEST = 3
+"""Numbers that are named where none is recognised."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +62,8 @@ def choose_voters(
     """Choose who votes.
 
     A named exemplar votes alone. With a dive number, up to ``voters`` exemplars of it vote, in an order that depends
-    on the seed and their names only. Otherwise the nearest by encoding vote.
+    on the seed and their names only. Otherwise those of the number that is recognised vote, or, where the network
+    recognises none, the nearest by encoding.
 
     Args:
         bank: The exemplars.
@@ -76,8 +89,10 @@ def choose_voters(
             "given" if dive else f"that of exemplar {exemplar}",
         )
     if dive is None:
+        if query.opinions is not None and (known := _numbers(bank)):
+            return _recognised(bank, likeness, query.opinions, known, voters=voters, seed=seed)
         return _nearest(bank, likeness, voters)
-    same = sorted(bank.of_dive(dive), key=lambda place: _drawn(bank.exemplars[place].id, seed))
+    same = _of_number(bank, dive, seed)
     if not same:
         nearest = _nearest(bank, likeness, voters)
         caveat = f"the bank has no exemplar of {dive}: the nearest by encoding vote instead, so trust the score less"
@@ -117,6 +132,36 @@ def _nearest(bank: Bank, likeness: Tensor, voters: int) -> Choice:
         dive_from = f"not recognised: no more than {most} of the {len(order)} nearest exemplars share a number"
         caveat = "the dive number is not known, so dives of other numbers vote: name it with --dive"
     return _choice(tuple(order), likeness, f"the {len(order)} nearest by encoding", dive, dive_from, (caveat,))
+
+
+def _recognised(
+    bank: Bank, likeness: Tensor, opinions: Tensor, known: Mapping[str, DiveNumber], *, voters: int, seed: int
+) -> Choice:
+    chances = log_chances(opinions, [*known.values()])[0].exp().tolist()
+    likeliest = sorted(zip(chances, known, strict=True), reverse=True)[:_LIKELIEST]
+    most, dive = likeliest[0]
+    same = _of_number(bank, dive, seed)
+    chosen = tuple(same[:voters])
+    how = f"{len(chosen)} of {len(same)} exemplars of {dive}"
+    if most > _SURE:
+        caveat = "the dive number was recognised, not given: name it with --dive to be sure"
+        return _choice(chosen, likeness, how, dive, f"recognised from the video, {most:.0%} sure", (caveat,))
+    perhaps = ", ".join(f"{number} {chance:.0%}" for chance, number in likeliest)
+    caveat = f"the dive number is not known, so exemplars of {dive}, the likeliest, vote: name it with --dive"
+    return _choice(chosen, likeness, how, None, f"not recognised: perhaps {perhaps}", (caveat,))
+
+
+def _numbers(bank: Bank) -> dict[str, DiveNumber]:
+    """Return the dive numbers of a bank; what somebody called a dive otherwise is none."""
+    numbers = {}
+    for name in sorted({one.dive for one in bank.exemplars if one.dive is not None}):
+        with suppress(DiveNumberError):
+            numbers[name] = parse_dive_number(name)
+    return numbers
+
+
+def _of_number(bank: Bank, dive: str, seed: int) -> list[int]:
+    return sorted(bank.of_dive(dive), key=lambda place: _drawn(bank.exemplars[place].id, seed))
 
 
 def _drawn(exemplar_id: str, seed: int) -> str:

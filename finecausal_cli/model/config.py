@@ -37,7 +37,7 @@ STAGE_TOKENS = 12
 STARTING_VALUES = frozenset({"residual_start"})
 """Fields that say where training starts; a trained network computes the same whatever they are."""
 
-LATER_FIELDS = {"foreground": "linear", "trunk": "i3d"}
+LATER_FIELDS = {"foreground": "linear", "trunk": "i3d", "recognises": False}
 """Fields that came after weights had been published, with what those weights were: at that value a field leaves the
 digest of weights as it was."""
 
@@ -68,6 +68,8 @@ class ModelConfig(BaseModel):
             dive against itself differs by nothing in any stage. Without it only the weighted sum of the stages is
             learned, and constants that cancel in it wander between them.
         geometry: How pictures are brought to size; ``squeeze`` is the released code's, ``fit`` keeps the aspect.
+        recognises: Also say which dive number it is, from what the ``frames`` trunk says of every frame (ours). Learned
+            last, for a trunk that rests: ``finecausal weights recogniser``.
         frame_size: Height and width of the square the network sees, in pixels.
     """
 
@@ -87,6 +89,7 @@ class ModelConfig(BaseModel):
     foreground: Literal["linear", "top_down"] = "linear"
     antisymmetric: bool = True
     geometry: Literal["fit", "squeeze"] = "fit"
+    recognises: bool = False
     frame_size: int = Field(default=112, ge=32, multiple_of=16)
 
     @field_validator("width")
@@ -100,6 +103,8 @@ class ModelConfig(BaseModel):
     def _frames_are_parsed_top_down(self) -> ModelConfig:
         if self.trunk == "frames" and self.foreground != "top_down":
             raise ValueError('trunk "frames" needs foreground "top_down"')
+        if self.recognises and self.trunk != "frames":
+            raise ValueError('recognises needs trunk "frames"')
         return self
 
     @property

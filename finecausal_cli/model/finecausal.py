@@ -15,6 +15,7 @@ from finecausal_cli.model.i3d import I3D
 from finecausal_cli.model.intervention import CausalIntervention
 from finecausal_cli.model.outputs import Encoding, PairOutput, Regression
 from finecausal_cli.model.parser import SpatialActionParser
+from finecausal_cli.model.recogniser import NumberRecogniser
 from finecausal_cli.model.regression import ContrastiveRegression
 from finecausal_cli.model.stages import StageFeatures
 from finecausal_cli.model.static import StaticBranch
@@ -44,6 +45,7 @@ class FineCausal(nn.Module):
     `encode` does what concerns one clip alone and `compare` what concerns a pair. Training and scoring call the same
     two. The paper's order: features O and foreground (`video_trunk`, `parser`), deconfounding (`intervention`),
     transitions (`transition_parser`), stage features S (`stages`), causal attention (`tca`), regression (`regression`).
+    Beside it, ours: which dive number it is (`recogniser`).
 
     Args:
         config: What the network is made of.
@@ -71,6 +73,7 @@ class FineCausal(nn.Module):
         self.tca = TemporalCausalAttention() if config.tca else None
         self.regression = ContrastiveRegression()
         self.static = StaticBranch() if config.static_branch else None
+        self.recogniser = NumberRecogniser() if config.recognises else None
 
     def encode(self, clips: Tensor, *, foreground: ForegroundRequest = "none") -> Encoding:
         """Compute everything about clips that needs no partner.
@@ -114,9 +117,16 @@ class FineCausal(nn.Module):
         """Encode with the trunk that reads every frame once, however many snippets hold it."""
         assert isinstance(self.video_trunk, FrameTrunk)  # noqa: S101 -- the caller has asked
         assert isinstance(self.parser, FrameParser)  # noqa: S101 -- the two are built together
-        video, taps = self.video_trunk.read_clips(clips, taps=self.config.shared_trunk and foreground != "none")
+        is_asked = self.config.shared_trunk and foreground != "none"
+        video, vectors, taps = self.video_trunk.read_clips(clips, taps=is_asked)
         mask, maps = self.parser(clips, video, taps, foreground)
-        return Encoding(video=video, mask=mask, frames=self._look_at_frames(clips), foreground=maps or None)
+        return Encoding(
+            video=video,
+            mask=mask,
+            frames=self._look_at_frames(clips),
+            foreground=maps or None,
+            opinions=None if self.recogniser is None else self.recogniser(vectors),
+        )
 
     def _look_at_frames(self, clips: Tensor) -> Tensor | None:
         return None if self.static is None else self.static.encode(clips)

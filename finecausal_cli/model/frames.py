@@ -126,13 +126,15 @@ class FrameTrunk(nn.Module):
         features: Tensor = functional.relu(self.sum_up(ordered.flatten(1)))
         return features.reshape(*vectors.shape[:-2], -1)
 
-    def read_clips(self, clips: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Compute features [B, S, D] of clips [B, 3, F, H, W], reading a frame once however many snippets hold it.
+    def read_clips(self, clips: Tensor, *, taps: bool = False) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
+        """Read clips [B, 3, F, H, W], a frame once however many snippets hold it.
 
-        The depths of all their frames, clip by clip, come with them when asked.
+        Returns:
+            Features [B, S, D], the frames' vectors [B, F, 128], and the depths of all frames, clip by clip, when asked.
         """
-        vectors, kept = self.read_frames(cut_frames(clips), taps=taps)
-        return self.join(by_snippet(vectors.reshape(len(clips), -1, FRAME_FEATURES))), kept
+        found, kept = self.read_frames(cut_frames(clips), taps=taps)
+        vectors = found.reshape(len(clips), -1, FRAME_FEATURES)
+        return self.join(by_snippet(vectors)), vectors, kept
 
     def forward(self, snippets: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
         """Compute features [B, D] of snippets [B, 3, 16, H, W], and the depths of all their frames when asked."""
@@ -194,7 +196,7 @@ class FrameParser(nn.Module):
             Mask features [B, S, D], and the foreground's logits [B, S, 16, H, W] alone if asked.
         """
         if self.trunk is not None:
-            mask, taps = self.trunk.read_clips(clips, taps=foreground != "none")
+            mask, _, taps = self.trunk.read_clips(clips, taps=foreground != "none")
         else:
             assert self.project is not None  # noqa: S101 -- exactly one of the two exists
             mask, taps = self.project(video), video_taps

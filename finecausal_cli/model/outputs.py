@@ -21,12 +21,14 @@ class Encoding:
         mask: [B, S, D], mask features, before the sigmoid.
         frames: [B, F, 512], single-frame features; only with the static branch.
         foreground: Logits [B, S, 16, H, W], one or five (four side outputs, then the foreground); only on request.
+        opinions: [B, K], what a recogniser says of the dive number; only where the network has one.
     """
 
     video: Tensor
     mask: Tensor
     frames: Tensor | None = None
     foreground: tuple[Tensor, ...] | None = None
+    opinions: Tensor | None = None
 
     @property
     def fused(self) -> Tensor:
@@ -73,6 +75,7 @@ class Encoding:
             mask=torch.cat([encoding.mask for encoding in encodings]),
             frames=join([encoding.frames for encoding in encodings]),
             foreground=joined,
+            opinions=join([encoding.opinions for encoding in encodings]),
         )
 
     def map(self, change: Callable[[Tensor], Tensor]) -> Encoding:
@@ -82,6 +85,7 @@ class Encoding:
             mask=change(self.mask),
             frames=None if self.frames is None else change(self.frames),
             foreground=None if self.foreground is None else tuple(change(each) for each in self.foreground),
+            opinions=None if self.opinions is None else change(self.opinions),
         )
 
 

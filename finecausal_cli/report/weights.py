@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finecausal_cli.model.config import ModelConfig
+    from finecausal_cli.training.recognition import Recognition
     from finecausal_cli.weights.manifest import Manifest
     from finecausal_cli.weights.store import LoadedWeights
 
@@ -57,6 +58,15 @@ def print_weights(folder: Path, manifest: Manifest, console: Console) -> None:
     _print_facts(facts, console)
 
 
+def print_recognition(found: Recognition, console: Console) -> None:
+    """Print how well dive numbers are recognised."""
+    console.print(
+        f"of {found.dives} validation dives {found.right:.1%} recognised, {found.among_three:.1%} among the three "
+        f"likeliest; mean certainty {found.surest:.1%}",
+        soft_wrap=True,
+    )
+
+
 def print_verified(folder: Path, loaded: LoadedWeights, console: Console) -> None:
     """Print that weights are whole."""
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
@@ -76,6 +86,7 @@ def _describe(config: ModelConfig) -> str:
         "static branch" if config.static_branch else "",
         f"graph attention reads out {config.readout}" if config.gat else "no graph attention",
         f"causal attention: {config.tca_mode}" if config.tca else "no causal attention",
+        "recognises dive numbers" if config.recognises else "",
     ]
     return ", ".join(part for part in parts if part)
 

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
     from finecausal_cli.model.config import ModelConfig
 
 _SHOWN = 3  # names listed in an error before "and n more"
-_OPTIONAL = ("intervention.", "tca.")
-"""What an ablation may leave out."""
+_OPTIONAL = ("intervention.", "tca.", "recogniser.")
+"""What an ablation may leave out, and what is learned last."""
 
 _BEFORE_PAIRS = ("video_trunk.", "parser.")
 """What looks at one clip alone."""

@@ -179,4 +179,5 @@ def build_config(preset: str, *, ablate: str = "", base: ModelConfig | None = No
     unknown = [module for module in left_out if module not in ("gat", "tca")]
     if unknown:
         raise UsageError(f"{unknown[0]!r} cannot be left out", where="--ablate", hint="gat, tca or gat,tca")
-    return (base or PRESETS[preset]).model_copy(update=dict.fromkeys(left_out, False))
+    # What recognises dive numbers knows the trunk as it was: it is learned last.
+    return (base or PRESETS[preset]).model_copy(update=dict.fromkeys((*left_out, "recognises"), False))

@@ -1,10 +1,14 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import BankError
 from finecausal_cli.exemplars.bank import Bank
 from finecausal_cli.exemplars.choice import choose_voters, similarities
 from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.model.recogniser import PARTS, values_of
 
 NUMBERS = ["107B"] * 12 + ["5253B"] * 3 + ["626C"]
 
@@ -152,3 +156,46 @@ def test_a_dive_is_most_like_itself(bank):
         found = similarities(bank.encodings.select([place]), bank.encodings)
         assert int(found.argmax()) == place
         assert float(found[place]) == pytest.approx(1)
+
+
+def opinion(number, sureness):
+    """What a recogniser says that is sure of every part of a number."""
+    said = [torch.zeros(values) for values in PARTS.values()]
+    for part, value in zip(said, values_of(parse_dive_number(number)), strict=True):
+        part[value] = sureness
+    return torch.cat(said)[None]
+
+
+def test_exemplars_of_the_recognised_number_vote(bank, query):
+    choice = choose_voters(bank, replace(query, opinions=opinion("5253B", 9.0)), voters=2)
+    assert [bank.exemplars[place].dive for place in choice.places] == ["5253B"] * 2
+    assert (choice.dive, choice.dive_from) == ("5253B", "recognised from the video, 100% sure")
+    assert choice.how == "2 of 3 exemplars of 5253B"
+    assert "recognised, not given" in choice.caveats[0]
+    given = choose_voters(bank, query, dive="5253B", voters=2)
+    assert choice.places == given.places
+
+
+def test_a_number_that_is_not_likelier_than_the_others_together_is_not_recognised(bank, query):
+    choice = choose_voters(bank, replace(query, opinions=opinion("107B", 0.05)))
+    assert choice.dive is None
+    assert choice.dive_from.startswith("not recognised: perhaps 107B 3")
+    assert choice.dive_from.count("%") == 3
+    assert {bank.exemplars[place].dive for place in choice.places} == {"107B"}
+    assert "exemplars of 107B, the likeliest, vote" in choice.caveats[0]
+
+
+def test_only_numbers_of_the_bank_are_recognised(bank, query):
+    choice = choose_voters(bank, replace(query, opinions=opinion("5255B", 9.0)))
+    assert choice.dive == "5253B"  # but for two half-twists
+
+
+def test_a_given_number_or_exemplar_wins_over_what_is_recognised(bank, query):
+    sure = replace(query, opinions=opinion("5253B", 9.0))
+    assert choose_voters(bank, sure, dive="107B") == choose_voters(bank, query, dive="107B")
+    assert choose_voters(bank, sure, exemplar="626C-015") == choose_voters(bank, query, exemplar="626C-015")
+
+
+def test_in_a_bank_without_numbers_the_nearest_vote(make_bank, query):
+    nameless = make_bank([None, None, None])
+    assert choose_voters(nameless, replace(query, opinions=opinion("107B", 9.0))).how == "the 3 nearest by encoding"
