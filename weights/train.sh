@@ -4,7 +4,7 @@
 #   weights/train.sh OUT                                              compact, on a CPU: some hours on two cores
 #   PRESET=finecausal DEVICE=cuda WORKERS=14 weights/train.sh OUT     the full size, on a GPU
 #
-# OUT gets trunk/, heads/ and weights/. Everything may be set from outside:
+# OUT gets trunk/, heads/, recognising/ and weights/. Everything may be set from outside:
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?"usage: weights/train.sh OUT"}
@@ -46,6 +46,13 @@ run "$out/heads/run.json" "${finecausal[@]}" train "$DATA/train" -o "$out/heads"
     --freeze-backbone --views "$VIEWS" --swap-backgrounds "$SWAP" --groups-per-batch 3 --epochs "$EPOCHS" \
     --validate-every 2 --precision "$PRECISION" --device "$DEVICE" "${cache[@]}"
 
+ready=$out/heads/best
+if [ "$PRESET" = compact ]; then
+    say "teaching dive numbers"
+    "${finecausal[@]}" weights recogniser "$DATA/train" --weights "$ready" -o "$out/recognising" --device "$DEVICE" "${cache[@]}"
+    ready=$out/recognising
+fi
+
 say "bank, interval and held-out figures"
-"$PYTHON" weights/make.py "$out/heads/best" "$DATA" "$out/weights" --device "$DEVICE" "${cache[@]}"
+"$PYTHON" weights/make.py "$ready" "$DATA" "$out/weights" --device "$DEVICE" "${cache[@]}"
 "${finecausal[@]}" weights verify "$out/weights"
