@@ -78,7 +78,7 @@ def evaluate(
         bool,
         typer.Option(
             "--dive-given/--no-dive",
-            help="Choose voters by the dive's number, or the nearest by encoding.",
+            help="Choose voters by the dive's number, or as for a user who does not know it.",
             rich_help_panel=_VOTERS,
         ),
     ] = True,

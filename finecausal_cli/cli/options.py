@@ -19,7 +19,10 @@ class OutputFormat(str, Enum):
 
 Clip = Annotated[str, typer.Argument(metavar="PATH", help="A video file, or a folder of frames.", show_default=False)]
 DiveNumber = Annotated[
-    str | None, typer.Option("--dive", help="Dive number, e.g. 107B. Without it, it is recognised, or the nearest exemplars are taken.")
+    str | None,
+    typer.Option(
+        "--dive", help="Dive number, e.g. 107B. Without it, it is recognised, or the nearest exemplars are taken."
+    ),
 ]
 Height = Annotated[float | None, typer.Option("--height", help="Height in metres: 1, 3, 5, 7.5 or 10.")]
 Difficulty = Annotated[float | None, typer.Option("--difficulty", help="Degree of difficulty; wins over every other.")]

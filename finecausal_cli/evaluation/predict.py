@@ -87,8 +87,8 @@ def predict(
         bank: The exemplars.
         baseline: Mean execution by dive number, from ``mean_execution``.
         voters: Most exemplars a dive.
-        dive_given: Tell the choice of voters the dive number; otherwise the nearest by encoding vote, as for a user
-            who does not know it. The difficulty is known either way.
+        dive_given: Tell the choice of voters the dive number; otherwise it is as for a user who does not know it. The
+            difficulty is known either way.
         seed: Seed of the voters' order.
         advance: Called after each dive.
     """

@@ -28,6 +28,10 @@ if TYPE_CHECKING:
     from pathlib import Path
 
 FORMAT_VERSION: Final = 1
+
+THUMBNAILS: Final = "thumbnails"
+"""Folder of the exemplars' pictures in that of the bank."""
+
 INDEX_NAME = "bank.json"
 
 
@@ -137,8 +141,9 @@ def save_bank(
         part.write_bytes(data)
     with whole_file(folder / INDEX_NAME, "the bank") as part:
         part.write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    for stale in folder.glob("encodings-*.safetensors"):
-        if stale.name != index.encodings_name:
+    named = {index.encodings_name, *(one.thumbnail for one in exemplars)}
+    for stale in (*folder.glob("encodings-*.safetensors"), *folder.glob(f"{THUMBNAILS}/*.jpg")):
+        if stale.relative_to(folder).as_posix() not in named:
             stale.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 from finecausal_cli.errors import BankError
-from finecausal_cli.exemplars.bank import Bank, Exemplar, load_bank, save_bank
+from finecausal_cli.exemplars.bank import THUMBNAILS, Bank, Exemplar, load_bank, save_bank
 from finecausal_cli.exemplars.encode import encode_dives
 from finecausal_cli.exemplars.select import spread_exemplars
 from finecausal_cli.whole_file import whole_file
@@ -58,7 +58,7 @@ def build_bank(
     encoded = encode_dives(model, chosen, cache, advance=advance)
     exemplars = []
     for dive, exemplar_id in zip(chosen, _names(chosen), strict=True):
-        thumbnail = f"thumbnails/{exemplar_id}.jpg"
+        thumbnail = f"{THUMBNAILS}/{exemplar_id}.jpg"
         _take_thumbnail(dive, cache, folder / thumbnail)
         exemplars.append(
             Exemplar(

@@ -31,8 +31,9 @@ _MAIN = (
 
 EPOCHS_SAY = "The best epoch was chosen on the validation dives, never on the test dives."
 PROTOCOLS_SAY = (
-    "So many voters at most. They share the dive's number where it is given; where it is open they are the nearest by "
-    "encoding, and 'recognised' is the share of dives whose voters agree on the right one. Error: mean, points."
+    "So many voters at most. They share the dive's number where it is given; where it is open, the number that the "
+    "weights recognise, or they are the nearest by encoding. 'recognised' is the share of dives where that is right. "
+    "Error: mean, points."
 )
 SHIFT_SAY = (
     "The same dives with venue, light and audience drawn anew, whatever the quality. A model that scores the dive and "
@@ -58,7 +59,7 @@ def setting_sentence(evaluation: Evaluation) -> str:
     """Return in words what was compared with what."""
     setting, protocol = evaluation.setting, evaluation.main.protocol
     whom = "training dives" if setting.exemplars == "train" else "exemplars of the weights' bank"
-    chosen = "of the same number" if protocol.dive_given else "nearest by encoding, the dive number not given"
+    chosen = "of the same number" if protocol.dive_given else "chosen without being told the dive number"
     exemplars = f"up to {protocol.voters} {whom}" if protocol.voters > 1 else f"one of the {whom}"
     return (
         f"{evaluation.summary.dives} dives (split: {setting.split}), each against {exemplars} {chosen}. "

@@ -1,5 +1,6 @@
 """The shipped weights, bank and examples, through the scorer that the command line calls."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ from finecausal_cli.exemplars.vote import cast_votes
 from finecausal_cli.video.reader import read_clip
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
-GOOD = str(EXAMPLES / "107B-10m-good.mp4")
+GOOD, POOR = (str(EXAMPLES / f"107B-10m-{how}.mp4") for how in ("good", "poor"))
 OF_107B = ScoreOptions(dive="107B", height_m=10.0)
 
 
@@ -112,12 +113,27 @@ def test_a_number_not_listed_at_a_height_asks_for_the_difficulty(scorer):
         scorer.score(GOOD, ScoreOptions(dive="5255B", height_m=1.0))
 
 
-def test_without_a_number_the_nearest_vote_and_that_is_said(scorer, encoding):
-    found = scorer.score(GOOD)
-    assert "nearest by encoding" in found.provenance.exemplars_chosen
+def test_without_a_number_it_is_recognised_and_that_is_said(scorer):
+    found = scorer.score(POOR)
+    assert found.dive == "107B"
+    assert re.fullmatch(r"recognised from the video, \d+% sure", found.dive_from)
     assert any("name it with --dive" in note for note in found.notes)
-    nearest = choose_voters(scorer.bank, encoding).places
-    assert [vote.exemplar for vote in found.votes] == [scorer.bank.exemplars[place].id for place in nearest]
+    given = scorer.score(POOR, ScoreOptions(dive="107B", difficulty=found.difficulty))
+    assert [vote.exemplar for vote in found.votes] == [vote.exemplar for vote in given.votes]
+    assert found.score == pytest.approx(given.score, abs=1e-4)
+
+
+def test_where_no_number_is_likely_enough_the_likeliest_are_named(scorer):
+    found = scorer.score(GOOD)
+    assert found.dive is None
+    assert found.dive_from.startswith("not recognised: perhaps 107B ")
+    assert {vote.dive for vote in found.votes} == {"107B"}
+
+
+def test_weights_that_recognise_nothing_take_the_nearest(scorer, encoding):
+    nearest = choose_voters(scorer.bank, replace(encoding, opinions=None))
+    assert nearest.how == "the 10 nearest by encoding"
+    assert any("name it with --dive" in caveat for caveat in nearest.caveats)
 
 
 def test_a_missing_file_is_named(scorer, tmp_path):
@@ -127,6 +143,6 @@ def test_a_missing_file_is_named(scorer, tmp_path):
 
 def test_better_dives_score_better(scorer):
     """The two 107B examples lie 6 execution points apart; the weights must see which is which, and a third of that."""
-    poor = scorer.score(str(EXAMPLES / "107B-10m-poor.mp4"), OF_107B)
+    poor = scorer.score(POOR, OF_107B)
     good = scorer.score(GOOD, OF_107B)
     assert good.execution - poor.execution > 2

@@ -75,3 +75,11 @@ def test_keys_that_a_name_cannot_tell_apart_are_told_apart(build, make_dive, tmp
     assert len({one.id for one in bank.exemplars}) == len({one.thumbnail for one in bank.exemplars}) == 5
     assert bank.exemplars[-1].id == "107B-c"
     assert len(list((tmp_path / "bank" / "thumbnails").iterdir())) == 5
+
+
+def test_a_bank_built_anew_leaves_no_pictures_of_the_one_before(build, dives, make_dive, tmp_path):
+    build(dives, per_number=9)
+    bank = build([make_dive(0, key="other.mp4")])
+    left = {path.relative_to(tmp_path / "bank").as_posix() for path in (tmp_path / "bank" / "thumbnails").iterdir()}
+    assert left == {bank.exemplars[0].thumbnail}
+    assert len([*(tmp_path / "bank").glob("encodings-*.safetensors")]) == 1
