@@ -49,7 +49,7 @@ def test_an_epoch_of_the_example_dataset(finecausal, tmp_path):
     run = json.loads((tmp_path / "run" / "run.json").read_text())
     assert run["config"]["tca"] is False
     assert run["config"]["width"] == 0.25  # that of the weights
-    assert run["init"]["skipped"] == ["tca"]
+    assert run["init"]["skipped"] == ["recogniser", "tca"]
     assert run["options"]["backbone_lr"] == 1e-4
     assert (run["options"]["ema"], run["options"]["accumulate"]) == (0.9, 2)
     assert "--freeze-backbone" in run["command"]
