@@ -8,7 +8,7 @@ from finecausal_cli.assess.assessment import Assessment, Attention, Interval, St
 from finecausal_cli.diving.difficulty import difficulty as listed_difficulty
 from finecausal_cli.diving.judging import MAX_EXECUTION
 from finecausal_cli.diving.number import parse_dive_number
-from finecausal_cli.errors import UsageError
+from finecausal_cli.errors import DiveNumberError, UsageError
 from finecausal_cli.model.attention import UNIFORM_ATTENTION, node_type_attention
 from finecausal_cli.model.config import STAGE_WEIGHTS, STAGES
 from finecausal_cli.video.clip import CLIP_FRAMES
@@ -98,22 +98,31 @@ def difficulty_of(bank: Bank, choice: Choice, options: ScoreOptions) -> tuple[fl
     """Return a dive's difficulty and where it comes from: given, listed, or that of the most similar voter.
 
     Raises:
-        UsageError: The dive is not listed at its height.
+        UsageError: The dive that was named is not listed at its height.
     """
     if options.difficulty is not None:
         return options.difficulty, "given"
-    if options.dive is not None and options.height_m is not None:
-        listed = listed_difficulty(parse_dive_number(options.dive), options.height_m)
-        if listed is None:
+    number = options.dive or choice.dive
+    if number is not None and options.height_m is not None:
+        listed = _listed(number, options.height_m)
+        if listed is not None:
+            return listed, f"listed for {number} at {options.height_m:g} m"
+        if options.dive is not None:
             raise UsageError(
-                f"{options.dive} has no listed difficulty at {options.height_m:g} m",
+                f"{number} has no listed difficulty at {options.height_m:g} m",
                 where="--height",
                 hint="give --difficulty",
             )
-        return listed, f"listed for {options.dive} at {options.height_m:g} m"
     nearest = max(zip(choice.similarities, choice.places, strict=True))[1]
     exemplar = bank.exemplars[nearest]
     return exemplar.difficulty, f"that of the most similar voter, {exemplar.id}"
+
+
+def _listed(number: str, height_m: float) -> float | None:
+    try:
+        return listed_difficulty(parse_dive_number(number), height_m)
+    except DiveNumberError:  # what somebody called the dives of a bank
+        return None
 
 
 def assessment_of(

@@ -123,6 +123,13 @@ def test_without_a_number_it_is_recognised_and_that_is_said(scorer):
     assert found.score == pytest.approx(given.score, abs=1e-4)
 
 
+def test_a_recognised_number_has_its_listed_difficulty_at_a_given_height(scorer):
+    found = scorer.score(POOR, ScoreOptions(height_m=10.0))
+    assert (found.difficulty, found.difficulty_from) == (3.0, "listed for 107B at 10 m")
+    elsewhere = scorer.score(POOR, ScoreOptions(height_m=5.0))  # nobody named the dive, so nobody is to blame
+    assert "most similar voter" in elsewhere.difficulty_from
+
+
 def test_where_no_number_is_likely_enough_the_likeliest_are_named(scorer):
     found = scorer.score(GOOD)
     assert found.dive is None
