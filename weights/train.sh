@@ -16,6 +16,7 @@ SIZE=${SIZE:-full}                # of the benchmark: full, or small
 STEPS=${STEPS:-8700}              # of pretraining
 EPOCHS=${EPOCHS:-10}
 VIEWS=${VIEWS:-3}
+NUMBERS=${NUMBERS:-3000}          # steps of teaching dive numbers
 SWAP=${SWAP:-0.5}                 # share of the augmented dives before other backgrounds
 WORKERS=${WORKERS:-2}             # processes that simulate and, on a GPU, cut snippets ahead
 CACHE=${CACHE:-}
@@ -49,7 +50,7 @@ run "$out/heads/run.json" "${finecausal[@]}" train "$DATA/train" -o "$out/heads"
 ready=$out/heads/best
 if [ "$PRESET" = compact ]; then
     say "teaching dive numbers"
-    "${finecausal[@]}" weights recogniser "$DATA/train" --weights "$ready" -o "$out/recognising" --device "$DEVICE" "${cache[@]}"
+    "${finecausal[@]}" weights recogniser "$DATA/train" --weights "$ready" -o "$out/recognising" --steps "$NUMBERS" --device "$DEVICE" "${cache[@]}"
     ready=$out/recognising
 fi
 

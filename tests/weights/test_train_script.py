@@ -21,8 +21,8 @@ def test_from_dives_to_weights_in_one_command_that_may_be_said_again(tmp_path):
     for part, count, seed in (("train", 24, 1), ("test", 6, 2), ("calibration", 12, 3)):
         write_dataset(data / part, count, seed, dives=["101B", "403B"])
     facts = {
-        "DATA": data, "CACHE": tmp_path / "cache", "STEPS": 2, "EPOCHS": 2, "VIEWS": 2, "OMP_NUM_THREADS": 1,
-        "PYTHON": sys.executable,
+        "DATA": data, "CACHE": tmp_path / "cache", "STEPS": 2, "EPOCHS": 2, "VIEWS": 2, "NUMBERS": 9,
+        "OMP_NUM_THREADS": 1, "PYTHON": sys.executable,
     }  # fmt: skip
 
     def train():
@@ -40,8 +40,9 @@ def test_from_dives_to_weights_in_one_command_that_may_be_said_again(tmp_path):
     loaded = load_weights(folder)
     info = WeightsInfo.read(loaded.info, folder)
     assert info.interval is not None
+    assert loaded.config.recognises
     assert "simulated dives only" in info.note
-    assert {one.number for one in load_bank(folder / "bank", weights_digest=loaded.digest).exemplars} == {
+    assert {one.dive for one in load_bank(folder / "bank", weights_digest=loaded.digest).exemplars} == {
         "101B",
         "403B",
     }
