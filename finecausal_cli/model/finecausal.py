@@ -117,8 +117,8 @@ class FineCausal(nn.Module):
         """Encode with the trunk that reads every frame once, however many snippets hold it."""
         assert isinstance(self.video_trunk, FrameTrunk)  # noqa: S101 -- the caller has asked
         assert isinstance(self.parser, FrameParser)  # noqa: S101 -- the two are built together
-        is_asked = self.config.shared_trunk and foreground != "none"
-        video, vectors, taps = self.video_trunk.read_clips(clips, taps=is_asked)
+        shared_taps = self.config.shared_trunk and foreground != "none"
+        video, vectors, taps = self.video_trunk.read_clips(clips, taps=shared_taps)
         mask, maps = self.parser(clips, video, taps, foreground)
         return Encoding(
             video=video,

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +25,7 @@ from finecausal_cli.training.log import RunLog
 from finecausal_cli.training.options import check_precision
 from finecausal_cli.training.processes import process_count
 from finecausal_cli.training.record import PRETRAINING_NAME, check_is_free, describe_data, read_run, write_run
-from finecausal_cli.training.step import draw_from
+from finecausal_cli.training.step import draw_from, warmed_cosine
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.store import save_weights
 
@@ -241,9 +240,8 @@ class _Teaching:
             TrainingError: They are no longer finite.
         """
         options, step = self._options, self.done
-        share = min(1.0, (step + 1) / WARMUP) * 0.5 * (1 + math.cos(math.pi * step / options.steps))
         for group in self._optimizer.param_groups:
-            group["lr"] = options.lr * share
+            group["lr"] = options.lr * warmed_cosine(step, options.steps, WARMUP)
         draw_from(*self._chance, step)
         self.pupil.train()
         with torch.autocast(self._device.type, torch.bfloat16, enabled=options.precision == "bf16"):

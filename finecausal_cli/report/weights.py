@@ -62,7 +62,7 @@ def print_recognition(found: Recognition, console: Console) -> None:
     """Print how well dive numbers are recognised."""
     console.print(
         f"of {found.dives} validation dives {found.right:.1%} recognised, {found.among_three:.1%} among the three "
-        f"likeliest; mean certainty {found.surest:.1%}",
+        f"likeliest; mean certainty {found.certainty:.1%}",
         soft_wrap=True,
     )
 

@@ -5,7 +5,6 @@ The trunk rests, so each dive is read once, and learning takes a minute. Scores 
 
 from __future__ import annotations
 
-import math
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
@@ -22,7 +21,7 @@ from finecausal_cli.errors import TrainingError
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.frames import FrameTrunk, cut_frames
 from finecausal_cli.model.recogniser import PARTS, NumberRecogniser, log_chances, values_of
-from finecausal_cli.training.step import draw_from
+from finecausal_cli.training.step import draw_from, warmed_cosine
 from finecausal_cli.video.transform import crop, normalise
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.store import load_weights, save_weights
@@ -53,13 +52,13 @@ class Recognition:
         dives: How many they are.
         right: Share whose number is thought the likeliest, of all numbers of the training dives.
         among_three: Share whose number is among the three likeliest.
-        surest: Mean probability of the number thought the likeliest; near ``right`` where it can be believed.
+        certainty: Mean probability of the number thought the likeliest; near ``right`` where it can be believed.
     """
 
     dives: int
     right: float
     among_three: float
-    surest: float
+    certainty: float
 
 
 @dataclass(frozen=True)
@@ -110,7 +109,7 @@ def teach_numbers(
         VideoError: A clip cannot be read.
     """
     loaded = load_weights(weights, device=device)
-    trunk = loaded.model.video_trunk
+    trunk = loaded.model.for_inference().video_trunk
     if not isinstance(trunk, FrameTrunk):
         raise TrainingError("the trunk reads no single frames", where=weights, hint="weights of the preset compact do")
     dives = assign_splits([dive for dive in read_dataset(dataset) if dive.number is not None])
@@ -121,7 +120,7 @@ def teach_numbers(
         )
     total(len(training) + len(held_out) + steps)
     clips = ClipCache(cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
-    known, asked = (_look(loaded.model, trunk, part, clips, device, advance) for part in (training, held_out))
+    known, asked = (_look(trunk, part, clips, device, advance) for part in (training, held_out))
     recogniser = _learn(known, steps, seed, device, advance).eval()
     numbers = tuple(dict.fromkeys(known.numbers))
     _calibrate(recogniser, asked, numbers, device)
@@ -138,20 +137,17 @@ def teach_numbers(
 
 
 def _look(
-    model: FineCausal,
     trunk: FrameTrunk,
     dives: Sequence[Dive],
     clips: ClipCache,
     device: torch.device,
     advance: Callable[[], object],
 ) -> _Seen:
-    resting = model.for_inference().video_trunk
-    assert isinstance(resting, type(trunk))  # noqa: S101 -- folding keeps what it is
     vectors = []
     for dive in dives:
         pictures = normalise(crop(clips.load(dive).frames, clips.frame_size)).unsqueeze(0).to(device)
         with torch.inference_mode():
-            vectors.append(resting.read_frames(cut_frames(pictures))[0].float().cpu())
+            vectors.append(trunk.read_frames(cut_frames(pictures))[0].float().cpu())
         advance()
     return _Seen(torch.stack(vectors), tuple(parse_dive_number(dive.number or "") for dive in dives))
 
@@ -169,7 +165,7 @@ def _learn(
     values, frames = known.values, known.vectors.shape[1]
     for step in range(steps):
         for group in optimizer.param_groups:
-            group["lr"] = _LR * min(1.0, (step + 1) / _WARMUP) * 0.5 * (1 + math.cos(math.pi * step / steps))
+            group["lr"] = _LR * warmed_cosine(step, steps, _WARMUP)
         draw_from(seed, step)
         chosen = torch.randint(len(values), (_BATCH,))
         shift = torch.randint(-_LATEST, _LATEST + 1, (_BATCH, 1))
@@ -215,5 +211,5 @@ def _measure(
         dives=len(hits),
         right=sum(few[0] for few in hits) / len(hits),
         among_three=sum(any(few) for few in hits) / len(hits),
-        surest=float(chances.exp().amax(1).mean()),
+        certainty=float(chances.exp().amax(1).mean()),
     )

@@ -39,6 +39,11 @@ def rate_at(step: int, steps: int, warmup: float) -> float:
     return 0.5 * (1 + math.cos(math.pi * min(1.0, (step - warm) / max(1, steps - warm))))
 
 
+def warmed_cosine(step: int, steps: int, warm: int) -> float:
+    """Return the share of the peak rate at a step: a cosine to zero over all steps, held down over the first few."""
+    return min(1.0, (step + 1) / warm) * 0.5 * (1 + math.cos(math.pi * step / steps))
+
+
 class Stepper:
     """A network with everything that a step changes.
 

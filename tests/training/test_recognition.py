@@ -70,7 +70,7 @@ def test_numbers_are_recognised_and_scores_stay_as_they_are(trained, dives, tmp_
     assert counted[0] == sum(counted[1:]) == 21 + 60
     assert found.dives == 4
     assert (found.right, found.among_three) == (1.0, 1.0)
-    assert 1 / 3 < found.surest <= 1
+    assert 1 / 3 < found.certainty <= 1
     before, after = load_weights(trained), load_weights(tmp_path / "out")
     assert after.config == before.config.model_copy(update={"recognises": True})
     for name, tensor in before.model.state_dict().items():
