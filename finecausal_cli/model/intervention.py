@@ -6,7 +6,7 @@ video, query fused, exemplar fused. A batch is a disjoint union of such graphs, 
 
 from __future__ import annotations
 
-import warnings
+import math
 from typing import TYPE_CHECKING, Literal
 
 import torch
@@ -16,8 +16,6 @@ from torch.nn import functional
 from finecausal_cli.model.config import SNIPPETS
 
 if TYPE_CHECKING:
-    from torch_geometric.nn import GATv2Conv
-
     from finecausal_cli.model.outputs import Encoding
 
 NODE_KINDS = ("query video", "exemplar video", "query fused", "exemplar fused")
@@ -26,6 +24,34 @@ NODE_KINDS = ("query video", "exemplar video", "query fused", "exemplar fused")
 NODES = len(NODE_KINDS) * SNIPPETS
 HEADS = 4
 _DROPOUT = 0.1
+
+
+class GraphAttention(nn.Module):
+    """The parameters of a GATv2 layer (Brody et al., ICLR 2022), by the names of PyTorch Geometric's ``GATv2Conv``.
+
+    Names, first values and the order in which these are drawn are that class's, so weights go either way. Importing it
+    would take two seconds of every start.
+
+    Args:
+        inputs: Features of a node.
+        channels: Features of a head's result.
+    """
+
+    def __init__(self, inputs: int, channels: int) -> None:
+        super().__init__()
+        self.heads, self.out_channels = HEADS, channels
+        self.negative_slope, self.dropout = 0.2, _DROPOUT
+        here = torch.get_default_device()
+        self.lin_l = nn.utils.skip_init(nn.Linear, inputs, HEADS * channels, device=here)
+        self.lin_r = nn.utils.skip_init(nn.Linear, inputs, HEADS * channels, device=here)
+        self.att = nn.Parameter(torch.empty(1, HEADS, channels))
+        self.bias = nn.Parameter(torch.zeros(HEADS * channels))
+        for _ in range(2):  # when made, and by the reset of the layer
+            for linear in (self.lin_l, self.lin_r):
+                nn.init.xavier_uniform_(linear.weight)
+                nn.init.uniform_(linear.bias, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs))
+        bound = math.sqrt(6 / (HEADS + channels))
+        nn.init.uniform_(self.att, -bound, bound)
 
 
 class CausalIntervention(nn.Module):
@@ -42,13 +68,9 @@ class CausalIntervention(nn.Module):
 
     def __init__(self, features: int, readout: Literal["o", "f"], *, residual_start: float = 1.0) -> None:
         super().__init__()
-        with warnings.catch_warnings():  # importing it uses a part of torch that torch has deprecated
-            warnings.simplefilter("ignore", DeprecationWarning)
-            from torch_geometric.nn import GATv2Conv  # two seconds to import, and only needed here
-
         wide = 2 * features
-        self.attend = GATv2Conv(features, wide // HEADS, heads=HEADS, dropout=_DROPOUT, add_self_loops=False)
-        self.refine = GATv2Conv(wide, features // HEADS, heads=HEADS, dropout=_DROPOUT, add_self_loops=False)
+        self.attend = GraphAttention(features, wide // HEADS)
+        self.refine = GraphAttention(wide, features // HEADS)
         self.output = nn.Sequential(nn.Linear(features, features), nn.LayerNorm(features), nn.ReLU())
         self.residual_weight = nn.Parameter(torch.full((1,), residual_start))
         start = 0 if readout == "o" else NODES // 2
@@ -74,7 +96,7 @@ class CausalIntervention(nn.Module):
         return result.reshape(len(nodes), 2, SNIPPETS, -1), weights
 
 
-def _attend(layer: GATv2Conv, nodes: Tensor, targets: slice) -> tuple[Tensor, Tensor]:
+def _attend(layer: GraphAttention, nodes: Tensor, targets: slice) -> tuple[Tensor, Tensor]:
     """Run a GATv2 layer over complete graphs without self-loops, in which attention is a full matrix.
 
     LeakyReLU(x) = m x + (1 - m) |x| with m = (1 + slope) / 2. So a layer's energies are a sum of one term of the

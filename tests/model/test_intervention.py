@@ -1,10 +1,12 @@
+import warnings
+
 import pytest
 import torch
 from torch.nn import functional
 
 from finecausal_cli.model import FineCausal
 from finecausal_cli.model.config import PRESETS
-from finecausal_cli.model.intervention import CausalIntervention
+from finecausal_cli.model.intervention import CausalIntervention, GraphAttention
 from finecausal_cli.model.outputs import Encoding
 
 
@@ -17,6 +19,14 @@ def encodings(count, features=16, seed=0):
     generator = torch.Generator().manual_seed(seed)
     video, mask = torch.randn(2, count, 9, features, generator=generator)
     return Encoding(video.relu(), mask)
+
+
+def geometric(inputs, channels):
+    """The layer of PyTorch Geometric, whose import uses a part of torch that torch has deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecationWarning)
+        from torch_geometric.nn import GATv2Conv
+    return GATv2Conv(inputs, channels, heads=4, dropout=0.1, add_self_loops=False)
 
 
 def by_hand(layer, nodes):
@@ -35,9 +45,20 @@ def test_graph_is_complete_without_loops():
     assert edges.T.tolist() == [[i, j] for i in range(4) for j in range(4) if i != j]
 
 
+def test_names_and_first_values_are_those_of_the_layer_of_pytorch_geometric():
+    torch.manual_seed(3)
+    theirs = geometric(16, 8).state_dict()
+    torch.manual_seed(3)
+    ours = GraphAttention(16, 8).state_dict()
+    assert list(ours) == list(theirs)
+    for name, tensor in theirs.items():
+        assert torch.equal(ours[name], tensor), name
+
+
 def test_numbers_and_gradients_are_those_of_the_layers_on_a_list_of_edges():
-    module = CausalIntervention(16, "f").eval()
-    query, exemplar = encodings(2, seed=1), encodings(2, seed=2)
+    torch.manual_seed(0)
+    module = CausalIntervention(16, "f").eval().double()
+    query, exemplar = (encodings(2, seed=seed).map(lambda tensor: tensor.double()) for seed in (1, 2))
     result, attention = module(query, exemplar, attention=True)
     (result * torch.arange(result.numel()).reshape(result.shape)).sum().backward()
     found = {name: one.grad.clone() for name, one in module.named_parameters()}
@@ -46,8 +67,13 @@ def test_numbers_and_gradients_are_those_of_the_layers_on_a_list_of_edges():
     nodes = torch.cat((query.video, exemplar.video, query.fused, exemplar.fused), dim=1)
     one = complete_edges(36)
     edges = torch.cat([one, one + 36], dim=1)
-    hidden, (_, weights) = module.attend(nodes.flatten(0, 1), edges, return_attention_weights=True)
-    hidden = module.refine(functional.elu(hidden), edges).reshape(2, 36, 16)
+    attend, refine = geometric(16, 8).eval(), geometric(32, 4).eval()
+    for theirs, ours in ((attend, module.attend), (refine, module.refine)):
+        for name, _ in ours.named_parameters():  # shared, so that gradients arrive where they are read
+            owner, _, leaf = name.rpartition(".")
+            setattr(theirs.get_submodule(owner), leaf, ours.get_parameter(name))
+    hidden, (_, weights) = attend(nodes.flatten(0, 1), edges, return_attention_weights=True)
+    hidden = refine(functional.elu(hidden), edges).reshape(2, 36, 16)
     expected = module.output(hidden[:, 18:]) + module.residual_weight * nodes[:, 18:]
     (expected.flatten() * torch.arange(expected.numel())).sum().backward()
     torch.testing.assert_close(result.flatten(), expected.flatten(), atol=1e-5, rtol=1e-5)
