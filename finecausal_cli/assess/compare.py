@@ -230,7 +230,7 @@ def _dive(clip: Clip, pairs: PairOutput, place: int, execution: float | None, de
     flight, entry = pairs.transitions[0, place].cpu().tolist()
     borders = (0, flight, entry, CLIP_FRAMES)
     times = [clip.time_s(frame) for frame in borders[:-1]]
-    times.append((float(clip.source_frames[-1]) + 1) / clip.fps)
+    times.append(clip.end_s)
     first, second, third = (
         StageSpan(
             name=name,

@@ -29,7 +29,7 @@ def stages_of(clip: Clip, ballot: Ballot, difficulty: float) -> tuple[Stage, Sta
     flight, entry = (round(frame) for frame in ballot.transitions.double().mean(0).tolist())
     borders = (0, flight, entry, CLIP_FRAMES)
     times = [clip.time_s(frame) for frame in borders[:-1]]
-    times.append((float(clip.source_frames[-1]) + 1) / clip.fps)
+    times.append(clip.end_s)
     differences = ballot.pairs.stage_deltas[:, 0].cpu().double().mean(0).tolist()
     first, second, third = (
         Stage(

@@ -15,6 +15,8 @@ import struct
 import subprocess
 import sys
 import tempfile
+import time
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Timer
 from typing import IO, TYPE_CHECKING, Any
@@ -25,13 +27,13 @@ from finecausal_cli.errors import ErrorKind, FinecausalError, UsageError, VideoE
 from finecausal_cli.video.clip import Clip
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
+    from typing_extensions import Self
 
 _START = (
-    "import json, sys; sys.path[:] = json.loads(sys.argv[1]); from finecausal_cli.video import child; child.serve()"
+    "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); importlib.import_module(sys.argv[2]).serve()"
 )
 """What the process runs. ``multiprocessing`` would run the caller's main module again, and refuses to serve daemons."""
 
@@ -45,6 +47,16 @@ _LENGTH = struct.Struct("<Q")
 _LAST_WORDS = 4096
 """Bytes of a dead process's last output that may hold its last line."""
 
+_PROGRESS_S = 0.5
+"""Least seconds between two reports of progress."""
+
+Arrays = dict[str, "NDArray[Any]"]
+Answer = tuple[dict[str, Any], Arrays]
+"""Facts that JSON can hold, and arrays by name."""
+
+Progress = Callable[[float], None]
+"""Told which share of the work is done, 0 to 1."""
+
 
 def read_within(timeout_s: float, path: str | os.PathLike[str], options: Mapping[str, Any]) -> Clip:
     """Call ``read_clip(path, **options)`` in a new process, and kill it after ``timeout_s`` seconds.
@@ -56,18 +68,23 @@ def read_within(timeout_s: float, path: str | os.PathLike[str], options: Mapping
         return process.read(path, options, timeout_s=timeout_s, startup_s=timeout_s)
 
 
-class ReadingProcess:
-    """A process that reads one clip after the other, and is replaced when it hangs or dies. Not for two threads.
+class WorkerProcess:
+    """A process that does one task after the other, and is replaced when it hangs or dies. Not for two threads.
 
-    Another thread may call ``close`` while this one reads; then reading ends with a ``VideoError``.
+    Another thread may call ``close`` while this one waits; then waiting ends with a ``VideoError``.
+
+    Args:
+        module: Its function ``serve`` is what the process runs.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, module: str = "finecausal_cli.video.child") -> None:
+        self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._words: IO[bytes] | None = None
         self._is_closed = False
+        self._has_said_hello = False
 
-    def __enter__(self) -> ReadingProcess:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(
@@ -80,48 +97,54 @@ class ReadingProcess:
         """Number of the process; None while there is none."""
         return None if self._process is None else self._process.pid
 
-    def read(
+    def start(self) -> None:
+        """Start the process, unless it runs; it gets ready while others work."""
+        if not self._is_closed and (self._process is None or self._process.poll() is not None):
+            self._start()
+
+    def ask(
         self,
         path: str | os.PathLike[str],
         options: Mapping[str, Any],
         *,
         timeout_s: float,
         startup_s: float = 120.0,
-    ) -> Clip:
-        """Call ``read_clip(path, **options)`` in the process, and kill the process after ``timeout_s`` seconds.
+        progress: Progress = lambda _: None,
+    ) -> Answer:
+        """Give the process a task, and kill it when nothing is heard of it for ``timeout_s`` seconds.
 
         Args:
             path: Video file or folder of frames.
-            options: Arguments of ``read_clip``.
-            timeout_s: Most seconds for this clip.
-            startup_s: Most seconds that the process may take to start, if it has to; they do not count as the clip's.
+            options: What JSON can hold.
+            timeout_s: Most seconds for this task, or until the next report of progress.
+            startup_s: Most seconds that the process may take to start, if it has to; they do not count as the task's.
+            progress: Told of the process's progress.
 
         Raises:
-            VideoError: What ``read_clip`` raised; or it took longer, or crashed.
-        UsageError: What ``read_clip`` raised.
+            VideoError: The task raised it; or it took longer, or crashed.
+            UsageError: The task raised it.
         """
         if self._is_closed:
             raise VideoError("Reading was stopped.", where=path)
-        if self._process is None or self._process.poll() is not None:
-            self._start()
-            with self._killed_after(startup_s) as late:
-                try:
-                    says_hello = bool(self._pipe("stdout").readline())
-                except (OSError, ValueError):  # closed meanwhile
-                    says_hello = False
-            if not says_hello:
-                raise self._ended(path, startup_s if late.is_set else None)
+        self.start()
+        self._await_hello(path, startup_s)
         request = {"path": os.fspath(path), "options": dict(options), "alarm_s": math.ceil(timeout_s) + _GRACE_S}
         with self._killed_after(timeout_s) as late:
             try:
                 self._pipe("stdin").write(json.dumps(request).encode() + b"\n")
                 self._pipe("stdin").flush()
                 answer = _receive(self._pipe("stdout"))
+                while answer is not None and "progress" in answer[0]:
+                    late.postpone()
+                    progress(answer[0]["progress"])
+                    answer = _receive(self._pipe("stdout"))
             except (OSError, ValueError):  # it has died, or was closed meanwhile
                 answer = None
         if answer is None:
             raise self._ended(path, timeout_s if late.is_set else None)
-        return _unpack(answer, path)
+        if "error" in answer[0]:
+            raise _error(*answer[0]["error"])
+        return answer
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
@@ -131,13 +154,25 @@ class ReadingProcess:
             process.kill()
             self._forget()
 
+    def _await_hello(self, path: str | os.PathLike[str], startup_s: float) -> None:
+        if self._has_said_hello:
+            return
+        with self._killed_after(startup_s) as late:
+            try:
+                self._has_said_hello = bool(self._pipe("stdout").readline())
+            except (OSError, ValueError):  # closed meanwhile
+                self._has_said_hello = False
+        if not self._has_said_hello:
+            raise self._ended(path, startup_s if late.is_set else None)
+
     def _start(self) -> None:
         self._forget()
+        self._has_said_hello = False
         # A file, not a pipe: nobody has to empty it.
         self._words = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115 - closed by _forget
         # S603: the command is this interpreter and our own words; the path travels as data.
         self._process = subprocess.Popen(  # noqa: S603
-            [sys.executable, "-c", _START, json.dumps(sys.path)],
+            [sys.executable, "-c", _START, json.dumps(sys.path), self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=self._words,
@@ -188,14 +223,34 @@ class ReadingProcess:
             words.close()
 
 
+class ReadingProcess(WorkerProcess):
+    """A process that reads one clip after the other."""
+
+    def read(
+        self,
+        path: str | os.PathLike[str],
+        options: Mapping[str, Any],
+        *,
+        timeout_s: float,
+        startup_s: float = 120.0,
+    ) -> Clip:
+        """Call ``read_clip(path, **options)`` in the process; see ``ask``.
+
+        Raises:
+            VideoError: What ``read_clip`` raised; or it took longer, or crashed.
+            UsageError: What ``read_clip`` raised.
+        """
+        return unpack_clip(*self.ask(path, options, timeout_s=timeout_s, startup_s=startup_s), path)
+
+
 class _Deadline:
-    """Kills a process unless the block ends before so many seconds."""
+    """Kills a process unless the block ends, or the deadline is put off, before so many seconds."""
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.is_set = False
         self._process = process
-        self._timer = Timer(seconds, self._strike)
-        self._timer.daemon = True
+        self._seconds = seconds
+        self._timer = self._new()
 
     def __enter__(self) -> _Deadline:
         self._timer.start()
@@ -206,15 +261,35 @@ class _Deadline:
     ) -> None:
         self._timer.cancel()
 
+    def postpone(self) -> None:
+        """Begin to count anew."""
+        self._timer.cancel()
+        self._timer = self._new()
+        self._timer.start()
+
+    def _new(self) -> Timer:
+        timer = Timer(self._seconds, self._strike)
+        timer.daemon = True
+        return timer
+
     def _strike(self) -> None:
         self.is_set = True
         self._process.kill()
 
 
 def serve() -> None:
-    """Do what each line of standard input asks for, and answer on standard output with the clip, or the error."""
-    from finecausal_cli.video.reader import read_clip  # the reader imports this module
+    """Read the clips that standard input asks for."""
+    from finecausal_cli.video import reader  # it imports this module
 
+    serve_tasks(lambda path, options, _: pack_clip(reader.read_clip(path, **options)))
+
+
+def serve_tasks(work: Callable[[str, dict[str, Any], Progress], Answer]) -> None:
+    """Do what each line of standard input asks for, and answer on standard output with the result, or the error.
+
+    Args:
+        work: Does one task: path, options, and whom to tell of progress.
+    """
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; who started this process ends it
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a decoder prints must not mix with the answer
@@ -225,13 +300,26 @@ def serve() -> None:
             request = json.loads(line)
             _set_alarm(request["alarm_s"])
             try:
-                clip = read_clip(request["path"], **request["options"])
+                facts, arrays = work(request["path"], request["options"], _reporter(answer, request["alarm_s"]))
             except FinecausalError as error:
                 _send(answer, {"error": [error.what, error.where, error.hint, error.kind]})
             else:
-                facts = {"fps": clip.fps, "source": clip.source, "decoder": clip.decoder, "notes": clip.notes}
-                _send(answer, facts, frames=clip.frames, source_frames=clip.source_frames)
+                _send(answer, facts, **arrays)
             _set_alarm(0)
+
+
+def _reporter(answer: IO[bytes], alarm_s: int) -> Progress:
+    """Return what reports progress, not too often; each report puts the alarm off."""
+    last = time.monotonic()
+
+    def report(share: float) -> None:
+        nonlocal last
+        if time.monotonic() - last >= _PROGRESS_S:
+            last = time.monotonic()
+            _set_alarm(alarm_s)
+            _send(answer, {"progress": share})
+
+    return report
 
 
 def _set_alarm(seconds: int) -> None:
@@ -248,7 +336,7 @@ def _send(answer: IO[bytes], facts: dict[str, Any], **arrays: NDArray[Any]) -> N
     answer.flush()
 
 
-def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]] | None:
+def _receive(stream: IO[bytes]) -> Answer | None:
     """Return facts and arrays; None if the stream ends before they do."""
     length = stream.read(_LENGTH.size)
     if len(length) < _LENGTH.size:
@@ -267,12 +355,21 @@ def _receive(stream: IO[bytes]) -> tuple[dict[str, Any], dict[str, NDArray[Any]]
     return message["facts"], arrays
 
 
-def _unpack(answer: tuple[dict[str, Any], dict[str, NDArray[Any]]], path: str | os.PathLike[str]) -> Clip:
-    facts, arrays = answer
-    if "error" in facts:
-        what, where, hint, kind = facts["error"]
-        known: ErrorKind = kind
-        raise _ERRORS.get(known, VideoError)(what, where=where, hint=hint, kind=known)
+def _error(what: str, where: str | None, hint: str | None, kind: ErrorKind) -> FinecausalError:
+    return _ERRORS.get(kind, VideoError)(what, where=where, hint=hint, kind=kind)
+
+
+def pack_clip(clip: Clip) -> Answer:
+    """Take a clip apart for the way between processes."""
+    facts = {"fps": clip.fps, "decoder": clip.decoder, "notes": clip.notes, "end_s": clip.end_s}
+    arrays: Arrays = {"frames": clip.frames, "source_frames": clip.source_frames, "times_s": clip.times_s}
+    if clip.windows is not None:
+        arrays["windows"] = clip.windows
+    return facts, arrays
+
+
+def unpack_clip(facts: dict[str, Any], arrays: Arrays, path: str | os.PathLike[str]) -> Clip:
+    """Put a clip together again."""
     return Clip(
         frames=arrays["frames"],
         source_frames=arrays["source_frames"],
@@ -280,4 +377,7 @@ def _unpack(answer: tuple[dict[str, Any], dict[str, NDArray[Any]]], path: str | 
         source=os.fspath(path),
         decoder=facts["decoder"],
         notes=tuple(facts["notes"]),
+        times_s=arrays["times_s"],
+        end_s=facts["end_s"],
+        windows=arrays.get("windows"),
     )

@@ -36,6 +36,10 @@ class Clip:
         source: Path the clip was read from, as given.
         decoder: Which decoder produced the frames: ``decord``, ``pyav`` or ``frames``.
         notes: Caveats worth showing to a person, e.g. that fewer than 96 distinct frames exist.
+        times_s: float64 [96], when each sampled frame is shown in the source, seconds; at an even pace when absent.
+        end_s: When the last sampled frame ends in the source, seconds.
+        windows: float64 [96, 3], the square of the upright source picture that each frame shows: centre x, centre y
+            and side, in pixels; None where frames show the whole picture.
     """
 
     frames: NDArray[np.uint8]
@@ -44,7 +48,16 @@ class Clip:
     source: str
     decoder: str
     notes: tuple[str, ...] = ()
+    times_s: NDArray[np.float64] = None  # type: ignore[assignment] # never None once it is made
+    end_s: float = 0.0
+    windows: NDArray[np.float64] | None = None
+
+    def __post_init__(self) -> None:
+        if self.times_s is None:
+            object.__setattr__(self, "times_s", self.source_frames / self.fps)
+        if not self.end_s:
+            object.__setattr__(self, "end_s", float(self.source_frames[-1] + 1) / self.fps)
 
     def time_s(self, frame: int) -> float:
         """Return the time in the source, in seconds, of a sampled frame (0..95)."""
-        return float(self.source_frames[frame]) / self.fps
+        return float(self.times_s[frame])

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Generic, TypeVar
 
 import av
 import numpy as np
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
 
     from av.video.frame import VideoFrame
     from numpy.typing import NDArray
+
+T = TypeVar("T")
 
 _PREDICTED = 4
 """Frames shown just before a damaged one that may have been predicted from it (B-frames)."""
@@ -54,21 +56,21 @@ class PyAVSource:
         first: int,
         last: int,
         indices: NDArray[np.int64],
-        scale: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
-    ) -> tuple[NDArray[np.bool_], list[NDArray[np.uint8]] | None]:
+        prepare: Callable[[int, NDArray[np.uint8]], T],
+    ) -> tuple[NDArray[np.bool_], list[T] | None]:
         """Tell which frames are sound and keep chosen ones on the same pass: half the work of two.
 
         Args:
             first: Index of the first frame to judge.
             last: Index of the last one, inclusive.
             indices: int64, strictly rising, of the frames to keep.
-            scale: What to do with a kept frame before it is stored.
+            prepare: Makes of a frame's index and picture what is kept.
 
         Returns:
-            What ``sound`` returns, and the scaled frames; None in their place unless all of them were met and are
+            What ``sound`` returns, and what was kept; None in their place unless all of them were met and are
             alike in size and colours and not interlaced, for then decoders, or the order of the passes, could differ.
         """
-        keeper = _Keeper(self, indices.tolist(), scale)
+        keeper = _Keeper(self, indices.tolist(), prepare)
         sound = self._judged(first, last, keeper.offer)
         return sound, keeper.kept if keeper.is_complete else None
 
@@ -139,16 +141,14 @@ class PyAVSource:
                     return
 
 
-class _Keeper:
-    """Keeps chosen frames of a pass, scaled, until one of them gives reason to doubt that another decoder agrees."""
+class _Keeper(Generic[T]):
+    """Keeps what is made of chosen frames of a pass, until one of them gives reason to doubt that decoders agree."""
 
-    def __init__(
-        self, source: PyAVSource, wanted: list[int], scale: Callable[[NDArray[np.uint8]], NDArray[np.uint8]]
-    ) -> None:
-        self.kept: list[NDArray[np.uint8]] = []
+    def __init__(self, source: PyAVSource, wanted: list[int], prepare: Callable[[int, NDArray[np.uint8]], T]) -> None:
+        self.kept: list[T] = []
         self._source = source
         self._wanted = wanted
-        self._scale = scale
+        self._prepare = prepare
         self._reformatter = VideoReformatter()
         self._first_kind: tuple[object, ...] | None = None
         self._is_given_up = False
@@ -170,7 +170,7 @@ class _Keeper:
             self._give_up()
             return
         try:
-            self.kept.append(self._scale(self._source.upright_rgb(frame, self._reformatter)))
+            self.kept.append(self._prepare(index, self._source.upright_rgb(frame, self._reformatter)))
         except VideoError:  # it is raised again by the pass that needs the frame, unless another decoder can
             self._give_up()
 

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import numpy as np
 
@@ -13,7 +14,7 @@ from finecausal_cli.video.decord_source import DecordSource, decord_suits, pyav_
 from finecausal_cli.video.folder_source import FolderSource
 from finecausal_cli.video.picture import FOREGROUND, FRAME_SIZE, Geometry, resize, working_size
 from finecausal_cli.video.pyav_source import PyAVSource
-from finecausal_cli.video.sampling import check_enough, check_range, frame_range, sample_indices, stand_in
+from finecausal_cli.video.sampling import check_enough, check_range, frame_range, sample_times, stand_in
 from finecausal_cli.video.source import check_path
 
 if TYPE_CHECKING:
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.video.source import InspectedSource, VideoInfo, VideoSource
+
+T = TypeVar("T")
 
 Decoder = Literal["auto", "decord", "pyav"]
 """Which decoder to use; ``auto`` is PyAV, on the pass that judges the frames, and decord for the few kinds of video of
@@ -93,27 +96,87 @@ def read_clip(
     info = source.info
     _check_shape(info, geometry)
     first, last = frame_range(source.times_s, info.duration_s, start_s, end_s, info.path)
-    scale = _scaler(info, geometry, frame_size)
-    distinct, places = np.unique(sample_indices(first, last, shift=shift), return_inverse=True)
-    kept: list[NDArray[np.uint8]] | None = None
+    found = sample_frames(source, first, last, scaler(info, geometry, frame_size), shift=shift, decoder=decoder)
+    notes = (*info.notes, *found.notes, _length_note(source, first, last))
+    return found.clip(np.stack(found.prepared), tuple(note for note in notes if note))
+
+
+@dataclass(frozen=True, slots=True)
+class SampledFrames(Generic[T]):
+    """What was made of the 96 sampled frames of a clip.
+
+    Attributes:
+        source: Where they come from.
+        indices: int64 [96], frame index in the source of each.
+        prepared: What was made of each; one object where a frame repeats.
+        decoder: Which decoder gave them.
+        notes: Caveats of damage and repetition.
+    """
+
+    source: InspectedSource
+    indices: NDArray[np.int64]
+    prepared: list[T]
+    decoder: str
+    notes: tuple[str, ...]
+
+    @property
+    def times_s(self) -> NDArray[np.float64]:
+        """When each is shown, seconds."""
+        return self.source.times_s[self.indices]
+
+    def clip(
+        self, frames: NDArray[np.uint8], notes: tuple[str, ...], windows: NDArray[np.float64] | None = None
+    ) -> Clip:
+        """Return the clip whose pictures at the working size are ``frames``."""
+        info, after = self.source.info, int(self.indices[-1]) + 1
+        end_s = float(self.source.times_s[after]) if after < info.frames else info.duration_s
+        return Clip(
+            frames, self.indices, info.fps, info.path, self.decoder, notes, self.times_s, end_s=end_s, windows=windows
+        )
+
+
+def sample_frames(
+    source: InspectedSource,
+    first: int,
+    last: int,
+    prepare: Callable[[int, NDArray[np.uint8]], T],
+    *,
+    shift: int = 0,
+    decoder: Decoder = "auto",
+) -> SampledFrames[T]:
+    """Sample 96 frames of a part of a source, judge which are sound, and prepare each while it is decoded.
+
+    Args:
+        source: An opened video.
+        first: Index of the part's first frame.
+        last: Index of its last frame, inclusive.
+        prepare: Makes of a frame's index and picture, uint8 [height, width, 3], RGB, upright, what is to be kept.
+        shift: Draw the last frame this many frames earlier.
+        decoder: As for ``read_clip``.
+
+    Raises:
+        VideoError: The frames are damaged, too few, or cannot be decoded.
+    """
+    info = source.info
+    distinct, places = np.unique(sample_times(source.times_s, first, last, shift=shift), return_inverse=True)
+    kept: list[T] | None = None
     if isinstance(source, PyAVSource) and _suits_one_pass(info, decoder):
         # Most files are sound; then these are the frames, and they need not be decoded again.
-        sound, kept = source.sound_and_kept(first, last, distinct, scale)
+        sound, kept = source.sound_and_kept(first, last, distinct, prepare)
     else:
         sound = source.sound(first, last)
     damage = _check_sound(sound, info.path)
     first_sound, last_sound = np.flatnonzero(sound)[[0, -1]].tolist()
-    indices = sample_indices(first + first_sound, first + last_sound, shift=shift)
+    indices = sample_times(source.times_s, first + first_sound, first + last_sound, shift=shift)
     indices = stand_in(indices, sound, first)
     repeats = check_enough(indices, info.path)
     if decoder == "auto" and damage:
         decoder = "pyav"
     if kept is not None and not damage:
-        frames, used = _spread(kept, places), source.name
+        prepared, used = [kept[place] for place in places.tolist()], source.name
     else:
-        frames, used = _decode_scaled(source, decoder, indices, scale)
-    notes = (*info.notes, damage, repeats, _length_note(source, first, last))
-    return Clip(frames, indices, info.fps, info.path, used, tuple(note for note in notes if note))
+        prepared, used = _decode_prepared(source, decoder, indices, prepare)
+    return SampledFrames(source, indices, prepared, used, tuple(note for note in (damage, repeats) if note))
 
 
 def read_masks(
@@ -154,7 +217,10 @@ def read_masks(
         _check_shape(info, geometry)
         size = working_size(*info.upright_size, geometry, frame_size, info.upright_sample_aspect)
     target = size
-    masks, _ = _decode_scaled(source, "auto", source_frames, lambda mask: resize(_brightest(mask), target, geometry))
+    scaled, _ = _decode_prepared(
+        source, "auto", source_frames, lambda _, mask: resize(_brightest(mask), target, geometry)
+    )
+    masks = np.stack(scaled)
     least = 1 if masks.max() == 1 else FOREGROUND
     return (masks >= least).astype(np.uint8)
 
@@ -173,25 +239,31 @@ def open_source(path: str | os.PathLike[str]) -> InspectedSource:
     return FolderSource(path) if check_path(path).is_dir() else PyAVSource(path)
 
 
-def _scaler(info: VideoInfo, geometry: Geometry, frame_size: int) -> Callable[[NDArray[np.uint8]], NDArray[np.uint8]]:
+def scaler(
+    info: VideoInfo, geometry: Geometry, frame_size: int
+) -> Callable[[int, NDArray[np.uint8]], NDArray[np.uint8]]:
+    """Return what brings a frame of a video to the working size."""
     size = working_size(*info.upright_size, geometry, frame_size, info.upright_sample_aspect)
-    return lambda frame: resize(frame, size, geometry)
+    return lambda _, frame: resize(frame, size, geometry)
 
 
-def _decode_scaled(
+def _decode_prepared(
     source: InspectedSource,
     decoder: Decoder,
     indices: NDArray[np.int64],
-    scale: Callable[[NDArray[np.uint8]], NDArray[np.uint8]],
-) -> tuple[NDArray[np.uint8], str]:
-    """Decode each distinct frame once, with the first decoder that manages, and scale it at once."""
+    prepare: Callable[[int, NDArray[np.uint8]], T],
+) -> tuple[list[T], str]:
+    """Decode each distinct frame once, with the first decoder that manages, and prepare it at once."""
     distinct, places = np.unique(indices, return_inverse=True)
     failure: VideoError | None = None
     for attempt in _attempts(source, decoder, int(distinct[0])):
         try:
             opened = attempt()
-            scaled = [scale(frame) for frame in _all_of_one_size(opened, distinct)]
-            return _spread(scaled, places), opened.name
+            made = [
+                prepare(index, frame)
+                for index, frame in zip(distinct.tolist(), _all_of_one_size(opened, distinct), strict=True)
+            ]
+            return [made[place] for place in places.tolist()], opened.name
         except VideoError as error:
             failure = error
     assert failure is not None  # noqa: S101 - there is always one attempt
@@ -200,10 +272,6 @@ def _decode_scaled(
 
 def _suits_one_pass(info: VideoInfo, decoder: Decoder) -> bool:
     return decoder == "pyav" or (decoder == "auto" and pyav_does_as_well(info))
-
-
-def _spread(distinct: list[NDArray[np.uint8]], places: NDArray[np.int64]) -> NDArray[np.uint8]:
-    return np.stack([distinct[place] for place in places.tolist()])
 
 
 def _attempts(source: InspectedSource, decoder: Decoder, first: int) -> Iterator[Callable[[], VideoSource]]:

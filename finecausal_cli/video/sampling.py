@@ -13,6 +13,9 @@ from finecausal_cli.video.clip import CLIP_FRAMES, SNIPPET_FRAMES
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+_UNEVEN = 1.5
+"""Longest time between two frames, over the median, from which on the frame rate is said to vary."""
+
 _SLACK_S = 1e-3
 """A time given in milliseconds still means the frame it was rounded from."""
 
@@ -34,6 +37,33 @@ def sample_indices(first: int, last: int, *, shift: int = 0) -> NDArray[np.int64
     if first < 0 or shift < 0 or last < first:
         raise ValueError(f"Cannot sample from frame {first} to {last} with a shift of {shift}.")
     return np.linspace(first, max(first, last - shift), CLIP_FRAMES).astype(np.int64)
+
+
+def sample_times(times_s: NDArray[np.float64], first: int, last: int, *, shift: int = 0) -> NDArray[np.int64]:
+    """Spread 96 samples evenly over the time of a clip: by number where its frames follow each other at one pace.
+
+    Args:
+        times_s: float64 [frames], rising; when each frame of the source is shown.
+        first: Index of the clip's first frame.
+        last: Index of its last frame, inclusive.
+        shift: As for ``sample_indices``.
+
+    Returns:
+        int64 [96], never falling.
+    """
+    if not is_uneven(times_s[first : last + 1]):
+        return sample_indices(first, last, shift=shift)
+    times = times_s[first : max(first, last - shift) + 1]
+    wanted = np.linspace(times[0], times[-1], CLIP_FRAMES)
+    after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
+    is_before = wanted - times[after - 1] <= times[after] - wanted
+    return first + np.where(is_before, after - 1, after).astype(np.int64)
+
+
+def is_uneven(times_s: NDArray[np.float64]) -> bool:
+    """Tell whether a frame is shown much longer than most: the frame rate varies."""
+    gaps = np.diff(times_s)
+    return bool(len(gaps) and gaps.max() > _UNEVEN * np.median(gaps))
 
 
 def frame_range(

@@ -12,6 +12,7 @@ import numpy as np
 from av.stream import Disposition
 
 from finecausal_cli.errors import VideoError
+from finecausal_cli.video.sampling import is_uneven
 from finecausal_cli.video.source import ASSUMED_FPS, VideoInfo, check_path
 
 if TYPE_CHECKING:
@@ -39,9 +40,6 @@ _LEAST_PRESENT = 0.8
 
 _WHOLE = 0.98
 """Share of the announced length from which on a file counts as whole."""
-
-_UNEVEN = 1.5
-"""Longest time between two frames, over the median, from which on the frame rate is said to vary."""
 
 _PLAUSIBLE_RATE_ERROR = 0.01
 """Largest relative difference between the frame rate in the header and the one counted."""
@@ -200,9 +198,8 @@ def _counted_fps(stream: VideoStream, times_s: NDArray[np.float64]) -> float:
 
 
 def _rate_note(times_s: NDArray[np.float64], fps: float) -> tuple[str, ...]:
-    gaps = np.diff(times_s)
-    if len(gaps) and gaps.max() > _UNEVEN * np.median(gaps):
-        return (f"The frame rate varies; frames are sampled by number, and times assume its mean, {fps:.2f} a second.",)
+    if is_uneven(times_s):
+        return (f"The frame rate varies about {fps:.2f} a second; frames are sampled by the time they are shown at.",)
     return ()
 
 

@@ -42,9 +42,9 @@ ONE_PASS: dict[str, dict[str, Any]] = {
 def read_twice(path: Path, monkeypatch: pytest.MonkeyPatch, **options: Any) -> tuple[Clip, Clip, list[object]]:
     """Read in one pass, then in two; return also how often the first way had to decode again."""
     again: list[object] = []
-    decode = reader._decode_scaled
+    decode = reader._decode_prepared
     with monkeypatch.context() as patch:
-        patch.setattr(reader, "_decode_scaled", lambda *given: (again.append(given), decode(*given))[1])
+        patch.setattr(reader, "_decode_prepared", lambda *given: (again.append(given), decode(*given))[1])
         one = read_clip(path, **options)
     with monkeypatch.context() as patch:
         patch.setattr(reader, "_suits_one_pass", lambda *_: False)
@@ -128,8 +128,8 @@ def test_colours_that_cannot_be_converted_are_named(coloured: Callable[..., Path
 
 def test_frames_are_kept_only_if_all_are_met(coloured: Callable[..., Path]) -> None:
     source = PyAVSource(coloured())
-    sound, kept = source.sound_and_kept(0, 29, np.array([0, 7, 29]), lambda frame: frame)
+    sound, kept = source.sound_and_kept(0, 29, np.array([0, 7, 29]), lambda _, frame: frame)
     assert sound.all()
     assert kept is not None
     assert all(map(np.array_equal, kept, source.frames(np.array([0, 7, 29]))))
-    assert source.sound_and_kept(0, 29, np.array([0, 7, 30]), lambda frame: frame)[1] is None
+    assert source.sound_and_kept(0, 29, np.array([0, 7, 30]), lambda _, frame: frame)[1] is None
