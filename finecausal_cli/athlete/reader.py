@@ -1,0 +1,279 @@
+"""Read athletes in pictures: weights on disk -> `AthleteReader` -> joints, outline and how sure each is."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load_file, save_file
+from torch import nn
+from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
+
+from finecausal_cli.athlete.network import STRIDE, AthleteNetwork, NetworkConfig, channels_last
+from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork, steps_of
+from finecausal_cli.errors import WeightsError
+from finecausal_cli.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+CONFIG_NAME: Final = "reader.json"
+"""Not ``config.json``: scoring weights are told by that."""
+
+TENSORS_NAME: Final = "reader.safetensors"
+FORMAT_VERSION: Final = 1
+
+_SEQUENCE: Final = "sequence."
+"""What the names of the sequence network's tensors begin with in the file."""
+
+_SHORTEST_MOTION: Final = 5
+_AT_ONCE: Final = 32
+_PEAK_CELLS: Final = 2
+"""A joint's place is the mean of its distribution within so many cells of its peak: the mean over all of it would lie
+between the left and the right one."""
+
+_NEAR: Final = 0.06
+"""A joint's confidence is the probability that it is within this share of the window's side (half a trunk's length in
+a window of usual size), by the error that the network expects."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+_FOLDERS = (_PACKAGE / "bundled" / "weights" / "athlete", _PACKAGE.parent / "weights" / "athlete")
+
+
+@dataclass(frozen=True, slots=True)
+class BodyReading:
+    """What was read in N windows of S x S pixels.
+
+    Attributes:
+        joints: float32 [N, J, 2], x and y in pixels of the window, in the order of ``skeleton.JOINTS``.
+        confidence: float32 [N, J], 0..1: that the joint is where it is said to be.
+        outline: float32 [N, S/4, S/4], probability of athlete.
+        seen: float32 [N], 0..1: that an athlete is there at all.
+        direction: float32 [N, A], distribution of the trunk's direction over the bins of ``network.DIRECTIONS``.
+    """
+
+    joints: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    outline: NDArray[np.float32]
+    seen: NDArray[np.float32]
+    direction: NDArray[np.float32]
+
+
+class AthleteReader:
+    """A taught athlete network, ready to read.
+
+    Args:
+        network: The network of single frames, in evaluation mode; a copy of it is folded for speed.
+        sequence: The network that brings frames into one motion; None leaves frames as they are read.
+        digest: Of its weights, for provenance.
+        device: Where it computes.
+    """
+
+    def __init__(
+        self,
+        network: AthleteNetwork,
+        sequence: SequenceNetwork | None = None,
+        *,
+        digest: str = "",
+        device: str | torch.device = "cpu",
+    ) -> None:
+        self.config = network.config
+        self.digest = digest
+        self._device = torch.device(device)
+        self._network = _folded(network).to(self._device)
+        self._sequence = None if sequence is None else sequence.eval().to(self._device)
+
+    def __repr__(self) -> str:
+        return f"AthleteReader({self.digest or 'unsaved'}, window {self.window_size} px, {self._device})"
+
+    @property
+    def window_size(self) -> int:
+        """Side of the windows it reads, pixels."""
+        return self.config.window_size
+
+    @classmethod
+    def load(cls, folder: Path | None = None, device: str | torch.device = "cpu") -> AthleteReader:
+        """Load the reader that comes with the package, or that of a folder.
+
+        Raises:
+            WeightsError: There is none, or it cannot be trusted.
+        """
+        place = folder or next((one for one in _FOLDERS if (one / CONFIG_NAME).is_file()), None)
+        if place is None:
+            raise WeightsError("the athlete reader's weights are missing", hint="install the package again")
+        network, sequence, config = load_network(place)
+        return cls(network, sequence, digest=str(config["digest"]), device=device)
+
+    def read_motion(self, windows: NDArray[np.uint8], real_times_s: Sequence[float]) -> BodyReading:
+        """Read windows of one flight and let each frame's neighbours decide what it leaves open.
+
+        Args:
+            windows: uint8 [N, S, S, 3], RGB, in order of time; they move smoothly and are of about one size in metres.
+            real_times_s: When each was, in real time (file time over the slow-motion factor), rising.
+        """
+        read = self.read(windows)
+        if self._sequence is None or len(windows) < _SHORTEST_MOTION:
+            return read
+        size = self.window_size
+        read_as = (read.joints / size - 0.5, read.confidence, read.direction, read.seen, steps_of(real_times_s))
+        fields = [torch.as_tensor(values)[None].to(self._device) for values in (*read_as, np.ones_like(read.seen))]
+        with torch.inference_mode():
+            motion = self._sequence(Observations(*fields))
+            confidence = 1 - torch.exp(-_NEAR / motion.spread[0].exp())
+        joints = (motion.joints[0].cpu().numpy() + 0.5) * size
+        return replace(read, joints=joints.astype(np.float32), confidence=confidence.cpu().numpy())
+
+    def read(self, windows: NDArray[np.uint8]) -> BodyReading:
+        """Read windows around the athlete, each by itself.
+
+        Args:
+            windows: uint8 [N, S, S, 3], RGB, S the reader's ``window_size``.
+        """
+        parts = [self._read(windows[first : first + _AT_ONCE]) for first in range(0, len(windows), _AT_ONCE)]
+        if not parts:
+            parts = [self._read(np.zeros((1, self.window_size, self.window_size, 3), np.uint8))]
+            return BodyReading(*(values[:0] for values in parts[0]))
+        return BodyReading(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+
+    def find(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the probability of athlete over whole frames, float32 [N, H/4, W/4].
+
+        Args:
+            frames: uint8 [N, H, W, 3], RGB, at about 192 pixels on the longer side; H and W multiples of 4.
+        """
+        height, width = frames.shape[1:3]
+        pads = (-height % 32, -width % 32)
+        found = []
+        for first in range(0, len(frames), _AT_ONCE):
+            padded = np.pad(frames[first : first + _AT_ONCE], ((0, 0), (0, pads[0]), (0, pads[1]), (0, 0)))
+            with torch.inference_mode():
+                maps = self._network(torch.from_numpy(padded).to(self._device).permute(0, 3, 1, 2))
+            found.append(maps.outline.sigmoid().float().cpu().numpy()[:, : height // STRIDE, : width // STRIDE])
+        return np.concatenate(found) if found else np.zeros((0, height // STRIDE, width // STRIDE), np.float32)
+
+    def _read(self, windows: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+        with torch.inference_mode():
+            maps = self._network(torch.from_numpy(np.ascontiguousarray(windows)).to(self._device).permute(0, 3, 1, 2))
+            joints = peak_place(maps.heat.float()) * windows.shape[1]
+            confidence = 1 - torch.exp(-_NEAR / maps.spread.float().exp())
+            values = (joints, confidence, maps.outline.sigmoid(), maps.seen.sigmoid(), maps.direction.softmax(-1))
+        return tuple(np.asarray(value.float().cpu().numpy(), np.float32) for value in values)
+
+
+def peak_place(heat: Tensor) -> Tensor:
+    """Return the place [N, J, 2] (sides of the picture) about the peak of each map of logits [N, J, H, W]."""
+    height, width = heat.shape[-2:]
+    chance = heat.flatten(-2).softmax(-1).reshape(heat.shape)
+    smooth = functional.avg_pool2d(chance, 3, stride=1, padding=1)
+    top = smooth.flatten(-2).argmax(-1)
+    row, column = top // width, top % width
+    rows, columns = torch.arange(height, device=heat.device), torch.arange(width, device=heat.device)
+    near_row = (rows - row[..., None]).abs() <= _PEAK_CELLS
+    near_column = (columns - column[..., None]).abs() <= _PEAK_CELLS
+    near = chance * near_row[..., :, None] * near_column[..., None, :]
+    near = near / near.sum((-2, -1), keepdim=True).clamp(min=1e-12)
+    x = (near.sum(-2) * (columns + 0.5)).sum(-1) / width
+    y = (near.sum(-1) * (rows + 0.5)).sum(-1) / height
+    return torch.stack([x, y], dim=-1)
+
+
+def save_network(
+    folder: Path,
+    config: NetworkConfig,
+    tensors: Mapping[str, Tensor],
+    facts: Mapping[str, Any],
+    sequence: SequenceNetwork | None = None,
+) -> None:
+    """Write a reader's weights in half precision, with its sizes and what is known of it.
+
+    Args:
+        folder: Where to; made when missing.
+        config: Its sizes.
+        tensors: Its state dict.
+        facts: What a person should know: source, licence, how it was taught, figures.
+        sequence: The network that brings frames into one motion.
+    """
+    import hashlib
+
+    folder.mkdir(parents=True, exist_ok=True)
+    if sequence is not None:
+        tensors = {**tensors, **{f"{_SEQUENCE}{name}": value for name, value in sequence.state_dict().items()}}
+        facts = {"sequence": sequence.config.as_dict(), **facts}
+    kept = {
+        name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
+        for name, value in tensors.items()
+        if not name.endswith("num_batches_tracked")
+    }
+    with whole_file(folder / TENSORS_NAME, "the reader's weights") as part:
+        save_file(kept, part)
+        digest = hashlib.sha256(part.read_bytes()).hexdigest()[:16]
+    described = {"format_version": FORMAT_VERSION, "digest": digest, "network": config.as_dict(), **facts}
+    with whole_file(folder / CONFIG_NAME, "the reader's configuration") as part:
+        part.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
+
+
+def load_network(folder: Path) -> tuple[AthleteNetwork, SequenceNetwork | None, dict[str, Any]]:
+    """Load a reader's networks, in evaluation mode, and its configuration.
+
+    Raises:
+        WeightsError: A file is missing, damaged, of another version or does not belong.
+    """
+    import hashlib
+
+    try:
+        config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
+        version, digest, sizes = config["format_version"], config["digest"], NetworkConfig(**config["network"])
+        longer = config.get("sequence")
+        sequence = (
+            None if longer is None else SequenceNetwork(SequenceConfig(longer["width"], tuple(longer["dilations"])))
+        )
+        content = (folder / TENSORS_NAME).read_bytes()
+    except OSError as error:
+        raise WeightsError(f"cannot be read: {error.strerror}", where=error.filename or folder) from error
+    except (ValueError, KeyError, TypeError) as error:
+        raise WeightsError("not the configuration of an athlete reader", where=folder / CONFIG_NAME) from error
+    if version != FORMAT_VERSION:
+        raise WeightsError(f"format {version} is not known", where=folder, hint="install a newer version")
+    if hashlib.sha256(content).hexdigest()[:16] != digest:
+        raise WeightsError("the weights are not those of the configuration", where=folder / TENSORS_NAME)
+    network = AthleteNetwork(sizes)
+    try:
+        stored = {name: value.float() for name, value in load_file(folder / TENSORS_NAME).items()}
+    except (SafetensorError, OSError) as error:
+        raise WeightsError("the weights are damaged", where=folder / TENSORS_NAME) from error
+    counters = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
+    frames = {name: value for name, value in stored.items() if not name.startswith(_SEQUENCE)}
+    motion = {name.removeprefix(_SEQUENCE): value for name, value in stored.items() if name.startswith(_SEQUENCE)}
+    try:
+        network.load_state_dict({**frames, **counters})
+        if sequence is not None:
+            sequence.load_state_dict(motion)
+    except RuntimeError as error:
+        raise WeightsError("the weights do not fit the network", where=folder / TENSORS_NAME) from error
+    return network.eval(), None if sequence is None else sequence.eval(), config
+
+
+def _folded(network: AthleteNetwork) -> AthleteNetwork:
+    """Return an equal copy for inference: norms folded into the convolutions before them, channels last."""
+    import copy
+    import itertools
+
+    folded = copy.deepcopy(network).eval()
+    for parent in list(folded.modules()):
+        for (name, convolution), (norm_name, norm) in itertools.pairwise(list(parent.named_children())):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                parent.add_module(name, fuse_conv_bn_eval(convolution, norm))
+                parent.add_module(norm_name, nn.Identity())
+    for parameter in folded.parameters():
+        parameter.requires_grad_(False)
+    channels_last(folded)
+    return folded

@@ -1,0 +1,182 @@
+"""Teach the athlete network: outline, joints, direction of the trunk and whether an athlete is there.
+
+What it learns from are windows and whole frames of simulated clips with known joints and masks (see
+``athlete_windows``); the backbone starts from ImageNet, its first stages stay as they are.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from finecausal_cli.athlete.network import DIRECTIONS, AthleteMaps, AthleteNetwork, expected_place
+from finecausal_cli.athlete.skeleton import JOINT
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from finecausal_cli.training.athlete_windows import Batch, WindowSet
+
+FROZEN_STAGES: Final = 3
+"""Stages of the backbone that stay as ImageNet left them (strides 2 to 8)."""
+
+_PELVIS, _NECK = JOINT["pelvis"], JOINT["neck"]
+_SIGMA_CELLS: Final = 0.9
+"""Width of the target about a joint, cells of the heat map."""
+
+_DIRECTION_SIGMA: Final = 0.21
+"""Width of the target about the trunk's direction, radians (12 degrees)."""
+
+_UNSEEN_SPREAD: Final = float(np.log(0.3))
+"""What the spread of a joint that cannot be seen is drawn to."""
+
+_SHORT_TRUNK: Final = 0.07
+"""Length of the projected trunk, sides of the window, below which it points at the camera and has no direction."""
+
+_WHOLE_EVERY: Final = 4
+
+
+class AthleteTask:
+    """What the athlete reader learns.
+
+    Args:
+        network: To be taught.
+        train: Windows to learn from.
+        held_out: Windows to validate on.
+        batch_size: Windows a step.
+        seed: Of the draws.
+    """
+
+    def __init__(
+        self, network: AthleteNetwork, train: WindowSet, held_out: WindowSet, *, batch_size: int = 32, seed: int = 0
+    ) -> None:
+        self.network: nn.Module = network
+        self._train, self._held_out = train, held_out
+        self._batch_size, self._seed = batch_size, seed
+
+    def batch(self, step: int) -> tuple[Batch, Batch | None]:
+        """Return windows, and every few steps whole frames."""
+        rng = np.random.default_rng(np.random.SeedSequence((self._seed, step, 11)))
+        windows = self._train.draw(rng, self._batch_size)
+        return windows, self._train.draw_whole(rng, self._batch_size // 4) if step % _WHOLE_EVERY == 0 else None
+
+    def loss(
+        self, network: nn.Module, batch: tuple[Batch, Batch | None], device: torch.device
+    ) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the loss of a step and its parts."""
+        windows, whole = batch
+        parts = window_losses(network(_pixels(windows, device)), windows, device)
+        if whole is not None:
+            parts["whole"] = _outline_loss(network(_pixels(whole, device)).outline, whole, device)
+        return torch.stack(list(parts.values())).sum(), {name: float(value.detach()) for name, value in parts.items()}
+
+    def validate(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
+        """Return metrics on the held-out windows: errors in lengths of the trunk, angles in degrees."""
+        return measure(network, self._held_out, device)
+
+
+def window_losses(maps: AthleteMaps, batch: Batch, device: torch.device) -> dict[str, Tensor]:
+    """Return the parts of a window batch's loss by name."""
+    joints = torch.from_numpy(batch.joints).to(device)
+    visible = torch.from_numpy(batch.visible).to(device)
+    seen = torch.from_numpy(batch.seen).to(device)
+    known = (visible & seen[:, None]).float()
+    count = known.sum().clamp(min=1)
+    cells = maps.heat.shape[-1]
+
+    target = _bumps(joints, cells)
+    entropy = -(target * maps.heat.float().flatten(2).log_softmax(-1)).sum(-1)
+    place = expected_place(maps.heat.float())
+    error = (place - joints).abs().sum(-1)
+    spread = maps.spread.float()
+    laplace = error.detach() / spread.exp() + spread
+    unseen = (1 - known) * seen[:, None].float()
+    return {
+        "heat": 0.25 * (entropy * known).sum() / count,
+        "place": 6.0 * (error * known).sum() / count,
+        "spread": 0.1 * ((laplace * known).sum() / count + ((spread - _UNSEEN_SPREAD).abs() * unseen).mean()),
+        "outline": _outline_loss(maps.outline, batch, device),
+        "direction": 0.3 * _direction_loss(maps.direction.float(), joints, known),
+        "seen": 0.3 * functional.binary_cross_entropy_with_logits(maps.seen.float(), seen.float()),
+    }
+
+
+def _pixels(batch: Batch, device: torch.device) -> Tensor:
+    return torch.from_numpy(batch.pictures).to(device).permute(0, 3, 1, 2)
+
+
+def _bumps(joints: Tensor, cells: int) -> Tensor:
+    """Return a Gaussian about each joint, [B, J, cells * cells], that adds up to 1."""
+    centres = (torch.arange(cells, device=joints.device) + 0.5) / cells
+    width = _SIGMA_CELLS / cells
+    across = torch.exp(-((joints[..., 0:1] - centres) ** 2) / (2 * width**2))
+    down = torch.exp(-((joints[..., 1:2] - centres) ** 2) / (2 * width**2))
+    bump = (down[..., :, None] * across[..., None, :]).flatten(-2)
+    return bump / bump.sum(-1, keepdim=True).clamp(min=1e-9)
+
+
+def _outline_loss(logits: Tensor, batch: Batch, device: torch.device) -> Tensor:
+    """Return cross-entropy plus one minus the soft Dice overlap."""
+    masks = torch.from_numpy(batch.masks).to(device).float().div(255)[:, None]
+    target = functional.adaptive_avg_pool2d(masks, (logits.shape[-2], logits.shape[-1]))[:, 0]
+    logits = logits.float()
+    chance = logits.sigmoid()
+    both = (chance * target).sum((1, 2))
+    dice = 1 - (2 * both + 1) / (chance.sum((1, 2)) + target.sum((1, 2)) + 1)
+    return functional.binary_cross_entropy_with_logits(logits, target) + 0.5 * dice.mean()
+
+
+def _direction_loss(logits: Tensor, joints: Tensor, known: Tensor) -> Tensor:
+    trunk = joints[:, _NECK] - joints[:, _PELVIS]
+    length = trunk.norm(dim=-1)
+    angle = torch.atan2(trunk[:, 1], trunk[:, 0])
+    bins = torch.arange(DIRECTIONS, device=logits.device) * (2 * torch.pi / DIRECTIONS)
+    off = torch.remainder(angle[:, None] - bins + torch.pi, 2 * torch.pi) - torch.pi
+    target = torch.exp(-(off**2) / (2 * _DIRECTION_SIGMA**2))
+    target = target / target.sum(-1, keepdim=True)
+    weight = known[:, _PELVIS] * known[:, _NECK] * (length > _SHORT_TRUNK)
+    entropy = -(target * logits.log_softmax(-1)).sum(-1)
+    loss: Tensor = (entropy * weight).sum() / weight.sum().clamp(min=1)
+    return loss
+
+
+def measure(network: nn.Module, windows: WindowSet, device: torch.device, size: int = 32) -> dict[str, float]:
+    """Measure a network on windows as they are.
+
+    Returns:
+        ``trunk_median_deg``, ``trunk_within_15``, ``trunk_within_30``, ``turned_over`` (beyond 120 degrees), ``pck``
+        (joints within half a trunk's length), ``outline_iou`` at 0.5 over all pixels, ``seen_accuracy``.
+    """
+    angles, near, seen_right, both, either = [], [], [], 0.0, 0.0
+    for first in range(0, len(windows), size):
+        batch = windows.plain(first, min(first + size, len(windows)))
+        maps = network(_pixels(batch, device))
+        place = expected_place(maps.heat.float()).cpu().numpy()
+        trunk, read = (joints[:, _NECK] - joints[:, _PELVIS] for joints in (batch.joints, place))
+        length = np.linalg.norm(trunk, axis=1)
+        good = batch.seen & batch.visible[:, _NECK] & batch.visible[:, _PELVIS] & (length > _SHORT_TRUNK)
+        off = np.arctan2(read[:, 1], read[:, 0]) - np.arctan2(trunk[:, 1], trunk[:, 0])
+        angles.append(np.degrees(np.abs((off + np.pi) % (2 * np.pi) - np.pi))[good])
+        far = np.linalg.norm(place - batch.joints, axis=-1) / np.maximum(length, _SHORT_TRUNK)[:, None]
+        near.append((far <= 0.5)[batch.visible & good[:, None]])
+        seen_right.append((maps.seen.cpu().numpy() > 0) == batch.seen)
+        chance = functional.interpolate(
+            maps.outline[:, None].float().sigmoid(), size=batch.masks.shape[1:], mode="bilinear"
+        )
+        predicted, truth = chance[:, 0].cpu().numpy() > 0.5, batch.masks > 127
+        both += float((predicted & truth).sum())
+        either += float((predicted | truth).sum())
+    angle = np.concatenate(angles)
+    return {
+        "trunk_median_deg": float(np.median(angle)),
+        "trunk_within_15": float((angle <= 15).mean()),
+        "trunk_within_30": float((angle <= 30).mean()),
+        "turned_over": float((angle > 120).mean()),
+        "pck": float(np.concatenate(near).mean()),
+        "outline_iou": both / max(either, 1.0),
+        "seen_accuracy": float(np.concatenate(seen_right).mean()),
+    }

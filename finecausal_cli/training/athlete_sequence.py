@@ -1,0 +1,248 @@
+"""Teach the sequence network: what the athlete reader said of simulated flights, and where the joints were.
+
+Every clip is read once, frame by frame, in windows that move as in use; what was read is kept. Batches then cost
+nothing: stretches of frames, mirrored, thinned out, and with the faults that real pictures add more of: frames that
+are turned over or lost, alone and for a while.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import TYPE_CHECKING, Final
+
+import cv2
+import numpy as np
+import torch
+
+from finecausal_cli.athlete.network import DIRECTIONS
+from finecausal_cli.athlete.sequence import Observations, SequenceNetwork, mirrored, turned
+from finecausal_cli.athlete.skeleton import JOINT, MIRRORED
+from finecausal_cli.video.reader import open_source
+from finecausal_cli.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor, nn
+
+    from finecausal_cli.athlete.reader import AthleteReader
+
+_SIDES_M: Final = (2.3, 3.7)
+_FRAMES: Final = 48
+"""Frames of a training stretch."""
+
+_AROUND_S: Final = 0.35
+"""Real time before the take-off and after the entry that is read as well."""
+
+_PELVIS, _NECK = JOINT["pelvis"], JOINT["neck"]
+_SHORT_TRUNK: Final = 0.05
+
+
+def read_clip(root: Path, out: Path, clip: str, reader: AthleteReader, seed: int = 0) -> None:
+    """Read one simulated clip frame by frame and store what was read beside the truth.
+
+    Stored, T frames: ``joints`` and ``truth`` [T, J, 2] in sides of the window from its middle, ``confidence``
+    [T, J], ``direction`` [T, A], ``seen`` [T], ``known`` bool [T, J], ``times_s`` [T] (real time).
+    """
+    meta = json.loads((root / "meta" / f"{clip}.json").read_text())
+    known = np.load(root / "joints" / f"{clip}.npz")
+    real_s = known["real_time_s"]
+    rng = np.random.default_rng(np.random.SeedSequence((seed, int(meta["seed"]), int(clip), 12)))
+    first, last = (int(np.clip(meta[name], 0, len(real_s) - 1)) for name in ("twist_start", "entry_start"))
+    span = np.flatnonzero((real_s >= real_s[first] - _AROUND_S) & (real_s <= real_s[last] + _AROUND_S / 2))
+    span = span[known["visible"][span].sum(axis=1) >= 3]
+    if len(span) < 6:
+        return
+    windows = _moving_windows(rng, known, span, real_s)
+    size = reader.window_size
+    cuts = np.stack(
+        [
+            _cut(picture, window, size)
+            for picture, window in zip(_decode(root / meta["video"], span), windows, strict=True)
+        ]
+    )
+    read = reader.read(cuts)
+    middle, side = windows[:, None, :2], windows[:, None, 2:]
+    with whole_file(out / f"{clip}.npz", "what was read of a clip") as part, part.open("wb") as file:
+        np.savez(
+            file,
+            joints=(read.joints / size - 0.5).astype(np.float32),
+            confidence=read.confidence,
+            direction=read.direction,
+            seen=read.seen,
+            truth=((known["joints"][span] - middle) / side).astype(np.float32),
+            known=known["visible"][span],
+            times_s=real_s[span],
+        )
+
+
+def _moving_windows(
+    rng: np.random.Generator,
+    known: Mapping[str, NDArray[np.float32]],
+    span: NDArray[np.int64],
+    real_s: NDArray[np.float64],
+) -> NDArray[np.float64]:
+    """Return windows [T, 3] (x, y, side) that follow the athlete with the slow errors of a found path."""
+    joints, visible = known["joints"][span], known["visible"][span]
+    masked = np.where(visible[..., None], joints, np.nan)
+    centre = (np.nanmin(masked, axis=1) + np.nanmax(masked, axis=1)) / 2
+    side = known["px_per_m"][span] * float(np.exp(rng.uniform(*np.log(_SIDES_M))))
+    side = side * (1 + 0.06 * np.sin(rng.uniform(1, 4) * real_s[span] + rng.uniform(0, 6)))
+    for axis in (0, 1):
+        wander = rng.normal(0, 0.04) + rng.uniform(0, 0.05) * np.sin(
+            rng.uniform(2, 9) * real_s[span] + rng.uniform(0, 6)
+        )
+        centre[:, axis] += (wander + rng.normal(0, 0.008, len(span))) * side
+    return np.column_stack([centre, side])
+
+
+def _decode(path: Path, frames: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+    return open_source(path).frames(frames)
+
+
+def _cut(picture: NDArray[np.uint8], window: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+    x, y, side = window.tolist()
+    scale = size / side
+    place = np.array([[scale, 0, size / 2 - scale * x], [0, scale, size / 2 - scale * y]])
+    if scale < 0.7:  # warpAffine does not average
+        reduced = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
+        picture = np.asarray(reduced, np.uint8)
+        place = np.array([[1.0, 0, place[0, 2]], [0, 1.0, place[1, 2]]])
+    cut = cv2.warpAffine(picture, place, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cut, np.uint8)
+
+
+class SequenceTask:
+    """What the sequence network learns.
+
+    Args:
+        network: To be taught.
+        train: Files that ``read_clip`` stored.
+        held_out: Others, to validate on.
+        batch_size: Stretches a step.
+        seed: Of the draws.
+    """
+
+    def __init__(
+        self,
+        network: SequenceNetwork,
+        train: Sequence[Path],
+        held_out: Sequence[Path],
+        *,
+        batch_size: int = 48,
+        seed: int = 0,
+    ) -> None:
+        self.network: nn.Module = network
+        self._train, self._held_out = ([dict(np.load(path)) for path in files] for files in (train, held_out))
+        self._batch_size, self._seed = batch_size, seed
+
+    def batch(self, step: int) -> tuple[Observations, Tensor, Tensor]:
+        """Return what was read, the truth [B, T, J, 2] and where it is known [B, T, J]."""
+        rng = np.random.default_rng(np.random.SeedSequence((self._seed, step, 13)))
+        rows = [_stretch(rng, self._train[int(rng.integers(len(self._train)))]) for _ in range(self._batch_size)]
+        observations = Observations(*(torch.stack(values) for values in zip(*(row[0] for row in rows), strict=True)))
+        return observations, torch.stack([row[1] for row in rows]), torch.stack([row[2] for row in rows])
+
+    def loss(
+        self, network: nn.Module, batch: tuple[Observations, Tensor, Tensor], device: torch.device
+    ) -> tuple[Tensor, Mapping[str, float]]:
+        """Return the loss of a step and its parts."""
+        seen = Observations(*(values.to(device) for values in batch[0]))
+        truth, known = batch[1].to(device), batch[2].to(device)
+        motion = network(seen)
+        error = (motion.joints - truth).abs().sum(-1)
+        count = known.sum().clamp(min=1)
+        place = 10 * (error * known).sum() / count
+        laplace = ((error.detach() / motion.spread.exp() + motion.spread) * known).sum() / count
+        return place + 0.1 * laplace, {"place": float(place.detach()), "spread": float(laplace.detach())}
+
+    def validate(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
+        """Measure before and after on whole held-out clips: trunk within 30 degrees, turned over, joints near."""
+        before, after = [], []
+        for clip in self._held_out:
+            seen = Observations(*(values[None].to(device) for values in observed(clip)))
+            before.append(_errors(clip, clip["joints"]))
+            after.append(_errors(clip, network(seen).joints[0].float().cpu().numpy()))
+        figures: dict[str, float] = {}
+        for name, rows in (("frames", before), ("motion", after)):
+            angle, near = (np.concatenate([row[part] for row in rows]) for part in (0, 1))
+            figures |= {
+                f"{name}_within_15": float((angle <= 15).mean()),
+                f"{name}_within_30": float((angle <= 30).mean()),
+                f"{name}_turned_over": float((angle > 120).mean()),
+                f"{name}_pck": float(near.mean()),
+            }
+        return figures
+
+
+def observed(clip: Mapping[str, NDArray[np.float32]]) -> Observations:
+    """Return what was read of a stored clip, [T, ...]."""
+    step = np.diff(clip["times_s"], prepend=clip["times_s"][:1])
+    fields = (clip["joints"], clip["confidence"], clip["direction"], clip["seen"], step, np.ones(len(step)))
+    return Observations(*(torch.from_numpy(np.asarray(values, np.float32)) for values in fields))
+
+
+def _stretch(rng: np.random.Generator, clip: Mapping[str, NDArray[np.float32]]) -> tuple[Observations, Tensor, Tensor]:
+    """Draw a stretch of a clip at a frame rate, with faults added, padded to a fixed length."""
+    frames = len(clip["seen"])
+    every = int(rng.choice([1, 1, 2])) if frames > 2 * _FRAMES // 3 else 1
+    kept = np.arange(int(rng.integers(every)), frames, every)
+    if len(kept) > _FRAMES:
+        start = int(rng.integers(len(kept) - _FRAMES + 1))
+        kept = kept[start : start + _FRAMES]
+    part = {name: values[kept] for name, values in clip.items()}
+    seen = observed(part)
+    truth, known = torch.from_numpy(part["truth"]), torch.from_numpy(part["known"].astype(np.float32))
+    seen = _with_faults(rng, seen)
+    bins = int(rng.integers(-2, 3))
+    if rng.random() < 0.5:
+        seen = mirrored(Observations(*(values[None] for values in seen)))
+        seen = Observations(*(values[0] for values in seen))
+        order = list(MIRRORED)
+        truth, known = truth[:, order] * torch.tensor([-1.0, 1.0]), known[:, order]
+    joints, direction = turned(seen.joints, seen.direction, bins)
+    truth, _ = turned(truth, seen.direction, bins)
+    seen = seen._replace(joints=joints, direction=direction)
+    pad = _FRAMES - len(kept)
+    padded = [torch.cat([values, values.new_zeros(pad, *values.shape[1:])]) for values in (*seen, truth, known)]
+    return Observations(*padded[:6]), padded[6], padded[7]
+
+
+def _with_faults(rng: np.random.Generator, seen: Observations) -> Observations:
+    """Add what real pictures do to a reader: stretches that are turned over, lost, or off."""
+    joints, direction, confidence = seen.joints.clone(), seen.direction.clone(), seen.confidence.clone()
+    frames = len(joints)
+    for _ in range(int(rng.poisson(0.8))):
+        first = int(rng.integers(frames))
+        span = slice(first, first + 1 + int(rng.geometric(0.35)))
+        middle = joints[span].mean(1, keepdim=True)
+        turned_over, half = turned(joints[span] - middle, direction[span], DIRECTIONS // 2)
+        joints[span] = middle + turned_over
+        share = float(rng.uniform(0.4, 1.0))
+        direction[span] = share * half + (1 - share) * direction[span]
+        confidence[span] *= float(rng.uniform(0.5, 1.0))
+    for _ in range(int(rng.poisson(0.5))):
+        first = int(rng.integers(frames))
+        span = slice(first, first + 1 + int(rng.geometric(0.4)))
+        noise = torch.from_numpy(rng.normal(0, 0.12, joints[span].shape).astype(np.float32))
+        joints[span] = joints[span] + noise
+        confidence[span] *= float(rng.uniform(0.1, 0.8))
+        direction[span] = 0.5 * direction[span] + 0.5 / DIRECTIONS
+    jitter = torch.from_numpy(rng.normal(0, float(rng.uniform(0, 0.02)), joints.shape).astype(np.float32))
+    return seen._replace(joints=joints + jitter, direction=direction, confidence=confidence)
+
+
+def _errors(
+    clip: Mapping[str, NDArray[np.float32]], joints: NDArray[np.float32]
+) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """Return the trunk's error in degrees [T'] and whether each known joint is within half a trunk [K]."""
+    truth, known = clip["truth"], clip["known"].astype(bool)
+    trunk, read = (places[:, _NECK] - places[:, _PELVIS] for places in (truth, joints))
+    length = np.linalg.norm(trunk, axis=1)
+    good = known[:, _NECK] & known[:, _PELVIS] & (length > _SHORT_TRUNK)
+    off = np.arctan2(read[:, 1], read[:, 0]) - np.arctan2(trunk[:, 1], trunk[:, 0])
+    angle = np.degrees(np.abs((off + np.pi) % (2 * np.pi) - np.pi))[good]
+    far = np.linalg.norm(joints - truth, axis=-1) / np.maximum(length, _SHORT_TRUNK)[:, None]
+    return angle, (far <= 0.5)[known & good[:, None]]

@@ -1,0 +1,424 @@
+"""Windows around the athlete, cut from clips whose joints and masks are known, and made harder to read.
+
+Cutting decodes every clip once and keeps windows as plain arrays, some margin around each for turning and shifting.
+Drawing a batch then costs about a millisecond a window. Both follow from seeds alone.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import cv2
+import numpy as np
+
+from finecausal_cli.athlete.skeleton import JOINT, MIRRORED
+from finecausal_cli.errors import DatasetError
+from finecausal_cli.video.reader import open_source
+from finecausal_cli.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+MARGIN: Final = 1.45
+"""Side of a stored window over that of the window that is read: the diagonal, for any rotation."""
+
+WHOLE_SIZE: Final = 192
+"""Side, in pixels, of the letterboxed square that whole frames are brought to."""
+
+_SIDES_M: Final = (1.5, 3.8)
+"""Shortest and longest side of a window, metres at the athlete. In use windows come from the pull of the fall or
+from a person's extent, and are seldom off by more than a third."""
+
+_OFF_CENTRE: Final = 0.16
+_EMPTY_SHARE: Final = 0.12
+_FLIGHT_SHARE: Final = 0.7
+_TRUNK: Final = (JOINT["pelvis"], JOINT["neck"])
+
+
+@dataclass(frozen=True, slots=True)
+class CutConfig:
+    """How windows are cut.
+
+    Attributes:
+        window_size: Side of the window that the network reads, pixels; stored ones are larger by `MARGIN`.
+        per_clip: Windows a clip.
+        whole_per_clip: Whole frames a clip.
+        seed: Of the choice of frames and windows.
+    """
+
+    window_size: int = 128
+    per_clip: int = 16
+    whole_per_clip: int = 2
+    seed: int = 0
+
+    @property
+    def stored_size(self) -> int:
+        """Side of a stored window, pixels."""
+        return round(self.window_size * MARGIN / 16) * 16
+
+
+class Windows(NamedTuple):
+    """Windows as stored, N of them.
+
+    Attributes:
+        pictures: uint8 [N, S, S, 3].
+        masks: uint8 [N, S, S], 0 to 255.
+        joints: float32 [N, J, 2], pixels of the stored window.
+        visible: bool [N, J].
+        seen: bool [N], whether the athlete is in it.
+    """
+
+    pictures: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    joints: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
+
+
+class Batch(NamedTuple):
+    """What the network is taught with in one step; shapes as in ``Windows``, places in sides of the picture."""
+
+    pictures: NDArray[np.uint8]
+    masks: NDArray[np.uint8]
+    joints: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    seen: NDArray[np.bool_]
+
+
+def cut_dataset(
+    root: Path, out: Path, config: CutConfig, *, workers: int = 1, progress: Callable[[int, int], None] | None = None
+) -> list[Path]:
+    """Cut windows from every clip of a simulated dataset; clips that were cut before stay.
+
+    Args:
+        root: Folder with ``meta``, ``videos``, ``masks`` and ``joints``, as ``simulate`` writes.
+        out: Folder of the windows.
+        config: How.
+        workers: Processes.
+        progress: Called with (finished, all).
+
+    Raises:
+        DatasetError: There are no clips with joints.
+    """
+    from concurrent.futures import ProcessPoolExecutor
+    from multiprocessing import get_context
+
+    clips = sorted(
+        path.stem for path in (root / "joints").glob("*.npz") if (root / "meta" / f"{path.stem}.json").exists()
+    )
+    if not clips:
+        raise DatasetError("no clip with joints", where=root, hint="simulate it with this version")
+    out.mkdir(parents=True, exist_ok=True)
+    stamp = out / "cut.json"
+    if stamp.exists() and json.loads(stamp.read_text()) != asdict(config):
+        raise DatasetError("the folder holds windows that were cut otherwise", where=out, hint="choose another folder")
+    with whole_file(stamp, "the windows") as part:
+        part.write_text(json.dumps(asdict(config)))
+    missing = [clip for clip in clips if not (out / f"{clip}.npz").exists()]
+    done = len(clips) - len(missing)
+    work = partial(cut_clip, root, out, config)
+    with ProcessPoolExecutor(max(workers, 1), mp_context=get_context("spawn")) as pool:
+        for _ in pool.map(work, missing, chunksize=4):
+            done += 1
+            if progress is not None:
+                progress(done, len(clips))
+    return [out / f"{clip}.npz" for clip in clips]
+
+
+def cut_clip(root: Path, out: Path, config: CutConfig, clip: str) -> None:
+    """Cut the windows of one clip and store them."""
+    cv2.setNumThreads(1)
+    meta = json.loads((root / "meta" / f"{clip}.json").read_text())
+    known = np.load(root / "joints" / f"{clip}.npz")
+    rng = np.random.default_rng(np.random.SeedSequence((config.seed, int(meta["seed"]), int(clip))))
+    chosen = _choose_frames(rng, meta, known, config.per_clip + config.whole_per_clip)
+    windows, whole = [], []
+    pictures = _decode(root / meta["video"], chosen)
+    masks = _decode(root / meta["mask"], chosen)
+    whole_frames = set(rng.choice(len(chosen), min(config.whole_per_clip, len(chosen)), replace=False).tolist())
+    for number, (frame, picture, coloured) in enumerate(zip(chosen.tolist(), pictures, masks, strict=True)):
+        mask = np.ascontiguousarray(coloured[..., 0])
+        joints, visible = known["joints"][frame], known["visible"][frame]
+        if number in whole_frames:
+            whole.append(_letterboxed(picture, mask, joints, visible))
+        else:
+            box = _draw_window(rng, joints, visible, float(known["px_per_m"][frame]), picture.shape[:2])
+            windows.append(_cut(picture, mask, joints, visible, box, config.stored_size))
+    with whole_file(out / f"{clip}.npz", "the windows of a clip") as part, part.open("wb") as file:
+        arrays: dict[str, Any] = {}
+        for name, group in (("window", windows), ("whole", whole)):
+            for field, values in zip(Windows._fields, zip(*group, strict=True), strict=True):
+                arrays[f"{name}_{field}"] = np.stack(values)
+        np.savez(file, **arrays)
+
+
+def _choose_frames(rng: np.random.Generator, meta: dict[str, Any], known: Any, count: int) -> NDArray[np.int64]:
+    """Choose frames, most of them in the flight, few of water alone."""
+    frames = len(known["joints"])
+    flight = np.arange(max(int(meta["twist_start"]), 0), min(int(meta["entry_start"]) + 2, frames))
+    before = np.arange(0, max(int(meta["twist_start"]), 0))
+    after = np.arange(min(int(meta["entry_start"]) + 2, frames), frames)
+    inside = min(round(count * _FLIGHT_SHARE), len(flight))
+    picks = [rng.choice(flight, inside, replace=False)] if len(flight) else []
+    rest = count - inside
+    late = min(rest // 4, len(after))
+    early = min(rest - late, len(before))
+    picks += [rng.choice(before, early, replace=False), rng.choice(after, late, replace=False)]
+    return np.unique(np.concatenate(picks)).astype(np.int64)
+
+
+def _decode(path: Path, frames: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
+    return list(open_source(path).frames(frames))
+
+
+def _draw_window(
+    rng: np.random.Generator,
+    joints: NDArray[np.float32],
+    visible: NDArray[np.bool_],
+    px_per_m: float,
+    size: tuple[int, int],
+) -> tuple[float, float, float]:
+    """Draw a window (centre x, centre y, side in pixels) around the athlete, or somewhere else."""
+    height, width = size
+    side = px_per_m * float(np.exp(rng.uniform(*np.log(_SIDES_M))))
+    if rng.random() < _EMPTY_SHARE or visible.sum() < 3:
+        return float(rng.uniform(0, width)), float(rng.uniform(0, height)), side
+    inside = joints[visible]
+    centre = (inside.min(axis=0) + inside.max(axis=0)) / 2
+    side = max(side, 1.05 * float(np.ptp(inside, axis=0).max()) * float(rng.uniform(0.85, 1.1)))
+    x, y = centre + rng.normal(0, _OFF_CENTRE / 2, 2) * side
+    return float(x), float(y), side
+
+
+def _cut(
+    picture: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    joints: NDArray[np.float32],
+    visible: NDArray[np.bool_],
+    box: tuple[float, float, float],
+    size: int,
+) -> Windows:
+    """Cut one window with its margin, `MARGIN` times the side."""
+    x, y, side = box
+    scale = size / (MARGIN * side)
+    place = np.array([[scale, 0, size / 2 - scale * x], [0, scale, size / 2 - scale * y]])
+    shrinks = scale < 0.7
+    if shrinks:  # warpAffine does not average
+        factor = 1 / round(1 / scale) if scale < 0.5 else scale
+        reduced = [cv2.resize(one, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) for one in (picture, mask)]
+        picture, mask = (np.asarray(one, np.uint8) for one in reduced)
+        place = place @ np.array([[1 / factor, 0, 0], [0, 1 / factor, 0], [0, 0, 1]])
+    window = cv2.warpAffine(picture, place, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    cover = cv2.warpAffine(mask, place, (size, size), flags=cv2.INTER_LINEAR)
+    there = (joints - np.array([x, y])) * scale + size / 2
+    inner = np.abs(there - size / 2).max(axis=1) < size / (2 * MARGIN)
+    seen = bool((visible & inner)[list(_TRUNK)].any() or (visible & inner).sum() > 5)
+    return Windows(
+        np.asarray(window, np.uint8), np.asarray(cover, np.uint8), there.astype(np.float32), visible, np.asarray(seen)
+    )
+
+
+def _letterboxed(
+    picture: NDArray[np.uint8], mask: NDArray[np.uint8], joints: NDArray[np.float32], visible: NDArray[np.bool_]
+) -> Windows:
+    """Bring a whole frame into a square."""
+    height, width = picture.shape[:2]
+    scale = WHOLE_SIZE / max(height, width)
+    size = (round(width * scale), round(height * scale))
+    left, top = (WHOLE_SIZE - size[0]) // 2, (WHOLE_SIZE - size[1]) // 2
+    square = np.zeros((WHOLE_SIZE, WHOLE_SIZE, 3), np.uint8)
+    cover = np.zeros((WHOLE_SIZE, WHOLE_SIZE), np.uint8)
+    square[top : top + size[1], left : left + size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
+    cover[top : top + size[1], left : left + size[0]] = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
+    there = joints * scale + np.array([left, top])
+    return Windows(square, cover, there.astype(np.float32), visible, np.asarray(visible.sum() > 3))
+
+
+class WindowSet:
+    """All stored windows, in memory, and batches drawn from them.
+
+    Args:
+        files: What ``cut_dataset`` returned.
+        window_size: Side of the windows to draw.
+    """
+
+    def __init__(self, files: Sequence[Path], window_size: int) -> None:
+        self.window_size = window_size
+        self._windows, self._whole = (_load(files, name) for name in ("window", "whole"))
+
+    def __len__(self) -> int:
+        return len(self._windows.seen)
+
+    def draw(self, rng: np.random.Generator, count: int) -> Batch:
+        """Draw windows, turned, shifted, mirrored and made worse to see."""
+        picks = rng.integers(0, len(self), count)
+        return _stack([self._augmented(rng, int(pick)) for pick in picks])
+
+    def draw_whole(self, rng: np.random.Generator, count: int) -> Batch:
+        """Draw whole frames, mirrored and made worse to see."""
+        picks = rng.integers(0, len(self._whole.seen), count)
+        return _stack([self._augmented(rng, int(pick), whole=True) for pick in picks])
+
+    def plain(self, first: int, last: int) -> Batch:
+        """Return windows as they are, uncut margin aside: what validation reads."""
+        return _stack(
+            [_placed(_one(self._windows, index), np.eye(2), self.window_size, MARGIN) for index in range(first, last)]
+        )
+
+    def _augmented(self, rng: np.random.Generator, index: int, *, whole: bool = False) -> Batch:
+        stored = _one(self._whole if whole else self._windows, index)
+        mirrored = bool(rng.random() < 0.5)
+        if whole:
+            angle, zoom, shift, size, margin = (
+                rng.uniform(-8, 8),
+                float(np.exp(rng.uniform(-0.2, 0.35))),
+                rng.uniform(-0.1, 0.1, 2),
+                WHOLE_SIZE,
+                1.0,
+            )
+        else:
+            # Half of them turned freely: a body in flight has no upright.
+            angle = rng.uniform(-180, 180) if rng.random() < 0.5 else rng.normal(0, 12)
+            zoom, shift, size, margin = (
+                float(np.exp(rng.uniform(-0.2, 0.2))),
+                rng.normal(0, 0.04, 2),
+                self.window_size,
+                MARGIN,
+            )
+        turn = np.radians(angle)
+        matrix = zoom * np.array([[np.cos(turn), -np.sin(turn)], [np.sin(turn), np.cos(turn)]])
+        if mirrored:
+            matrix = matrix @ np.diag([-1.0, 1.0])
+        placed = _placed(stored, matrix, size, margin, shift, mirrored=mirrored)
+        return placed._replace(pictures=degrade(rng, placed.pictures))
+
+
+def _placed(
+    stored: Windows,
+    matrix: NDArray[np.float64],
+    size: int,
+    margin: float,
+    shift: NDArray[np.float64] | tuple[float, float] = (0.0, 0.0),
+    *,
+    mirrored: bool = False,
+) -> Batch:
+    """Cut the window to be read out of a stored one, through a linear map about the middle."""
+    source = stored.pictures.shape[0]
+    scaled = matrix * (size * margin / source)
+    offset = np.array([size / 2, size / 2]) + np.asarray(shift) * size - scaled @ np.array([source / 2, source / 2])
+    place = np.column_stack([scaled, offset])
+    picture = cv2.warpAffine(
+        stored.pictures, place, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+    )
+    mask = cv2.warpAffine(stored.masks, place, (size, size), flags=cv2.INTER_LINEAR)
+    joints = (stored.joints @ scaled.T + offset) / size
+    visible = stored.visible
+    if mirrored:
+        joints, visible = joints[list(MIRRORED)], visible[list(MIRRORED)]
+    inside = ((joints > 0) & (joints < 1)).all(axis=1)
+    visible = visible & inside
+    seen = stored.seen & (visible.sum() >= 3)
+    return Batch(np.asarray(picture, np.uint8), np.asarray(mask, np.uint8), joints.astype(np.float32), visible, seen)
+
+
+def degrade(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture [S, S, 3] with other light and colour, blurred, noisy and compressed, each by chance."""
+    image = _relit(rng, picture.astype(np.float32))
+    side = picture.shape[0]
+    kind = rng.random()
+    if kind < 0.25:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), float(rng.uniform(0.4, 2.2))), np.float32)
+    elif kind < 0.45:
+        image = _motion_blurred(rng, image)
+    elif kind < 0.7:  # as few lines as a small athlete in an old clip has
+        small = int(side * rng.uniform(0.25, 0.7))
+        reduced = cv2.resize(image, (small, small), interpolation=cv2.INTER_AREA)
+        image = np.asarray(cv2.resize(reduced, (side, side), interpolation=cv2.INTER_LINEAR), np.float32)
+    if rng.random() < 0.5:
+        image += rng.standard_normal(image.shape, dtype=np.float32) * np.float32(rng.uniform(1, 12))
+    out = np.clip(image, 0, 255).astype(np.uint8)
+    if rng.random() < 0.35:
+        quality = int(rng.integers(12, 80))
+        _, coded = cv2.imencode(".jpg", out, [cv2.IMWRITE_JPEG_QUALITY, quality])
+        out = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
+    if rng.random() < 0.15:
+        out = _with_bar(rng, out)
+    return out
+
+
+def _relit(rng: np.random.Generator, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return a picture in other light and colour."""
+    if rng.random() < 0.8:
+        gain, lift = np.exp(rng.normal(0, 0.25)), rng.normal(0, 18)
+        image = (image - 128) * gain + 128 + lift
+    if rng.random() < 0.6:
+        image *= np.exp(rng.normal(0, 0.10, 3)).astype(np.float32)
+    if rng.random() < 0.15:
+        image[:] = image.mean(axis=2, keepdims=True)
+    elif rng.random() < 0.4:
+        grey = image.mean(axis=2, keepdims=True)
+        image = grey + (image - grey) * np.float32(rng.uniform(0.3, 1.6))
+    return image
+
+
+def _motion_blurred(rng: np.random.Generator, image: NDArray[np.float32]) -> NDArray[np.float32]:
+    length = int(rng.integers(3, 9))
+    kernel = np.zeros((length, length), np.float32)
+    angle = float(rng.uniform(0, np.pi))
+    ends = [
+        (
+            round(length / 2 - 0.5 + sign * length / 2 * np.cos(angle)),
+            round(length / 2 - 0.5 + sign * length / 2 * np.sin(angle)),
+        )
+        for sign in (-1, 1)
+    ]
+    cv2.line(kernel, ends[0], ends[1], 1.0)
+    return np.asarray(cv2.filter2D(image, -1, kernel / max(kernel.sum(), 1)), np.float32)
+
+
+def _with_bar(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Draw a graphic or a letterbox bar along an edge."""
+    side = picture.shape[0]
+    depth = int(side * rng.uniform(0.04, 0.2))
+    quarter = int(rng.integers(4))
+    turned = np.rot90(picture, quarter).copy()
+    turned[:depth] = rng.integers(0, 256, 3) if rng.random() < 0.5 else 0
+    return np.ascontiguousarray(np.rot90(turned, -quarter))
+
+
+def _one(windows: Windows, index: int) -> Windows:
+    return Windows(*(values[index] for values in windows))
+
+
+def _stack(batches: Sequence[Batch]) -> Batch:
+    return Batch(*(np.stack(values) for values in zip(*batches, strict=True)))
+
+
+def _load(files: Sequence[Path], name: str) -> Windows:
+    """Read all windows of a kind into one array each, without holding them twice."""
+    counts: list[int] = []
+    shapes: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+    for path in files:
+        with np.load(path) as stored:
+            key = f"{name}_seen"
+            counts.append(len(stored[key]) if key in stored else 0)
+            if counts[-1] and not shapes:
+                shapes = {
+                    field: (stored[f"{name}_{field}"].shape[1:], stored[f"{name}_{field}"].dtype)
+                    for field in Windows._fields
+                }
+    arrays = {field: np.empty((sum(counts), *shape), kind) for field, (shape, kind) in shapes.items()}
+    start = 0
+    for path, count in zip(files, counts, strict=True):
+        if count:
+            with np.load(path) as stored:
+                for field, values in arrays.items():
+                    values[start : start + count] = stored[f"{name}_{field}"]
+        start += count
+    return Windows(**arrays)

@@ -1,0 +1,123 @@
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from finecausal_cli.athlete.network import AthleteNetwork, NetworkConfig
+from finecausal_cli.athlete.reader import (
+    CONFIG_NAME,
+    TENSORS_NAME,
+    AthleteReader,
+    load_network,
+    peak_place,
+    save_network,
+)
+from finecausal_cli.athlete.sequence import SequenceConfig, SequenceNetwork
+from finecausal_cli.errors import WeightsError
+
+SIZES = NetworkConfig(window_size=64, width=8, embedding=8)
+
+
+@pytest.fixture(scope="module")
+def network():
+    torch.manual_seed(0)
+    made = AthleteNetwork(SIZES).train()
+    with torch.no_grad():  # statistics that are not those of a fresh norm
+        made(torch.randint(0, 255, (4, 3, 64, 64), dtype=torch.uint8))
+    return made.eval()
+
+
+@pytest.fixture
+def folder(network, tmp_path):
+    save_network(tmp_path / "reader", SIZES, network.state_dict(), {"source": "a test"})
+    return tmp_path / "reader"
+
+
+def windows(count):
+    return np.random.default_rng(0).integers(0, 255, (count, 64, 64, 3), np.uint8)
+
+
+def test_a_window_reads_the_same_alone_and_among_others(network):
+    reader, many = AthleteReader(network), windows(5)
+    together, alone = reader.read(many), reader.read(many[3:4])
+    np.testing.assert_allclose(together.joints[3], alone.joints[0], atol=1e-3)
+    np.testing.assert_allclose(together.confidence[3], alone.confidence[0], atol=1e-5)
+
+
+def test_folded_for_reading_it_is_the_network_that_was_taught(network):
+    with torch.inference_mode():
+        maps = network(torch.from_numpy(windows(2)).permute(0, 3, 1, 2))
+    read = AthleteReader(network).read(windows(2))
+    np.testing.assert_allclose(read.outline, maps.outline.sigmoid().numpy(), atol=1e-5)
+    np.testing.assert_allclose(read.direction.sum(axis=1), 1, atol=1e-5)
+
+
+def test_no_windows_give_empty_readings(network):
+    read = AthleteReader(network).read(windows(0))
+    assert read.joints.shape == (0, 15, 2)
+    assert read.seen.shape == (0,)
+
+
+def test_whole_frames_of_any_shape_get_a_cell_for_four_pixels(network):
+    found = AthleteReader(network).find(np.zeros((3, 108, 192, 3), np.uint8))
+    assert found.shape == (3, 27, 48)
+    assert ((found >= 0) & (found <= 1)).all()
+
+
+def test_a_joint_between_two_peaks_lies_at_the_higher_one():
+    heat = torch.full((1, 1, 32, 32), -20.0)
+    heat[0, 0, 8, 8], heat[0, 0, 24, 24] = 10.0, 9.0
+    np.testing.assert_allclose(peak_place(heat)[0, 0].numpy(), [8.5 / 32, 8.5 / 32], atol=1e-3)
+
+
+def test_saved_weights_read_as_before_to_half_precision(network, folder):
+    before, after = AthleteReader(network).read(windows(3)), AthleteReader.load(folder).read(windows(3))
+    np.testing.assert_allclose(after.outline, before.outline, atol=5e-3)
+    assert AthleteReader.load(folder).window_size == 64
+
+
+def test_changed_weights_are_refused(folder):
+    content = bytearray((folder / TENSORS_NAME).read_bytes())
+    content[-1] ^= 1
+    (folder / TENSORS_NAME).write_bytes(content)
+    with pytest.raises(WeightsError, match="not those of the configuration"):
+        load_network(folder)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"format_version": 99}, "format 99"),
+        ({"network": {"sides": 3}}, "not the configuration"),
+        ({"digest": None}, "not those"),
+    ],
+)
+def test_a_configuration_that_does_not_fit_is_refused(folder, change, message):
+    config = json.loads((folder / CONFIG_NAME).read_text())
+    (folder / CONFIG_NAME).write_text(json.dumps({**config, **change}))
+    with pytest.raises(WeightsError, match=message):
+        load_network(folder)
+
+
+def test_missing_weights_are_named(tmp_path):
+    with pytest.raises(WeightsError, match="cannot be read"):
+        AthleteReader.load(tmp_path / "nothing")
+
+
+def test_a_motion_is_kept_and_read_again_with_its_weights(network, tmp_path):
+    torch.manual_seed(1)
+    sequence = SequenceNetwork(SequenceConfig(width=16, dilations=(1, 2)))
+    torch.nn.init.normal_(sequence.leave.weight, std=0.1)
+    save_network(tmp_path, SIZES, network.state_dict(), {}, sequence)
+    times, reader = np.arange(8) / 25, AthleteReader.load(tmp_path)
+    frames, motion = reader.read(windows(8)), reader.read_motion(windows(8), times)
+    assert np.abs(frames.joints - motion.joints).max() > 0.1
+    expected = AthleteReader(network, sequence).read_motion(windows(8), times)
+    np.testing.assert_allclose(motion.joints, expected.joints, atol=0.2)
+    np.testing.assert_allclose(motion.outline, frames.outline)
+
+
+def test_without_a_sequence_network_frames_stay_as_they_are_read(network):
+    reader = AthleteReader(network)
+    np.testing.assert_array_equal(reader.read_motion(windows(8), np.arange(8.0)).joints, reader.read(windows(8)).joints)
