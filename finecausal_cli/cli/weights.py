@@ -2,18 +2,57 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, ClassVar
 
 import typer
 
 from finecausal_cli.cli import options as given
+from finecausal_cli.cli.spread import spread
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from rich.progress import TaskID
 
 app = typer.Typer(help="List, describe, check, fetch, convert and teach weights.", no_args_is_help=True)
 
 Name = Annotated[
     str, typer.Argument(metavar="WEIGHTS", help="Bundled weights by name, a folder, or hf://owner/repo@revision.")
 ]
+
+
+@dataclass(frozen=True)
+class ReaderData:
+    """What the athlete reader is taught from; fields are those of ``ReaderRun``."""
+
+    panel: ClassVar[str] = "Data"
+
+    train: Annotated[Path, typer.Option("--train", metavar="DIR", help="Simulated clips with joints.")]
+    validation: Annotated[Path, typer.Option("--validation", metavar="DIR", help="Others, held out.")]
+    out: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the run.")]
+    imagenet: Annotated[
+        Path | None,
+        typer.Option(metavar="FILE", help="EfficientNet-Lite0's weights (.pth); without it from nothing."),
+    ] = None
+
+
+@dataclass(frozen=True)
+class ReaderLearning:
+    """How long and how; fields are those of ``ReaderRun``."""
+
+    panel: ClassVar[str] = "Learning"
+
+    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the network of single frames.")] = 6000
+    sequence_steps: Annotated[int, typer.Option(min=0, metavar="N", help="Steps of the network over time.")] = 3000
+    batch_size: Annotated[int, typer.Option(min=4, metavar="N", help="Windows a step.")] = 32
+    lr: Annotated[float, typer.Option("--lr", min=0, help="Highest learning rate.")] = 1.5e-3
+    frozen_stages: Annotated[int, typer.Option(min=0, max=7, help="Backbone stages left as they are.")] = 3
+    per_clip: Annotated[int, typer.Option(min=1, metavar="N", help="Windows cut from a clip.")] = 16
+    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that cut windows.")] = 1
+    seed: given.Seed = 0
+    device: given.Device = "auto"
 
 
 @app.command("list")
@@ -115,6 +154,26 @@ def recogniser(
         )
     print_recognition(found, error_console())
     typer.echo(output)
+
+
+@app.command()
+@spread
+def reader(dataset: ReaderData, learning: ReaderLearning) -> None:
+    """Teach the athlete reader (outline, joints, motion) from simulated clips; a run that was stopped goes on."""
+    from finecausal_cli.report.progress import error_console, progress_bar
+    from finecausal_cli.training.athlete_run import ReaderRun, train_athlete_reader
+
+    with progress_bar(error_console()) as bar:
+        tasks: dict[str, TaskID] = {}
+
+        def show(phase: str, done: int, of: int, figures: Mapping[str, float]) -> None:
+            if phase not in tasks:
+                tasks[phase] = bar.add_task(phase, total=of)
+            loss = f"  loss {figures['loss']:.3f}" if "loss" in figures else ""
+            bar.update(tasks[phase], completed=done, total=of, description=phase + loss)
+
+        written = train_athlete_reader(ReaderRun(**asdict(dataset), **asdict(learning)), show)
+    typer.echo(written)
 
 
 @app.command()
