@@ -21,6 +21,13 @@ class DatasetFormat(str, Enum):
     FINEDIVING = "finediving"
 
 
+class World(str, Enum):
+    """How dives are seen."""
+
+    CLEAN = "clean"
+    WILD = "wild"
+
+
 def simulate(
     out: Annotated[
         Path, typer.Argument(metavar="OUT", help="Folder of the dataset; dives in it are kept.", show_default=False)
@@ -48,13 +55,22 @@ def simulate(
         int | None,
         typer.Option(help="Give the dives of --seed the faults of another seed's entries.", show_default=False),
     ] = None,
+    world: Annotated[
+        World, typer.Option("--world", help="As broadcast from the side (clean), or as people film dives (wild).")
+    ] = World.CLEAN,
+    backgrounds: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FOLDER", help="Photographs to stand behind the dives of --world wild.", show_default=False
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that draw pictures.")] = 1,
     preview: Annotated[bool, typer.Option("--preview", help=f"Also draw a contact sheet, OUT/{PREVIEW_NAME}.")] = False,
 ) -> None:
     """Simulate dives: clips, exact masks, judges' marks and their causes. A second run goes on where one stopped."""
     from finecausal_cli.report.progress import error_console, progress_bar, working
     from finecausal_cli.simulator.dataset import write_dataset
-    from finecausal_cli.simulator.dataset_plan import DIVES, plan_dataset
+    from finecausal_cli.simulator.dataset_plan import DIVES, find_photos, plan_dataset
     from finecausal_cli.simulator.preview import draw_preview, save_picture
 
     numbers = DIVES if dives is None else [number for number in dives.split(",") if number.strip()]
@@ -64,6 +80,8 @@ def simulate(
         "height_m": height,
         "venue_seed": venue_seed,
         "entry_seed": entry_seed,
+        "world": world.value,
+        "photos": () if backgrounds is None else find_photos(backgrounds),
     }
     plan = plan_dataset(seed, **what)
     with progress_bar(error_console()) as bar:

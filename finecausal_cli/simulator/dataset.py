@@ -93,9 +93,9 @@ def write_dive(root: Path, plan: DatasetPlan, index: int, layout: LayoutName = "
     """Render and write one dive; its record comes last."""
     take = Take.of(plan, index)
     record = {"index": index, "seed": plan.seed} | LAYOUTS[layout].write_pictures(root, take)
-    record |= take.simulated.record() | take.setting.record() | {"confounding": plan.confounding}
+    record |= take.record() | {"confounding": plan.confounding}
     with whole_file(root / "tracks" / f"{index:05d}.json", "the dive's motion") as part:
-        part.write_text(json.dumps(tracks(take.simulated), separators=(",", ":")), encoding="utf-8")
+        part.write_text(json.dumps(tracks(take.simulated, take.timing.real_s), separators=(",", ":")), encoding="utf-8")
     with whole_file(_record_path(root, index), "the dive's record") as part:
         part.write_text(json.dumps(record, indent=1), encoding="utf-8")
 

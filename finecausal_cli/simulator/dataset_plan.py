@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -13,10 +15,13 @@ from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator.dive import SimulatedDive, simulate_dive
 from finecausal_cli.simulator.faults import STAGE_FAULTS, draw_faults, draw_quality
 from finecausal_cli.simulator.render import Setting
+from finecausal_cli.simulator.timing import draw_lead
 from finecausal_cli.simulator.venue import STYLES
+from finecausal_cli.simulator.wild import WildSetting
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+    from os import PathLike
 
 # fmt: off
 DIVES = (
@@ -42,6 +47,10 @@ _LEAST_SHARE = 0.12
 
 _OPTIONAL_SEEDS = ("venue_seed", "entry_seed")
 
+World = Literal["clean", "wild"]
+
+_PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+
 _EXECUTION_QUANTILES = (14.5, 17.4, 18.6, 20.0, 20.9, 21.6, 22.6, 23.4, 24.1, 25.5)
 """Execution that 5, 15, ... 95 % of 1,000 simulated dives stay below."""
 
@@ -57,6 +66,8 @@ class DatasetPlan:
         height_m: The only height, or None for any height at which a number is listed.
         venue_seed: Seed of the venues; None for that of the dives. The same dives elsewhere: a shift.
         entry_seed: Seed of the faults of the entry; None for that of the dives. The same dives with other entries.
+        world: How the dives are seen: as broadcast from the side, or as people film them.
+        photos: Paths of photographs that may stand behind them.
     """
 
     seed: int
@@ -65,6 +76,8 @@ class DatasetPlan:
     height_m: float | None = None
     venue_seed: int | None = None
     entry_seed: int | None = None
+    world: World = "clean"
+    photos: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if not self.dives:
@@ -94,13 +107,20 @@ class DatasetPlan:
         heights = self.heights(number)
         shares = [1.0 if h in _COMPETITION_HEIGHTS_M else _TRAINING_HEIGHT_SHARE for h in heights]
         height_m = heights[_pick(rng, shares)]
-        drawn = simulate_dive(number, height_m, (self.seed, index))
+        more_s = self._part(index)[1:]
+        drawn = simulate_dive(number, height_m, (self.seed, index), more_s=more_s)
         if self.entry_seed is None:
             return drawn
         other = np.random.default_rng(np.random.SeedSequence((self.entry_seed, index, 6)))
         redrawn = draw_faults(other, number, draw_quality(other))
         entry = {name: getattr(redrawn, name) for name in STAGE_FAULTS["entry"]}
-        return simulate_dive(number, height_m, (self.seed, index), replace(drawn.faults, **entry))
+        return simulate_dive(number, height_m, (self.seed, index), replace(drawn.faults, **entry), more_s)
+
+    def _part(self, index: int) -> tuple[str, float, float]:
+        """Return which part of dive ``index`` is shown, and how much more than its clip before and after."""
+        if self.world == "clean":
+            return "plain", 0.0, 0.0
+        return draw_lead(np.random.default_rng(np.random.SeedSequence((self._settings_seed, index, 9))))
 
     def _commonness(self, dive: DiveNumber) -> float:
         """Return how often a number is drawn, relative to the hard ones."""
@@ -109,16 +129,43 @@ class DatasetPlan:
 
     def setting(self, index: int, simulated: SimulatedDive) -> Setting:
         """Draw the venue of dive ``index``, tied to quality as far as the plan confounds them."""
-        seed = self.seed if self.venue_seed is None else self.venue_seed
-        rng = np.random.default_rng(np.random.SeedSequence((seed, index, 5)))
-        style = None
-        if rng.random() < self.confounding:
-            style = confounded_style(simulated)
-        return Setting.draw((seed, index), style)
+        return Setting.draw((self._settings_seed, index), self._style(index, simulated))
+
+    def wild_setting(self, index: int, simulated: SimulatedDive) -> WildSetting:
+        """Draw how dive ``index`` is filmed; the style of a venue is confounded as in ``setting``."""
+        part, style = self._part(index)[0], self._style(index, simulated)
+        return WildSetting.draw((self._settings_seed, index), simulated, part, self.photos, style)
+
+    @property
+    def _settings_seed(self) -> int:
+        return self.seed if self.venue_seed is None else self.venue_seed
+
+    def _style(self, index: int, simulated: SimulatedDive) -> int | None:
+        rng = np.random.default_rng(np.random.SeedSequence((self._settings_seed, index, 5)))
+        return confounded_style(simulated) if rng.random() < self.confounding else None
 
     def stamp(self) -> dict[str, Any]:
-        """Return the plan as plain data; seeds that nobody asked for are not in it."""
-        return {name: value for name, value in asdict(self).items() if not (name in _OPTIONAL_SEEDS and value is None)}
+        """Return the plan as plain data; seeds nobody asked for are not in it, nor is a clean world."""
+        stamp = {name: value for name, value in asdict(self).items() if not (name in _OPTIONAL_SEEDS and value is None)}
+        photos = stamp.pop("photos")
+        if stamp["world"] == "clean":
+            del stamp["world"]
+        else:
+            names = "\n".join(Path(photo).name for photo in photos)
+            stamp["photos"] = [len(photos), hashlib.sha256(names.encode()).hexdigest()[:16]]
+        return stamp
+
+
+def find_photos(folder: str | PathLike[str]) -> tuple[str, ...]:
+    """Return the pictures below a folder, by name.
+
+    Raises:
+        UsageError: When there is none.
+    """
+    found = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in _PHOTO_ENDINGS)
+    if not found:
+        raise UsageError(f"no picture in {folder}", where="backgrounds", hint="name a folder with JPEG or PNG files")
+    return tuple(found)
 
 
 def _pick(rng: np.random.Generator, shares: Sequence[float]) -> int:

@@ -143,7 +143,11 @@ def intended_speeds(rng: np.random.Generator, dive: DiveNumber, height_m: float)
 
 
 def simulate_dive(
-    dive: DiveNumber, height_m: float, seed: tuple[int, ...], faults: Faults | None = None
+    dive: DiveNumber,
+    height_m: float,
+    seed: tuple[int, ...],
+    faults: Faults | None = None,
+    more_s: tuple[float, float] = (0.0, 0.0),
 ) -> SimulatedDive:
     """Simulate one dive.
 
@@ -152,6 +156,7 @@ def simulate_dive(
         height_m: A height at which the dive is listed.
         seed: Seed of everything that happens to the athlete and the judges (not of the picture).
         faults: The faults; drawn when None.
+        more_s: Time that is shown before and after what a clip cut to the dive has, seconds.
 
     Raises:
         UsageError: When the dive is not listed at the height.
@@ -166,7 +171,7 @@ def simulate_dive(
     hurdle = not dive.armstand and dive.direction in (1, 3) and rng.random() < (1.0 if height_m <= 3 else 0.35)
     steps = int(rng.integers(2, 5)) if hurdle else 0
     flight_s = flight_time(speeds[1], height_m + _CENTRE_ABOVE_BOARD_M, _CENTRE_AT_ENTRY_M)
-    before_s, after_s = _cut(rng, flight_s)
+    before_s, after_s = (cut + more for cut, more in zip(_cut(rng, flight_s), more_s, strict=True))
     phase, twist_sign = float(rng.uniform(0, 2 * np.pi)), 1 if rng.random() < 0.5 else -1
     quality = draw_quality(rng)
     drawn = draw_faults(rng, dive, quality)

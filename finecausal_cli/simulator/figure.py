@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 
 from finecausal_cli.simulator.body import JOINT, Array, Athlete
-from finecausal_cli.simulator.camera import HEIGHT, WIDTH, Camera
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from finecausal_cli.simulator.camera import Projection
     from finecausal_cli.simulator.look import Look
     from finecausal_cli.simulator.venue import Venue
 
@@ -136,7 +136,7 @@ class Figure:
     order: NDArray[np.int64]
 
     @classmethod
-    def of(cls, joints: Array, athlete: Athlete, look: Look, camera: Camera, venue: Venue) -> Figure:
+    def of(cls, joints: Array, athlete: Athlete, look: Look, camera: Projection, venue: Venue) -> Figure:
         """Build from joints [N, joints, 3] in the world, lit and coloured as the venue's light has it."""
         along, wide, deep = _table(athlete)
         start = joints[:, [JOINT[t.start] for t in _TUBES]]
@@ -224,9 +224,9 @@ def _light_up(normal: Array, nearness: Array, look: Look, venue: Venue) -> NDArr
     return np.asarray(np.clip(every, 0, 255), np.uint8)
 
 
-def window(pixels: Array) -> Box | None:
-    """Return the window of the picture that holds the points [..., 2], or None when all are out of the picture."""
+def window(pixels: Array, size: tuple[int, int]) -> Box | None:
+    """Return the window of a picture of (width, height) that holds the points [..., 2], or None when none is in it."""
     flat = pixels.reshape(-1, 2)
     low = np.maximum(np.floor(flat.min(axis=0)).astype(int) - 2, 0)
-    high = np.minimum(np.ceil(flat.max(axis=0)).astype(int) + 2, (WIDTH, HEIGHT))
+    high = np.minimum(np.ceil(flat.max(axis=0)).astype(int) + 2, size)
     return None if (high <= low).any() else (int(low[0]), int(low[1]), int(high[0]), int(high[1]))

@@ -24,7 +24,7 @@ import cv2
 import numpy as np
 
 from finecausal_cli.diving.number import parse_dive_number
-from finecausal_cli.errors import OutputError
+from finecausal_cli.errors import OutputError, UsageError
 from finecausal_cli.simulator.old_pickle import old_pickle
 from finecausal_cli.simulator.sub_actions import SUB_ACTIONS, divide_into_steps, flight_labels
 from finecausal_cli.whole_file import whole_file
@@ -76,6 +76,8 @@ class FineDivingLayout:
         Raises:
             UsageError: Names the dive.
         """
+        if plan.world != "clean":
+            raise UsageError("the layout of FineDiving holds clean clips only", where="world")
         for text in plan.dives:
             flight_labels(parse_dive_number(text))
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
-from finecausal_cli.simulator.render import render
+from finecausal_cli.simulator.dive import FPS
+from finecausal_cli.simulator.render import Setting, render
+from finecausal_cli.simulator.timing import Timing
+from finecausal_cli.simulator.truth import Truth
+from finecausal_cli.simulator.wild import render_wild
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -16,7 +20,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.simulator.dataset_plan import DatasetPlan
     from finecausal_cli.simulator.dive import SimulatedDive
-    from finecausal_cli.simulator.render import Setting
+    from finecausal_cli.simulator.wild import WildSetting
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,17 +37,67 @@ class Take:
     seed: int
     index: int
     simulated: SimulatedDive
-    setting: Setting
+    setting: Setting | WildSetting
 
     @classmethod
     def of(cls, plan: DatasetPlan, index: int) -> Take:
         """Draw the dive at a place in the plan."""
         simulated = plan.dive(index)
-        return cls(plan.seed, index, simulated, plan.setting(index, simulated))
+        setting = plan.wild_setting(index, simulated) if plan.world == "wild" else plan.setting(index, simulated)
+        return cls(plan.seed, index, simulated, setting)
+
+    @property
+    def timing(self) -> Timing:
+        """When the frames are shown, and which moments of the dive they show."""
+        if isinstance(self.setting, Setting):
+            return Timing.even(FPS, self.simulated.frames)
+        return self.setting.timing
+
+    @property
+    def crf(self) -> int:
+        """Constant rate factor of the video."""
+        return self.setting.crf if isinstance(self.setting, Setting) else self.setting.footage.crf
 
     def pictures(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
         """Yield frame (RGB) and mask (0 or 255) in turn."""
-        return render(self.simulated, self.setting)
+        for frame, mask, _ in self._shots():
+            yield frame, mask
+
+    def pictures_with_truth(self, truth: list[Truth]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield frame and mask in turn, and put what is known of them into ``truth`` at the end."""
+        masks, covers = [], []
+        for frame, mask, cover in self._shots():
+            masks.append(mask)
+            covers.append(cover)
+            yield frame, mask
+        camera, motion, timing = self.setting.camera, self.simulated.motion, self.timing
+        times = timing.real_s
+        views = camera.views(motion, times)
+        truth.append(Truth.of(motion.body(times), camera, views, (timing.times_s[:-1], times), masks, covers))
+
+    def record(self) -> dict[str, Any]:
+        """Return what is known of dive, setting and file as plain data."""
+        found = self.simulated.record() | self.setting.record()
+        if isinstance(self.setting, Setting):
+            return found
+        motion, timing = self.simulated.motion, self.timing
+        return found | {
+            "frames": timing.frames,
+            "fps": timing.fps,
+            "twist_start": timing.first_at(motion.leave_s),
+            "entry_start": timing.first_at(motion.contact_s),
+            "flight_start_s": round(timing.in_file(motion.leave_s), 6),
+            "entry_start_s": round(timing.in_file(motion.contact_s), 6),
+            **timing.record(),
+        }
+
+    def _shots(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8] | None]]:
+        if isinstance(self.setting, Setting):
+            for frame, mask in render(self.simulated, self.setting):
+                yield frame, mask, None
+        else:
+            for shot in render_wild(self.simulated, self.setting):
+                yield shot.frame, shot.mask, shot.hidden
 
 
 class Layout(Protocol):

@@ -6,7 +6,6 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
-from finecausal_cli.simulator.dive import FPS
 from finecausal_cli.video.write import write_mask_video, write_video
 from finecausal_cli.whole_file import whole_file
 
@@ -19,6 +18,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.simulator.dataset_plan import DatasetPlan
     from finecausal_cli.simulator.layout import Take
+    from finecausal_cli.simulator.truth import Truth
 
 COLUMNS = (
     "video",
@@ -41,24 +41,28 @@ PRESET = "ultrafast"
 class ManifestLayout:
     """Clips and masks as videos, one row a dive."""
 
-    folders: tuple[str, ...] = ("videos", "masks")
-    leftovers: tuple[str, ...] = ("videos/.*.part", "masks/.*.part", ".dives.csv.*.part")
+    folders: tuple[str, ...] = ("videos", "masks", "joints")
+    leftovers: tuple[str, ...] = ("videos/.*.part", "masks/.*.part", "joints/.*.part", ".dives.csv.*.part")
 
     def check(self, plan: DatasetPlan) -> None:
         """Accept every plan."""
 
     def write_pictures(self, root: Path, take: Take) -> dict[str, Any]:
-        """Write the clip and its masks as videos; return where they are."""
+        """Write the clip and its masks as videos and the joints as arrays; return where the videos are."""
         masks: list[NDArray[np.uint8]] = []
+        truth: list[Truth] = []
 
         def frames() -> Iterator[NDArray[np.uint8]]:
-            for frame, mask in take.pictures():
+            for frame, mask in take.pictures_with_truth(truth):
                 masks.append(mask)
                 yield frame
 
-        video, mask_file = f"videos/{take.index:05d}.mp4", f"masks/{take.index:05d}.mkv"
-        write_video(root / video, frames(), FPS, crf=take.setting.crf, preset=PRESET)
-        write_mask_video(root / mask_file, masks, FPS)
+        timing, name = take.timing, f"{take.index:05d}"
+        video, mask_file = f"videos/{name}.mp4", f"masks/{name}.mkv"
+        times_s = timing.times_s if timing.variable else None
+        write_video(root / video, frames(), timing.fps, crf=take.crf, preset=PRESET, times_s=times_s)
+        write_mask_video(root / mask_file, masks, timing.fps)
+        truth[0].write(root / f"joints/{name}.npz")
         return {"video": video, "mask": mask_file}
 
     def finish(self, root: Path, records: Sequence[Mapping[str, Any]]) -> Path:

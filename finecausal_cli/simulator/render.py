@@ -108,7 +108,7 @@ def render(
     )
     joints = motion.body(np.clip(moments, 0, None))
     figure = Figure.of(joints, motion.athlete, look, camera, venue)
-    splash = _splash(rng, simulated, venue.seen(FOAM))
+    splash = draw_splash(rng, simulated, venue.seen(FOAM))
     scene = Scene(venue, camera, simulated.height_m, apparatus(simulated.height_m) == "springboard")
     surface = camera.screen(splash.place)
     dips = motion.track(motion.board_dip, times)
@@ -179,7 +179,8 @@ def _instants(simulated: SimulatedDive, setting: Setting, times: Array, led: tup
     return [int(n) for n in np.clip(np.ceil(shift / _BLUR_STEP_PX), 1, _MOST_INSTANTS)]
 
 
-def _splash(rng: np.random.Generator, simulated: SimulatedDive, colour: Colour) -> Splash:
+def draw_splash(rng: np.random.Generator, simulated: SimulatedDive, colour: Colour) -> Splash:
+    """Draw the splash that a dive makes where it meets the water."""
     motion = simulated.motion
     body = motion.body(np.array([motion.contact_s]))[0]
     lowest = body[body[:, 2].argmin()]
@@ -201,7 +202,7 @@ def _add_athlete(
     waterline, shines = water
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     outlines = camera.pixels(figure.outline[instants.start : instants.stop], view)
-    box = window(outlines[:, :, [0, -1]])
+    box = window(outlines[:, :, [0, -1]], camera.size)
     if box is None or (waterline < box[1] and shines < 0.01):
         return mask
     left, top, right, bottom = box
@@ -209,7 +210,7 @@ def _add_athlete(
     painted = [
         figure.paint(instant, outline, box, oversample) for instant, outline in zip(instants, outlines, strict=True)
     ]
-    body = painted[0] if len(painted) == 1 else _mean(painted)
+    body = painted[0] if len(painted) == 1 else mean_of(painted)
     cover = body[..., 3]
     dry = min(max(int(waterline), top), bottom)
     mask[top:dry, left:right] = np.where(cover[: dry - top] > 127, np.uint8(255), np.uint8(0))
@@ -221,7 +222,8 @@ def _add_athlete(
     return mask
 
 
-def _mean(painted: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+def mean_of(painted: list[NDArray[np.uint8]]) -> NDArray[np.uint8]:
+    """Return the mean of equally large pictures, as sub-frames add up to a blurred one."""
     total = np.zeros(painted[0].shape, np.float32)
     for body in painted:
         cv2.accumulate(body, total)

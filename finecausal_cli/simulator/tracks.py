@@ -10,13 +10,14 @@ from finecausal_cli.simulator.body import Pose
 from finecausal_cli.simulator.dive import FPS
 
 if TYPE_CHECKING:
+    from finecausal_cli.simulator.body import Array
     from finecausal_cli.simulator.dive import SimulatedDive
 
 _DEGREE_DIGITS, _METRE_DIGITS = 1, 3
 
 
-def tracks(simulated: SimulatedDive) -> dict[str, Any]:
-    """Read the motion at every frame of the clip.
+def tracks(simulated: SimulatedDive, times: Array | None = None) -> dict[str, Any]:
+    """Read the motion at ``times`` [frames] of the dive; None takes those of a clean clip's frames.
 
     Returns:
         ``somersault_deg``, ``twist_deg`` and ``tilt_deg``: [frames], as in ``Motion``; ``centre_m``: [frames][3], the
@@ -24,7 +25,7 @@ def tracks(simulated: SimulatedDive) -> dict[str, Any]:
         [frames] each.
     """
     motion = simulated.motion
-    times = np.arange(simulated.frames) / FPS
+    times = np.arange(simulated.frames) / FPS if times is None else times
     pose = np.degrees(motion.track(motion.pose, times))
     angles = {"somersault_deg": motion.somersault, "twist_deg": motion.twist, "tilt_deg": motion.tilt}
     found: dict[str, Any] = {

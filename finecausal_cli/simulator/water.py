@@ -10,12 +10,11 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
-from finecausal_cli.simulator.camera import HEIGHT, WIDTH, Camera
-
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.simulator.body import Array
+    from finecausal_cli.simulator.camera import Projection
     from finecausal_cli.simulator.styles import Colour
 
 _GRAVITY = 9.81
@@ -94,30 +93,31 @@ class Splash:
         speed = self.velocity[up] - np.array([0, 0, _GRAVITY]) * age[up, None]
         return position[up], position[up] - speed * _STREAK_S, self.radius[up]
 
-    def paint(self, picture: NDArray[np.uint8], camera: Camera, view: Array, since: float) -> None:
+    def paint(self, picture: NDArray[np.uint8], camera: Projection, view: Array, since: float) -> None:
         """Blend the splash ``since`` seconds after contact into an RGB picture, in place."""
         if since < 0:
             return
-        scale, flatness = float(view[2]), sin(camera.elevation) + 0.03
+        (width, height), elevation = camera.size, max(camera.elevation, 0.0)
+        scale, flatness = camera.scale(view), sin(elevation) + 0.03
         middle = camera.pixels(camera.screen(self.place), view)
         drops, before, radius = self._flying(since)
         pixels = camera.pixels(camera.screen(np.stack([drops, before])), view)
         ring = 0.35 + _RING_SPEED * since
         rise = float(np.ptp(np.append(pixels[0, :, 1], middle[1]))) + 0.55 * scale
         half = max(2.0, min(ring, 3.2)) * scale
-        left, right = int(max(middle[0] - half, 0)), int(min(middle[0] + half, WIDTH))
+        left, right = int(max(middle[0] - half, 0)), int(min(middle[0] + half, width))
         top = int(max(middle[1] - max(rise, (ring + 0.2) * flatness * scale), 0))
-        bottom = int(min(middle[1] + ((max(ring, 1.5) + 0.3) * flatness + 0.15) * scale, HEIGHT))
+        bottom = int(min(middle[1] + ((max(ring, 1.5) + 0.3) * flatness + 0.15) * scale, height))
         if right - left < 4 or bottom - top < 4:
             return
         centre = (int(middle[0]) - left, int(middle[1]) - top)
         pixels -= (left, top)
         soft = np.zeros((bottom - top, right - left), np.uint8)
-        self._draw_foam(soft, centre, (scale, camera.elevation), since)
+        self._draw_foam(soft, centre, (scale, elevation), since)
         self._draw_rings(soft, centre, (scale, flatness), since)
         for (x, y), size in zip(pixels[0, ::4].astype(int).tolist(), (radius[::4] * scale * 3.2).tolist(), strict=True):
             cv2.circle(soft, (x, y), int(size + 1.5), 84, -1)
-        cover = cv2.GaussianBlur(soft, (0, 0), 2.0 * cos(camera.elevation))
+        cover = cv2.GaussianBlur(soft, (0, 0), 2.0 * cos(elevation))
         if len(radius):
             cover = cv2.max(cover, _draw_drops(soft.shape, pixels, radius * scale))
         alpha = cv2.cvtColor(cover, cv2.COLOR_GRAY2RGB)

@@ -1,0 +1,353 @@
+"""The still world of a filmed dive: a photograph or a painted venue, the water before it, and the tower in 3-D.
+
+Everything behind the pool moves as one with the camera, so that a still world stands behind the athlete from which
+the camera's motion can be told. The tower is made of solid boxes and can be seen from every side; those nearer to the
+camera than the athlete hide it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, NamedTuple
+
+import cv2
+import numpy as np
+
+from finecausal_cli.errors import OutputError
+from finecausal_cli.simulator.layer import FAR_LEFT_M, FAR_RATE, FAR_TOP_M, scaled
+from finecausal_cli.simulator.surface import SURFACE_RATE
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from finecausal_cli.simulator.body import Array
+    from finecausal_cli.simulator.styles import Colour
+    from finecausal_cli.simulator.venue import Venue
+    from finecausal_cli.simulator.wild_camera import WildCamera
+
+_SHIFT = 4
+_LARGEST_PHOTO = 1280
+_WATER_ROWS_M = 3.2
+_FAR_AWAY_PX = 6000
+_PLATFORM_LEVELS_M = (1.0, 3.0, 5.0, 7.5, 10.0)
+_RAIL_M = 0.95
+_TOUCHING_M = 0.05
+
+
+class Solid(NamedTuple):
+    """An upright box: lowest and highest corner [3] in the world, and its colour."""
+
+    low: Array
+    high: Array
+    colour: Colour
+
+
+_FACES = (
+    ((0, 0, 1), ((0, 0, 1), (1, 0, 1), (1, 1, 1), (0, 1, 1))),
+    ((0, 0, -1), ((0, 0, 0), (1, 0, 0), (1, 1, 0), (0, 1, 0))),
+    ((0, -1, 0), ((0, 0, 0), (1, 0, 0), (1, 0, 1), (0, 0, 1))),
+    ((0, 1, 0), ((0, 1, 0), (1, 1, 0), (1, 1, 1), (0, 1, 1))),
+    ((1, 0, 0), ((1, 0, 0), (1, 1, 0), (1, 1, 1), (1, 0, 1))),
+    ((-1, 0, 0), ((0, 0, 0), (0, 1, 0), (0, 1, 1), (0, 0, 1))),
+)
+"""Outward normal of each face of a box, and its corners as shares of the sides."""
+
+
+def draw_tower(rng: np.random.Generator, venue: Venue, height_m: float, *, springboard: bool) -> list[Solid]:
+    """Draw what the dive starts from and what stands beside it; a springboard's plank itself is not in it."""
+    site = _Site(rng, venue, posts=rng.random() < 0.6)
+    has_deck, has_rails, has_others = (rng.random(3) < (0.8, 0.75, 0.6)).tolist()
+    if has_deck:
+        site.put((-30, rng.uniform(-2.2, -0.9)), (-14, 14), (-1.5, 0.0), venue.deck)
+    if springboard:
+        site.put((-4.7, -2.5), (-0.5, 0.5), (0.0, height_m - 0.42), scaled(venue.tower, 0.9))
+        site.put((-3.0, -2.75), (-0.35, 0.35), (height_m - 0.42, height_m - 0.06), (90, 94, 100))
+        sides = (-0.62, 0.58)
+    else:
+        half, back = float(rng.uniform(0.75, 1.4)), float(rng.uniform(-6.8, -5.5))
+        site.carry((rng.uniform(-5.2, -4.2), rng.uniform(-3.2, -1.8)), (-0.8 * half, 0.8 * half), height_m - 0.28)
+        site.put((back, 0.0), (-half, half), (height_m - 0.28, height_m - 0.03), venue.tower)
+        site.put((back, 0.0), (-half, half), (height_m - 0.03, height_m), venue.mat)
+        sides = (-half, half - 0.04)
+    if has_rails:
+        for side in sides:
+            site.fence((-4.8 if springboard else -6.0, rng.uniform(-2.6, -1.2)), side, height_m)
+    if has_others:
+        for level in rng.permutation(_PLATFORM_LEVELS_M)[: int(rng.integers(1, 4))].tolist():
+            site.platform(level)
+    return site.solids
+
+
+class _Site:
+    """Where solids are put."""
+
+    def __init__(self, rng: np.random.Generator, venue: Venue, *, posts: bool) -> None:
+        self.solids: list[Solid] = []
+        self._rng, self._venue, self._posts = rng, venue, posts
+
+    def put(self, x: tuple[float, float], y: tuple[float, float], z: tuple[float, float], colour: Colour) -> None:
+        low, high = np.array([x, y, z], float).T
+        self.solids.append(Solid(low, high, colour))
+
+    def carry(self, x: tuple[float, float], y: tuple[float, float], top: float) -> None:
+        """Put a block or four posts under a platform."""
+        if not self._posts:
+            self.put(x, y, (0, top), scaled(self._venue.tower, 0.82))
+            return
+        for left in (x[0], x[1] - 0.28):
+            for near in (y[0], y[1] - 0.28):
+                self.put((left, left + 0.28), (near, near + 0.28), (0, top), scaled(self._venue.tower, 0.8))
+
+    def fence(self, x: tuple[float, float], y: float, level: float) -> None:
+        """Put a railing along a platform's side."""
+        top, rail = level + _RAIL_M, self._venue.railing
+        self.put(x, (y, y + 0.04), (top - 0.04, top), rail)
+        if self._rng.random() < 0.3:
+            self.put(x, (y, y + 0.03), (level + 0.1, top - 0.1), scaled(self._venue.mat, 0.9))
+            return
+        self.put(x, (y, y + 0.03), (level + 0.45, level + 0.48), rail)
+        for post in np.linspace(x[0], x[1] - 0.04, 5).tolist():
+            self.put((post, post + 0.04), (y, y + 0.04), (level, top), rail)
+
+    def platform(self, level: float) -> None:
+        """Put another platform or board beside the athlete's."""
+        rng = self._rng
+        near = float(rng.choice([-1, 1]) * rng.uniform(2.5, 7.0))
+        length, half, tip = (float(value) for value in rng.uniform((4.5, 0.25, -1.0), (6.5, 1.1, 0.0)))
+        self.put(
+            (tip - length, tip), (near - half, near + half), (level - 0.22, level), scaled(self._venue.tower, 0.95)
+        )
+        self.carry((tip - length, tip - 0.6 * length), (near - 0.8 * half, near + 0.8 * half), level - 0.22)
+        if rng.random() < 0.6:
+            self.fence((tip - length, tip - 0.8), near + half, level)
+
+
+class Tower:
+    """Solid boxes as a camera sees them."""
+
+    def __init__(self, solids: list[Solid], camera: WildCamera, venue: Venue) -> None:
+        """Project the boxes and sort them, far ones first."""
+        towards = camera.axes[2]
+        sun = np.array(venue.sun) @ camera.axes
+        sun = sun / np.linalg.norm(sun)
+        # The deck lies under everything else, whatever the depth of its middle.
+        under = 1 if towards[2] >= 0 else -1
+        solids = sorted(solids, key=lambda s: (under * (s.high[2] > 0), float((s.low + s.high) @ towards)))
+        sides = [(normal, np.array(corners, float)) for normal, corners in _FACES if np.dot(normal, towards) > 1e-6]
+        corners, self._colours = [], []
+        for solid in solids:
+            for normal, shares in sides:
+                shade = 0.78 + 0.3 * venue.light * float(np.clip(np.dot(normal, sun), -0.5, 1))
+                corners.append(solid.low + shares * (solid.high - solid.low))
+                self._colours.append(venue.seen(scaled(solid.colour, shade)))
+        self._camera, self._towards, self._sides = camera, towards, len(sides)
+        self._corners = camera.screen(np.array(corners).reshape(-1, 4, 3))[..., :2]
+        self._low = np.array([solid.low for solid in solids]).reshape(-1, 3)
+        self._high = np.array([solid.high for solid in solids]).reshape(-1, 3)
+
+    def hiding(self, low: Array, high: Array) -> NDArray[np.bool_]:
+        """Return for each box whether it may hide what lies between the corners ``low`` and ``high`` [3]."""
+        return _hides(self._towards, self._low, self._high, low, high)
+
+    def paint(self, picture: NDArray[np.uint8], view: Array, chosen: NDArray[np.bool_]) -> None:
+        """Draw the chosen boxes in place; a mask (one channel) gets 255."""
+        height, width = picture.shape[:2]
+        pixels = self._camera.pixels(self._corners, view)
+        low, high = pixels.min(axis=1), pixels.max(axis=1)
+        seen = (high > 0).all(axis=1) & (low < (width, height)).all(axis=1) & np.repeat(chosen, self._sides)
+        fixed = np.rint(np.clip(pixels, -_FAR_AWAY_PX, _FAR_AWAY_PX) * (1 << _SHIFT)).astype(np.int32)
+        line = cv2.LINE_AA if picture.ndim == 3 else cv2.LINE_8
+        for face in np.flatnonzero(seen).tolist():
+            cv2.fillPoly(picture, [fixed[face]], self._colours[face] if picture.ndim == 3 else 255, line, shift=_SHIFT)
+
+
+def plank(height_m: float, dip: float) -> list[tuple[Array, float]]:
+    """Return the faces of a springboard's plank, corners [K, 3] in the world and their brightness."""
+    x = np.linspace(-4.8, 0.0, 9)
+    bend = dip * np.clip((x + 2.9) / 2.9, 0, 1) ** 1.8
+    top = np.stack([x, np.full_like(x, -0.25), height_m + bend], axis=-1)
+    across, down = np.array([0.0, 0.5, 0.0]), np.array([0.0, 0.0, 0.055])
+
+    def ring(edge: Array, other: Array) -> Array:
+        return np.concatenate([edge, other[::-1]])
+
+    return [
+        (ring(top - down, top - down + across), 0.55),
+        (ring(top + across, top + across - down), 0.6),
+        (ring(top, top - down), 0.6),
+        (ring(top, top + across), 1.0),
+        (np.stack([top[-1], top[-1] + across, top[-1] + across - down, top[-1] - down]), 0.7),
+    ]
+
+
+def plank_hides(camera: WildCamera, height_m: float, low: Array, high: Array) -> bool:
+    """Return whether a springboard may hide what lies between the corners ``low`` and ``high`` [3]."""
+    box = np.array([-4.8, -0.25, height_m - 0.1]), np.array([0.0, 0.25, height_m])
+    return bool(_hides(camera.axes[2], *box, low, high))
+
+
+def paint_plank(
+    picture: NDArray[np.uint8], camera: WildCamera, view: Array, faces: list[tuple[Array, float]], colour: Colour
+) -> None:
+    """Draw a springboard's plank in place."""
+    looks_up = camera.axes[2][2] < 0
+    height, width = picture.shape[:2]
+    for corners, shade in reversed(faces) if looks_up else faces:
+        _fill(picture, camera.pixels(camera.screen(corners), view), scaled(colour, shade), (width, height))
+
+
+def _hides(towards: Array, low: Array, high: Array, other_low: Array, other_high: Array) -> NDArray[np.bool_]:
+    """Return which boxes [..., 3] may hide the other one: a plane parts them, and no plane says the contrary."""
+    side = np.where(np.abs(towards) < 1e-6, 0, np.sign(towards))
+    apart: Array = (low >= other_high - _TOUCHING_M) * side - (high <= other_low + _TOUCHING_M) * side
+    return np.asarray((apart > 0).any(axis=-1) & ~(apart < 0).any(axis=-1))
+
+
+def _fill(picture: NDArray[np.uint8], pixels: Array, colour: Colour, size: tuple[int, int]) -> None:
+    low, high = pixels.min(axis=0), pixels.max(axis=0)
+    if (high < 0).any() or (low > size).any():
+        return
+    fixed = np.rint(np.clip(pixels, -_FAR_AWAY_PX, _FAR_AWAY_PX) * (1 << _SHIFT)).astype(np.int32)
+    tint = colour if picture.ndim == 3 else 255
+    cv2.fillPoly(picture, [fixed], tint, cv2.LINE_AA if picture.ndim == 3 else cv2.LINE_8, shift=_SHIFT)
+
+
+@dataclass(frozen=True, slots=True)
+class Backdrop:
+    """What stands still behind the athlete.
+
+    Attributes:
+        picture: uint8 RGB.
+        place: [2, 3] from screen metres to its pixels.
+        edge_m: Screen height at which the water begins, or None for a backdrop without water.
+        kind: photograph, venue or painting.
+    """
+
+    picture: NDArray[np.uint8]
+    place: Array
+    edge_m: float | None
+    kind: str
+
+    def paint(self, camera: WildCamera, view: Array, time_s: float, venue: Venue) -> NDArray[np.uint8]:
+        """Return the picture of a view, uint8 RGB."""
+        to_screen = np.asarray(cv2.invertAffineTransform(view), float)
+        picture = _warp(self.picture, _chain(self.place, to_screen), camera.size, cv2.BORDER_REFLECT_101)
+        if self.edge_m is not None:
+            self._add_water(picture, to_screen, camera.size, time_s, venue)
+        return picture
+
+    def _add_water(
+        self, picture: NDArray[np.uint8], to_screen: Array, size: tuple[int, int], time_s: float, venue: Venue
+    ) -> None:
+        width, height = size
+        corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
+        level = (corners @ to_screen[:, :2].T + to_screen[:, 2])[:, 1] - float(self.edge_m or 0.0)
+        if (level > 0).all():
+            return
+        wobble = 3 * np.sin(2 * time_s)
+        down = venue.floor.shape[0] / _WATER_ROWS_M
+        layers = []
+        for texture, drift in ((venue.ripples, 14.0), (venue.floor, 0.0)):
+            place = np.array(
+                [
+                    [SURFACE_RATE, 0, 380 + drift * time_s + wobble],
+                    [0, -down, down * float(self.edge_m or 0.0) + wobble],
+                ]
+            )
+            layers.append(_warp(texture, _chain(place, to_screen), size, cv2.BORDER_REFLECT_101, halve=True))
+        water = cv2.addWeighted(layers[0], 0.6, layers[1], 0.4, 0)
+        y = to_screen[1, 1] or 1e-9
+        # The edge's row at the left and the right side of the picture.
+        at = [(float(self.edge_m or 0.0) - to_screen[1, 2] - to_screen[1, 0] * x) / y for x in (0.0, float(width))]
+        ring = np.array([[0, at[0]], [width, at[1]], [width, height + 9999], [0, height + 9999]])
+        wet = np.zeros((height, width), np.uint8)
+        cv2.fillPoly(wet, [np.rint(np.clip(ring, -9999, 9999) * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=_SHIFT)
+        cv2.copyTo(water, wet, picture)
+
+
+def place_backdrop(
+    rng: np.random.Generator, picture: NDArray[np.uint8], camera: WildCamera, views: Array
+) -> tuple[NDArray[np.uint8], Array]:
+    """Hang a picture so that it lies behind all views; return it (perhaps mirrored) and its place [2, 3]."""
+    width, height = camera.size
+    if rng.random() < 0.5:
+        picture = np.ascontiguousarray(picture[:, ::-1])
+    corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
+    inverse = np.stack([cv2.invertAffineTransform(view) for view in views[:: max(len(views) // 12, 1)]])
+    seen = np.einsum("nij,kj->nki", inverse[:, :, :2], corners) + inverse[:, None, :, 2]
+    low, high = seen.min(axis=(0, 1)), seen.max(axis=(0, 1))
+    held = float((np.array(picture.shape[1::-1]) / (high - low)).min())
+    scale = float(np.median([camera.scale(view) for view in views]))
+    rate = float(np.clip(scale * rng.uniform(0.5, 1.5), 0.6 * held, 1.7 * held))
+    slack = np.array(picture.shape[1::-1]) / rate - (high - low)
+    middle = (low + high) / 2 + rng.uniform(-0.5, 0.5, 2) * np.maximum(slack, 0)
+    right, down = np.array(picture.shape[1::-1]) / 2
+    place = np.array([[rate, 0, right - rate * middle[0]], [0, -rate, down + rate * middle[1]]])
+    return picture, place
+
+
+def venue_place() -> Array:
+    """Return the place [2, 3] of a painted venue's far layer."""
+    return np.array([[FAR_RATE, 0, -FAR_LEFT_M * FAR_RATE], [0, -FAR_RATE, FAR_TOP_M * FAR_RATE]])
+
+
+def read_photo(path: str) -> NDArray[np.uint8]:
+    """Read a photograph as RGB, at most 1280 pixels across.
+
+    Raises:
+        OutputError: When it is no picture.
+    """
+    picture = cv2.imread(path, cv2.IMREAD_COLOR)
+    if picture is None:
+        raise OutputError("not a picture that can be read", where=path, hint="take it out of the backgrounds")
+    factor = _LARGEST_PHOTO / max(picture.shape[:2])
+    if factor < 1:
+        picture = cv2.resize(picture, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA)
+    return np.ascontiguousarray(picture[..., ::-1], np.uint8)
+
+
+def paint_texture(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Paint a wall or a view out of nothing: gradient, cloudy noise, and tiles, panes or patches before it."""
+    width, height = 960, 640
+    ends = rng.integers(20, 240, (2, 3)).astype(np.float32)
+    share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
+    picture = np.broadcast_to(ends[0] * (1 - share) + ends[1] * share, (height, width, 3)).copy()
+    for cells in (6, 24, 96):
+        noise = rng.standard_normal((cells, cells, 3), dtype=np.float32) * rng.uniform(0, 22)
+        picture += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
+    picture = np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8))
+    if rng.random() < 0.5:
+        step, line = int(rng.integers(16, 120)), rng.integers(0, 255, 3).tolist()
+        thick = int(rng.integers(1, 5))
+        for x in range(int(rng.integers(step)), width, step):
+            cv2.line(picture, (x, 0), (x, height), line, thick)
+        for y in range(int(rng.integers(step)), height, max(int(step * rng.uniform(0.4, 2)), 6)):
+            cv2.line(picture, (0, y), (width, y), line, thick)
+    for _ in range(int(rng.integers(0, 90))):
+        colour = (rng.integers(30, 230) + rng.normal(0, 34, 3)).clip(0, 255).astype(int).tolist()
+        x, y, w, h = rng.integers((0, 0, 6, 6), (width, height, 160, 160)).tolist()
+        if rng.random() < 0.5:
+            cv2.rectangle(picture, (x, y), (x + w, y + h), colour, -1)
+        else:
+            cv2.ellipse(
+                picture, (x, y), (w // 2 + 1, h // 2 + 1), float(rng.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA
+            )
+    return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.6, 3.0))), np.uint8)
+
+
+def _chain(outer: Array, inner: Array) -> Array:
+    """Return the affine map [2, 3] that applies ``inner`` first."""
+    return np.concatenate([outer[:, :2] @ inner[:, :2], (outer[:, :2] @ inner[:, 2] + outer[:, 2])[:, None]], axis=1)
+
+
+def _warp(
+    texture: NDArray[np.uint8], matrix: Array, size: tuple[int, int], border: int, *, halve: bool = False
+) -> NDArray[np.uint8]:
+    """Show a texture; ``matrix`` maps the picture's pixels to the texture's. ``halve`` saves work where it is soft."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    if not halve:
+        return np.asarray(cv2.warpAffine(texture, matrix, size, flags=flags, borderMode=border), np.uint8)
+    halved = matrix * (2, 2, 1)
+    halved[:, 2] += matrix[:, :2].sum(axis=1) / 2
+    small = cv2.warpAffine(texture, halved, ((size[0] + 1) // 2, (size[1] + 1) // 2), flags=flags, borderMode=border)
+    return np.asarray(cv2.resize(small, (2 * small.shape[1], 2 * small.shape[0]))[: size[1], : size[0]], np.uint8)
