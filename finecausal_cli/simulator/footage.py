@@ -14,8 +14,6 @@ if TYPE_CHECKING:
 
     from finecausal_cli.simulator.body import Array
 
-Picture = "NDArray[np.uint8]"
-
 _GRAIN_MARGIN = 64
 """Rows and columns by which the noise field is larger than the picture, so that it can be shifted."""
 
@@ -30,7 +28,7 @@ class Footage:
         colour: [3, 4] matrix that light, cast and saturation make of RGB and 1.
         gamma: Exponent of the tone curve.
         falloff: Grey levels that the lens takes from the corners.
-        blur: Kernel that the picture is blurred with, or None.
+        blur: Kernel that the picture is blurred with, or a line of one that is applied along and across; or None.
         grain: Standard deviation of the noise, grey levels.
         coarse: Side of a grain, pixels.
         breathing: Amplitude of slow changes of exposure, and their phase.
@@ -94,13 +92,14 @@ class Footage:
 class Film:
     """Develops the pictures of one clip."""
 
-    def __init__(self, footage: Footage, size: tuple[int, int]) -> None:
-        """Draw the clip's noise for pictures of ``size`` (width, height)."""
+    def __init__(self, footage: Footage, size: tuple[int, int], frames: int) -> None:
+        """Draw the clip's noise for so many pictures of ``size`` (width, height)."""
         self._footage, (self._width, self._height) = footage, size
-        self._rng = np.random.default_rng(np.random.SeedSequence((*footage.seed, 3)))
+        rng = np.random.default_rng(np.random.SeedSequence((*footage.seed, 3)))
+        self._shifts = rng.integers(_GRAIN_MARGIN, size=(frames, 4))
         side, coarse = np.array([self._height, self._width]) + _GRAIN_MARGIN, footage.coarse
         small = tuple((side // coarse + 1).tolist())
-        noise = np.asarray(self._rng.standard_normal((*small, 3), dtype=np.float32))
+        noise = np.asarray(rng.standard_normal((*small, 3), dtype=np.float32))
         noise = noise if coarse == 1 else np.asarray(cv2.resize(noise, (int(side[1]), int(side[0]))))
         field = np.rint(noise * np.float32(footage.grain))
         self._brighter = np.clip(field, 0, 255).astype(np.uint8)
@@ -111,17 +110,24 @@ class Film:
             across = np.linspace(-1, 1, self._width) ** 2 + np.linspace(-1, 1, self._height)[:, None] ** 2
             self._corners = np.repeat((footage.falloff / 2 * across).astype(np.uint8)[..., None], 3, axis=2)
 
-    def develop(self, picture: NDArray[np.uint8], time_s: float) -> NDArray[np.uint8]:
-        """Return the picture as the clip shows it ``time_s`` after its start."""
+    def develop(self, picture: NDArray[np.uint8], frame: int, file_s: float) -> NDArray[np.uint8]:
+        """Return the picture of a frame, ``file_s`` after the clip's start, as lens and sensor leave it."""
         footage = self._footage
         if footage.blur is not None:
-            picture = np.asarray(cv2.filter2D(picture, -1, footage.blur, borderType=cv2.BORDER_REPLICATE), np.uint8)
+            line, edge = footage.blur, cv2.BORDER_REPLICATE
+            is_line = line.shape[1] == 1
+            blurred = (
+                cv2.sepFilter2D(picture, -1, line, line, borderType=edge)
+                if is_line
+                else cv2.filter2D(picture, -1, line, borderType=edge)
+            )
+            picture = np.asarray(blurred, np.uint8)
         amplitude, phase = footage.breathing
-        matrix = footage.colour * (1 + amplitude * np.sin(1.7 * time_s + phase))
+        matrix = footage.colour * (1 + amplitude * np.sin(1.7 * file_s + phase))
         picture = np.asarray(cv2.LUT(cv2.transform(picture, matrix), self._curve), np.uint8)
         if self._corners is not None:
             picture = np.asarray(cv2.subtract(picture, self._corners), np.uint8)
-        a, b, c, d = self._rng.integers(_GRAIN_MARGIN, size=4).tolist()
+        a, b, c, d = self._shifts[frame].tolist()
         picture = np.asarray(cv2.add(picture, self._brighter[a : a + self._height, b : b + self._width]), np.uint8)
         return np.asarray(cv2.subtract(picture, self._darker[c : c + self._height, d : d + self._width]), np.uint8)
 
@@ -139,8 +145,7 @@ def _draw_blur(rng: np.random.Generator, lines: int) -> Array | None:
     if kind < 0.45:
         return None
     if kind < 0.8:
-        line = cv2.getGaussianKernel(2 * int(2 * strength + 1) + 1, 1.1 * strength)
-        return np.asarray(line @ line.T)
+        return np.asarray(cv2.getGaussianKernel(2 * int(2 * strength + 1) + 1, 1.1 * strength))
     side = 2 * int(1.8 * strength + 1) + 1
     kernel = np.zeros((side, side))
     if kind < 0.92:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Protocol
 
+import numpy as np
+
 from finecausal_cli.simulator.dive import FPS
 from finecausal_cli.simulator.render import Setting, render
 from finecausal_cli.simulator.timing import Timing
@@ -15,7 +17,6 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from finecausal_cli.simulator.dataset_plan import DatasetPlan
@@ -58,22 +59,32 @@ class Take:
         """Constant rate factor of the video."""
         return self.setting.crf if isinstance(self.setting, Setting) else self.setting.footage.crf
 
-    def pictures(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Yield frame (RGB) and mask (0 or 255) in turn."""
-        for frame, mask, _ in self._shots():
+    def pictures(self, frames: Sequence[int] | None = None) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield frame (RGB) and mask (0 or 255) in turn; ``frames`` are the numbers of those wanted, None for all."""
+        for frame, mask, _ in self._shots(frames):
             yield frame, mask
 
     def pictures_with_truth(self, truth: list[Truth]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
         """Yield frame and mask in turn, and put what is known of them into ``truth`` at the end."""
         masks, covers = [], []
-        for frame, mask, cover in self._shots():
+        for frame, mask, cover in self._shots(None):
             masks.append(mask)
             covers.append(cover)
             yield frame, mask
+        truth.append(self.truth(masks, covers))
+
+    def truth(
+        self,
+        masks: Sequence[NDArray[np.uint8]],
+        covers: Sequence[NDArray[np.uint8] | None],
+        frames: Sequence[int] | None = None,
+    ) -> Truth:
+        """Return what is known of the frames with these masks, and with what hides the athlete in them."""
         camera, motion, timing = self.setting.camera, self.simulated.motion, self.timing
-        times = timing.real_s
-        views = camera.views(motion, times)
-        truth.append(Truth.of(motion.body(times), camera, views, (timing.times_s[:-1], times), masks, covers))
+        chosen = np.arange(timing.frames) if frames is None else np.asarray(frames)
+        file_s, real_s = timing.times_s[chosen], timing.real_s[chosen]
+        views = camera.views(motion, timing.real_s)[chosen]
+        return Truth.of(motion.body(real_s), camera, views, (file_s, real_s), masks, covers)
 
     def record(self) -> dict[str, Any]:
         """Return what is known of dive, setting and file as plain data."""
@@ -91,12 +102,14 @@ class Take:
             **timing.record(),
         }
 
-    def _shots(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8] | None]]:
+    def _shots(
+        self, frames: Sequence[int] | None
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8] | None]]:
         if isinstance(self.setting, Setting):
-            for frame, mask in render(self.simulated, self.setting):
+            for frame, mask in render(self.simulated, self.setting, frames):
                 yield frame, mask, None
         else:
-            for shot in render_wild(self.simulated, self.setting):
+            for shot in render_wild(self.simulated, self.setting, frames):
                 yield shot.frame, shot.mask, shot.hidden
 
 

@@ -9,7 +9,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from finecausal_cli.errors import OutputError
-from finecausal_cli.simulator.render import render
+from finecausal_cli.simulator.camera import HEIGHT
+from finecausal_cli.simulator.layout import Take
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -21,6 +22,9 @@ if TYPE_CHECKING:
 Frame = NDArray[np.uint8]
 
 _COLUMNS = 10
+_BEFORE_S, _AFTER_S = 0.24, 0.32
+"""Time that is shown before the take-off and after the first contact with the water."""
+
 _TILE = 192
 """Columns around the middle that are shown of each frame."""
 
@@ -29,10 +33,12 @@ def draw_preview(plan: DatasetPlan, dives: int) -> Frame:
     """Return a contact sheet of the first dives of a plan, one row each, from just before take-off to the splash."""
     rows = []
     for index in range(dives):
-        simulated = plan.dive(index)
-        last = min(simulated.entry_start + 8, simulated.frames - 1)
-        chosen = np.linspace(max(simulated.twist_start - 6, 0), last, _COLUMNS).astype(int).tolist()
-        frames = [frame for frame, _ in render(simulated, plan.setting(index, simulated), chosen)]
+        take = Take.of(plan, index)
+        simulated, timing = take.simulated, take.timing
+        first = timing.first_at(simulated.motion.leave_s - _BEFORE_S)
+        last = min(timing.first_at(simulated.motion.contact_s + _AFTER_S), timing.frames - 1)
+        chosen = np.linspace(first, last, _COLUMNS).astype(int).tolist()
+        frames = [frame for frame, _ in take.pictures(chosen)]
         rows.append((f"{simulated.dive} {simulated.height_m:g} m  {simulated.score:.1f}", frames))
     return contact_sheet(rows)
 
@@ -50,6 +56,12 @@ def contact_sheet(rows: Sequence[tuple[str, Sequence[Frame]]]) -> Frame:
 
 
 def _middle(frame: Frame) -> Frame:
+    width = round(frame.shape[1] * HEIGHT / frame.shape[0])
+    if frame.shape[0] != HEIGHT:
+        frame = np.asarray(cv2.resize(frame, (width, HEIGHT), interpolation=cv2.INTER_AREA), np.uint8)
+    if width < _TILE:
+        spare = _TILE - width
+        frame = np.pad(frame, ((0, 0), (spare // 2, spare - spare // 2), (0, 0)))
     left = (frame.shape[1] - _TILE) // 2
     return np.asarray(frame[:, left : left + _TILE], np.uint8)
 

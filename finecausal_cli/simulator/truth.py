@@ -39,7 +39,8 @@ class Truth:
         times_s: float64 [frames] when each frame of the file is shown.
         real_time_s: float64 [frames] the same moments on the clock of the dive.
         px_per_m: float32 [frames] scale at the athlete.
-        camera: float32 [frames, 2, 3] from metres of the still plane across the view (right, up) to the picture.
+        camera: float32 [frames, 2, 3] from metres of the still plane across the view (right, up) to the picture; NaN
+            where another shot is shown.
     """
 
     joints: NDArray[np.float32]
@@ -76,8 +77,11 @@ class Truth:
         joints = np.einsum("nij,nkj->nki", views[:, :, :2], screen) + views[:, None, :, 2]
         height, width = masks[0].shape if masks else (0, 0)
         visible = ((joints >= 0) & (joints < (width, height))).all(axis=-1) & (chosen[..., 2] > 0)
+        views = views.copy()
         for frame, cover in enumerate(hidden or ()):
             if cover is not None:
+                if cover.all():
+                    views[frame] = np.nan
                 x, y = np.clip(joints[frame], 0, (width - 1, height - 1)).astype(int).T
                 visible[frame] &= cover[y, x] == 0
         return cls(

@@ -11,9 +11,11 @@ import numpy as np
 
 from finecausal_cli.diving.difficulty import apparatus
 from finecausal_cli.simulator.body import JOINT, Array
+from finecausal_cli.simulator.bystanders import add_spectators, draw_passers
 from finecausal_cli.simulator.figure import Figure, window
 from finecausal_cli.simulator.footage import Film, Footage
 from finecausal_cli.simulator.look import Look
+from finecausal_cli.simulator.overlays import Obstacle, Overlay, inner_size
 from finecausal_cli.simulator.render import draw_splash, mean_of
 from finecausal_cli.simulator.timing import Timing, draw_timing
 from finecausal_cli.simulator.venue import Venue, draw_venue
@@ -30,6 +32,7 @@ from finecausal_cli.simulator.wild_scene import (
     plank_hides,
     read_photo,
     venue_place,
+    without_screens,
 )
 
 if TYPE_CHECKING:
@@ -48,8 +51,13 @@ _UNDER_WATER, _SINKS_S = 0.34, 0.45
 _BOARD: Colour = (196, 206, 212)
 _PHOTO_SHARE, _VENUE_SHARE = 0.72, 0.6
 _WATER_SHARE = 0.62
-_WITHOUT_TOWER = 0.06
+_WITHOUT_TOWER, _HIDDEN_SHARE = 0.06, 0.05
+_INTRO_SHARE, _LEAST_LEAD_S = 0.1, 1.5
+"""How often another shot precedes the dive's, and the file's time from its end to the take-off, at least."""
+
 _SMEAR_PX = 1.5
+_NEARER_M = 0.4
+_MEETS_WATER_S = 0.02
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,7 +84,9 @@ class WildSetting:
         camera: Where from.
         timing: Which part of the dive, and the file's clock.
         footage: Light, colour, blur, grain and compression.
+        overlay: Graphics and bars.
         photo: The photograph behind it, or None.
+        intro_s: Until when the file shows another shot, seconds.
         seed: The venue seed.
     """
 
@@ -84,7 +94,9 @@ class WildSetting:
     camera: WildCamera
     timing: Timing
     footage: Footage
+    overlay: Overlay
     photo: str | None
+    intro_s: float
     seed: tuple[int, ...]
 
     @classmethod
@@ -94,15 +106,20 @@ class WildSetting:
         """Draw a setting; ``kind`` is the part of the dive that the file shows, ``photos`` are paths to choose from."""
         rng = np.random.default_rng(np.random.SeedSequence((*seed, 7)))
         size = draw_size(rng)
-        camera = WildCamera.draw(rng, size)
+        inner = inner_size(rng, size)
+        camera = WildCamera.draw(rng, size, inner)
         footage = Footage.draw(rng, seed, min(size))
         timing = draw_timing(rng, simulated.motion, simulated.duration_s, kind)
+        overlay = Overlay.draw(rng, size, inner)
         has_photo, which = rng.random() < _PHOTO_SHARE, rng.random()
         photo = photos[int(which * len(photos))] if photos and has_photo else None
         venue = draw_venue(rng, style)
         light, gain = float(rng.uniform(0.2, 1.0)), rng.uniform(0.75, 1.2) * rng.normal(1, 0.06, 3)
         venue = replace(venue, light=light, gain=(float(gain[0]), float(gain[1]), float(gain[2])))
-        return cls(venue, camera, timing, footage, photo, seed)
+        spare = timing.in_file(simulated.motion.leave_s) - _LEAST_LEAD_S
+        has_intro, until = rng.random() < _INTRO_SHARE, float(rng.uniform(0.3, max(spare, 0.4)))
+        intro_s = until if has_intro and spare > 1 else 0.0
+        return cls(venue, camera, timing, footage, overlay, photo, intro_s, seed)
 
     def record(self) -> dict[str, Any]:
         """Return the setting's facts as plain data."""
@@ -114,61 +131,126 @@ class WildSetting:
             "crf": self.footage.crf,
             "camera": self.camera.record(),
             "footage": self.footage.record(),
+            "graphics": list(self.overlay.kinds),
+            "intro_s": round(self.intro_s, 6),
         }
 
 
-def render_wild(simulated: SimulatedDive, setting: WildSetting) -> Iterator[WildPicture]:
-    """Yield the frames of a filmed dive in turn."""
-    motion, camera, venue, timing = simulated.motion, setting.camera, setting.venue, setting.timing
-    rng = np.random.default_rng(np.random.SeedSequence((*setting.seed, 8)))
-    look = Look.draw(np.random.default_rng(np.random.SeedSequence((*simulated.seed, 2))), motion.athlete)
-    times = timing.real_s
-    views = camera.views(motion, times)
-    open_s = setting.footage.shutter / (timing.fps * timing.time_scale)
-    counts, moments = _instants(simulated, camera, times, open_s)
-    joints = motion.body(np.clip(moments, 0, None))
-    figure = Figure.of(joints, motion.athlete, look, camera, venue)
-    moment_views = camera.views(motion, moments)
-    splash = draw_splash(rng, simulated, venue.seen(FOAM))
-    backdrop = _draw_backdrop(rng, setting, views, float(camera.screen(splash.place)[1]))
-    on_springboard = apparatus(simulated.height_m) == "springboard"
-    solids = draw_tower(rng, venue, simulated.height_m, springboard=on_springboard)
-    stands = rng.random() >= _WITHOUT_TOWER
-    tower = Tower(solids if stands else [], camera, venue)
-    dips = motion.track(motion.board_dip, times)
-    film = Film(setting.footage, camera.size)
-    shutter = _smears(camera, motion, times, open_s)
-
-    first = 0
-    for frame, (time, count) in enumerate(zip(times.tolist(), counts, strict=True)):
-        view, since = views[frame], time - motion.contact_s
+def render_wild(
+    simulated: SimulatedDive, setting: WildSetting, frames: Sequence[int] | None = None
+) -> Iterator[WildPicture]:
+    """Yield the frames of a filmed dive in turn; ``frames`` are the numbers of those wanted, None for all."""
+    scene, timing = _Scene(simulated, setting), setting.timing
+    film, overlay = Film(setting.footage, setting.camera.size, timing.frames), setting.overlay
+    intro = _Intro(setting) if setting.intro_s else None
+    for frame in range(timing.frames) if frames is None else frames:
         file_s = float(timing.times_s[frame])
-        picture = _smear(backdrop.paint(camera, view, time, venue), shutter[frame])
-        body = joints[first]
-        corners = body.min(axis=0) - 0.02, body.max(axis=0) + 0.02
-        before = tower.hiding(*corners)
-        tower.paint(picture, view, ~before)
-        board = plank(simulated.height_m, float(dips[frame])) if on_springboard and stands else []
-        board_first = not (board and plank_hides(camera, simulated.height_m, *corners))
-        if board_first:
-            paint_plank(picture, camera, view, board, venue.seen(_BOARD))
-        water = None
-        if since > -0.02:
+        is_intro = intro is not None and file_s < setting.intro_s
+        shot = intro.paint(file_s) if intro is not None and is_intro else scene.paint(frame)
+        hidden = np.zeros(shot.mask.shape, np.uint8) if shot.hidden is None else shot.hidden
+        hides = overlay.cover(hidden) or shot.hidden is not None
+        if hides:
+            shot.mask[hidden > 0] = 0
+        picture = overlay.paint(film.develop(shot.frame, frame, file_s), file_s)
+        yield WildPicture(film.copy(picture), shot.mask, hidden if hides else None)
+
+
+class _Scene:
+    """The dive before everything that stands and moves around it."""
+
+    def __init__(self, simulated: SimulatedDive, setting: WildSetting) -> None:
+        self.motion, self.camera, self.venue = simulated.motion, setting.camera, setting.venue
+        motion, camera, venue, timing = self.motion, self.camera, self.venue, setting.timing
+        rng = np.random.default_rng(np.random.SeedSequence((*setting.seed, 8)))
+        look = Look.draw(np.random.default_rng(np.random.SeedSequence((*simulated.seed, 2))), motion.athlete)
+        self.times, self.height_m = timing.real_s, simulated.height_m
+        self.views = camera.views(motion, self.times)
+        open_s = setting.footage.shutter / (timing.fps * timing.time_scale)
+        counts, moments = _instants(simulated, camera, self.times, open_s)
+        self.first = np.concatenate([[0], np.cumsum(counts)]).tolist()
+        self.joints = motion.body(np.clip(moments, 0, None))
+        self.figure = Figure.of(self.joints, motion.athlete, look, camera, venue)
+        self.moment_views = camera.views(motion, moments)
+        self.shifts = _smears(camera, motion, self.times, open_s)
+        self.splash = draw_splash(rng, simulated, venue.seen(FOAM))
+        surface = camera.screen(self.splash.place)[:2]
+        self.backdrop = _draw_backdrop(rng, setting, self.views, float(surface[1]))
+        has_board = apparatus(simulated.height_m) == "springboard"
+        looks_down = camera.elevation > 0
+        solids = draw_tower(rng, venue, simulated.height_m, springboard=has_board, with_deck=looks_down)
+        if rng.random() >= _HIDDEN_SHARE:
+            flight = np.linspace(motion.leave_s, motion.contact_s, 24)
+            solids = without_screens(solids, camera, motion.track(motion.centre, flight))
+        stands = rng.random() >= _WITHOUT_TOWER
+        self.tower, self.has_plank = Tower(solids if stands else [], camera, venue), has_board and stands
+        floor_m = float(surface[1]) + float(rng.uniform(0, 3)) if self.backdrop.edge_m is None else self.backdrop.edge_m
+        add_spectators(rng, self.backdrop, camera, venue, floor_m)
+        self.passers = draw_passers(rng, camera, venue, solids if stands else [], motion.leave_s)
+        self.obstacle = Obstacle.draw(rng, surface)
+        self.dips = motion.track(motion.board_dip, self.times)
+
+    def paint(self, frame: int) -> WildPicture:
+        """Return one frame before lens and sensor have their part in it."""
+        camera, view, time = self.camera, self.views[frame], float(self.times[frame])
+        instants = range(self.first[frame], self.first[frame + 1])
+        body = self.joints[instants[0]]
+        low, high = body.min(axis=0) - 0.02, body.max(axis=0) + 0.02
+        depth = float(camera.screen(body.mean(axis=0))[2])
+        nearer = [person.depth(camera, time) > depth + _NEARER_M for person in self.passers]
+        hiding = self.tower.hiding(low, high)
+        plank_is_nearer = self.has_plank and plank_hides(camera, self.height_m, low, high)
+
+        picture = _smear(self.backdrop.paint(camera, view, time, self.venue), self.shifts[frame])
+        self._paint_things(picture, frame, ~hiding, self.has_plank and not plank_is_nearer)
+        self._paint_passers(picture, frame, [not near for near in nearer])
+        since, water = time - self.motion.contact_s, None
+        if since > -_MEETS_WATER_S:
             ground = camera.screen(body.mean(axis=0) * (1, 1, 0))
             water = float(ground[1]), _UNDER_WATER * exp(-max(since, 0.0) / _SINKS_S)
-        instants = range(first, first + count)
-        mask = _add_athlete(picture, figure, instants, (camera, moment_views), water)
-        splash.paint(picture, camera, view, since)
-        hidden = None
-        if before.any() or not board_first:
-            hidden = np.zeros(mask.shape, np.uint8)
-            for canvas in (picture, hidden):
-                tower.paint(canvas, view, before)
-                if not board_first:
-                    paint_plank(canvas, camera, view, board, venue.seen(_BOARD))
-            mask[hidden > 0] = 0
-        yield WildPicture(film.copy(film.develop(picture, file_s)), mask, hidden)
-        first += count
+        mask = _add_athlete(picture, self.figure, instants, (camera, self.moment_views), water)
+        self.splash.paint(picture, camera, view, since)
+        if not (hiding.any() or plank_is_nearer or any(nearer) or self.obstacle):
+            return WildPicture(picture, mask, None)
+        hidden = np.zeros(mask.shape, np.uint8)
+        for canvas in (picture, hidden):
+            self._paint_things(canvas, frame, hiding, plank_is_nearer)
+            self._paint_passers(canvas, frame, nearer)
+            if self.obstacle is not None:
+                self.obstacle.paint(canvas, camera, view)
+        return WildPicture(picture, mask, hidden)
+
+    def _paint_things(self, canvas: NDArray[np.uint8], frame: int, chosen: NDArray[np.bool_], with_plank: bool) -> None:
+        view = self.views[frame]
+        self.tower.paint(canvas, view, chosen)
+        if with_plank:
+            faces = plank(self.height_m, float(self.dips[frame]))
+            paint_plank(canvas, self.camera, view, faces, self.venue.seen(_BOARD))
+
+    def _paint_passers(self, canvas: NDArray[np.uint8], frame: int, chosen: list[bool]) -> None:
+        for person, is_chosen in zip(self.passers, chosen, strict=True):
+            if is_chosen:
+                person.paint(canvas, self.camera, self.views[frame], float(self.times[frame]))
+
+
+class _Intro:
+    """Another shot that precedes the dive's: a picture that the camera drifts over."""
+
+    def __init__(self, setting: WildSetting) -> None:
+        rng = np.random.default_rng(np.random.SeedSequence((*setting.seed, 10)))
+        width, height = setting.camera.size
+        picture = paint_texture(rng) if setting.photo is None else read_photo(setting.photo)[:, ::-1]
+        factor = 1.3 * max(width / picture.shape[1], height / picture.shape[0])
+        self._picture = cv2.resize(np.ascontiguousarray(picture), None, fx=factor, fy=factor)
+        self._size, self._drift = (width, height), rng.uniform(0, 0.08, 2)
+
+    def paint(self, file_s: float) -> WildPicture:
+        """Return the shot's frame at a time of the file."""
+        width, height = self._size
+        spare = np.array([self._picture.shape[1] - width, self._picture.shape[0] - height])
+        left, top = (np.minimum(self._drift * file_s, 1) * spare).astype(int).tolist()
+        frame = np.asarray(self._picture[top : top + height, left : left + width], np.uint8)
+        nothing = np.zeros((height, width), np.uint8)
+        return WildPicture(frame, nothing, np.full_like(nothing, 255))
 
 
 def _draw_backdrop(rng: np.random.Generator, setting: WildSetting, views: Array, surface_m: float) -> Backdrop:

@@ -47,6 +47,7 @@ class WildCamera:
 
     Attributes:
         size: Width and height of the picture.
+        inner: The same of the part between bars, in its middle, in which the dive is framed.
         azimuth: Turn about the vertical from exactly side-on, radians; pi / 2 looks back at the board from the water.
         elevation: Angle by which it looks down, radians; negative looks up.
         roll: Turn of the picture, radians.
@@ -63,6 +64,7 @@ class WildCamera:
     """
 
     size: tuple[int, int]
+    inner: tuple[int, int]
     azimuth: float
     elevation: float
     roll: float
@@ -78,8 +80,8 @@ class WildCamera:
     phases: tuple[float, ...]
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, size: tuple[int, int]) -> WildCamera:
-        """Draw a camera with a picture of ``size``."""
+    def draw(cls, rng: np.random.Generator, size: tuple[int, int], inner: tuple[int, int]) -> WildCamera:
+        """Draw a camera with a picture of ``size``, of which bars leave ``inner``."""
         side_on, looks_up, is_high, tilts, off_centre = rng.random(5) < (_SIDE_ON_SHARE, 0.2, 0.2, 0.1, 0.15)
         low, high = (-12.0, 0.0) if looks_up else (14.0, 35.0) if is_high else (0.0, 14.0)
         guidance: Guidance = ("follow", "zoom", "fixed")[int(rng.choice(3, p=(0.58, 0.17, 0.25)))]
@@ -93,6 +95,7 @@ class WildCamera:
         off = np.clip(rng.normal(0, 0.16 if off_centre else 0.05, 2), -0.3, 0.3).tolist()
         return cls(
             size=size,
+            inner=inner,
             azimuth=float(rng.uniform(-_SIDE_ON, _SIDE_ON) if side_on else rng.uniform(-pi, pi)),
             elevation=radians(float(rng.uniform(low, high))),
             roll=radians(float(rng.uniform(-9, 9) if tilts else np.clip(rng.normal(0, 1.3), -4, 4))),
@@ -136,7 +139,7 @@ class WildCamera:
         sign = -1.0 if self.mirrored else 1.0
         cos, sin = np.cos(turn) * scale, np.sin(turn) * scale
         linear = np.stack([np.stack([sign * cos, sin], axis=-1), np.stack([sign * sin, -cos], axis=-1)], axis=1)
-        held = np.array([width * (0.5 + self.framing[0]), height * (0.5 - self.framing[1])])
+        held = np.array([width / 2 + self.inner[0] * self.framing[0], height / 2 - self.inner[1] * self.framing[1]])
         offset = held + shift - np.einsum("nij,nj->ni", linear, middle)
         return np.concatenate([linear, offset[:, :, None]], axis=2)
 
@@ -157,7 +160,7 @@ class WildCamera:
 
     def _reference(self) -> float:
         """Return the length that ``fill`` is a share of, pixels; a narrow picture has to hold a lying athlete."""
-        return min(self.size[1], 1.4 * self.size[0])
+        return min(self.inner[1], 1.4 * self.inner[0])
 
     def _led(self, motion: Motion, times: Array) -> tuple[Array, float]:
         fine = np.arange(0.0, max(float(times[-1]), float(motion.times[-1])) + 2 / FOLLOW_HZ, 1 / FOLLOW_HZ)
@@ -179,7 +182,7 @@ class WildCamera:
         shown = np.linspace(max(motion.leave_s - 0.7, 0.0), motion.contact_s, 40)
         path = self.screen(motion.track(motion.centre, shown))[:, :2]
         low, high = path.min(axis=0) - _BODY_M, path.max(axis=0) + _BODY_M
-        scale = self.fill * float((np.array(self.size) / (high - low)).min())
+        scale = self.fill * float((np.array(self.inner) / (high - low)).min())
         return np.broadcast_to((low + high) / 2, (len(times), 2)), scale
 
     def _tremble(self, times: Array, first: int) -> Array:

@@ -31,7 +31,13 @@ _WATER_ROWS_M = 3.2
 _FAR_AWAY_PX = 6000
 _PLATFORM_LEVELS_M = (1.0, 3.0, 5.0, 7.5, 10.0)
 _RAIL_M = 0.95
+_BODY_M = 0.4
+_LONGEST_HIDDEN = 0.15
+"""Share of the flight for which one part of the tower may hide the athlete."""
+
 _TOUCHING_M = 0.05
+_SOFT = 0.55
+"""Pixels of a backdrop's picture for one of the frame below which half the frame's pixels hold it all."""
 
 
 class Solid(NamedTuple):
@@ -53,11 +59,16 @@ _FACES = (
 """Outward normal of each face of a box, and its corners as shares of the sides."""
 
 
-def draw_tower(rng: np.random.Generator, venue: Venue, height_m: float, *, springboard: bool) -> list[Solid]:
-    """Draw what the dive starts from and what stands beside it; a springboard's plank itself is not in it."""
+def draw_tower(
+    rng: np.random.Generator, venue: Venue, height_m: float, *, springboard: bool, with_deck: bool = True
+) -> list[Solid]:
+    """Draw what the dive starts from and what stands beside it; a springboard's plank itself is not in it.
+
+    ``with_deck`` allows for the floor under it, whose edge hides the water from a camera that looks up.
+    """
     site = _Site(rng, venue, posts=rng.random() < 0.6)
     has_deck, has_rails, has_others = (rng.random(3) < (0.8, 0.75, 0.6)).tolist()
-    if has_deck:
+    if has_deck and with_deck:
         site.put((-30, rng.uniform(-2.2, -0.9)), (-14, 14), (-1.5, 0.0), venue.deck)
     if springboard:
         site.put((-4.7, -2.5), (-0.5, 0.5), (0.0, height_m - 0.42), scaled(venue.tower, 0.9))
@@ -120,6 +131,23 @@ class _Site:
         self.carry((tip - length, tip - 0.6 * length), (near - 0.8 * half, near + 0.8 * half), level - 0.22)
         if rng.random() < 0.6:
             self.fence((tip - length, tip - 0.8), near + half, level)
+
+
+def without_screens(solids: list[Solid], camera: WildCamera, path: Array) -> list[Solid]:
+    """Take out what would hide the athlete's path [N, 3] for long: nobody films from there."""
+    at = camera.screen(path)[:, :2]
+    kept = []
+    for solid in solids:
+        corners = solid.low + np.array(list(np.ndindex(2, 2, 2)), float) * (solid.high - solid.low)
+        ring = cv2.convexHull(camera.screen(corners)[:, :2].astype(np.float32))
+        is_nearer = _hides(camera.axes[2], solid.low, solid.high, path - _BODY_M, path + _BODY_M)
+        hidden = [
+            bool(near) and cv2.pointPolygonTest(ring, (float(x), float(y)), measureDist=False) >= 0
+            for near, (x, y) in zip(is_nearer, at, strict=True)
+        ]
+        if np.mean(hidden) <= _LONGEST_HIDDEN:
+            kept.append(solid)
+    return kept
 
 
 class Tower:
@@ -231,7 +259,9 @@ class Backdrop:
     def paint(self, camera: WildCamera, view: Array, time_s: float, venue: Venue) -> NDArray[np.uint8]:
         """Return the picture of a view, uint8 RGB."""
         to_screen = np.asarray(cv2.invertAffineTransform(view), float)
-        picture = _warp(self.picture, _chain(self.place, to_screen), camera.size, cv2.BORDER_REFLECT_101)
+        matrix = _chain(self.place, to_screen)
+        soft = float(np.hypot(matrix[0, 0], matrix[1, 0])) < _SOFT
+        picture = _warp(self.picture, matrix, camera.size, cv2.BORDER_REFLECT_101, halve=soft)
         if self.edge_m is not None:
             self._add_water(picture, to_screen, camera.size, time_s, venue)
         return picture
@@ -240,29 +270,28 @@ class Backdrop:
         self, picture: NDArray[np.uint8], to_screen: Array, size: tuple[int, int], time_s: float, venue: Venue
     ) -> None:
         width, height = size
-        corners = np.array([[0, 0], [width, 0], [0, height], [width, height]], float)
-        level = (corners @ to_screen[:, :2].T + to_screen[:, 2])[:, 1] - float(self.edge_m or 0.0)
-        if (level > 0).all():
+        edge = float(self.edge_m or 0.0)
+        y = to_screen[1, 1] or 1e-9
+        # The edge's row at the left and the right side of the picture.
+        at = [(edge - to_screen[1, 2] - to_screen[1, 0] * x) / y for x in (0.0, float(width))]
+        first = int(np.clip(min(at), 0, height))
+        if first >= height:
             return
         wobble = 3 * np.sin(2 * time_s)
         down = venue.floor.shape[0] / _WATER_ROWS_M
         layers = []
         for texture, drift in ((venue.ripples, 14.0), (venue.floor, 0.0)):
             place = np.array(
-                [
-                    [SURFACE_RATE, 0, 380 + drift * time_s + wobble],
-                    [0, -down, down * float(self.edge_m or 0.0) + wobble],
-                ]
+                [[SURFACE_RATE, 0, 380 + drift * time_s + wobble], [0, -down, down * edge + wobble]], float
             )
-            layers.append(_warp(texture, _chain(place, to_screen), size, cv2.BORDER_REFLECT_101, halve=True))
-        water = cv2.addWeighted(layers[0], 0.6, layers[1], 0.4, 0)
-        y = to_screen[1, 1] or 1e-9
-        # The edge's row at the left and the right side of the picture.
-        at = [(float(self.edge_m or 0.0) - to_screen[1, 2] - to_screen[1, 0] * x) / y for x in (0.0, float(width))]
-        ring = np.array([[0, at[0]], [width, at[1]], [width, height + 9999], [0, height + 9999]])
-        wet = np.zeros((height, width), np.uint8)
-        cv2.fillPoly(wet, [np.rint(np.clip(ring, -9999, 9999) * 16).astype(np.int32)], 255, cv2.LINE_AA, shift=_SHIFT)
-        cv2.copyTo(water, wet, picture)
+            matrix = _chain(place, to_screen)
+            matrix[:, 2] += matrix[:, 1] * first
+            layers.append(_warp(texture, matrix, (width, height - first), cv2.BORDER_REFLECT_101, halve=True))
+        water = np.asarray(cv2.addWeighted(layers[0], 0.6, layers[1], 0.4, 0), np.uint8)
+        ring = np.array([[0, at[0]], [width, at[1]], [width, height + 9999], [0, height + 9999]]) - (0, first)
+        wet = np.zeros((height - first, width), np.uint8)
+        cv2.fillPoly(wet, [np.rint(np.clip(ring, -9999, 9999) * 16).astype(np.int32)], 255, cv2.LINE_8, shift=_SHIFT)
+        cv2.copyTo(water, wet, picture[first:])
 
 
 def place_backdrop(
@@ -309,11 +338,12 @@ def read_photo(path: str) -> NDArray[np.uint8]:
 def paint_texture(rng: np.random.Generator) -> NDArray[np.uint8]:
     """Paint a wall or a view out of nothing: gradient, cloudy noise, and tiles, panes or patches before it."""
     width, height = 960, 640
-    ends = rng.integers(20, 240, (2, 3)).astype(np.float32)
+    ends = (rng.uniform(20, 230, (2, 1)) + rng.normal(0, 28, (2, 3))).astype(np.float32)
     share = np.linspace(0, 1, height, dtype=np.float32)[:, None, None]
     picture = np.broadcast_to(ends[0] * (1 - share) + ends[1] * share, (height, width, 3)).copy()
     for cells in (6, 24, 96):
-        noise = rng.standard_normal((cells, cells, 3), dtype=np.float32) * rng.uniform(0, 22)
+        noise = rng.standard_normal((cells, cells, 1), dtype=np.float32) * rng.uniform(0, 22)
+        noise = noise + rng.standard_normal((cells, cells, 3), dtype=np.float32) * rng.uniform(0, 7)
         picture += cv2.resize(noise, (width, height), interpolation=cv2.INTER_CUBIC)
     picture = np.ascontiguousarray(np.clip(picture, 0, 255).astype(np.uint8))
     if rng.random() < 0.5:
