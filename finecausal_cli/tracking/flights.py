@@ -1,0 +1,380 @@
+"""Find the dives in a film, without anything learnt: who falls freely before a still world is the athlete."""
+
+from __future__ import annotations
+
+import logging
+import os
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+from finecausal_cli.tracking.ballistic import BallisticSearch, Paths, apex
+from finecausal_cli.tracking.camera import Camera, chain, measure_steps
+from finecausal_cli.tracking.extent import BODY_RADIUS_M, body_radius, diameters, time_scale
+from finecausal_cli.tracking.motion import HOTTEST, SHRINK, motion_heat
+from finecausal_cli.tracking.transitions import REACH_M, refine, track
+from finecausal_cli.video.scan import Scanner
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.tracking.camera import Step
+    from finecausal_cli.video.scan import SmallFrame
+
+_LOG = logging.getLogger(__name__)
+
+SIDE = 256
+"""Long side, in pixels, of the pictures that are searched."""
+
+MOST_FPS = 33.0
+"""Frames a second that are looked at; more say nothing new."""
+
+CHUNK_S, OVERLAP_S = 30.0, 12.0
+"""Seconds that are searched at once, and that the next ones share: the longest flight in slow motion."""
+
+_LEAST_S = 0.4
+_FEWEST_FRAMES = 8
+_BLACK = 24
+"""Brightest grey value of a black film."""
+
+_STILL = 6
+"""Heat below which nothing moves."""
+
+_TRIED = 12
+"""Paths of a chunk that are looked at closely."""
+
+_LEAST_CONFIDENCE = 0.5
+_BESIDE_SHARE = 0.6
+"""How strong a second athlete in the air must be, over the first."""
+
+_AROUND_S = 2.0
+"""Real seconds before and after a flight for which its camera is kept."""
+
+_SPLASH_S = 0.15
+"""Real seconds of splash without which an entry is not known: the shot may as well end in the air."""
+
+_BEFORE_S, _AFTER_S = 0.4, 0.25
+"""Real seconds before the take-off and after the entry over which the athlete is followed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Flight:
+    """One athlete in the air.
+
+    Attributes:
+        takeoff_s: First moment in the air, file time from the first frame; None: before the film or the shot begins.
+        entry_s: First contact with the water; None: after the end, or out of the picture.
+        first_s: When the path is first observed.
+        last_s: When it is last observed.
+        time_scale: How many times slower than life it is shown; 1 is normal.
+        confidence: 0 to 1.
+        shot: Index into ``Search.shots``.
+        times_s: float64 [frames], every frame that was looked at from ``first_s`` to ``last_s``.
+        centres: float64 [frames, 2], x and y of the athlete's middle in pixels of the decoded upright picture.
+        px_per_m: float64 [frames], pixels in a metre, from the pull; along the height of the picture.
+        sizes: float64 [frames], longest extent of the athlete in pixels.
+        camera: Where the still world lies in the decoded upright picture, from some seconds before the flight to some
+            after, in its shot.
+    """
+
+    takeoff_s: float | None
+    entry_s: float | None
+    first_s: float
+    last_s: float
+    time_scale: float
+    confidence: float
+    shot: int
+    times_s: NDArray[np.float64]
+    centres: NDArray[np.float64]
+    px_per_m: NDArray[np.float64]
+    sizes: NDArray[np.float64]
+    camera: Camera
+
+
+@dataclass(frozen=True, slots=True)
+class Search:
+    """What was found in a film.
+
+    Attributes:
+        flights: Best first. Flights that overlap in time are of several athletes.
+        shots: Start and end of each shot, seconds.
+        duration_s: Length of the film.
+        size: Height and width of the decoded upright picture.
+        reason: Why there is no flight: ``no_dive``, ``still``, ``too_short`` or ``black``; None if there is one.
+        notes: Caveats worth showing to a person.
+    """
+
+    flights: tuple[Flight, ...]
+    shots: tuple[tuple[float, float], ...]
+    duration_s: float
+    size: tuple[int, int]
+    reason: str | None
+    notes: tuple[str, ...] = ()
+
+
+def find_flights(
+    path: str | os.PathLike[str],
+    *,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    progress: Callable[[float, float], None] | None = None,
+    heat: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
+) -> Search:
+    """Search a video for dives.
+
+    Args:
+        path: Video file or folder of frames.
+        start_s: First time that is searched, seconds; the beginning when absent.
+        end_s: Last time that is searched.
+        progress: Called with the seconds searched and the seconds to search.
+        heat: A learned outline, added to the heat of motion: from uint8 [frames, height, width, 3] to how likely each
+            pixel is the athlete's, 0 to 1, float32 [frames, any height, any width].
+
+    Returns:
+        The flights, best first, and why there is none.
+
+    Raises:
+        VideoError: The file is missing, is no video, or cannot be decoded.
+    """
+    scanner = Scanner(path, side=SIDE, most_fps=MOST_FPS, start_s=start_s, end_s=end_s)
+    finder = _Finder(scanner, heat)
+    total = min(scanner.duration_s, end_s or np.inf) - (start_s or 0.0)
+    with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
+        for chunk in _chunks(scanner.frames()):
+            finder.search(chunk, pool)
+            if progress is not None:
+                progress(min(float(chunk.times_s[-1]) - (start_s or 0.0), total), total)
+    return finder.result()
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """A stretch of film: uint8 [frames, height, width, 3], its times, and how many frames the one before shares."""
+
+    times_s: NDArray[np.float64]
+    pictures: NDArray[np.uint8]
+    shared: int
+
+
+def _chunks(frames: Iterator[SmallFrame]) -> Iterator[_Chunk]:
+    """Cut the film into stretches that overlap."""
+    held: list[SmallFrame] = []
+    shared = 0
+    for frame in frames:
+        held.append(frame)
+        if frame.time_s - held[0].time_s >= CHUNK_S:
+            yield _chunk(held, shared)
+            held = [one for one in held if one.time_s > frame.time_s - OVERLAP_S]
+            shared = len(held)
+    if len(held) > shared or (held and not shared):
+        yield _chunk(held, shared)
+
+
+def _chunk(held: list[SmallFrame], shared: int) -> _Chunk:
+    return _Chunk(np.array([one.time_s for one in held]), np.stack([one.picture for one in held]), shared)
+
+
+@dataclass(slots=True)
+class _Finder:
+    """Searches stretch by stretch and keeps what was found."""
+
+    scanner: Scanner
+    outline: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None
+    flights: list[tuple[float, Flight]] = field(default_factory=list)
+    cuts_s: set[float] = field(default_factory=set)
+    steps: list[Step] = field(default_factory=list)
+    first_s: float | None = None
+    last_s: float = 0.0
+    frames: int = 0
+    brightest: int = 0
+    hottest: int = 0
+
+    def search(self, chunk: _Chunk, pool: ThreadPoolExecutor) -> None:
+        """Search one stretch."""
+        times, pictures = chunk.times_s, chunk.pictures
+        self.first_s = float(times[0]) if self.first_s is None else self.first_s
+        self.last_s = float(times[-1])
+        self.frames += len(times) - chunk.shared
+        self.brightest = max(self.brightest, int(np.percentile(pictures, 99.5)))
+        known = self.steps[len(self.steps) - chunk.shared + 1 :] if chunk.shared else []
+        self.steps = known + measure_steps(pictures[max(0, chunk.shared - 1) :], pool)
+        if len(times) < _FEWEST_FRAMES or self.brightest < _BLACK:
+            return
+        camera = chain(times, self.steps)
+        self.cuts_s.update(float(times[index + 1]) for index in np.flatnonzero(np.diff(camera.shots)))
+        heat = motion_heat(pictures, camera, pool, self.outline)
+        # Where the camera's motion is not known, as in noise, something moves.
+        hottest = np.where(heat.known, heat.raw.max(axis=(1, 2)), HOTTEST)
+        self.hottest = max(self.hottest, int(np.percentile(hottest, 80)))
+        if self.hottest < _STILL:
+            return
+        search = BallisticSearch(heat)
+        paths = search.find()
+        for index in range(min(len(paths), _TRIED)):
+            flight = self._judge(search, paths.take(np.array([index])), camera)
+            if flight is not None:
+                self.flights.append((flight.confidence * float(paths.score[index]), flight))
+
+    def _judge(self, search: BallisticSearch, path: Paths, camera: Camera) -> Flight | None:
+        """Look closely at one path."""
+        slow = float(path.slow[0])
+        radius = body_radius(search, path)
+        ratio = radius / float(search.metre(path)[0]) * slow**2 / BODY_RADIUS_M
+        air_s = float(search.times[path.last[0]] - search.times[path.first[0]])
+        scale, _ = time_scale(ratio, 0.8 * air_s, is_whole=True)
+        path = replace(path, slow=np.array([scale]))
+        path, takeoff, entry, sure = refine(search, path)
+        radius = body_radius(search, path)
+        ratio = radius / float(search.metre(path)[0]) * scale**2 / BODY_RADIUS_M
+        scale, cost = time_scale(ratio, entry - takeoff, is_whole=True)
+        if abs(np.log(scale / path.slow[0])) > 0.15:
+            path, takeoff, entry, sure = refine(search, replace(path, slow=np.array([scale])))
+        confidence = _confidence(search, path, radius, (takeoff, entry), (sure, cost))
+        _LOG.debug(
+            "%.2f-%.2f s scale %.2f ratio %.2f cost %.2f sure %.2f score %.2f confidence %.2f",
+            *(takeoff, entry, scale, ratio, cost, sure, path.score[0], confidence),
+        )
+        if confidence < 0.1:
+            return None
+        return self._flight(search, path, camera, (takeoff, entry), confidence)
+
+    def _flight(
+        self,
+        search: BallisticSearch,
+        path: Paths,
+        camera: Camera,
+        ends_s: tuple[float, float],
+        confidence: float,
+    ) -> Flight:
+        times, slow = search.times, float(path.slow[0])
+        takeoff, entry = ends_s
+        shot = np.flatnonzero(camera.shots == camera.shots[path.middle[0]])
+        begins, ends = float(times[shot[0]]), float(times[shot[-1]])
+        index = shot[(times[shot] >= takeoff - _BEFORE_S * slow) & (times[shot] <= entry + _AFTER_S * slow)]
+        x, y = _places(search, path, index, ends_s)
+        fx, fy = search.picture(index, x, y)
+        sizes = gaussian_filter1d(diameters(search, path, index, fx, fy), 2.0, mode="nearest")
+        to_full = np.array(self.scanner.to_full) * SHRINK * self._odd(search)
+        around = shot[(times[shot] >= takeoff - _AROUND_S * slow) & (times[shot] <= entry + _AROUND_S * slow)]
+        middle_s = float(times[path.middle[0]])
+        return Flight(
+            takeoff_s=None if takeoff < begins + search.gap_s else takeoff,
+            entry_s=None if entry > ends - _SPLASH_S * slow else entry,
+            first_s=float(times[index[0]]),
+            last_s=float(times[index[-1]]),
+            time_scale=slow,
+            confidence=confidence,
+            shot=sum(cut <= middle_s for cut in self.cuts_s),
+            times_s=times[index],
+            centres=(np.stack([fx, fy], axis=1) + 0.5) * to_full,
+            px_per_m=float(search.metre(path)[0]) * search.zoom[index] * to_full[1],
+            sizes=sizes * to_full[1],
+            camera=search.heat.camera.cut(int(around[0]), int(around[-1])).scaled(*to_full),
+        )
+
+    def _odd(self, search: BallisticSearch) -> NDArray[np.float64]:
+        """A side of odd length is not halved exactly."""
+        height, width = search.heat.raw.shape[1:]
+        return np.array([self.scanner.size[1] / (width * SHRINK), self.scanner.size[0] / (height * SHRINK)])
+
+    def result(self) -> Search:
+        """Put together what was found."""
+        first = self.first_s or 0.0
+        cuts = sorted(self.cuts_s)
+        shots = tuple(zip([first, *cuts], [*cuts, self.last_s], strict=True))
+        flights = _distinct(self.flights)
+        return Search(
+            flights=flights,
+            shots=shots,
+            duration_s=self.scanner.duration_s,
+            size=self.scanner.info.upright_size,
+            reason=None if flights else self._reason(),
+            notes=tuple(self.scanner.notes),
+        )
+
+    def _reason(self) -> str:
+        if self.frames < _FEWEST_FRAMES or self.last_s - (self.first_s or 0.0) < _LEAST_S:
+            return "too_short"
+        if self.brightest < _BLACK:
+            return "black"
+        return "still" if self.hottest < _STILL else "no_dive"
+
+
+def _places(
+    search: BallisticSearch, path: Paths, index: NDArray[np.int64], ends_s: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Where the athlete's middle lies in the world: on the board as followed, then on the path, then at the water."""
+    times = search.times[index]
+    metre = float(search.metre(path)[0])
+    x, y = (one[0] for one in search.place(path, index[None]))
+    off = np.zeros((len(index), 2))
+    before = np.flatnonzero(times < ends_s[0])[::-1]
+    if len(before):
+        off[before] = track(search, path, index[before])[0]
+    x, y = x + off[:, 0] * metre, y + off[:, 1] * metre
+    # The middle of what is seen of an athlete stays at the water.
+    entry = ends_s[1] - search.times[path.middle[0]]
+    water = float(np.polynomial.polynomial.polyval(entry, path.y[0])) + REACH_M * metre
+    after = times > ends_s[1]
+    y = np.where(after, np.minimum(y, water), y)
+    return x, y
+
+
+def _confidence(
+    search: BallisticSearch,
+    path: Paths,
+    radius: float,
+    ends_s: tuple[float, float],
+    scores: tuple[float, float],
+) -> float:
+    """How sure it is that a path is a dive: it falls by body lengths, the athlete has a body's size, there is water."""
+    sure, cost = scores
+    apex_s = float(search.times[path.middle[0]] + apex(path)[0])
+    fall_s = ends_s[1] - max(apex_s, ends_s[0])
+    fall = float(path.y[0, 2]) * fall_s**2 / max(radius / BODY_RADIUS_M, 1e-6)
+    strong = float(path.score[0])
+    logit = (
+        2.5 * (min(fall, 3.0) - 1.2)
+        + 1.0 * (min(sure, 1.5) - 0.6)
+        - 1.2 * max(cost - 0.7, 0)
+        + 1.5 * np.log(max(min(strong, 0.6), 1e-3) / 0.25)
+    )
+    return float(1 / (1 + np.exp(-logit)))
+
+
+def _distinct(flights: list[tuple[float, Flight]]) -> tuple[Flight, ...]:
+    """Keep the best of the flights that are one, and of several in the air at once those that are nearly as strong.
+
+    Args:
+        flights: How strong each is, by the motion on its path, and the flight.
+    """
+    chosen: list[tuple[float, Flight]] = []
+    for strength, flight in sorted(flights, key=lambda one: -one[0]):
+        rivals = [one for one in chosen if _overlap(one[1], flight) > 0.25]
+        if flight.confidence < _LEAST_CONFIDENCE or any(_is_same(one, flight) for _, one in rivals):
+            continue
+        if all(strength > _BESIDE_SHARE * other for other, _ in rivals):
+            chosen.append((strength, flight))
+    return tuple(flight for _, flight in chosen)
+
+
+def _overlap(one: Flight, other: Flight) -> float:
+    """Seconds that two flights share over the length of the shorter."""
+    shared = min(one.last_s, other.last_s) - max(one.first_s, other.first_s)
+    return shared / max(min(one.last_s - one.first_s, other.last_s - other.first_s), 1e-6)
+
+
+def _is_same(one: Flight, other: Flight) -> bool:
+    """Tell whether two flights that overlap are of the same athlete."""
+    times = np.linspace(max(one.first_s, other.first_s), min(one.last_s, other.last_s), 9)
+    places = [
+        np.stack([np.interp(times, flight.times_s, flight.centres[:, axis]) for axis in (0, 1)])
+        for flight in (one, other)
+    ]
+    apart = np.hypot(*(places[0] - places[1]))
+    return bool(apart.min() < 0.8 * max(float(np.median(one.sizes)), float(np.median(other.sizes))))

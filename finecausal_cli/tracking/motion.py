@@ -1,0 +1,189 @@
+"""What still moves before the stilled world: a heat map for each frame, and how to look things up in it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+
+from finecausal_cli.tracking.camera import AGREEMENT
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from concurrent.futures import Executor
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.tracking.camera import Camera
+
+SHRINK = 2
+"""Pixels of the small picture, along each side, in one of the heat."""
+
+HOTTEST = 60
+"""Difference of colour, in grey values, beyond which heat does not rise."""
+
+_DELAYS_S = (0.067, 0.133, 0.4)
+"""How far before and after a frame the frames lie that it is compared with, in seconds."""
+
+_OUTLINE_HEAT = 8.0
+"""Heat of an athlete who is certain and does not move."""
+
+_BLUR = 0.0125
+"""Standard deviation of the blur over the long side of the heat: about half of an athlete."""
+
+
+@dataclass(frozen=True, slots=True)
+class Heat:
+    """Heat of what moves, with where the world lies.
+
+    Attributes:
+        raw: uint8 [frames, height, width], 0 to ``HOTTEST``, at half of the small picture's size.
+        smooth: uint8 [frames, height, width], four times the blurred heat.
+        known: uint8 [frames], 1 where the camera's motion around the frame is known.
+        camera: World -> pixels of the heat.
+    """
+
+    raw: NDArray[np.uint8]
+    smooth: NDArray[np.uint8]
+    known: NDArray[np.bool_]
+    camera: Camera
+
+
+SMOOTH_GAIN = 4.0
+"""Value in ``Heat.smooth`` of one grey value."""
+
+
+def motion_heat(
+    pictures: NDArray[np.uint8],
+    camera: Camera,
+    pool: Executor,
+    outline: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None = None,
+) -> Heat:
+    """Measure what moves before the still world.
+
+    A frame is compared with those shortly before and after, brought to where its camera stands; the smaller of both
+    differences counts, for a ghost shows in one only.
+
+    Args:
+        pictures: uint8 [frames, height, width, 3].
+        camera: World -> pixels of ``pictures``.
+        pool: Where frames are shared out.
+        outline: How likely each pixel is the athlete's, 0 to 1, from pictures; what moves and is likely is hotter.
+
+    Returns:
+        The heat, and the camera in its pixels.
+    """
+    frames, height, width = pictures.shape[:3]
+    size = max(2, height // SHRINK), max(2, width // SHRINK)
+    raw = np.zeros((frames, *size), np.uint8)
+    smooth = np.zeros((frames, *size), np.uint8)
+    likely = None if outline is None else outline(pictures)
+    neighbours = [_neighbours(camera, index) for index in range(frames)]
+    sigma = _BLUR * 2 * max(size)
+
+    def measure(index: int) -> None:
+        heat = _heat(pictures, camera, index, neighbours[index])
+        small = cv2.resize(heat, size[::-1], interpolation=cv2.INTER_AREA)
+        if likely is not None:
+            share = cv2.resize(likely[index], size[::-1], interpolation=cv2.INTER_LINEAR)
+            # Motion counts half by itself, twice on a likely athlete, who is also seen while still.
+            small = np.clip(small * (0.5 + 1.5 * share) + _OUTLINE_HEAT * share, 0, HOTTEST).astype(np.uint8)
+        raw[index] = small
+        smooth[index] = cv2.GaussianBlur(small.astype(np.float32) * SMOOTH_GAIN, (0, 0), sigma)
+
+    list(pool.map(measure, range(frames)))
+    known = np.array([bool(pairs) for pairs in neighbours])
+    return Heat(raw, smooth, known, camera.scaled(size[1] / width, size[0] / height))
+
+
+def _neighbours(camera: Camera, index: int) -> list[tuple[int, int]]:
+    """Pairs of frames, one before and one after, to compare a frame with; at a shot's ends two on the same side."""
+    before = [_neighbour(camera, index, -delay) for delay in _DELAYS_S]
+    after = [_neighbour(camera, index, delay) for delay in _DELAYS_S]
+    pairs = {(one, other) for one, other in zip(before, after, strict=True) if one is not None and other is not None}
+    for side in (after, before):
+        near, far = side[:2]
+        if not pairs and near is not None and far is not None and near != far:
+            pairs.add((near, far))
+    return sorted(pairs)
+
+
+def _neighbour(camera: Camera, index: int, delay_s: float) -> int | None:
+    """Return the frame about so much later (or earlier) if the camera's motion to it is known."""
+    times = camera.times_s
+    if delay_s < 0:
+        other = int(np.searchsorted(times, times[index] + delay_s * 0.9, side="right")) - 1
+    else:
+        other = int(np.searchsorted(times, times[index] + delay_s * 0.9))
+    if not 0 <= other < len(times) or camera.shots[other] != camera.shots[index]:
+        return None
+    low, high = sorted((index, other))
+    return other if camera.agreement[low + 1 : high + 1].min() >= AGREEMENT else None
+
+
+def _heat(pictures: NDArray[np.uint8], camera: Camera, index: int, pairs: list[tuple[int, int]]) -> NDArray[np.uint8]:
+    height, width = pictures.shape[1:3]
+    total = np.zeros((height, width), np.float32)
+    for pair in pairs:
+        both = [_difference(pictures, camera, index, other) for other in pair]
+        total += np.minimum(*both)
+    return np.minimum(total / max(1, len(pairs)), HOTTEST).astype(np.uint8)
+
+
+def _difference(pictures: NDArray[np.uint8], camera: Camera, index: int, other: int) -> NDArray[np.uint8]:
+    """Largest difference over the colours to another frame, where it shows the same place; 0 elsewhere."""
+    matrix = (camera.to_picture[index] @ np.linalg.inv(camera.to_picture[other]))[:2]
+    size = pictures.shape[2], pictures.shape[1]
+    warped = cv2.warpAffine(pictures[other], matrix, size)
+    shown = cv2.warpAffine(np.full(size[::-1], 255, np.uint8), matrix, size, flags=cv2.INTER_NEAREST)
+    apart = cv2.absdiff(pictures[index], warped)
+    most = cv2.max(cv2.max(apart[..., 0], apart[..., 1]), apart[..., 2])
+    # The erosion takes away what the camera's motion leaves at edges.
+    return np.asarray(cv2.erode(cv2.bitwise_and(most, shown), np.ones((2, 2), np.uint8)), np.uint8)
+
+
+def sample(
+    maps: NDArray[np.uint8], frames: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64]
+) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
+    """Look up maps at places in pixels of the heat, all arrays of one shape.
+
+    Returns:
+        The values, 0 outside of the picture; and which places lie inside.
+    """
+    height, width = maps.shape[1:]
+    column, row = np.rint(x), np.rint(y)
+    inside = (column >= 0) & (column < width) & (row >= 0) & (row < height)
+    column = np.where(inside, column, 0).astype(np.int64)
+    row = np.where(inside, row, 0).astype(np.int64)
+    values = maps.reshape(-1)[(frames * height + row) * width + column]
+    return np.where(inside, values, 0).astype(np.float32), inside
+
+
+def peaks(heat: Heat, count: int, floor: float) -> tuple[NDArray[np.float64], NDArray[np.float32]]:
+    """Find the highest places of the smooth heat in each frame.
+
+    Args:
+        heat: The heat.
+        count: How many, at most.
+        floor: Least heat in grey values.
+
+    Returns:
+        float64 [frames, count, 2], x and y in pixels of the heat; float32 [frames, count], their heat, 0 where there
+        are fewer.
+    """
+    frames = len(heat.smooth)
+    places, values = np.zeros((frames, count, 2)), np.zeros((frames, count), np.float32)
+    kernel = np.ones((7, 7), np.uint8)
+    ties = np.arange(1, heat.smooth[0].size + 1, dtype=np.float32).reshape(heat.smooth.shape[1:])
+    for index, smooth in enumerate(heat.smooth):
+        # Of a flat top one place is enough: the next ones must be a kernel away.
+        top = (smooth == cv2.dilate(smooth, kernel)) & (smooth > floor * SMOOTH_GAIN)
+        top &= ties == cv2.dilate(np.where(top, ties, 0), kernel)
+        rows, columns = np.nonzero(top)
+        height = smooth[rows, columns]
+        order = np.argsort(-height.astype(np.int64), kind="stable")[:count]
+        places[index, : len(order)] = np.stack([columns[order], rows[order]], axis=1)
+        values[index, : len(order)] = height[order] / SMOOTH_GAIN
+    return places, values

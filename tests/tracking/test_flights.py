@@ -1,0 +1,105 @@
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from finecausal_cli.errors import VideoError
+from finecausal_cli.tracking.flights import Search, find_flights
+from finecausal_cli.video.write import write_video
+
+from .conftest import ENTRY_S, FPS, PX_PER_M, TAKEOFF_S, Film, film, line
+
+FRAME_S = 1 / FPS
+
+
+def search(folder: Path, frames: list[np.ndarray], fps: float = FPS, **options: float) -> Search:
+    path = folder / "film.mp4"
+    write_video(path, frames, fps)
+    return find_flights(path, **options)
+
+
+@pytest.fixture(scope="module")
+def found(tmp_path_factory: pytest.TempPathFactory, dive: Film) -> Search:
+    return search(tmp_path_factory.mktemp("dive"), dive.frames)
+
+
+def test_a_fall_before_a_panning_world_is_found(found: Search, dive: Film) -> None:
+    assert found.reason is None
+    (flight,) = found.flights
+    assert flight.takeoff_s == pytest.approx(TAKEOFF_S, abs=2 * FRAME_S)
+    assert flight.entry_s == pytest.approx(ENTRY_S, abs=FRAME_S)
+    assert flight.time_scale == 1.0
+    assert found.size == dive.frames[0].shape[:2]
+
+
+def test_the_pull_tells_the_scale(found: Search) -> None:
+    assert np.median(found.flights[0].px_per_m) == pytest.approx(PX_PER_M, rel=0.05)
+
+
+def test_the_centres_lie_on_the_athlete(found: Search, dive: Film) -> None:
+    flight = found.flights[0]
+    in_air = (flight.times_s > TAKEOFF_S) & (flight.times_s < ENTRY_S)
+    right = dive.centres[np.rint(flight.times_s * FPS).astype(int)]
+    assert np.hypot(*(flight.centres - right)[in_air].T).max() < 0.4 * PX_PER_M
+
+
+def test_who_walks_does_not_fly(tmp_path: Path) -> None:
+    walked = search(tmp_path, film(line).frames)
+    assert (walked.flights, walked.reason) == ((), "no_dive")
+
+
+def test_slow_motion_is_told_from_the_size_of_the_body(tmp_path: Path) -> None:
+    (flight,) = search(tmp_path, film(seconds=3.4, slow=3.0).frames).flights
+    assert flight.time_scale == pytest.approx(3.0, rel=0.3)
+    assert flight.entry_s == pytest.approx(3 * ENTRY_S, abs=0.4)
+
+
+def test_a_flight_ends_at_a_shot_change(tmp_path: Path, dive: Film) -> None:
+    cut = round((TAKEOFF_S + 1.0) * FPS)
+    found = search(tmp_path, [*dive.frames[:cut], *film(line, seed=9, seconds=1.5).frames])
+    assert len(found.shots) == 2
+    assert found.shots[0][1] == pytest.approx(cut / FPS, abs=1e-3)
+    for flight in found.flights:
+        assert flight.last_s < cut / FPS
+        assert flight.entry_s is None
+
+
+def test_two_dives_of_a_film_are_both_found(tmp_path: Path, dive: Film) -> None:
+    found = search(tmp_path, [*dive.frames, *film(seed=5).frames])
+    times = sorted(flight.takeoff_s or 0 for flight in found.flights)
+    assert times == pytest.approx([TAKEOFF_S, TAKEOFF_S + len(dive.frames) / FPS], abs=2 * FRAME_S)
+    assert {flight.shot for flight in found.flights} == {0, 1}
+
+
+def test_only_the_times_asked_for_are_searched(tmp_path: Path, dive: Film) -> None:
+    found = search(tmp_path, [*dive.frames, *film(seed=5).frames], start_s=4.0)
+    (flight,) = found.flights
+    assert flight.takeoff_s == pytest.approx(4.0 + TAKEOFF_S, abs=2 * FRAME_S)
+
+
+def test_progress_ends_at_the_end(tmp_path: Path, dive: Film) -> None:
+    path, said = tmp_path / "film.mp4", []
+    write_video(path, dive.frames, FPS)
+    find_flights(path, progress=lambda done, total: said.append((done, total)))
+    assert said[-1][1] == pytest.approx(len(dive.frames) / FPS)
+    assert said[-1][0] == pytest.approx(said[-1][1], abs=2 * FRAME_S)
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"), [("black", "black"), ("still", "still"), ("noise", "no_dive"), ("short", "too_short")]
+)
+def test_what_holds_no_dive_says_why(tmp_path: Path, dive: Film, kind: str, reason: str) -> None:
+    rng = np.random.default_rng(0)
+    frames = {
+        "black": [np.zeros((120, 160, 3), np.uint8)] * 40,
+        "still": [dive.frames[0]] * 40,
+        "noise": [rng.integers(0, 255, (120, 160, 3), dtype=np.uint8) for _ in range(60)],
+        "short": dive.frames[:5],
+    }[kind]
+    found = search(tmp_path, frames)
+    assert (found.flights, found.reason) == ((), reason)
+
+
+def test_a_missing_file_is_a_video_error(tmp_path: Path) -> None:
+    with pytest.raises(VideoError):
+        find_flights(tmp_path / "none.mp4")
