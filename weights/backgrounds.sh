@@ -39,7 +39,7 @@ import numpy as np
 
 LEAST_BYTES = 100_000  # smaller files are thumbnails and flat drawings
 WIDTH = 1280
-LEAST_DETAIL = 2.5  # mean step from pixel to pixel at 320 pixels across, grey levels; flat drawings have less
+LEAST_DETAIL = 2.0  # mean step from pixel to pixel at 320 pixels across, grey levels; flat drawings have less
 
 source, out = Path(sys.argv[1]), Path(sys.argv[2])
 seen = set()
@@ -61,7 +61,7 @@ for path in sorted(source.rglob("*")):
     height = round(picture.shape[0] * WIDTH / picture.shape[1])
     if picture.shape[1] > WIDTH:
         picture = cv2.resize(picture, (WIDTH, height), interpolation=cv2.INTER_AREA)
-    name = f"{path.parent.name}-{path.stem}.jpg".replace(" ", "_")
+    name = "-".join(path.relative_to(source).with_suffix(".jpg").parts[-4:]).replace(" ", "_")
     cv2.imwrite(str(out / name), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
     print(f"{name}  {detail:.1f}")
 print(f"{len(seen)} photographs in {out}")

@@ -84,8 +84,8 @@ class WildCamera:
         """Draw a camera with a picture of ``size``, of which bars leave ``inner``."""
         side_on, looks_up, is_high, tilts, off_centre = rng.random(5) < (_SIDE_ON_SHARE, 0.2, 0.2, 0.1, 0.15)
         low, high = (-12.0, 0.0) if looks_up else (14.0, 35.0) if is_high else (0.0, 14.0)
-        guidance: Guidance = ("follow", "zoom", "fixed")[int(rng.choice(3, p=(0.58, 0.17, 0.25)))]
-        fill = float(np.exp(rng.uniform(np.log(0.14), np.log(0.8))))
+        guidance: Guidance = ("follow", "zoom", "fixed")[int(rng.choice(3, p=(0.61, 0.17, 0.22)))]
+        fill = float(np.exp(rng.uniform(np.log(0.17), np.log(0.95))))
         if guidance == "fixed":
             fill = float(rng.uniform(0.5, 1.0))
         steadiness = rng.random()
