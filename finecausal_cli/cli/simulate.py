@@ -64,6 +64,14 @@ def simulate(
             metavar="FOLDER", help="Photographs to stand behind the dives of --world wild.", show_default=False
         ),
     ] = None,
+    negatives: Annotated[
+        str | None,
+        typer.Option(
+            metavar="KIND,...",
+            help="Write --count clips each of what is no dive instead, e.g. ball,splash; all for every kind.",
+            show_default=False,
+        ),
+    ] = None,
     workers: Annotated[int, typer.Option("--workers", min=1, help="Processes that draw pictures.")] = 1,
     preview: Annotated[bool, typer.Option("--preview", help=f"Also draw a contact sheet, OUT/{PREVIEW_NAME}.")] = False,
 ) -> None:
@@ -73,6 +81,15 @@ def simulate(
     from finecausal_cli.simulator.dataset_plan import DIVES, find_photos, plan_dataset
     from finecausal_cli.simulator.preview import draw_preview, save_picture
 
+    photos = () if backgrounds is None else find_photos(backgrounds)
+    if negatives is not None:
+        from finecausal_cli.simulator.negatives import write_negatives
+
+        kinds = [kind.strip() for kind in negatives.split(",") if kind.strip()]
+        with working("simulating what is no dive"):
+            table = write_negatives(out, kinds, count, seed, photos)
+        typer.echo(table)
+        return
     numbers = DIVES if dives is None else [number for number in dives.split(",") if number.strip()]
     what: dict[str, Any] = {
         "dives": numbers,
@@ -81,7 +98,7 @@ def simulate(
         "venue_seed": venue_seed,
         "entry_seed": entry_seed,
         "world": world.value,
-        "photos": () if backgrounds is None else find_photos(backgrounds),
+        "photos": photos,
     }
     plan = plan_dataset(seed, **what)
     with progress_bar(error_console()) as bar:

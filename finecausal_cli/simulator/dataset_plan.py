@@ -134,7 +134,8 @@ class DatasetPlan:
     def wild_setting(self, index: int, simulated: SimulatedDive) -> WildSetting:
         """Draw how dive ``index`` is filmed; the style of a venue is confounded as in ``setting``."""
         part, style = self._part(index)[0], self._style(index, simulated)
-        return WildSetting.draw((self._settings_seed, index), simulated, part, self.photos, style)
+        shown = simulated.motion, simulated.duration_s
+        return WildSetting.draw((self._settings_seed, index), shown, part, self.photos, style)
 
     @property
     def _settings_seed(self) -> int:

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.simulator.motion import Motion
     from finecausal_cli.simulator.styles import Colour
 
 _MOST_INSTANTS = 5
@@ -108,7 +109,7 @@ def render(
     )
     joints = motion.body(np.clip(moments, 0, None))
     figure = Figure.of(joints, motion.athlete, look, camera, venue)
-    splash = draw_splash(rng, simulated, venue.seen(FOAM))
+    splash = draw_splash(rng, motion, simulated.seen.splash, venue.seen(FOAM))
     scene = Scene(venue, camera, simulated.height_m, apparatus(simulated.height_m) == "springboard")
     surface = camera.screen(splash.place)
     dips = motion.track(motion.board_dip, times)
@@ -179,15 +180,14 @@ def _instants(simulated: SimulatedDive, setting: Setting, times: Array, led: tup
     return [int(n) for n in np.clip(np.ceil(shift / _BLUR_STEP_PX), 1, _MOST_INSTANTS)]
 
 
-def draw_splash(rng: np.random.Generator, simulated: SimulatedDive, colour: Colour) -> Splash:
-    """Draw the splash that a dive makes where it meets the water."""
-    motion = simulated.motion
+def draw_splash(rng: np.random.Generator, motion: Motion, size: float, colour: Colour) -> Splash:
+    """Draw a splash of a size (0..1) where a motion meets the water."""
     body = motion.body(np.array([motion.contact_s]))[0]
     lowest = body[body[:, 2].argmin()]
     centre = body.mean(axis=0)
     place = np.array([0.7 * lowest[0] + 0.3 * centre[0], 0.0, 0.0])
     slant = float(np.clip((centre[0] - lowest[0]) * 0.6, -0.8, 0.8))
-    return Splash.of(rng, place, simulated.seen.splash, slant, colour)
+    return Splash.of(rng, place, size, slant, colour)
 
 
 def _add_athlete(

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from finecausal_cli.simulator.dive import SimulatedDive
     from finecausal_cli.simulator.motion import Motion
     from finecausal_cli.simulator.styles import Colour
+    from finecausal_cli.simulator.wild_scene import Solid
 
 _MOST_INSTANTS = 8
 _BLUR_STEP_PX = 3.0
@@ -101,22 +102,36 @@ class WildSetting:
 
     @classmethod
     def draw(
-        cls, seed: tuple[int, ...], simulated: SimulatedDive, kind: str, photos: Sequence[str], style: int | None = None
+        cls,
+        seed: tuple[int, ...],
+        shown: tuple[Motion, float],
+        kind: str,
+        photos: Sequence[str],
+        style: int | None = None,
     ) -> WildSetting:
-        """Draw a setting; ``kind`` is the part of the dive that the file shows, ``photos`` are paths to choose from."""
+        """Draw a setting.
+
+        Args:
+            seed: The venue seed.
+            shown: The motion, and for how long it lasts.
+            kind: Which part of the dive the file shows, see `timing`.
+            photos: Paths of photographs to choose from.
+            style: Fixes the kind of venue.
+        """
+        motion, duration_s = shown
         rng = np.random.default_rng(np.random.SeedSequence((*seed, 7)))
         size = draw_size(rng)
         inner = inner_size(rng, size)
         camera = WildCamera.draw(rng, size, inner)
         footage = Footage.draw(rng, seed, min(size))
-        timing = draw_timing(rng, simulated.motion, simulated.duration_s, kind)
+        timing = draw_timing(rng, motion, duration_s, kind)
         overlay = Overlay.draw(rng, size, inner)
         has_photo, which = rng.random() < _PHOTO_SHARE, rng.random()
         photo = photos[int(which * len(photos))] if photos and has_photo else None
         venue = draw_venue(rng, style)
         light, gain = float(rng.uniform(0.2, 1.0)), rng.uniform(0.75, 1.2) * rng.normal(1, 0.06, 3)
         venue = replace(venue, light=light, gain=(float(gain[0]), float(gain[1]), float(gain[2])))
-        spare = timing.in_file(simulated.motion.leave_s) - _LEAST_LEAD_S
+        spare = timing.in_file(motion.leave_s) - _LEAST_LEAD_S
         has_intro, until = rng.random() < _INTRO_SHARE, float(rng.uniform(0.3, max(spare, 0.4)))
         intro_s = until if has_intro and spare > 1 else 0.0
         return cls(venue, camera, timing, footage, overlay, photo, intro_s, seed)
@@ -136,11 +151,45 @@ class WildSetting:
         }
 
 
+@dataclass(frozen=True, slots=True)
+class Act:
+    """What happens before the camera: a dive, or something that is none.
+
+    Attributes:
+        motion: Of the athlete; ``contact_s`` is when the water or the ground is met.
+        seed: Of the athlete's look.
+        height_m: Height of the board.
+        solids: What stands there; None draws a tower for the board.
+        has_plank: Whether there is a springboard's plank.
+        splash: Size of the splash, 0..1, or None where there is no water.
+        has_athlete: Whether the athlete is there at all.
+    """
+
+    motion: Motion
+    seed: tuple[int, ...]
+    height_m: float
+    solids: tuple[Solid, ...] | None
+    has_plank: bool
+    splash: float | None
+    has_athlete: bool = True
+
+    @classmethod
+    def of(cls, simulated: SimulatedDive) -> Act:
+        """Return the act of a dive."""
+        has_plank = apparatus(simulated.height_m) == "springboard"
+        return cls(simulated.motion, simulated.seed, simulated.height_m, None, has_plank, simulated.seen.splash)
+
+
 def render_wild(
     simulated: SimulatedDive, setting: WildSetting, frames: Sequence[int] | None = None
 ) -> Iterator[WildPicture]:
     """Yield the frames of a filmed dive in turn; ``frames`` are the numbers of those wanted, None for all."""
-    scene, timing = _Scene(simulated, setting), setting.timing
+    return render_act(Act.of(simulated), setting, frames)
+
+
+def render_act(act: Act, setting: WildSetting, frames: Sequence[int] | None = None) -> Iterator[WildPicture]:
+    """Yield the frames of whatever is filmed, as ``render_wild`` does."""
+    scene, timing = _Scene(act, setting), setting.timing
     film, overlay = Film(setting.footage, setting.camera.size, timing.frames), setting.overlay
     intro = _Intro(setting) if setting.intro_s else None
     for frame in range(timing.frames) if frames is None else frames:
@@ -158,35 +207,38 @@ def render_wild(
 class _Scene:
     """The dive before everything that stands and moves around it."""
 
-    def __init__(self, simulated: SimulatedDive, setting: WildSetting) -> None:
-        self.motion, self.camera, self.venue = simulated.motion, setting.camera, setting.venue
+    def __init__(self, act: Act, setting: WildSetting) -> None:
+        self.motion, self.camera, self.venue = act.motion, setting.camera, setting.venue
         motion, camera, venue, timing = self.motion, self.camera, self.venue, setting.timing
         rng = np.random.default_rng(np.random.SeedSequence((*setting.seed, 8)))
-        look = Look.draw(np.random.default_rng(np.random.SeedSequence((*simulated.seed, 2))), motion.athlete)
-        self.times, self.height_m = timing.real_s, simulated.height_m
+        look = Look.draw(np.random.default_rng(np.random.SeedSequence((*act.seed, 2))), motion.athlete)
+        self.times, self.height_m, self.has_athlete = timing.real_s, act.height_m, act.has_athlete
         self.views = camera.views(motion, self.times)
         open_s = setting.footage.shutter / (timing.fps * timing.time_scale)
-        counts, moments = _instants(simulated, camera, self.times, open_s)
+        counts, moments = _instants(motion, camera, self.times, open_s)
         self.first = np.concatenate([[0], np.cumsum(counts)]).tolist()
         self.joints = motion.body(np.clip(moments, 0, None))
         self.figure = Figure.of(self.joints, motion.athlete, look, camera, venue)
         self.moment_views = camera.views(motion, moments)
         self.shifts = _smears(camera, motion, self.times, open_s)
-        self.splash = draw_splash(rng, simulated, venue.seen(FOAM))
+        self.splash = draw_splash(rng, motion, act.splash or 0.0, venue.seen(FOAM))
         surface = camera.screen(self.splash.place)[:2]
-        self.backdrop = _draw_backdrop(rng, setting, self.views, float(surface[1]))
-        has_board = apparatus(simulated.height_m) == "springboard"
-        looks_down = camera.elevation > 0
-        solids = draw_tower(rng, venue, simulated.height_m, springboard=has_board, with_deck=looks_down)
+        self.has_water = act.splash is not None
+        self.backdrop = _draw_backdrop(rng, setting, self.views, float(surface[1]) if self.has_water else None)
+        if act.solids is None:
+            looks_down = camera.elevation > 0
+            solids = draw_tower(rng, venue, act.height_m, springboard=act.has_plank, with_deck=looks_down)
+        else:
+            solids = list(act.solids)
         if rng.random() >= _HIDDEN_SHARE:
             flight = np.linspace(motion.leave_s, motion.contact_s, 24)
             solids = without_screens(solids, camera, motion.track(motion.centre, flight))
-        stands = rng.random() >= _WITHOUT_TOWER
-        self.tower, self.has_plank = Tower(solids if stands else [], camera, venue), has_board and stands
+        stands = rng.random() >= _WITHOUT_TOWER or act.solids is not None
+        self.tower, self.has_plank = Tower(solids if stands else [], camera, venue), act.has_plank and stands
         floor_m = float(surface[1]) + float(rng.uniform(0, 3)) if self.backdrop.edge_m is None else self.backdrop.edge_m
         add_spectators(rng, self.backdrop, camera, venue, floor_m)
         self.passers = draw_passers(rng, camera, venue, solids if stands else [], motion.leave_s)
-        self.obstacle = Obstacle.draw(rng, surface)
+        self.obstacle = Obstacle.draw(rng, surface) if self.has_water else None
         self.dips = motion.track(motion.board_dip, self.times)
 
     def paint(self, frame: int) -> WildPicture:
@@ -204,11 +256,14 @@ class _Scene:
         self._paint_things(picture, frame, ~hiding, self.has_plank and not plank_is_nearer)
         self._paint_passers(picture, frame, [not near for near in nearer])
         since, water = time - self.motion.contact_s, None
-        if since > -_MEETS_WATER_S:
+        if since > -_MEETS_WATER_S and self.has_water:
             ground = camera.screen(body.mean(axis=0) * (1, 1, 0))
             water = float(ground[1]), _UNDER_WATER * exp(-max(since, 0.0) / _SINKS_S)
-        mask = _add_athlete(picture, self.figure, instants, (camera, self.moment_views), water)
-        self.splash.paint(picture, camera, view, since)
+        mask = np.zeros(picture.shape[:2], np.uint8)
+        if self.has_athlete:
+            mask = _add_athlete(picture, self.figure, instants, (camera, self.moment_views), water)
+        if self.has_water:
+            self.splash.paint(picture, camera, view, since)
         if not (hiding.any() or plank_is_nearer or any(nearer) or self.obstacle):
             return WildPicture(picture, mask, None)
         hidden = np.zeros(mask.shape, np.uint8)
@@ -253,22 +308,21 @@ class _Intro:
         return WildPicture(frame, nothing, np.full_like(nothing, 255))
 
 
-def _draw_backdrop(rng: np.random.Generator, setting: WildSetting, views: Array, surface_m: float) -> Backdrop:
-    """Draw what stands behind, with or without water; ``surface_m`` is where the water is met, screen metres."""
+def _draw_backdrop(rng: np.random.Generator, setting: WildSetting, views: Array, surface_m: float | None) -> Backdrop:
+    """Draw what stands behind; ``surface_m`` is where water is met, screen metres, None where there is none."""
     camera = setting.camera
     reach = float(rng.uniform(3, 18)) * max(np.sin(camera.elevation), 0.01)
-    edge = surface_m + max(reach, float(rng.uniform(0.05, 0.5)))
-    if setting.photo is None and rng.random() < _VENUE_SHARE:
-        return Backdrop(setting.venue.far, venue_place(), edge, "venue")
+    edge = (surface_m or 0.0) + max(reach, float(rng.uniform(0.05, 0.5)))
+    if setting.photo is None and surface_m is not None and rng.random() < _VENUE_SHARE:
+        return Backdrop(setting.venue.far.copy(), venue_place(), edge, "venue")
     picture = paint_texture(rng) if setting.photo is None else read_photo(setting.photo)
     hung, place = place_backdrop(rng, picture, camera, views)
-    has_water = rng.random() < _WATER_SHARE
+    has_water = rng.random() < _WATER_SHARE and surface_m is not None
     return Backdrop(hung, place, edge if has_water else None, "painting" if setting.photo is None else "photograph")
 
 
-def _instants(simulated: SimulatedDive, camera: WildCamera, times: Array, open_s: float) -> tuple[list[int], Array]:
+def _instants(motion: Motion, camera: WildCamera, times: Array, open_s: float) -> tuple[list[int], Array]:
     """Return how many instants each frame accumulates, by how far limbs move in the picture, and their moments."""
-    motion = simulated.motion
     ends = [JOINT[name] for name in ("finger_l", "finger_r", "toe_l", "toe_r", "vertex")]
     seen = []
     for offset in (-open_s / 2, open_s / 2):
