@@ -24,8 +24,10 @@ from finecausal_cli.simulator.wild_camera import WildCamera, draw_size
 from finecausal_cli.simulator.wild_scene import (
     Backdrop,
     Tower,
+    add_pool_wall,
     draw_tower,
     paint_plank,
+    paint_stands,
     paint_texture,
     place_backdrop,
     plank,
@@ -50,7 +52,8 @@ _BLUR_STEP_PX = 3.0
 _FINE_INSTANTS = 2
 _UNDER_WATER, _SINKS_S = 0.34, 0.45
 _BOARD: Colour = (196, 206, 212)
-_PHOTO_SHARE, _VENUE_SHARE = 0.72, 0.6
+_PHOTO_SHARE, _VENUE_SHARE = 0.66, 0.5
+_STANDS_SHARE, _WALL_SHARE = 0.5, 0.5
 _WATER_SHARE = 0.62
 _WITHOUT_TOWER, _HIDDEN_SHARE = 0.06, 0.05
 _INTRO_SHARE, _LEAST_LEAD_S = 0.1, 1.5
@@ -315,10 +318,17 @@ def _draw_backdrop(rng: np.random.Generator, setting: WildSetting, views: Array,
     edge = (surface_m or 0.0) + max(reach, float(rng.uniform(0.05, 0.5)))
     if setting.photo is None and surface_m is not None and rng.random() < _VENUE_SHARE:
         return Backdrop(setting.venue.far.copy(), venue_place(), edge, "venue")
-    picture = paint_texture(rng) if setting.photo is None else read_photo(setting.photo)
+    if setting.photo is None:
+        picture = paint_stands(rng) if rng.random() < _STANDS_SHARE else paint_texture(rng)
+    else:
+        picture = read_photo(setting.photo)
     hung, place = place_backdrop(rng, picture, camera, views)
     has_water = rng.random() < _WATER_SHARE and surface_m is not None
-    return Backdrop(hung, place, edge if has_water else None, "painting" if setting.photo is None else "photograph")
+    kind = "painting" if setting.photo is None else "photograph"
+    backdrop = Backdrop(hung, place, edge if has_water else None, kind)
+    if rng.random() < _WALL_SHARE:
+        add_pool_wall(rng, backdrop)
+    return backdrop
 
 
 def _instants(motion: Motion, camera: WildCamera, times: Array, open_s: float) -> tuple[list[int], Array]:

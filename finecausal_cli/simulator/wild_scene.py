@@ -36,6 +36,7 @@ _LONGEST_HIDDEN = 0.15
 """Share of the flight for which one part of the tower may hide the athlete."""
 
 _TOUCHING_M = 0.05
+_SKIN = np.array([236, 190, 160])
 _SOFT = 0.55
 """Pixels of a backdrop's picture for one of the frame below which half the frame's pixels hold it all."""
 
@@ -363,6 +364,55 @@ def paint_texture(rng: np.random.Generator) -> NDArray[np.uint8]:
                 picture, (x, y), (w // 2 + 1, h // 2 + 1), float(rng.uniform(0, 180)), 0, 360, colour, -1, cv2.LINE_AA
             )
     return np.asarray(cv2.GaussianBlur(picture, (0, 0), float(rng.uniform(0.6, 3.0))), np.uint8)
+
+
+def paint_stands(rng: np.random.Generator) -> NDArray[np.uint8]:
+    """Paint stands: rows of seats with people on some of them, aisles and banners between the blocks."""
+    width, height = 960, 640
+    wall, seat, floor = (rng.integers(30, 200, 3) for _ in range(3))
+    picture = np.empty((height, width, 3), np.uint8)
+    picture[:] = wall
+    row_px, filled = int(rng.integers(14, 34)), float(rng.uniform(0.1, 0.95))
+    aisle = int(rng.integers(6, 16)) * row_px
+    top, bottom = int(rng.uniform(0, 0.3) * height), int(rng.uniform(0.75, 1.0) * height)
+    picture[top:bottom] = floor
+    for y in range(top + row_px, bottom, row_px):
+        cv2.rectangle(picture, (0, y - row_px // 8), (width, y), (floor * 0.6).astype(int).tolist(), -1)
+        for x in range(row_px // 2, width, max(int(row_px * 0.72), 6)):
+            if x % aisle < row_px:
+                continue
+            shade = float(rng.uniform(0.8, 1.1))
+            half = max(int(row_px * 0.3), 2)
+            tint = (seat * shade).clip(0, 255).astype(int).tolist()
+            cv2.rectangle(picture, (x - half, y - row_px // 2), (x + half, y - 2), tint, -1)
+            if rng.random() < filled:
+                shirt, skin = rng.integers(20, 240, 3).tolist(), (rng.uniform(0.4, 1) * _SKIN).astype(int).tolist()
+                cv2.ellipse(picture, (x, y - row_px // 4), (half, row_px // 2), 0, 180, 360, shirt, -1, cv2.LINE_AA)
+                cv2.circle(picture, (x, y - int(row_px * 0.85)), max(row_px // 5, 2), skin, -1, cv2.LINE_AA)
+    for _ in range(int(rng.integers(0, 4))):
+        y, tall = int(rng.uniform(top, bottom)), int(rng.uniform(0.8, 2.5) * row_px)
+        colour, ink = rng.integers(10, 245, 3).tolist(), rng.integers(0, 255, 3).tolist()
+        cv2.rectangle(picture, (0, y), (width, y + tall), colour, -1)
+        for x in range(int(rng.integers(200)), width, int(rng.integers(150, 400))):
+            text = "".join(chr(65 + int(k)) for k in rng.integers(0, 26, 6))
+            cv2.putText(
+                picture, text, (x, y + int(0.75 * tall)), cv2.FONT_HERSHEY_DUPLEX, tall / 34, ink, 2, cv2.LINE_AA
+            )
+    return picture
+
+
+def add_pool_wall(rng: np.random.Generator, backdrop: Backdrop) -> None:
+    """Draw a low wall with a deck along the far edge of the water into a backdrop's picture, in place."""
+    if backdrop.edge_m is None:
+        return
+    rate, offset = backdrop.place[1, 1], backdrop.place[1, 2]
+    level = backdrop.edge_m
+    width = backdrop.picture.shape[1]
+    for _ in range(int(rng.integers(1, 4))):
+        above = level + float(rng.uniform(0.08, 1.1))
+        low, high = (int(np.clip(rate * y + offset, -9, 9999)) for y in (level, above))
+        cv2.rectangle(backdrop.picture, (0, high), (width, low), rng.integers(20, 240, 3).tolist(), -1)
+        level = above
 
 
 def _chain(outer: Array, inner: Array) -> Array:

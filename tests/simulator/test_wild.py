@@ -109,6 +109,22 @@ def test_a_mirrored_picture_shows_the_mirrored_joints(plan):
     np.testing.assert_allclose(mirrored.joints, expected, atol=1e-3)
 
 
+def test_the_still_world_moves_as_the_camera_is_said_to(plan):
+    """The backdrop of one frame, warped by the two frames' cameras, is that of the other."""
+    take = plain_take(plan, 1, fill=0.4)
+    footage = replace(take.setting.footage, grain=0.0, shutter=0.01, breathing=(0.0, 0.0), falloff=0.0, jpeg=None)
+    take = replace(take, setting=replace(take.setting, footage=footage))
+    first = flight(take)[2]
+    frames = [first, first + 1]
+    one, other = (shot.frame.astype(np.float32) for shot in render_wild(take.simulated, take.setting, frames))
+    _, truth = seen(take, frames)
+    whole = [np.vstack([camera, [0, 0, 1]]).astype(float) for camera in truth.camera]
+    moved = cv2.warpAffine(one, (whole[1] @ np.linalg.inv(whole[0]))[:2], SIZE)
+    part = np.s_[40:100, 40:-40]
+    still, warped = (float(np.median(np.abs(picture[part] - other[part]))) for picture in (one, moved))
+    assert warped < 0.4 * still
+
+
 def test_joints_under_water_are_not_visible(plan):
     take = plain_take(plan, 0, fill=0.3)
     motion, timing = take.simulated.motion, take.timing
