@@ -9,17 +9,22 @@ Shapes: B pictures, S their side, J joints, A bins of direction. Pictures are RG
 
 from __future__ import annotations
 
+import copy
+import itertools
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
+from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from finecausal_cli.athlete.skeleton import JOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
+
+NetworkKind = TypeVar("NetworkKind", bound=nn.Module)
 
 STRIDE: Final = 4
 """Pixels of the picture per cell of the maps."""
@@ -133,21 +138,32 @@ class Backbone(nn.Module):
             blocks += [_InvertedBottleneck(kernel, 1, expansion, outside, outside) for _ in range(repeats - 1)]
             self.stages.append(nn.Sequential(*blocks))
 
+        self._frozen: list[nn.Module] = []
+
     def forward(self, pixels: Tensor) -> list[Tensor]:
         """Return the maps, finest first."""
-        features = self.stem(pixels)
+        frozen = self._frozen if self.training else []
+        stem, *first = frozen or [self.stem]
+        features = stem(pixels)
         maps = []
-        for number, stage in enumerate(self.stages):
+        for number, stage in enumerate([*first, *self.stages[len(first) :]]):
             features = stage(features)
             if number in _TAPS:
                 maps.append(features)
         return maps
 
     def freeze(self, stages: int) -> None:
-        """Keep the stem and the first ``stages`` stages as they are, statistics of their normalisation included."""
-        for module in (self.stem, *self.stages[:stages]):
+        """Keep the stem and the first ``stages`` stages as they are, statistics of their normalisation included.
+
+        In training their folded copies run, which saves a tenth of a step; they are no part of the state dict.
+        """
+        modules = [self.stem, *self.stages[:stages]]
+        for module in modules:
             module.requires_grad_(False)
             module.eval()
+        device = self.stem[0].weight.device
+        if not self._frozen or self._frozen[0][0].weight.device != device:  # type: ignore[index]
+            self._frozen = [folded(module) for module in modules]
 
 
 class AthleteNetwork(nn.Module):
@@ -177,7 +193,7 @@ class AthleteNetwork(nn.Module):
         self.seen = nn.Linear(embedding, 1)
 
     def freeze(self, stages: int) -> None:
-        """Freeze the stem and the first stages of the backbone; ``train()`` leaves them so."""
+        """Freeze the stem and the first stages of the backbone as they are now; ``train()`` leaves them so."""
         self.frozen_stages = stages
         self.backbone.freeze(stages)
 
@@ -218,6 +234,20 @@ def channels_last(network: nn.Module) -> None:
     for parameter in network.parameters():
         if parameter.ndim == 4:
             parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
+
+
+def folded(network: NetworkKind) -> NetworkKind:
+    """Return an equal copy for inference: norms folded into the convolutions before them, channels last."""
+    copied = copy.deepcopy(network).eval()
+    for parent in list(copied.modules()):
+        for (name, convolution), (norm_name, norm) in itertools.pairwise(list(parent.named_children())):
+            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
+                parent.add_module(name, fuse_conv_bn_eval(convolution, norm))
+                parent.add_module(norm_name, nn.Identity())
+    for parameter in copied.parameters():
+        parameter.requires_grad_(False)
+    channels_last(copied)
+    return copied
 
 
 def expected_place(heat: Tensor) -> Tensor:

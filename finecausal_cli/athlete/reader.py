@@ -11,11 +11,9 @@ import numpy as np
 import torch
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
-from torch import nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from finecausal_cli.athlete.network import STRIDE, AthleteNetwork, NetworkConfig, channels_last
+from finecausal_cli.athlete.network import STRIDE, AthleteNetwork, NetworkConfig, folded
 from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork, steps_of
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.whole_file import whole_file
@@ -89,7 +87,7 @@ class AthleteReader:
         self.config = network.config
         self.digest = digest
         self._device = torch.device(device)
-        self._network = _folded(network).to(self._device)
+        self._network = folded(network).to(self._device)
         self._sequence = None if sequence is None else sequence.eval().to(self._device)
 
     def __repr__(self) -> str:
@@ -260,20 +258,3 @@ def load_network(folder: Path) -> tuple[AthleteNetwork, SequenceNetwork | None, 
     except RuntimeError as error:
         raise WeightsError("the weights do not fit the network", where=folder / TENSORS_NAME) from error
     return network.eval(), None if sequence is None else sequence.eval(), config
-
-
-def _folded(network: AthleteNetwork) -> AthleteNetwork:
-    """Return an equal copy for inference: norms folded into the convolutions before them, channels last."""
-    import copy
-    import itertools
-
-    folded = copy.deepcopy(network).eval()
-    for parent in list(folded.modules()):
-        for (name, convolution), (norm_name, norm) in itertools.pairwise(list(parent.named_children())):
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                parent.add_module(name, fuse_conv_bn_eval(convolution, norm))
-                parent.add_module(norm_name, nn.Identity())
-    for parameter in folded.parameters():
-        parameter.requires_grad_(False)
-    channels_last(folded)
-    return folded
