@@ -17,11 +17,11 @@ from rich.table import Table
 
 from finecausal_cli.assess.batch.identity import Setting, identify
 from finecausal_cli.assess.batch.inputs import find_inputs
-from finecausal_cli.assess.batch.judging import TIMEOUT_S, ReadJob, judge_jobs, read_job, reading_options
+from finecausal_cli.assess.batch.judging import TIMEOUT_S, ReadJob, judge_jobs, read_job
 from finecausal_cli.assess.batch.pipeline import PipelineOptions, cores, score_jobs
+from finecausal_cli.assess.dive_reading import reading_process
 from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.assess.scorer import Scorer
-from finecausal_cli.video.child import ReadingProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -66,8 +66,8 @@ def measure(times: int = TIMES, rounds: int = ROUNDS) -> tuple[Rates, int]:
     setting = Setting.of(scorer)
     items = find_inputs([str(CLIPS)], ScoreOptions(attention=False)).items
     jobs = [identify(item, setting) for item in items] * times
-    with ReadingProcess() as process:
-        few = {job.key: read_job(process, job, reading_options(scorer), TIMEOUT_S) for job in jobs[: len(items)]}
+    with reading_process() as process:
+        few = {job.key: read_job(process, job, scorer.viewing, TIMEOUT_S) for job in jobs[: len(items)]}
     read = [few[job.key] for job in jobs]
     best = [0.0] * 4
     for _ in range(rounds):
@@ -113,8 +113,8 @@ def _side_by_side(scorer: Scorer, read: list[ReadJob]) -> float:
 
 
 def _reading(scorer: Scorer, jobs: list[Job]) -> float:
-    shape = reading_options(scorer)
-    processes = [ReadingProcess() for _ in range(cores())]
+    shape = scorer.viewing
+    processes = [reading_process() for _ in range(cores())]
     shares = [jobs[place :: len(processes)] for place in range(len(processes))]
 
     def read(place: int) -> None:

@@ -5,7 +5,8 @@
     scorer = Scorer.load("compact")
     verdict = scorer.score("dive.mp4", ScoreOptions(dive="107B", height_m=10.0))
 
-``score_many`` scores a folder and gives a row a dive. Nothing heavy is imported before one of these names is used.
+``score_many`` scores a folder and gives a row a dive; ``find_dives`` tells where in a video the dives are. Nothing
+heavy is imported before one of these names is used.
 """
 
 from __future__ import annotations
@@ -18,30 +19,42 @@ if TYPE_CHECKING:
     from finecausal_cli.assess.batch.many import score_many
     from finecausal_cli.assess.batch.pipeline import PipelineOptions
     from finecausal_cli.assess.batch.row import Row
+    from finecausal_cli.assess.corrections import Corrections
+    from finecausal_cli.assess.dives import DiveSearch, LocatedDive, find_dives
     from finecausal_cli.assess.score_options import ScoreOptions
     from finecausal_cli.assess.scorer import Scorer
-    from finecausal_cli.errors import FinecausalError
+    from finecausal_cli.errors import FinecausalError, RefusedError
 
 __version__ = "0.1.0"
 
 __all__ = [
     "Assessment",
+    "Corrections",
+    "DiveSearch",
     "FinecausalError",
+    "LocatedDive",
     "PipelineOptions",
+    "RefusedError",
     "Row",
     "ScoreOptions",
     "Scorer",
     "__version__",
+    "find_dives",
     "score_many",
 ]
 
 _HOMES = {
     "Assessment": "finecausal_cli.assess.assessment",
+    "Corrections": "finecausal_cli.assess.corrections",
+    "DiveSearch": "finecausal_cli.assess.dives",
     "FinecausalError": "finecausal_cli.errors",
+    "LocatedDive": "finecausal_cli.assess.dives",
     "PipelineOptions": "finecausal_cli.assess.batch.pipeline",
+    "RefusedError": "finecausal_cli.errors",
     "Row": "finecausal_cli.assess.batch.row",
     "ScoreOptions": "finecausal_cli.assess.score_options",
     "Scorer": "finecausal_cli.assess.scorer",
+    "find_dives": "finecausal_cli.assess.dives",
     "score_many": "finecausal_cli.assess.batch.many",
 }
 

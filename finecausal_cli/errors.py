@@ -4,6 +4,7 @@
     +-- UsageError             exit code 2: the command line or an option is wrong
     |   +-- DiveNumberError    a dive number breaks the grammar of the sport
     +-- VideoError             a clip cannot be opened, decoded or sampled
+    +-- RefusedError           a clip shows no dive that could be judged
     +-- WeightsError           weights or their configuration cannot be trusted
     +-- BankError              an exemplar bank is broken or cannot serve the request
     +-- DatasetError           a dataset (manifest, folder, annotation) is wrong
@@ -23,6 +24,7 @@ ErrorKind = Literal[
     "missing", "no_permission", "unreadable", "not_a_file", "empty",
     "not_a_video", "not_a_dive", "no_frames", "too_short", "truncated", "damaged", "unsupported", "out_of_range",
     "timeout", "crashed",
+    "no_dive", "still", "black", "athlete_not_seen", "several_shots", "no_takeoff", "no_entry",
     "bad_option", "no_exemplar", "failed",
 ]  # fmt: skip
 """What went wrong, as a word that a program can count on; said where the error is raised.
@@ -31,7 +33,10 @@ Of the file: ``missing``, ``no_permission``, ``unreadable`` (the system cannot o
 device), ``empty``. Of what is in it: ``not_a_video``, ``not_a_dive`` (a folder of several videos), ``no_frames`` (sound
 only, an empty folder, no picture can be decoded), ``too_short`` (fewer frames than a snippet), ``truncated``,
 ``damaged``, ``unsupported`` (a picture of an impossible shape), ``out_of_range`` (the times asked for lie outside). Of
-the decoder: ``timeout``, ``crashed``. Of the request: ``bad_option``, ``no_exemplar``. Anything else: ``failed``.
+the decoder: ``timeout``, ``crashed``. Of what is shown: ``no_dive`` (nobody falls freely), ``still``, ``black``,
+``athlete_not_seen``, ``several_shots`` (the shot changes within the dive), ``no_takeoff`` and ``no_entry`` (the clip
+lacks that part of the dive). Of the request: ``bad_option``,
+``no_exemplar``. Anything else: ``failed``.
 """
 
 
@@ -92,6 +97,17 @@ class VideoError(FinecausalError):
     """A clip cannot be opened, decoded or sampled."""
 
     usual_kind = "unreadable"
+
+
+class RefusedError(FinecausalError):
+    """A clip shows no dive that could be judged, or not enough of one; ``kind`` says why.
+
+    Attributes:
+        found: What is known of it all the same, an ``assess.assessment.Unscored``; None on the way there.
+    """
+
+    usual_kind = "no_dive"
+    found: object = None
 
 
 class WeightsError(FinecausalError):

@@ -10,8 +10,11 @@ from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-SCHEMA_VERSION: Final = 2
-"""Raised whenever a reader of an older JSON could misread a newer one. Version 1 had interventions too."""
+from finecausal_cli.errors import ErrorKind  # noqa: TC001 - pydantic reads it
+
+SCHEMA_VERSION: Final = 3
+"""Raised whenever a reader of an older JSON could misread a newer one. Version 1 had interventions too; version 2 no
+``Unscored``."""
 
 StageName = Literal["takeoff", "flight", "entry"]
 NodeType = Literal["query", "exemplar", "query_fused", "exemplar_fused"]
@@ -88,11 +91,66 @@ class Provenance(Value):
     seconds: float = Field(description="From opening the file to the verdict, without start-up.")
 
 
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, pixels of the decoded upright picture."""
+
+Status = Literal["scored", "refused"]
+
+
+class AthleteFrame(Value):
+    """The athlete in one sampled frame; places are pixels of the decoded upright picture."""
+
+    time_s: float = Field(description="When the frame is shown, seconds of the file.")
+    box: Box | None = Field(description="Left, top, right, bottom; None where the athlete is not seen.")
+    confidence: float = Field(description="How sure it is that the athlete is there, 0..1.")
+    joints: dict[str, tuple[float, float, float]] = Field(
+        description="By name: x, y and confidence 0..1; pelvis, neck, head (crown), and shoulder, elbow, wrist, hip, "
+        "knee and ankle with _l or _r. Empty without an athlete reader."
+    )
+
+
+class Unscored(Value):
+    """A clip without points: refused, since it shows no dive, or a dive of which the clip lacks a part."""
+
+    schema_version: Literal[3] = SCHEMA_VERSION
+    status: Status = Field(description="refused: no dive to judge; scored: a dive, but its points are withheld.")
+    source: str
+    score: None = Field(default=None, description="Never any points.")
+    reason: ErrorKind = Field(description="Why, as one of a closed list.")
+    message: str = Field(description="The same in words, with what to do about it.")
+    flight_start_s: float | None = Field(description="When the flight begins, seconds of the file; None if unknown.")
+    entry_start_s: float | None = Field(description="When the athlete touches the water; None if unknown.")
+    time_scale: float | None = Field(description="Times slower than real time, 1 = normal; None if unknown.")
+    dive: str | None = Field(default=None, description="Dive number, given or recognised.")
+    dive_from: str | None = None
+    height_m: float | None = None
+    athlete: tuple[AthleteFrame, ...] = Field(default=(), description="Where known, for each of the 96 sampled frames.")
+    athlete_seen: int | None = Field(default=None, description="In how many of the 96 frames; None without a reader.")
+    version: str
+    notes: tuple[str, ...] = Field(default=(), description="Caveats a reader should know.")
+
+
 class Assessment(Value):
     """A scored dive."""
 
-    schema_version: Literal[2] = SCHEMA_VERSION
+    schema_version: Literal[3] = SCHEMA_VERSION
+    status: Literal["scored"] = "scored"
     source: str
+    flight_start_s: float | None = Field(
+        default=None, description="When the athlete leaves the board, seconds of the file; None if nobody found it."
+    )
+    entry_start_s: float | None = Field(default=None, description="When the athlete touches the water; the same.")
+    time_scale: float | None = Field(default=None, description="Times slower than real time, 1 = normal.")
+    clip_start_s: float | None = Field(default=None, description="Where the part of the file begins that was judged.")
+    clip_end_s: float | None = Field(default=None, description="Where it ends.")
+    athlete_seen: int | None = Field(
+        default=None, description="In how many of the 96 sampled frames the athlete is seen; None without a reader."
+    )
+    dive_index: int = Field(default=1, description="Which of the dives in the file it is, in their order, from 1.")
+    dives_found: int = Field(default=0, description="How many dives the file holds; 0 where it was scored by force.")
+    forced: str | None = Field(
+        default=None, description="Why it would have been refused; None unless it was scored by --force."
+    )
     score: float = Field(description="Final score, points.")
     execution: float = Field(description="score / difficulty.")
     difficulty: float

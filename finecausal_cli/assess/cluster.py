@@ -106,8 +106,8 @@ class Cluster:
 
     def score_jobs(
         self, parcel: Parcel, setting: Setting, jobs: Iterable[Job], options: ClusterOptions | None = None
-    ) -> Iterator[Row]:
-        """Score dives and give their rows as they come, in any order, one a job.
+    ) -> Iterator[tuple[Row, ...]]:
+        """Score dives and give the rows of each job as they come, in any order.
 
         An actor that dies is replaced and its dives are tried again; what it takes with it each time becomes a failed
         row. Close the iterator when it is not run to its end.
@@ -138,9 +138,9 @@ class Cluster:
                 yield from self._pass(left, pool, size, start)
         for job in left.values():
             died = FinecausalError(f"the process that scored it died {_RETRIES + 1} times", kind="crashed")
-            yield failed_row(job, died)
+            yield (failed_row(job, died),)
 
-    def _pass(self, left: dict[int, Job], pool: Pool, size: int, start: dict[str, Any]) -> Iterator[Row]:
+    def _pass(self, left: dict[int, Job], pool: Pool, size: int, start: dict[str, Any]) -> Iterator[tuple[Row, ...]]:
         """Give rows, and take their jobs from those left; a job whose actor died too often stays."""
         with closing(self._answers(dict(left), pool, size, start)) as answers:
             for place, answer in answers:
@@ -151,7 +151,7 @@ class Cluster:
 
     def _answers(
         self, jobs: dict[int, Job], pool: Pool, size: int, start: dict[str, Any]
-    ) -> Generator[tuple[int, Row | FinecausalError]]:
+    ) -> Generator[tuple[int, tuple[Row, ...] | FinecausalError]]:
         data = _quiet_data()
         # A block is what an actor takes at once, and its rows come when it is done: as small as a batch.
         dataset = data.from_items(

@@ -20,7 +20,9 @@ from finecausal_cli.assess.comparison import (
     PairAttention,
     StageSpan,
 )
-from finecausal_cli.assess.foreground import gather_evidence, merge_snippets, picture_frame_size
+from finecausal_cli.assess.dive_reading import sampled_like
+from finecausal_cli.assess.foreground import gather_evidence, merge_snippets
+from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.diving.difficulty import difficulty as listed_difficulty
 from finecausal_cli.diving.judging import MAX_EXECUTION
 from finecausal_cli.diving.number import parse_dive_number
@@ -30,7 +32,6 @@ from finecausal_cli.exemplars.vote import Ballot, cast_votes
 from finecausal_cli.model.attention import UNIFORM_ATTENTION, node_type_attention
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.video.clip import CLIP_FRAMES
-from finecausal_cli.video.reader import read_clip
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -40,10 +41,10 @@ if TYPE_CHECKING:
     from finecausal_cli.assess.assessment import StageName
     from finecausal_cli.assess.comparison import Place, Row3
     from finecausal_cli.assess.explanation import Evidence
+    from finecausal_cli.assess.located import Subject
     from finecausal_cli.assess.scorer import Scorer
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding, PairOutput
-    from finecausal_cli.video.clip import Clip
 
 _STAGES: tuple[StageName, StageName, StageName] = ("takeoff", "flight", "entry")
 _QUERY, _EXEMPLAR = 0, 1
@@ -53,7 +54,7 @@ _QUERY, _EXEMPLAR = 0, 1
 class _Seen:
     """A clip and what the network makes of it."""
 
-    clip: Clip
+    subject: Subject
     encoding: Encoding
     evidence: Evidence | None
 
@@ -73,6 +74,7 @@ def compare_dives(
         The comparison; and the pictures of both dives if ``picture_size`` asks for them.
 
     Raises:
+        RefusedError: A clip shows no dive; its ``found`` says what there is.
         VideoError: A clip cannot be read.
         UsageError: Dive number or height is wrong, or a score is given without a difficulty.
     """
@@ -92,8 +94,8 @@ def compare_dives(
     after = None if execution is None else execution + difference
     (name, digest), (device, precision) = scorer.weights, scorer.computes
     comparison = Comparison(
-        query=_dive(first.clip, pairs, _QUERY, after, degree),
-        exemplar=_dive(second.clip, pairs, _EXEMPLAR, execution, degree),
+        query=_dive(first.subject, pairs, _QUERY, after, degree),
+        exemplar=_dive(second.subject, pairs, _EXEMPLAR, execution, degree),
         dive=options.dive,
         height_m=options.height_m,
         difficulty=degree,
@@ -167,23 +169,17 @@ def _weighed(stage_deltas: Tensor) -> list[float]:
 
 
 def _see(scorer: Scorer, path: str, range_s: tuple[float | None, float | None], options: CompareOptions) -> _Seen:
-    config = scorer.model.config
     start_s, end_s = range_s
-    clip = read_clip(
-        path,
-        geometry=config.geometry,
-        frame_size=config.frame_size,
-        start_s=start_s,
-        end_s=end_s,
-        timeout_s=options.timeout_s,
+    subject = scorer.locate(
+        path, ScoreOptions(start_s=start_s, end_s=end_s, timeout_s=options.timeout_s, force=options.force)
     )
+    clip = subject.found.clip
     encoding = scorer.encode(clip, foreground=options.picture_size is not None)
     evidence = None
     if options.picture_size is not None and encoding.foreground is not None:
-        size = picture_frame_size(path, options.picture_size)
-        pictures = read_clip(path, frame_size=size, start_s=start_s, end_s=end_s, timeout_s=options.timeout_s)
-        evidence = gather_evidence(clip, merge_snippets(encoding.foreground[-1][0]), pictures)
-    return _Seen(clip, replace(encoding, foreground=None), evidence)
+        pictures = sampled_like(path, clip, options.picture_size)
+        evidence = gather_evidence(clip, merge_snippets(encoding.foreground[-1][0]), pictures, subject.track)
+    return _Seen(subject, replace(encoding, foreground=None), evidence)
 
 
 def _meet(model: FineCausal, query: Encoding, exemplar: Encoding) -> tuple[PairOutput, float]:
@@ -226,7 +222,10 @@ def _ask_bank(scorer: Scorer, exemplar: Encoding, options: CompareOptions) -> tu
     return ballot.execution, f"judged by the bank: {choice.how}"
 
 
-def _dive(clip: Clip, pairs: PairOutput, place: int, execution: float | None, degree: float | None) -> ComparedDive:
+def _dive(
+    subject: Subject, pairs: PairOutput, place: int, execution: float | None, degree: float | None
+) -> ComparedDive:
+    clip, dive = subject.found.clip, subject.found.dive
     flight, entry = pairs.transitions[0, place].cpu().tolist()
     borders = (0, flight, entry, CLIP_FRAMES)
     times = [clip.time_s(frame) for frame in borders[:-1]]
@@ -247,7 +246,11 @@ def _dive(clip: Clip, pairs: PairOutput, place: int, execution: float | None, de
         stages=(first, second, third),
         execution=execution,
         score=None if execution is None or degree is None else execution * degree,
-        notes=clip.notes,
+        notes=(*dive.missing, *dive.notes, *subject.notes, *clip.notes),
+        flight_start_s=dive.takeoff_s,
+        entry_start_s=dive.entry_s,
+        time_scale=dive.time_scale,
+        forced=subject.forced,
     )
 
 

@@ -16,8 +16,8 @@ from finecausal_cli.assess.assessment import StageName, Value
 from finecausal_cli.diving.judging import MAX_EXECUTION
 from finecausal_cli.errors import UsageError
 
-COMPARISON_SCHEMA_VERSION: Final = 1
-"""Raised whenever a reader of an older JSON could misread a newer one."""
+COMPARISON_SCHEMA_VERSION: Final = 2
+"""Raised whenever a reader of an older JSON could misread a newer one. Version 1 had no ``Unscored``."""
 
 Place = Literal["query", "exemplar"]
 """Which of the two dives: the first or the second."""
@@ -42,6 +42,7 @@ class CompareOptions:
         exemplar_range_s: The same of the second dive.
         picture_size: Short side in pixels of the pictures to return; None returns none.
         timeout_s: Most seconds that reading a clip may take; None sets no limit.
+        force: Compare what shows no dive, too.
     """
 
     dive: str | None = None
@@ -56,6 +57,7 @@ class CompareOptions:
     exemplar_range_s: tuple[float | None, float | None] = (None, None)
     picture_size: int | None = None
     timeout_s: float | None = None
+    force: bool = False
 
     def __post_init__(self) -> None:
         if self.difficulty is not None and not 0 < self.difficulty < 10:
@@ -87,6 +89,14 @@ class ComparedDive(Value):
     execution: float | None = Field(description="Score / difficulty; None if that of the exemplar is not known.")
     score: float | None = Field(description="Points; None without execution or difficulty.")
     notes: tuple[str, ...] = Field(description="Caveats about the clip.")
+    flight_start_s: float | None = Field(
+        default=None, description="When the athlete leaves the board; None if unknown."
+    )
+    entry_start_s: float | None = Field(default=None, description="When the athlete touches the water; the same.")
+    time_scale: float | None = Field(default=None, description="Times slower than real time, 1 = normal.")
+    forced: str | None = Field(
+        default=None, description="Why it would have been refused; None unless --force was given."
+    )
 
 
 class ComparedStage(Value):
@@ -140,7 +150,8 @@ class ComparisonProvenance(Value):
 class Comparison(Value):
     """Two dives against each other, stage by stage."""
 
-    schema_version: Literal[1] = COMPARISON_SCHEMA_VERSION
+    schema_version: Literal[2] = COMPARISON_SCHEMA_VERSION
+    status: Literal["scored"] = "scored"
     query: ComparedDive
     exemplar: ComparedDive
     dive: str | None = Field(description="Dive number of both, as given.")

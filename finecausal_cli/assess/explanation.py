@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Final, Literal
 
 from pydantic import Field
 
-from finecausal_cli.assess.assessment import Assessment, StageName, Value
+from finecausal_cli.assess.assessment import Assessment, AthleteFrame, StageName, Value
 from finecausal_cli.errors import UsageError
 from finecausal_cli.video.clip import CLIP_FRAMES
 
@@ -18,8 +18,11 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
-EXPLANATION_SCHEMA_VERSION: Final = 2
-"""Raised whenever a reader of an older JSON could misread a newer one. Version 1 was an assessment alone."""
+    from finecausal_cli.assess.athlete_track import AthleteTrack
+
+EXPLANATION_SCHEMA_VERSION: Final = 3
+"""Raised whenever a reader of an older JSON could misread a newer one. Version 1 was an assessment alone; version 2 had
+no ``Unscored``."""
 
 TOLERANCE: Final = 1e-4
 """How exactly the sums and the self-comparison must hold, points."""
@@ -69,9 +72,14 @@ class Evidence:
     Attributes:
         frames: uint8 [96, height, width, 3], RGB, the sampled frames as they are before the crop.
         masks: uint8 [96, height, width], 1 where the athlete is predicted; 0 outside the square that the network sees.
-        crop: Top, left, height and width of that square within ``frames``, in pixels.
+        crop: Top, left, height and width of that square within ``frames``, in pixels; of the first frame where it
+            moves.
         source_frames: int64 [96], frame index in the source of each sampled frame.
         fps: Frames a second of the source.
+        times_s: float64 [96], when each sampled frame is shown, seconds; at an even pace when absent.
+        squares: int64 [96, 4], that square in each frame, where a virtual camera moves it; it may leave the picture.
+            None where it rests.
+        track: The athlete as read; None where nobody looked.
     """
 
     frames: NDArray[np.uint8]
@@ -79,6 +87,20 @@ class Evidence:
     crop: tuple[int, int, int, int]
     source_frames: NDArray[np.int64]
     fps: float
+    times_s: NDArray[np.float64] | None = None
+    squares: NDArray[np.int64] | None = None
+    track: AthleteTrack | None = None
+
+    def time_s(self, frame: int) -> float:
+        """Return when a sampled frame is shown in the source, seconds."""
+        return float(self.source_frames[frame]) / self.fps if self.times_s is None else float(self.times_s[frame])
+
+    def square(self, frame: int) -> tuple[int, int, int, int]:
+        """Return top, left, height and width of what the network sees of a frame, pixels of ``frames``."""
+        if self.squares is None:
+            return self.crop
+        top, left, height, width = self.squares[frame].tolist()
+        return top, left, height, width
 
 
 class StageIntervention(Value):
@@ -218,8 +240,15 @@ class StageAttention(Value):
 class Explanation(Value):
     """A scored dive with the reasons for its score."""
 
-    schema_version: Literal[2] = EXPLANATION_SCHEMA_VERSION
+    schema_version: Literal[3] = EXPLANATION_SCHEMA_VERSION
+    status: Literal["scored"] = "scored"
+    flight_start_s: float | None = Field(default=None, description="As in the assessment; null if unknown.")
+    entry_start_s: float | None = None
+    time_scale: float | None = None
     assessment: Assessment
+    athlete: tuple[AthleteFrame, ...] = Field(
+        default=(), description="The athlete in each of the 96 sampled frames; empty where no flight was found."
+    )
     interventions: tuple[StageIntervention, ...] = Field(
         description="By replacement (exemplar first), then by stage; by the bank's mean only if `bank_mean`, by its "
         "best only if `bank_best`."

@@ -10,8 +10,6 @@ import numpy as np
 
 from finecausal_cli.assess.explanation import Evidence, Foreground
 from finecausal_cli.video.clip import CLIP_FRAMES, SNIPPET_FRAMES, SNIPPET_STARTS
-from finecausal_cli.video.picture import working_size
-from finecausal_cli.video.reader import probe
 from finecausal_cli.video.transform import centre_offset
 
 if TYPE_CHECKING:
@@ -21,12 +19,11 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from finecausal_cli.assess.assessment import Stage
+    from finecausal_cli.assess.athlete_track import AthleteTrack
     from finecausal_cli.video.clip import Clip
 
 THRESHOLD = 0.5
 """Probability from which on a pixel counts as athlete."""
-
-_FIT_SHORT_SIDE = 128 / 112
 
 
 def merge_snippets(logits: Tensor) -> NDArray[np.float32]:
@@ -57,36 +54,82 @@ def measure_foreground(probabilities: NDArray[np.float32], stages: Sequence[Stag
     return Foreground(stages=(takeoff, flight, entry), frames=tuple(shares.tolist()))
 
 
-def gather_evidence(clip: Clip, probabilities: NDArray[np.float32], pictures: Clip) -> Evidence:
-    """Lay the predicted athlete over pictures of the clip.
+def gather_evidence(
+    clip: Clip,
+    probabilities: NDArray[np.float32],
+    pictures: NDArray[np.uint8] | None = None,
+    track: AthleteTrack | None = None,
+) -> Evidence:
+    """Lay the athlete, as the scoring network predicts it, over pictures of the clip.
 
     Args:
         clip: The clip as the network reads it, before the crop.
         probabilities: [96, size, size], of the crop in its centre.
-        pictures: The same sampled frames at any size.
+        pictures: uint8 [96, height, width, 3], the whole pictures of the sampled frames at any size, as
+            ``sampled_like`` gives them; None takes what the network is shown.
+        track: The athlete as the reader sees it.
     """
     size = probabilities.shape[1]
-    height, width = clip.frames.shape[1:3]
-    top, left = centre_offset(height, width, size)
-    tall, wide = pictures.frames.shape[1:3]
-    above, below = (round(edge * tall / height) for edge in (top, top + size))
-    before, after = (round(edge * wide / width) for edge in (left, left + size))
-    masks = np.zeros((len(probabilities), tall, wide), np.uint8)
-    for mask, probability in zip(masks, probabilities, strict=True):
+    is_whole = pictures is not None
+    pictures = clip.frames if pictures is None else pictures
+    squares = _squares(clip, size, pictures.shape[1:3], whole=is_whole)
+    masks = np.zeros(pictures.shape[:3], np.uint8)
+    for mask, probability, (top, left, height, width) in zip(masks, probabilities, squares.tolist(), strict=True):
         # Probabilities are scaled, not decisions, so that outlines are smooth in a larger picture.
-        scaled = cv2.resize(probability, (after - before, below - above), interpolation=cv2.INTER_LINEAR)
-        mask[above:below, before:after] = scaled > THRESHOLD
+        scaled = cv2.resize(probability, (width, height), interpolation=cv2.INTER_LINEAR) > THRESHOLD
+        above, before = max(0, -top), max(0, -left)
+        rows, columns = slice(top + above, top + height), slice(left + before, left + width)
+        part = mask[rows, columns]
+        part[:] = scaled[above : above + part.shape[0], before : before + part.shape[1]]
+    top, left, height, width = squares[0].tolist()
     return Evidence(
-        frames=pictures.frames,
+        frames=pictures,
         masks=masks,
-        crop=(above, before, below - above, after - before),
+        crop=(top, left, height, width),
         source_frames=clip.source_frames,
         fps=clip.fps,
+        times_s=clip.times_s,
+        squares=squares if is_whole and clip.windows is not None else None,
+        track=track,
     )
 
 
-def picture_frame_size(path: str, short_side: int) -> int:
-    """Return the ``frame_size`` with which ``read_clip`` gives pictures of a short side, or of the source's if less."""
-    short = min(short_side, *probe(path).upright_size)
-    size = int(short / _FIT_SHORT_SIDE)
-    return size if min(working_size(short, short, "fit", size)) <= short else size - 1
+def _squares(clip: Clip, size: int, shape: Sequence[int], *, whole: bool) -> NDArray[np.int64]:
+    """Return top, left, height and width, in pixels of the pictures, of what the network sees of each: int64 [96, 4].
+
+    Args:
+        clip: The clip.
+        size: Side in pixels of the square that the network sees.
+        shape: Height and width of the pictures.
+        whole: Whether they show the whole picture of the source, not what a virtual camera shows of it.
+    """
+    tall, wide = shape
+    height, width = clip.frames.shape[1:3]
+    if clip.windows is None or not whole or clip.source_size is None:
+        top, left = centre_offset(height, width, size)
+        above, below = (round(edge * tall / height) for edge in (top, top + size))
+        before, after = (round(edge * wide / width) for edge in (left, left + size))
+        return np.tile(np.array([above, before, below - above, after - before], np.int64), (len(clip.frames), 1))
+    down, along = tall / clip.source_size[0], wide / clip.source_size[1]
+    x, y, side = clip.windows.T
+    side = side * size / height
+    corners = np.stack([(y - side / 2) * down, (x - side / 2) * along, side * down, side * along], axis=1)
+    found = np.rint(corners).astype(np.int64)
+    # A window that has lost the picture altogether would leave nothing to look at.
+    found[:, 0] = np.clip(found[:, 0], 1 - found[:, 2], tall - 1)
+    found[:, 1] = np.clip(found[:, 1], 1 - found[:, 3], wide - 1)
+    return np.asarray(found, np.int64)
+
+
+def cut_square(picture: NDArray[np.uint8], square: tuple[int, int, int, int]) -> NDArray[np.uint8]:
+    """Cut a square from a picture; what lies outside of it repeats its edge.
+
+    Args:
+        picture: uint8 [height, width] or [height, width, 3].
+        square: Top, left, height and width; part of it lies in the picture.
+    """
+    top, left, height, width = square
+    tall, wide = picture.shape[:2]
+    rows = np.clip(np.arange(top, top + height), 0, tall - 1)
+    columns = np.clip(np.arange(left, left + width), 0, wide - 1)
+    return picture[rows][:, columns]

@@ -10,35 +10,39 @@ import numpy as np
 import torch
 
 from finecausal_cli import __version__
-from finecausal_cli.assess.assessment import Provenance
+from finecausal_cli.assess.assessment import Provenance, Unscored
 from finecausal_cli.assess.ballots import cast_votes_together
+from finecausal_cli.assess.corrections import Corrections, resolve_corrections
 from finecausal_cli.assess.device import Precision, computing, resolve_device, resolve_precision
+from finecausal_cli.assess.dive_reading import Viewing, read_dives, sampled_like
 from finecausal_cli.assess.explain import explain_verdict
 from finecausal_cli.assess.explanation import ExplainOptions
-from finecausal_cli.assess.foreground import gather_evidence, merge_snippets, picture_frame_size
+from finecausal_cli.assess.foreground import gather_evidence, merge_snippets
 from finecausal_cli.assess.hearing import Hearing
+from finecausal_cli.assess.located import Subject, prepare_subjects, refused_error
 from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.assess.verdict import assessment_of, difficulty_of, interval_of
-from finecausal_cli.errors import FinecausalError
+from finecausal_cli.errors import FinecausalError, WeightsError
 from finecausal_cli.exemplars.bank import Bank, load_bank
 from finecausal_cli.exemplars.choice import Choice, choose_voters
 from finecausal_cli.exemplars.vote import cast_votes
-from finecausal_cli.video.reader import read_clip
 from finecausal_cli.video.transform import crop, normalise
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.registry import DEFAULT_WEIGHTS, bank_folder, resolve_weights
 from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
 
     from finecausal_cli.assess.assessment import Assessment
     from finecausal_cli.assess.explanation import Evidence, Explanation
+    from finecausal_cli.athlete.reader import AthleteReader
+    from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding
+    from finecausal_cli.video.child import WorkerProcess
     from finecausal_cli.video.clip import Clip
-    from finecausal_cli.video.picture import Geometry
 
 
 @dataclass(frozen=True)
@@ -54,6 +58,22 @@ class _Judged:
 _NOT_YET = FinecausalError("not judged yet")
 
 
+def load_reader(device: torch.device | str = "cpu") -> AthleteReader | None:
+    """Load the athlete reader that comes with the package; None if it comes without."""
+    from finecausal_cli.athlete.reader import AthleteReader
+
+    try:
+        return AthleteReader.load(device=device)
+    except WeightsError:
+        return None
+
+
+def viewing_of(config: ModelConfig, window_size: int | None) -> Viewing:
+    """Return how a network of a configuration, and an athlete reader, want their clips."""
+    framing = None if config.framing is None else config.framing.model_dump()
+    return Viewing(config.geometry, config.frame_size, framing, window_size)
+
+
 class Scorer:
     """Weights and an exemplar bank, ready to score.
 
@@ -66,6 +86,7 @@ class Scorer:
         device: Where to compute.
         precision: How exactly the backbones compute.
         bank_folder: Where the bank's thumbnails lie; None if nowhere.
+        reader: Reads joints and outline of athletes; None if there is none.
     """
 
     def __init__(
@@ -79,7 +100,9 @@ class Scorer:
         device: torch.device,
         precision: Precision,
         bank_folder: Path | None = None,
+        reader: AthleteReader | None = None,
     ) -> None:
+        self._reader = reader
         self._model = model
         self._bank = bank
         self._info = info
@@ -124,6 +147,7 @@ class Scorer:
             device=where,
             precision=resolve_precision(precision, where),
             bank_folder=shelf,
+            reader=load_reader(where),
         )
 
     @property
@@ -161,6 +185,16 @@ class Scorer:
         """Side, in pixels, of the square that the network sees."""
         return self._model.config.frame_size
 
+    @property
+    def reader(self) -> AthleteReader | None:
+        """Reads athletes; None where its weights are not installed."""
+        return self._reader
+
+    @property
+    def viewing(self) -> Viewing:
+        """How the network, and the reader of athletes, want their clips."""
+        return viewing_of(self._model.config, None if self._reader is None else self._reader.window_size)
+
     def score(self, path: str, options: ScoreOptions | None = None) -> Assessment:
         """Score one dive.
 
@@ -169,55 +203,142 @@ class Scorer:
             options: How.
 
         Raises:
+            RefusedError: It shows no dive, or not enough of one for points; its ``found`` says what there is.
             VideoError: The clip cannot be read.
             BankError: The named exemplar does not exist.
             UsageError: Dive number or height is wrong, or no difficulty is to be had.
         """
-        return self._judge(path, options or ScoreOptions()).assessment
+        found = self.assess(path, options)[0]
+        if isinstance(found, Unscored):
+            raise refused_error(found)
+        return found
 
-    def explain(
-        self, path: str, options: ScoreOptions | None = None, explain: ExplainOptions | None = None
-    ) -> tuple[Explanation, Evidence]:
-        """Score one dive and explain the score.
+    def assess(
+        self,
+        path: str,
+        options: ScoreOptions | None = None,
+        *,
+        process: WorkerProcess | None = None,
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> list[Assessment | Unscored]:
+        """Find the dives of a file and score the surest, or all of them with ``all_dives``.
 
         Args:
             path: A video file or a folder of frames.
-            options: How to score; ``attention`` is of no account.
-            explain: What to explain.
+            options: How.
+            process: Reads, where there is a time limit; made with ``dive_reading.reading_process``.
+            progress: Told which share of the search is done.
 
         Returns:
-            The explanation, and the pictures behind it.
+            One for each dive, in the order of the file; what is no dive is one without points.
 
         Raises:
             VideoError: The clip cannot be read.
             BankError: The named exemplar does not exist.
             UsageError: Dive number or height is wrong, or no difficulty is to be had.
         """
-        options, explain = options or ScoreOptions(), explain or ExplainOptions()
-        judged = self._judge(path, replace(options, attention=True), foreground=True)
+        options = options or ScoreOptions()
+        subjects = self._find(path, options, process, progress)
+        return [
+            one
+            if isinstance(one, Unscored)
+            else one.complete(self._judge(one, options).assessment, force=options.force)
+            for one in subjects
+        ]
+
+    def explain(
+        self,
+        path: str,
+        options: ScoreOptions | None = None,
+        explain: ExplainOptions | None = None,
+        *,
+        process: WorkerProcess | None = None,
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> tuple[Explanation, Evidence]:
+        """Score one dive and explain the score.
+
+        Args:
+            path: A video file or a folder of frames.
+            options: How to score; ``attention`` and ``all_dives`` are of no account.
+            explain: What to explain.
+            process: Reads, where there is a time limit.
+            progress: Told which share of the search is done.
+
+        Returns:
+            The explanation, and the pictures behind it.
+
+        Raises:
+            RefusedError: It shows no dive, or not enough of one for points; its ``found`` says what there is.
+            VideoError: The clip cannot be read.
+            BankError: The named exemplar does not exist.
+            UsageError: Dive number or height is wrong, or no difficulty is to be had.
+        """
+        options = replace(options or ScoreOptions(), attention=True, all_dives=False)
+        explain = explain or ExplainOptions()
+        subject = self._find(path, options, process, progress)[0]
+        if isinstance(subject, Unscored):
+            raise refused_error(subject)
+        judged = self._judge(subject, options, foreground=True)
+        assessment = subject.complete(judged.assessment, force=options.force)
+        if isinstance(assessment, Unscored):
+            raise refused_error(assessment)
         clip, seen = judged.clip, judged.encoding.foreground
         assert seen is not None  # noqa: S101 -- it was asked for
         probabilities = merge_snippets(seen[-1][0])
         explanation = explain_verdict(
             judged.hearing,
-            judged.assessment,
+            assessment,
             clip,
             probabilities,
             explain,
             encode=self.encode,
             bank_folder=self._bank_folder,
+        ).model_copy(
+            update={
+                "flight_start_s": assessment.flight_start_s,
+                "entry_start_s": assessment.entry_start_s,
+                "time_scale": assessment.time_scale,
+                "athlete": subject.track.frames,
+            }
         )
-        pictures = clip
-        if explain.picture_size is not None:
-            size = picture_frame_size(path, explain.picture_size)
-            pictures = self._read(path, options, geometry="fit", frame_size=size)
-        return explanation, gather_evidence(clip, probabilities, pictures)
+        size = explain.picture_size
+        pictures = None if size is None else sampled_like(path, clip, size)
+        return explanation, gather_evidence(clip, probabilities, pictures, subject.track)
 
-    def _judge(self, path: str, options: ScoreOptions, *, foreground: bool = False) -> _Judged:
+    def locate(self, path: str, options: ScoreOptions | None = None) -> Subject:
+        """Find and read one dive, and read its athlete, without judging it.
+
+        Raises:
+            RefusedError: It shows no dive; its ``found`` says what there is.
+            VideoError: The clip cannot be read.
+            UsageError: The times or the athlete asked for make no sense.
+        """
+        subject = self._find(path, replace(options or ScoreOptions(), all_dives=False))[0]
+        if isinstance(subject, Unscored):
+            raise refused_error(subject)
+        return subject
+
+    def _find(
+        self,
+        path: str,
+        options: ScoreOptions,
+        process: WorkerProcess | None = None,
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> list[Subject | Unscored]:
+        corrections, notes = resolve_corrections(path, options.corrections, options.start_s, options.end_s)
+        if options.all_dives and corrections:  # kept from a run that asked for one dive
+            corrections = Corrections()
+            notes = (*notes, "they are of one dive and left out, for all dives are asked for")
+        known = options.corrected(corrections)
+        read = read_dives(
+            path, known.wanted, self.viewing, process=process, timeout_s=options.timeout_s, progress=progress
+        )
+        return prepare_subjects(read, known, self._reader, source=path, notes=notes)
+
+    def _judge(self, subject: Subject, options: ScoreOptions, *, foreground: bool = False) -> _Judged:
         started = time.perf_counter()
-        config = self._model.config
         options = options.with_canonical_number()
-        clip = self._read(path, options, geometry=config.geometry, frame_size=config.frame_size)
+        clip = subject.found.clip
         encoding = self.encode(clip, foreground=foreground)
         query = replace(encoding, foreground=None)
         choice = self._choose(query, options)
@@ -265,6 +386,16 @@ class Scorer:
             found[place] = self._assessment(clips[place], choice, hearing, known, degree_from, begun[place])
         return found
 
+    def judge_subjects(
+        self, subjects: Sequence[Subject], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
+    ) -> list[Assessment | Unscored | FinecausalError]:
+        """Score dives that were found and read already, all of them together; see ``judge``."""
+        verdicts = self.judge([subject.found.clip for subject in subjects], options, started=started)
+        return [
+            verdict if isinstance(verdict, FinecausalError) else subject.complete(verdict, force=option.force)
+            for subject, option, verdict in zip(subjects, options, verdicts, strict=True)
+        ]
+
     def _encode_together(self, clips: Sequence[Clip]) -> list[Encoding]:
         size = self._model.config.frame_size
         frames = np.stack([crop(clip.frames, size) for clip in clips])
@@ -282,17 +413,6 @@ class Scorer:
             dive=options.dive,
             voters=options.voters,
             seed=options.seed,
-        )
-
-    @staticmethod
-    def _read(path: str, options: ScoreOptions, *, geometry: Geometry, frame_size: int) -> Clip:
-        return read_clip(
-            path,
-            geometry=geometry,
-            frame_size=frame_size,
-            start_s=options.start_s,
-            end_s=options.end_s,
-            timeout_s=options.timeout_s,
         )
 
     def encode(self, clip: Clip, *, foreground: bool = False) -> Encoding:

@@ -35,6 +35,7 @@ class Pair:
     end_s: Annotated[float | None, typer.Option("--end", help="Where A ends in its video, seconds.")] = None
     b_start_s: Annotated[float | None, typer.Option("--b-start", help="Where B starts in its video, seconds.")] = None
     b_end_s: Annotated[float | None, typer.Option("--b-end", help="Where B ends in its video, seconds.")] = None
+    force: given.Force = False
     seed: given.Seed = 0
 
     def options(self) -> dict[str, Any]:
@@ -63,19 +64,24 @@ def compare(
     from finecausal_cli.assess.compare import compare_dives
     from finecausal_cli.assess.comparison import CompareOptions
     from finecausal_cli.assess.scorer import Scorer
+    from finecausal_cli.errors import RefusedError
     from finecausal_cli.report.comparison import print_comparison, reels_of, write_comparison_page
     from finecausal_cli.report.deliver import deliver
     from finecausal_cli.report.drawing import require_figures
     from finecausal_cli.report.progress import working
     from finecausal_cli.report.targets import check_targets
+    from finecausal_cli.report.unscored import deliver_unscored
 
     check_targets([a, b], output=output, html=html, figures=figures)
     if figures is not None:
         require_figures("leave out --figures")
     wants_pictures = html is not None or figures is not None
     options = CompareOptions(**pair.options(), picture_size=_PICTURE_SIZE if wants_pictures else None)
-    with working("comparing"):
-        comparison, evidence = compare_dives(Scorer.load(**engine.arguments()), a, b, options)
+    try:
+        with working("comparing"):
+            comparison, evidence = compare_dives(Scorer.load(**engine.arguments()), a, b, options)
+    except RefusedError as error:
+        raise typer.Exit(deliver_unscored(error, output_format.value, output)) from None
     if figures is not None and evidence is not None:
         from finecausal_cli.report.explanation_figures import write_side_by_side
 

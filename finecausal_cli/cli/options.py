@@ -30,6 +30,23 @@ Exemplar = Annotated[str | None, typer.Option("--exemplar", help="Compare with t
 Voters = Annotated[int, typer.Option("--voters", min=1, help="Most exemplars to compare with.")]
 Start = Annotated[float | None, typer.Option("--start", help="Where the dive starts in the video, seconds.")]
 End = Annotated[float | None, typer.Option("--end", help="Where the dive ends in the video, seconds.")]
+Takeoff = Annotated[
+    float | None,
+    typer.Option("--takeoff", metavar="S", help="When the athlete leaves the board, seconds; kept beside the clip."),
+]
+Entry = Annotated[
+    float | None,
+    typer.Option("--entry", metavar="S", help="When the athlete touches the water, seconds; kept beside the clip."),
+]
+Athlete = Annotated[
+    str | None,
+    typer.Option(
+        "--athlete",
+        metavar="X,Y[,S]|left|right",
+        help="A point on the athlete, pixels, and when; or which of two in the air; kept beside the clip.",
+    ),
+]
+Force = Annotated[bool, typer.Option("--force", help="Score what would be refused, too; that is said first.")]
 Seed = Annotated[int, typer.Option("--seed", help="Seed of whatever is drawn by chance.")]
 Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, as it was begun.")]
 Weights = Annotated[
@@ -123,6 +140,10 @@ class Asked:
     voters: Voters = 10
     start_s: Start = None
     end_s: End = None
+    takeoff_s: Takeoff = None
+    entry_s: Entry = None
+    athlete: Athlete = None
+    force: Force = False
     seed: Seed = 0
 
     def options(self) -> dict[str, Any]:

@@ -29,6 +29,9 @@ class Found:
 
     panel: ClassVar[str] = "Many dives: what"
 
+    all_dives: Annotated[
+        bool, typer.Option("--all-dives", help="Score every dive of a video, not the surest alone.")
+    ] = False
     recursive: Annotated[bool, typer.Option("--recursive", "-r", help="Look into the folders of folders too.")] = False
     from_file: Annotated[
         str | None,
@@ -53,9 +56,9 @@ class Doing:
     batch_size: Annotated[
         int | None, typer.Option("--batch-size", min=1, help="Most dives in one pass: 1 on a CPU, 8 on a GPU.")
     ] = None
-    timeout_s: Annotated[float, typer.Option("--timeout", metavar="S", help="Most seconds to read one clip.")] = (
-        given.DECODE_LIMIT_S
-    )
+    timeout_s: Annotated[
+        float, typer.Option("--timeout", metavar="S", help="Most seconds to read one clip without progress.")
+    ] = given.DECODE_LIMIT_S
     overwrite: Annotated[bool, typer.Option("--overwrite", help="Score again what is scored already.")] = False
     retry_failed: Annotated[bool, typer.Option("--retry-failed", help="Try again what failed.")] = False
     fail_fast: Annotated[bool, typer.Option("--fail-fast", help="Stop at the first dive that fails.")] = False
@@ -96,14 +99,15 @@ def score(
     """Score dives.
 
     One dive: stage by stage, where its points come from. Many: a line each, and a summary. A folder of
-    videos is many dives, a folder of pictures is one.
+    videos is many dives, a folder of pictures is one. In a longer video the dive is found; a video without
+    one is refused.
     """
     from finecausal_cli.report.batch_command import BatchRequest, score_dives
 
     code = score_dives(
         BatchRequest(
             paths=tuple(paths or ()),
-            options={**asked.options(), "timeout_s": doing.timeout_s},
+            options={**asked.options(), "timeout_s": doing.timeout_s, "all_dives": found.all_dives},
             engine=engine.arguments(),
             recursive=found.recursive,
             from_file=found.from_file,

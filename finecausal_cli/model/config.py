@@ -37,11 +37,30 @@ STAGE_TOKENS = 12
 STARTING_VALUES = frozenset({"residual_start"})
 """Fields that say where training starts; a trained network computes the same whatever they are."""
 
+VIEWING_VALUES = frozenset({"framing"})
+"""Fields that say what a network is shown of a clip, not what it computes: encodings stay valid whatever they are."""
+
 LATER_FIELDS = {"foreground": "linear", "trunk": "i3d", "recognises": False}
 """Fields that came after weights had been published, with what those weights were: at that value a field leaves the
 digest of weights as it was."""
 
 _FEATURE_STEP = 16  # the transition parser halves D four times
+
+
+class Framing(BaseModel):
+    """How large athletes were in the pictures that a network was taught with, in shares of the square that it sees.
+
+    Attributes:
+        reach: Share of the square's height that an athlete stretched to 2.25 m fills, on average.
+        least: The least share that was seen.
+        most: The largest.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    reach: float = Field(gt=0, le=1)
+    least: float = Field(gt=0, le=1)
+    most: float = Field(gt=0, le=1)
 
 
 class ModelConfig(BaseModel):
@@ -71,6 +90,8 @@ class ModelConfig(BaseModel):
         recognises: Also say which dive number it is, from what the ``frames`` trunk says of every frame (ours). Learned
             last, for a trunk that rests: ``finecausal weights recogniser``.
         frame_size: Height and width of the square the network sees, in pixels.
+        framing: How large the athlete is to be shown; a virtual camera follows the athlete of a clip that is framed
+            otherwise. None shows the centre of the whole picture.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -91,6 +112,7 @@ class ModelConfig(BaseModel):
     geometry: Literal["fit", "squeeze"] = "fit"
     recognises: bool = False
     frame_size: int = Field(default=112, ge=32, multiple_of=16)
+    framing: Framing | None = None
 
     @field_validator("width")
     @classmethod
@@ -105,6 +127,12 @@ class ModelConfig(BaseModel):
             raise ValueError('trunk "frames" needs foreground "top_down"')
         if self.recognises and self.trunk != "frames":
             raise ValueError('recognises needs trunk "frames"')
+        return self
+
+    @model_validator(mode="after")
+    def _framing_keeps_the_aspect(self) -> ModelConfig:
+        if self.framing is not None and self.geometry != "fit":
+            raise ValueError('framing needs geometry "fit"')
         return self
 
     @property

@@ -41,9 +41,7 @@ class GraphAttention(nn.Module):
         super().__init__()
         self.heads, self.out_channels = HEADS, channels
         self.negative_slope, self.dropout = 0.2, _DROPOUT
-        here = torch.get_default_device()
-        self.lin_l = nn.utils.skip_init(nn.Linear, inputs, HEADS * channels, device=here)
-        self.lin_r = nn.utils.skip_init(nn.Linear, inputs, HEADS * channels, device=here)
+        self.lin_l, self.lin_r = (_empty_linear(inputs, HEADS * channels) for _ in range(2))
         self.att = nn.Parameter(torch.empty(1, HEADS, channels))
         self.bias = nn.Parameter(torch.zeros(HEADS * channels))
         for _ in range(2):  # when made, and by the reset of the layer
@@ -52,6 +50,12 @@ class GraphAttention(nn.Module):
                 nn.init.uniform_(linear.bias, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs))
         bound = math.sqrt(6 / (HEADS + channels))
         nn.init.uniform_(self.att, -bound, bound)
+
+
+def _empty_linear(inputs: int, outputs: int) -> nn.Linear:
+    """Make a linear map without drawing first values."""
+    linear: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())  # type: ignore[no-untyped-call]
+    return linear
 
 
 class CausalIntervention(nn.Module):

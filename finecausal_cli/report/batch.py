@@ -87,19 +87,28 @@ class BatchProgress:
 
 
 def print_line(row: Row, console: Console) -> None:
-    """Print one dive in one line: score, interval, dive number, name; or that it failed, why, and its name."""
+    """Print one dive in one line: score, interval, dive number, name; or that it has none, why, and its name."""
     columns = page_columns(console)
-    name = printable(row.source, console)
-    if row.is_scored:
+    name = dive_name(row, console)
+    if row.score is not None:
         head = Text(f"{points(row.score):>7}", style="bold green")
         head.append(f"  {interval(row):<{_INTERVAL_COLUMNS}}  ", style="dim")
         head.append(f"{printable(row.dive or '?', console):<{_DIVE_COLUMNS}}  ", style="not bold default")
+        if row.forced is not None:
+            head.append("forced: ", style="bold red")
         head.append(shorten(name, max(_LEAST_NAME_COLUMNS, columns - cell_len(head.plain))), style="not bold default")
     else:
-        head = Text(f"{'failed':>7}", style="bold red")
+        said = "none" if row.is_scored else row.status
+        head = Text(f"{said:>7}", style="bold red" if row.status == "failed" else "bold yellow")
         head.append(f"  {row.error_kind}: ", style="not bold red")
         head.append(shorten(name, max(_LEAST_NAME_COLUMNS, columns - cell_len(head.plain))), style="not bold default")
     console.print(head, soft_wrap=True)
+
+
+def dive_name(row: Row, console: Console) -> str:
+    """Return what a row is called: its source, and which of the dives in it."""
+    name = printable(row.source, console)
+    return name if row.dive_index is None else f"{name} #{row.dive_index}"
 
 
 def print_summary(tally: Tally, console: Console, *, seconds: float, stopped: str | None = None) -> None:
@@ -113,7 +122,7 @@ def print_summary(tally: Tally, console: Console, *, seconds: float, stopped: st
     """
     rows = tally.rows
     found = summarise_rows(rows)
-    new = tally.scored + tally.failed
+    new = tally.scored + tally.failed + tally.refused
     console.print()
     if not new and not stopped:
         console.print(Text(f"Nothing to do: all {len(rows)} rows are there already.", style="bold"))
@@ -128,22 +137,23 @@ def print_summary(tally: Tally, console: Console, *, seconds: float, stopped: st
         said.append(f"{stopped}; {tally.missing} without a row")
     if said:
         _print_fact("run", "; ".join(said), console)
-    if found.failed and not new:
+    if any(row.status == "failed" for row in rows) and not new:
         _print_fact("", "--retry-failed tries the failed ones again", console)
 
 
 def print_figures(found: Summary, console: Console, *, of: int | None = None) -> None:
-    """Print count, failures, mean, median, best and worst.
+    """Print count, refusals, failures, mean, median, best and worst.
 
     Args:
         found: The figures.
         console: Where to print.
         of: How many dives there should be rows of.
     """
-    table = new_table("dives", "failed", "mean", "median", "best", "worst")
+    table = new_table("dives", "refused", "failed", "mean", "median", "best", "worst")
     add_row(
         table,
-        f"{found.count}" if of in (None, found.count) else f"{found.count} of {of}",
+        f"{found.count}" if of is None or of <= found.count else f"{found.count} of {of}",
+        Text(f"{found.refused}", style="yellow" if found.refused else ""),
         Text(f"{found.failed}", style="red" if found.failed else ""),
         points(found.mean),
         points(found.median),
@@ -155,7 +165,7 @@ def print_figures(found: Summary, console: Console, *, of: int | None = None) ->
         if row is not None and found.scored > 1:
             _print_fact(label, printable(row.source, console), console)
     if found.failures:
-        _print_fact("failed", ", ".join(f"{count} {kind}" for kind, count in found.failures), console)
+        _print_fact("why", ", ".join(f"{count} {kind}" for kind, count in found.failures), console)
 
 
 def _print_fact(label: str, text: str, console: Console) -> None:
@@ -167,15 +177,15 @@ def _print_fact(label: str, text: str, console: Console) -> None:
 
 
 def print_failures(rows: list[Row], console: Console, *, most: int = 20) -> None:
-    """Print why dives failed, each in words."""
-    failed = [row for row in rows if not row.is_scored]
+    """Print why dives have no score, each in words."""
+    failed = [row for row in rows if row.score is None]
     if not failed:
         return
     columns = page_columns(console)
-    table = new_table("failed", footer=False)
+    table = new_table("no score", footer=False)
     table.add_column("why", overflow="fold", max_width=int(columns * _SHARE_OF_MESSAGE))
     for row in failed[:most]:
-        name = shorten(printable(row.source, console), columns - int(columns * _SHARE_OF_MESSAGE) - 4)
+        name = shorten(dive_name(row, console), columns - int(columns * _SHARE_OF_MESSAGE) - 4)
         add_row(table, name, f"{row.error_kind}: {printable(row.error or '', console)}")
     console.print()
     print_table(table, console)

@@ -19,6 +19,7 @@ from finecausal_cli.assess.batch.pipeline import PipelineOptions, score_jobs
 from finecausal_cli.assess.batch.run import Plan, RowMaker, Tally, plan_batch, run_batch
 from finecausal_cli.assess.batch.shards import Shard
 from finecausal_cli.assess.batch.watch import watch
+from finecausal_cli.assess.dive_reading import reading_process
 from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.errors import UsageError
@@ -27,10 +28,10 @@ from finecausal_cli.report.batch_dry_run import print_dry_run
 from finecausal_cli.report.batch_files import JsonLinesWriter, row_writer, write_files
 from finecausal_cli.report.batch_target import BatchFormat, BatchTarget, check_batch_target, plan_target
 from finecausal_cli.report.deliver import deliver
-from finecausal_cli.report.progress import error_console, working
-from finecausal_cli.report.tables import print_assessment
+from finecausal_cli.report.progress import error_console, searching, working
 from finecausal_cli.report.targets import check_targets
 from finecausal_cli.report.terminal import open_console, printable
+from finecausal_cli.report.unscored import exit_code, keep, print_finding
 from finecausal_cli.weights.registry import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
@@ -81,6 +82,7 @@ class BatchRequest:
     def wants_rows(self) -> bool:
         """Whether only a batch can give what is asked for, though a single dive is named."""
         of_many = self.overwrite or self.retry_failed or self.dry_run or self.watch or self.fail_fast
+        of_many = of_many or bool(self.options.get("all_dives"))
         by_name = self.output is not None and (self.output.is_dir() or self.output.suffix.lower() in _MANY_ENDINGS)
         as_rows = self.output_format in ("jsonl", "csv", "parquet")
         ends_otherwise = self.output_format in (None, "table", "json") and not by_name
@@ -115,20 +117,28 @@ def score_dives(request: BatchRequest) -> int:
         raise UsageError("--watch is for one machine", where="--cluster", hint="run it again for what has come since")
     inputs = find()
     if inputs.is_one_dive and not request.wants_rows:
-        _score_one(request, options)
-        return 0
+        return _score_one(request, options)
+    if options.corrections:
+        if len(inputs.items) != 1:
+            what = "--takeoff, --entry and --athlete are of one dive"
+            raise UsageError(what, where=f"{len(inputs.items)} dives", hint="give one video")
+        if not request.dry_run:
+            keep(inputs.items[0].path, options)
     batch = _Batch(request, pipeline, shard, inputs)
     if request.dry_run:
         return batch.show_plan()
     return batch.watch(find) if request.watch else batch.run()
 
 
-def _score_one(request: BatchRequest, options: ScoreOptions) -> None:
+def _score_one(request: BatchRequest, options: ScoreOptions) -> int:
     (path,) = request.paths
     check_targets([path], output=request.output)
-    with working("scoring"):
-        assessment = Scorer.load(**request.engine).score(path, options)
-    deliver(assessment, request.output_format or "table", request.output, print_assessment)
+    keep(path, options)
+    with reading_process() as process, searching("scoring") as progress:
+        process.start()  # it gets ready while the weights are loaded
+        found = Scorer.load(**request.engine).assess(path, options, process=process, progress=progress)[0]
+    deliver(found, request.output_format or "table", request.output, print_finding)
+    return exit_code(found)
 
 
 def _read_listed(name: str | None) -> list[str]:
@@ -238,7 +248,7 @@ class _Batch:
         if self._cluster is not None:
             return self._cluster_maker(scorer, self._cluster)
 
-        def make(jobs: Iterable[Job]) -> Iterator[Row]:
+        def make(jobs: Iterable[Job]) -> Iterator[tuple[Row, ...]]:
             return score_jobs(scorer, takewhile(lambda _: not self._stop.is_set(), jobs), self._options)
 
         return make

@@ -37,7 +37,7 @@ def write_files(target: BatchTarget) -> None:
 
 def sort_rows(rows: Iterable[Row]) -> list[Row]:
     """Return rows by name of the source: the same order whoever was ready first."""
-    return sorted(rows, key=lambda row: (row.source, row.start_s or 0.0, row.end_s or 0.0))
+    return sorted(rows, key=lambda row: (row.source, row.start_s or 0.0, row.end_s or 0.0, row.dive_index or 0))
 
 
 def write_file(path: Path, file_format: FileFormat, rows: Iterable[Row]) -> None:

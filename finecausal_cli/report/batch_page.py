@@ -30,10 +30,10 @@ def batch_page(rows: Sequence[Row]) -> str:
         rows: Of the batch, in the order to show; verdicts are not needed.
     """
     found = summarise_rows(rows)
-    scored = [row for row in rows if row.is_scored]
+    scored = [row for row in rows if row.score is not None]
     made = scored[0] if scored else None
     settings = {(row.weights, row.weights_digest, row.bank_digest, row.precision) for row in scored}
-    cards = [("dives", f"{found.count}", f"{found.scored} scored, {found.failed} failed")]
+    cards = [("dives", f"{found.count}", f"{found.scored} scored, {found.refused} refused, {found.failed} failed")]
     if found.best is not None and found.worst is not None:
         cards += [
             ("mean", points(found.mean), f"median {points(found.median)}"),
@@ -50,7 +50,7 @@ def batch_page(rows: Sequence[Row]) -> str:
         scored=[_scored(row) for row in scored],
         failures=found.failures,
         failed_headings=_FAILED_HEADINGS,
-        failed=[(row.source, row.error_kind or "", row.error or "") for row in rows if not row.is_scored],
+        failed=[(row.source, row.error_kind or "", row.error or "") for row in rows if row.score is None],
         made=made,
         level=None if made is None or made.interval_level is None else f"{made.interval_level:.0%}",
     )

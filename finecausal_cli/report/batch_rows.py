@@ -23,7 +23,9 @@ class Summary:
         median: Median score, points; None without any.
         best: Row of the highest score; None without any.
         worst: Row of the lowest score; None without any.
-        failures: How many failed, by kind, the most frequent first.
+        refused: Clips that show no dive to judge.
+        failed: Clips that could not be read or judged.
+        failures: How many have no score, by kind, the most frequent first.
     """
 
     count: int
@@ -32,12 +34,9 @@ class Summary:
     median: float | None
     best: Row | None
     worst: Row | None
+    refused: int
+    failed: int
     failures: tuple[tuple[str, int], ...]
-
-    @property
-    def failed(self) -> int:
-        """Dives without a score."""
-        return self.count - self.scored
 
 
 def summarise_rows(rows: Sequence[Row]) -> Summary:
@@ -46,7 +45,7 @@ def summarise_rows(rows: Sequence[Row]) -> Summary:
         ((row.score, row) for row in rows if row.score is not None), key=lambda one: (one[0], one[1].source)
     )
     scores = [score for score, _ in ranked]
-    kinds = Counter(row.error_kind or "failed" for row in rows if not row.is_scored)
+    kinds = Counter(row.error_kind or "failed" for row in rows if row.score is None)
     middle = len(scores) // 2
     return Summary(
         count=len(rows),
@@ -55,6 +54,8 @@ def summarise_rows(rows: Sequence[Row]) -> Summary:
         median=(scores[middle] + scores[-1 - middle]) / 2 if scores else None,
         best=ranked[-1][1] if ranked else None,
         worst=ranked[0][1] if ranked else None,
+        refused=sum(row.status == "refused" for row in rows),
+        failed=sum(row.status == "failed" for row in rows),
         failures=tuple(sorted(kinds.items(), key=lambda one: (-one[1], one[0]))),
     )
 

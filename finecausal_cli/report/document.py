@@ -6,7 +6,7 @@ import json
 import re
 from typing import TYPE_CHECKING
 
-from finecausal_cli.assess.assessment import SCHEMA_VERSION, Assessment
+from finecausal_cli.assess.assessment import SCHEMA_VERSION, Assessment, Unscored
 from finecausal_cli.assess.batch.row import ROW_VERSION, Row
 from finecausal_cli.assess.comparison import COMPARISON_SCHEMA_VERSION, Comparison
 from finecausal_cli.assess.explanation import EXPLANATION_SCHEMA_VERSION, Explanation
@@ -22,7 +22,7 @@ def to_json(verdict: Value, *, indent: int | None = 2) -> str:
     """Return everything the tables show and more, keeping to the verdict's schema; never NaN or infinity.
 
     Args:
-        verdict: An assessment, an explanation or a comparison.
+        verdict: An assessment, an explanation, a comparison, or what stands in its place.
         indent: Blanks for each level, or None for one line (JSON Lines).
     """
     text = json.dumps(verdict.model_dump(mode="json"), ensure_ascii=False, allow_nan=False, indent=indent)
@@ -32,6 +32,11 @@ def to_json(verdict: Value, *, indent: int | None = 2) -> str:
 def assessment_schema() -> str:
     """Return the JSON Schema of an assessment, versioned like its ``schema_version``; every field is always there."""
     return _schema(Assessment, "assessment", SCHEMA_VERSION)
+
+
+def unscored_schema() -> str:
+    """Return the JSON Schema of what stands in place of a verdict where there are no points."""
+    return _schema(Unscored, "unscored", SCHEMA_VERSION)
 
 
 def explanation_schema() -> str:
@@ -45,7 +50,7 @@ def comparison_schema() -> str:
 
 
 def row_schema() -> str:
-    """Return the JSON Schema of a row: one dive of many, scored or failed."""
+    """Return the JSON Schema of a row: one dive of many, scored, refused or failed."""
     return _schema(Row, "row", ROW_VERSION)
 
 

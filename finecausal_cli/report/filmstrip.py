@@ -12,6 +12,7 @@ import numpy as np
 from PIL import Image
 
 from finecausal_cli.assess.assessment import StageName
+from finecausal_cli.assess.foreground import cut_square
 from finecausal_cli.report.explanation_rows import time_code
 from finecausal_cli.report.hud import STAGE_COLOURS as OVERLAY_COLOURS
 
@@ -131,18 +132,15 @@ def outline(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.u
 
 def _key_frame(reel: Reel, stage: StageName, frame: int, side: int) -> KeyFrame:
     evidence = reel.evidence
-    top, left, height, width = evidence.crop
-    square = (slice(top, top + height), slice(left, left + width))
-    mask = evidence.masks[frame][square]
-    shrinks = side < min(height, width)
-    picture = cv2.resize(
-        evidence.frames[frame][square], (side, side), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC
-    )
+    square = evidence.square(frame)
+    mask = cut_square(evidence.masks[frame], square)
+    way = cv2.INTER_AREA if side < min(square[2:]) else cv2.INTER_CUBIC
+    picture = cv2.resize(cut_square(evidence.frames[frame], square), (side, side), interpolation=way)
     scaled = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR) >= 0.5
     return KeyFrame(
         stage=stage,
         frame=frame,
-        time_s=float(evidence.source_frames[frame]) / evidence.fps,
+        time_s=evidence.time_s(frame),
         athlete=float(mask.mean()),
         picture=outline(np.asarray(picture, np.uint8), scaled.astype(np.uint8)),
     )

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from finecausal_cli.errors import UsageError
+from finecausal_cli.report.athlete_drawing import draw_athlete
 from finecausal_cli.report.hud import STAGE_COLOURS, WHITE, Hud
 from finecausal_cli.report.progress import error_console, progress_bar
 from finecausal_cli.video.footage import open_footage
@@ -35,24 +36,20 @@ _LEAST_SIDE = 16
 """A picture narrower or lower than this has no room for anything."""
 
 
-def overlay_clip(
-    path: Path, assessment: Assessment, evidence: Evidence, *, start_s: float | None = None, end_s: float | None = None
-) -> None:
+def overlay_clip(path: Path, assessment: Assessment, evidence: Evidence) -> None:
     """Write the assessed clip with what the model saw drawn on it, with a progress bar on a terminal.
 
     Args:
         path: MP4 file to write.
         assessment: The verdict; it names the source.
-        evidence: The predicted athlete in the sampled frames.
-        start_s: Where the dive starts in the source, seconds, as it was assessed.
-        end_s: Where it ends.
+        evidence: The athlete in the sampled frames.
 
     Raises:
         UsageError: The picture is too small to draw on.
         VideoError: A frame cannot be decoded.
         OutputError: The file cannot be written.
     """
-    footage = open_footage(assessment.source, start_s, end_s)
+    footage = open_footage(assessment.source, assessment.clip_start_s, assessment.clip_end_s)
     with progress_bar(error_console()) as progress:
         task = progress.add_task("overlay", total=len(footage))
         write_overlay(path, footage, assessment, evidence, advance=lambda: progress.advance(task))
@@ -107,17 +104,20 @@ def _drawn(
     hud = Hud(assessment, (0, *starts[1:], len(footage)), footage.size)
     at = _least_hiding(evidence.masks, footage.size, hud.height)
     nearest = nearest_samples(sampled, len(footage))
-    corners = _corners(evidence, footage.size)
+    first_s = evidence.time_s(0) - float(footage.times_s[max(0, int(sampled[0]))])
     known = -1
     outline: tuple[NDArray[np.int32], ...] = ()
     for index, frame in enumerate(footage.frames()):
-        picture = frame.copy()
+        picture, time_s = frame.copy(), first_s + float(footage.times_s[index])
         if nearest[index] != known:
             known = int(nearest[index])
             outline = outlines(evidence.masks[known], footage.size)
+            corners = _corners(evidence, known, footage.size)
         _mark_corners(picture, corners)
-        _draw_outlines(picture, outline, STAGE_COLOURS[hud.stage_at(index)])
-        hud.draw(picture[at], index, (footage.first + index) / evidence.fps)
+        colour = STAGE_COLOURS[hud.stage_at(index)]
+        if evidence.track is None or not draw_athlete(picture, evidence.track, known, time_s, colour):
+            _draw_outlines(picture, outline, colour)
+        hud.draw(picture[at], index, time_s)
         yield picture
         advance()
 
@@ -162,22 +162,33 @@ def _draw_outlines(
     cv2.polylines(picture, outline, isClosed=True, color=colour, thickness=line, lineType=cv2.LINE_AA)
 
 
-def _corners(evidence: Evidence, size: tuple[int, int]) -> tuple[int, int, int, int]:
+def _corners(evidence: Evidence, sample: int, size: tuple[int, int]) -> tuple[int, int, int, int]:
     """Bring the square that the network sees to the size of the footage: left, top, right, bottom, inclusive."""
-    top, left, height, width = evidence.crop
+    top, left, height, width = evidence.square(sample)
     down, along = size[0] / evidence.frames.shape[1], size[1] / evidence.frames.shape[2]
     right, bottom = round((left + width) * along) - 1, round((top + height) * down) - 1
-    return round(left * along), round(top * down), min(right, size[1] - 1), min(bottom, size[0] - 1)
+    return (
+        min(max(0, round(left * along)), size[1] - 1),
+        min(max(0, round(top * down)), size[0] - 1),
+        max(0, min(right, size[1] - 1)),
+        max(0, min(bottom, size[0] - 1)),
+    )
 
 
 def _mark_corners(picture: NDArray[np.uint8], corners: tuple[int, int, int, int]) -> None:
     left, top, right, bottom = corners
     short = min(picture.shape[:2])
     line, length = max(1, round(short * _LINE_SHARE)), max(3, round(short * _MARK_SHARE))
-    for y, rows in ((top, slice(top, top + length)), (bottom + 1 - line, slice(bottom + 1 - length, bottom + 1))):
+    for y, rows in (
+        (top, slice(top, top + length)),
+        (
+            max(0, bottom + 1 - line),
+            slice(max(0, bottom + 1 - length), bottom + 1),
+        ),
+    ):
         for x, columns in (
             (left, slice(left, left + length)),
-            (right + 1 - line, slice(right + 1 - length, right + 1)),
+            (max(0, right + 1 - line), slice(max(0, right + 1 - length), right + 1)),
         ):
             for place in ((slice(y, y + line), columns), (rows, slice(x, x + line))):
                 light = picture[place] * (1 - _MARK_STRENGTH) + np.array(WHITE) * _MARK_STRENGTH

@@ -16,7 +16,7 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from types import TracebackType
 
     from typing_extensions import Self
@@ -36,6 +36,17 @@ def working(what: str) -> Iterator[None]:
             yield
     else:
         yield
+
+
+@contextmanager
+def searching(what: str) -> Iterator[Callable[[float], None]]:
+    """Show a spinner while a block runs, and how far the search in a video is; on a terminal only."""
+    console = error_console()
+    if not console.is_terminal:
+        yield lambda _: None
+        return
+    with console.status(f"{what} ...") as status:
+        yield lambda share: status.update(f"{what} ... searched {share:.0%}" if share < 1 else f"{what} ...")
 
 
 def progress_bar(console: Console) -> Progress:

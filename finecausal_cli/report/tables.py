@@ -13,6 +13,7 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
+from finecausal_cli.assess.dives import SLOW_FROM
 from finecausal_cli.diving.judging import MAX_EXECUTION
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.diving.wording import describe_dive
@@ -21,11 +22,12 @@ from finecausal_cli.report.attention_tables import print_node_attention, print_s
 from finecausal_cli.report.layout import add_row, new_table, page_columns, print_section, print_table, set_footer
 from finecausal_cli.report.rounding import hundredths_that_add_up, signed
 from finecausal_cli.report.terminal import printable, shorten, words
+from finecausal_cli.video.clip import CLIP_FRAMES
 
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from finecausal_cli.assess.assessment import Assessment, Stage
+    from finecausal_cli.assess.assessment import Assessment, Stage, Unscored
 
 _BAR_CELLS = 10
 _COLUMNS_FOR_BARS = 75
@@ -41,7 +43,10 @@ def print_assessment(assessment: Assessment, console: Console) -> None:
 
 
 def print_verdict(assessment: Assessment, console: Console) -> None:
-    """Print the panel: the score, how sure it is, and what it is made of."""
+    """Print the panel: the score, how sure it is, and what it is made of; before it, if it was scored by force."""
+    if assessment.forced is not None:
+        said = f"SCORED BY FORCE, though {printable(assessment.forced, console)}: these points may mean nothing."
+        console.print(Text(said, style="bold red"), width=page_columns(console))
     facts = Table.grid(padding=(0, 2))
     facts.add_column(style="dim", no_wrap=True)
     facts.add_column(overflow="fold")
@@ -53,6 +58,9 @@ def print_verdict(assessment: Assessment, console: Console) -> None:
         "difficulty",
         f"{difficulty_in_digits(assessment.difficulty)}, {printable(assessment.difficulty_from, console)}",
     )
+    for label, said in (("flight", flight_in_words(assessment)), ("athlete", athlete_in_words(assessment))):
+        if said:
+            add_row(facts, label, said)
     headline = Text.assemble((f"{assessment.score:.2f}", "bold green"), " points")
     if assessment.interval is not None:
         interval = assessment.interval
@@ -63,6 +71,24 @@ def print_verdict(assessment: Assessment, console: Console) -> None:
     columns = page_columns(console)
     title = Text(shorten(printable(assessment.source, console), columns - 8), style="bold cyan")
     console.print(Panel(content, title=title, title_align="left", box=box.ROUNDED, width=columns, padding=(0, 2)))
+
+
+def flight_in_words(found: Assessment | Unscored) -> str:
+    """Say when the flight is, in the file and in real time; nothing where that is not known."""
+    begin, end = found.flight_start_s, found.entry_start_s
+    if begin is None or end is None:
+        known = (("take-off", begin), ("entry", end))
+        return ", ".join(f"{name} at {time:.2f} s" for name, time in known if time is not None)
+    scale = found.time_scale or 1.0
+    said = f"{begin:.2f} to {end:.2f} s"
+    if scale < SLOW_FROM:
+        return f"{said}, {end - begin:.2f} s in the air"
+    return f"{said} of the file, {(end - begin) / scale:.2f} s in the air: {scale:.1f} times slow motion"
+
+
+def athlete_in_words(found: Assessment | Unscored) -> str:
+    """Say in how many frames the athlete is seen; nothing without a reader."""
+    return "" if found.athlete_seen is None else f"athlete seen in {found.athlete_seen} of {CLIP_FRAMES} frames"
 
 
 def _dive_in_words(assessment: Assessment, console: Console) -> str:

@@ -361,7 +361,13 @@ def _error(what: str, where: str | None, hint: str | None, kind: ErrorKind) -> F
 
 def pack_clip(clip: Clip) -> Answer:
     """Take a clip apart for the way between processes."""
-    facts = {"fps": clip.fps, "decoder": clip.decoder, "notes": clip.notes, "end_s": clip.end_s}
+    facts = {
+        "fps": clip.fps,
+        "decoder": clip.decoder,
+        "notes": clip.notes,
+        "end_s": clip.end_s,
+        "size": clip.source_size,
+    }
     arrays: Arrays = {"frames": clip.frames, "source_frames": clip.source_frames, "times_s": clip.times_s}
     if clip.windows is not None:
         arrays["windows"] = clip.windows
@@ -380,4 +386,5 @@ def unpack_clip(facts: dict[str, Any], arrays: Arrays, path: str | os.PathLike[s
         times_s=arrays["times_s"],
         end_s=facts["end_s"],
         windows=arrays.get("windows"),
+        source_size=None if facts["size"] is None else (facts["size"][0], facts["size"][1]),
     )

@@ -40,6 +40,7 @@ class Clip:
         end_s: When the last sampled frame ends in the source, seconds.
         windows: float64 [96, 3], the square of the upright source picture that each frame shows: centre x, centre y
             and side, in pixels; None where frames show the whole picture.
+        source_size: Height and width of the upright source picture, pixels; None if not known.
     """
 
     frames: NDArray[np.uint8]
@@ -51,6 +52,7 @@ class Clip:
     times_s: NDArray[np.float64] = None  # type: ignore[assignment] # never None once it is made
     end_s: float = 0.0
     windows: NDArray[np.float64] | None = None
+    source_size: tuple[int, int] | None = None
 
     def __post_init__(self) -> None:
         if self.times_s is None:

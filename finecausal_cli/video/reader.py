@@ -94,10 +94,10 @@ def read_clip(
         return read_within(timeout_s, path, {**options, "shift": shift, "decoder": decoder})
     source = open_source(path)
     info = source.info
-    _check_shape(info, geometry)
+    check_shape(info, geometry)
     first, last = frame_range(source.times_s, info.duration_s, start_s, end_s, info.path)
     found = sample_frames(source, first, last, scaler(info, geometry, frame_size), shift=shift, decoder=decoder)
-    notes = (*info.notes, *found.notes, _length_note(source, first, last))
+    notes = (*info.notes, *found.notes, length_note(source, first, last))
     return found.clip(np.stack(found.prepared), tuple(note for note in notes if note))
 
 
@@ -131,7 +131,16 @@ class SampledFrames(Generic[T]):
         info, after = self.source.info, int(self.indices[-1]) + 1
         end_s = float(self.source.times_s[after]) if after < info.frames else info.duration_s
         return Clip(
-            frames, self.indices, info.fps, info.path, self.decoder, notes, self.times_s, end_s=end_s, windows=windows
+            frames,
+            self.indices,
+            info.fps,
+            info.path,
+            self.decoder,
+            notes,
+            self.times_s,
+            end_s=end_s,
+            windows=windows,
+            source_size=info.upright_size,
         )
 
 
@@ -214,7 +223,7 @@ def read_masks(
     if not source.sound(0, int(source_frames[-1]))[source_frames].all():
         raise VideoError("Some of the masks needed are missing or damaged.", where=info.path)
     if size is None:
-        _check_shape(info, geometry)
+        check_shape(info, geometry)
         size = working_size(*info.upright_size, geometry, frame_size, info.upright_sample_aspect)
     target = size
     scaled, _ = _decode_prepared(
@@ -294,7 +303,12 @@ def _all_of_one_size(source: VideoSource, indices: NDArray[np.int64]) -> Iterato
         yield frame
 
 
-def _check_shape(info: VideoInfo, geometry: Geometry) -> None:
+def check_shape(info: VideoInfo, geometry: Geometry) -> None:
+    """Refuse a picture that ``fit`` would turn into a strip.
+
+    Raises:
+        VideoError: Its sides differ too much.
+    """
     height, width = info.upright_size
     aspect = width * info.upright_sample_aspect / height
     if geometry == "fit" and not 1 / _MOST_ASPECT <= aspect <= _MOST_ASPECT:
@@ -312,7 +326,8 @@ def _check_sound(sound: NDArray[np.bool_], path: str) -> str | None:
     return f"{all_frames - good} of {all_frames} frames are lost or damaged and left out."
 
 
-def _length_note(source: InspectedSource, first: int, last: int) -> str | None:
+def length_note(source: InspectedSource, first: int, last: int) -> str | None:
+    """Return the caveat of a clip that is longer than a dive."""
     seconds = float(source.times_s[last] - source.times_s[first])
     if seconds <= _LONG_S:
         return None

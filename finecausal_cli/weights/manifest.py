@@ -9,7 +9,7 @@ from pathlib import Path
 from pydantic import BaseModel, ConfigDict, JsonValue, ValidationError
 
 from finecausal_cli.errors import WeightsError
-from finecausal_cli.model.config import FORMAT_VERSION, LATER_FIELDS, STARTING_VALUES, ModelConfig
+from finecausal_cli.model.config import FORMAT_VERSION, LATER_FIELDS, STARTING_VALUES, VIEWING_VALUES, ModelConfig
 
 CONFIG_NAME = "config.json"
 
@@ -33,7 +33,7 @@ class Manifest(BaseModel):
     def digest(self) -> str:
         """SHA-256 (hex) over tensors and what they compute with; equal digests mean equal weights."""
         unsaid = {name for name, before in LATER_FIELDS.items() if getattr(self.model, name) == before}
-        model = self.model.model_dump(mode="json", exclude=set(STARTING_VALUES) | unsaid)
+        model = self.model.model_dump(mode="json", exclude=set(STARTING_VALUES | VIEWING_VALUES) | unsaid)
         facts = {"model": model, "shards": sorted(self.shards.values())}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

@@ -1,4 +1,5 @@
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -97,6 +98,61 @@ def make_stages():
                 contribution=0.0,
             )
             for place, name in enumerate(("takeoff", "flight", "entry"))
+        )
+
+    return make
+
+
+class StillCamera:
+    """A camera that does not move."""
+
+    def at_times(self, times_s):
+        return np.tile(np.eye(3), (len(times_s), 1, 1))
+
+    def at(self, time_s):
+        return np.eye(3)
+
+
+@pytest.fixture(scope="session")
+def make_flight():
+    """Make a flight as the search gives it, in a picture of 320 x 180: 40 pixels a metre unless said."""
+
+    def make(takeoff_s=2.0, entry_s=3.4, *, first_s=None, last_s=None, x=160.0, px_per_m=40.0, **more):
+        first = takeoff_s if first_s is None else first_s
+        last = entry_s if last_s is None else last_s
+        times = np.linspace(first, last, 30)
+        along = np.linspace(0, 1, 30)
+        known = {
+            "takeoff_s": takeoff_s,
+            "entry_s": entry_s,
+            "first_s": first,
+            "last_s": last,
+            "time_scale": 1.0,
+            "confidence": 0.9,
+            "shot": 0,
+            "times_s": times,
+            "centres": np.stack([x + 20 * along, 60 + 80 * along**2], axis=1),
+            "px_per_m": np.full(30, px_per_m),
+            "sizes": np.full(30, 60.0),
+            "camera": StillCamera(),
+        }
+        return SimpleNamespace(**{**known, **more})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_search():
+    """Make what a search gives."""
+
+    def make(*flights, duration_s=6.0, shots=None, reason=None, notes=(), size=(180, 320)):
+        return SimpleNamespace(
+            flights=flights,
+            shots=shots or ((0.0, duration_s),),
+            duration_s=duration_s,
+            size=size,
+            reason=reason or (None if flights else "no_dive"),
+            notes=notes,
         )
 
     return make

@@ -1,10 +1,12 @@
 import json
 import re
+from functools import partial
 
 import pytest
 
 from finecausal_cli.assess import checkup
 from finecausal_cli.assess.checkup import SELF_TEST_NAME, Checkup, Finding, examine
+from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.exemplars.bank import save_bank
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.store import save_weights
@@ -64,7 +66,8 @@ def test_a_device_that_is_not_there_is_a_finding(weights):
     assert not by_subject["weights"].well
 
 
-def test_the_self_test_compares_the_score(self_test, make_scorer, tiny_model, film):
+def test_the_self_test_compares_the_score(self_test, make_scorer, tiny_model, film, monkeypatch):
+    monkeypatch.setattr(checkup, "ScoreOptions", partial(ScoreOptions, force=True))  # the film shows no dive
     expected = make_scorer(tiny_model).score(str(film), checkup.ScoreOptions(dive="107B", height_m=10.0)).score
     assert self_test({**ASKED, "score": expected}).well
     wrong = self_test({**ASKED, "score": expected + 1})

@@ -131,11 +131,11 @@ def test_an_actor_answers_with_rows_and_never_raises_for_a_clip(parcel, here, mo
     options = ScoreOptions(dive="107B", height_m=10.0, attention=False)
     answer = actor(asked(identify(Item("name", good, options), setting)))
     assert answer["place"].to_pylist() == [7]
-    row = received(answer)
+    (row,) = received(answer)
     assert (row.source, row.status) == ("name", "scored")
     assert row.score == pytest.approx(here.score(good, options).score, abs=1e-4)
     gone = str(tmp_path / "gone.mp4")
-    row = received(actor(asked(identify(Item(gone, gone, options), setting))))
+    (row,) = received(actor(asked(identify(Item(gone, gone, options), setting))))
     assert (row.status, row.error_kind) == ("failed", "missing")
     actor._scorer.close()
 

@@ -9,7 +9,8 @@ from finecausal_cli.assess.comparison import CompareOptions, Comparison
 from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.video.write import write_video
 
-OF_107B = CompareOptions(dive="107b", height_m=10)
+FORCED = CompareOptions(force=True)  # the films show no dive
+OF_107B = replace(FORCED, dive="107b", height_m=10)
 
 
 @pytest.fixture(scope="module")
@@ -60,7 +61,7 @@ def test_the_other_order_gives_the_negated_numbers(scorer, film, rise, compariso
 
 def test_weights_that_are_not_antisymmetric_say_so(make_model, make_scorer, film, rise):
     scorer = make_scorer(make_model(antisymmetric=False))
-    found, _ = compare_dives(scorer, str(film), str(rise))
+    found, _ = compare_dives(scorer, str(film), str(rise), FORCED)
     assert not found.antisymmetric
     assert found.reversal_error > 1e-3
     assert any("not exactly the negated" in note for note in found.notes)
@@ -143,15 +144,15 @@ def test_the_bank_can_judge_the_second_dive(scorer, film, rise, comparison):
 
 
 def test_without_a_difficulty_nothing_is_in_points(scorer, film, rise, comparison):
-    found, _ = compare_dives(scorer, str(film), str(rise), CompareOptions(execution=20))
+    found, _ = compare_dives(scorer, str(film), str(rise), replace(FORCED, execution=20))
     assert (found.difficulty, found.points, found.stages[0].points, found.query.score) == (None, None, None, None)
     assert found.difference == pytest.approx(comparison.difference, abs=1e-5)
     assert found.query.execution == pytest.approx(20 + found.difference)
 
 
 def test_pictures_come_when_asked_for(scorer, film, rise):
-    assert compare_dives(scorer, str(film), str(rise))[1] is None
-    _, evidence = compare_dives(scorer, str(film), str(rise), CompareOptions(picture_size=64))
+    assert compare_dives(scorer, str(film), str(rise), FORCED)[1] is None
+    _, evidence = compare_dives(scorer, str(film), str(rise), replace(FORCED, picture_size=64))
     for one, source in zip(evidence, (film, rise), strict=True):
         assert one.frames.shape[:3] == one.masks.shape
         assert one.source_frames[-1] == (49 if source == film else 59)
@@ -159,7 +160,7 @@ def test_pictures_come_when_asked_for(scorer, film, rise):
 
 @pytest.mark.parametrize("left_out", ["gat", "tca"])
 def test_a_network_without_attention_tells_none(make_model, make_scorer, film, rise, left_out):
-    found, _ = compare_dives(make_scorer(make_model(**{left_out: False})), str(film), str(rise))
+    found, _ = compare_dives(make_scorer(make_model(**{left_out: False})), str(film), str(rise), FORCED)
     assert found.attention is None
 
 
@@ -198,4 +199,4 @@ def test_what_makes_no_sense_is_refused_before_any_dive_is_read(scorer, options,
 
 def test_a_clip_that_cannot_be_read_is_named(scorer, film):
     with pytest.raises(VideoError, match="missing"):
-        compare_dives(scorer, str(film), "missing.mp4")
+        compare_dives(scorer, str(film), "missing.mp4", FORCED)

@@ -11,7 +11,7 @@ from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.errors import UsageError
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
-OF_107B = ScoreOptions(dive="107B", height_m=10.0)
+OF_107B = ScoreOptions(force=True, dive="107B", height_m=10.0)
 STAGES = ("takeoff", "flight", "entry")
 
 
@@ -75,7 +75,7 @@ def test_the_verdict_is_the_one_that_scoring_gives(scorer, film, small):
 def test_it_survives_json(explained):
     found, _ = explained
     assert Explanation.model_validate_json(found.model_dump_json()) == found
-    assert found.schema_version == 2
+    assert found.schema_version == 3
 
 
 def test_attention_and_snippets_speak_of_the_same(explained):
@@ -138,7 +138,9 @@ def test_pictures_at_the_working_size_when_asked(scorer, film):
 
 
 def test_without_a_known_number_there_is_no_bank_mean_and_that_is_said(scorer, film):
-    found, _ = scorer.explain(str(film), ScoreOptions(dive="101A", difficulty=2.0), ExplainOptions(backgrounds=False))
+    found, _ = scorer.explain(
+        str(film), ScoreOptions(force=True, dive="101A", difficulty=2.0), ExplainOptions(backgrounds=False)
+    )
     assert found.bank_mean is found.bank_best is None
     assert len(found.rankings) == 1
     assert any("the bank has no 101A" in note for note in found.notes)

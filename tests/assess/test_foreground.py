@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 import torch
 
-from finecausal_cli.assess.foreground import gather_evidence, measure_foreground, merge_snippets, picture_frame_size
+from finecausal_cli.assess.dive_reading import sampled_like
+from finecausal_cli.assess.foreground import cut_square, gather_evidence, measure_foreground, merge_snippets
 from finecausal_cli.video.clip import Clip
 from finecausal_cli.video.reader import read_clip
 from finecausal_cli.video.write import write_video
@@ -36,7 +37,7 @@ def test_the_mask_lies_where_the_network_looked():
     clip, pictures = clip_of(36, 64), clip_of(72, 128)
     probabilities = np.zeros((96, 32, 32), np.float32)
     probabilities[5, 8:16, 4:12] = 1
-    found = gather_evidence(clip, probabilities, pictures)
+    found = gather_evidence(clip, probabilities, pictures.frames)
     assert found.crop == (4, 32, 64, 64)  # twice (36 - 32) / 2 and (64 - 32) / 2
     assert found.frames is pictures.frames
     assert found.masks.shape == (96, 72, 128)
@@ -50,16 +51,30 @@ def test_the_mask_lies_where_the_network_looked():
 
 def test_a_squeezed_clip_is_laid_over_upright_pictures():
     """The square of 32 in the middle of a strip of 57 x 32 is all of a picture's width."""
-    found = gather_evidence(clip_of(57, 32), np.ones((96, 32, 32), np.float32), clip_of(90, 160))
+    found = gather_evidence(clip_of(57, 32), np.ones((96, 32, 32), np.float32), clip_of(90, 160).frames)
     top, left, height, width = found.crop
     assert (left, width) == (0, 160)
     assert (top, height) == (round(12 * 90 / 57), round(44 * 90 / 57) - round(12 * 90 / 57))
     assert found.masks[:, top : top + height].all()
 
 
+def test_the_mask_follows_a_virtual_camera_and_stays_in_the_picture():
+    windows = np.tile([50.0, 40.0, 32 * 128 / 112], (96, 1))
+    windows[7, :2] = 4, 40  # the athlete is at the left edge
+    frames = np.zeros((96, 37, 37, 3), np.uint8)
+    clip = Clip(frames, np.arange(96), 25.0, "made", "none", windows=windows, source_size=(80, 100))
+    found = gather_evidence(clip, np.ones((96, 32, 32), np.float32), np.zeros((96, 160, 200, 3), np.uint8))
+    top, left, height, width = found.square(0)
+    assert (top + height / 2, left + width / 2) == pytest.approx((80, 100), abs=1)
+    assert (height, width) == pytest.approx((2 * 32 * 128 / 112 * 32 / 37,) * 2, abs=1)
+    assert found.masks[0].sum() == height * width
+    assert found.square(7)[1] < 0
+    assert 0 < found.masks[7].sum() < height * width
+    assert cut_square(found.frames[7], found.square(7)).shape == (height, width, 3)
+
+
 @pytest.mark.parametrize(("asked", "short"), [(64, 64), (120, 120), (360, 120)])
 def test_pictures_are_never_larger_than_the_source(tmp_path, asked, short):
     write_video(tmp_path / "dive.mp4", np.zeros((20, 120, 200, 3), np.uint8), 25)
-    size = picture_frame_size(str(tmp_path / "dive.mp4"), asked)
-    found = read_clip(tmp_path / "dive.mp4", frame_size=size).frames.shape
-    assert short - 2 <= min(found[1:3]) <= short
+    path = tmp_path / "dive.mp4"
+    assert min(sampled_like(path, read_clip(path), asked).shape[1:3]) == short

@@ -11,7 +11,7 @@ from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.errors import DiveNumberError, UsageError
 from finecausal_cli.exemplars.bank import Bank
 
-OF_107B = ScoreOptions(dive="107b", height_m=10.0)
+OF_107B = ScoreOptions(force=True, dive="107b", height_m=10.0)
 
 
 @pytest.fixture(scope="module")
@@ -99,7 +99,7 @@ def test_a_plausible_score_is_not_called_a_guess(assessment):
 
 
 def test_without_a_height_the_difficulty_is_that_of_the_most_similar_voter(scorer, film):
-    found = scorer.score(str(film), ScoreOptions(dive="107B"))
+    found = scorer.score(str(film), ScoreOptions(force=True, dive="107B"))
     nearest = max(found.votes, key=lambda vote: vote.similarity)
     assert found.difficulty == pytest.approx(3.0 + 0.1 * int(nearest.exemplar[1:]))
     assert found.difficulty_from == f"that of the most similar voter, {nearest.exemplar}"
@@ -155,7 +155,7 @@ def test_the_order_of_the_bank_does_not_matter(scorer, film, tiny_bank, assessme
 )
 def test_what_cannot_be_asked_is_refused(scorer, film, given, error):
     with pytest.raises(error):
-        scorer.score(str(film), ScoreOptions(**given))
+        scorer.score(str(film), ScoreOptions(force=True, **given))
 
 
 @pytest.mark.parametrize("difficulty", [float("nan"), float("inf"), 10.0])

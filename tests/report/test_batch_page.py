@@ -58,7 +58,7 @@ def test_the_figures_are_those_of_the_rows(make_batch_row: Callable[..., Row]) -
         make_batch_row(f"{score}.mp4", float(score), interval_low=1.0, interval_high=99.0) for score in (40, 70, 85)
     ]
     page = Page(batch_page([*rows, make_batch_row("broken.mp4", None)])).words
-    assert "dives 4 3 scored, 1 failed mean 65.00 median 70.00 best 85.00 85.mp4 worst 40.00 40.mp4" in page
+    assert "dives 4 3 scored, 0 refused, 1 failed mean 65.00 median 70.00 best 85.00 85.mp4 worst 40.00 40.mp4" in page
     assert "40 to 50 1 50 to 60 0 60 to 70 0 70 to 80 1 80 to 90 1" in page
     assert "broken.mp4 not_a_video no video" in page
     assert "70.mp4 107B 70.00 1.0 to 99.0" in page
@@ -72,6 +72,6 @@ def test_rows_of_different_weights_are_said_not_to_compare(make_batch_row: Calla
 
 def test_a_batch_without_a_score_has_a_page_too(make_batch_row: Callable[..., Row]) -> None:
     page = Page(batch_page([make_batch_row("a.mp4", None)])).words
-    assert "dives 1 0 scored, 1 failed" in page
+    assert "dives 1 0 scored, 0 refused, 1 failed" in page
     assert "mean" not in page
     assert "dives 0" in Page(batch_page([])).words

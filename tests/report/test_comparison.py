@@ -177,7 +177,7 @@ def test_without_attention_its_tables_are_left_out():
 
 def test_json_keeps_to_its_schema():
     schema = json.loads(comparison_schema())
-    assert schema["$id"] == "urn:finecausal:comparison:1"
+    assert schema["$id"] == "urn:finecausal:comparison:2"
     for comparison in (compare(), compare(difficulty=None, execution=None, attention=False)):
         jsonschema.validate(json.loads(to_json(comparison)), schema)
 

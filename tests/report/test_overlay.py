@@ -85,7 +85,8 @@ def test_the_strip_lies_where_it_hides_least(assessment, evidence, clip, tmp_pat
 
 def test_a_range_is_as_long_as_asked(assessment, evidence, clip, tmp_path):
     part = replace(evidence, source_frames=np.linspace(60, 119, 96).astype(np.int64))
-    overlay_clip(tmp_path / "part.mp4", assessment.model_copy(update={"source": str(clip)}), part, start_s=1, end_s=2)
+    judged = assessment.model_copy(update={"source": str(clip), "clip_start_s": 1.0, "clip_end_s": 2.0})
+    overlay_clip(tmp_path / "part.mp4", judged, part)
     assert facts(tmp_path / "part.mp4")["frames"] == 60
     assert facts(tmp_path / "part.mp4")["duration"] == 1
 

@@ -6,11 +6,12 @@ import hashlib
 import json
 import os
 import stat
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from finecausal_cli.assess.batch.row import ROW_VERSION
+from finecausal_cli.assess.corrections import resolve_corrections
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import DiveNumberError
 from finecausal_cli.video.folder_source import PICTURE_SUFFIXES
@@ -31,16 +32,27 @@ class Setting:
         weights_digest: Digest of the weights.
         bank_digest: Digest of the bank.
         precision: How exactly the backbones compute.
+        reader_digest: Digest of the athlete reader's weights; empty without one.
+        framing: How large athletes are shown to the network; empty for whole pictures.
     """
 
     weights_digest: str
     bank_digest: str
     precision: str
+    reader_digest: str = ""
+    framing: str = ""
 
     @classmethod
     def of(cls, scorer: Scorer) -> Setting:
         """Return what a scorer judges with."""
-        return cls(scorer.weights[1], scorer.bank.digest, scorer.computes[1])
+        framing = scorer.model.config.framing
+        return cls(
+            scorer.weights[1],
+            scorer.bank.digest,
+            scorer.computes[1],
+            "" if scorer.reader is None else scorer.reader.digest,
+            "" if framing is None else framing.model_dump_json(),
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +72,7 @@ class Job:
 
 def identify(item: Item, setting: Setting) -> Job:
     """Read a dive's file once and tell what its row will be known by. Never raises for a bad file."""
+    item = _corrected(item)
     sha256 = None if item.problem is not None else digest_content(item.path)
     facts = {
         "row": ROW_VERSION,
@@ -72,6 +85,15 @@ def identify(item: Item, setting: Setting) -> Job:
         facts["problem"] = str(item.problem)
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return Job(item, sha256, key)
+
+
+def _corrected(item: Item) -> Item:
+    """Add what a person said of the dive in an earlier run; it is part of what the row is known by."""
+    options = item.options
+    if item.problem is not None or options.all_dives:
+        return item
+    corrections, notes = resolve_corrections(item.path, options.corrections, options.start_s, options.end_s)
+    return replace(item, options=options.corrected(corrections), notes=notes)
 
 
 def options_that_matter(options: ScoreOptions) -> dict[str, object]:

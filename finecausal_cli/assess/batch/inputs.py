@@ -32,12 +32,14 @@ class Item:
         path: The same, absolute.
         options: How to score it, with what a manifest says of it.
         problem: Why it cannot be scored, where that is known already: a wrong cell of a manifest.
+        notes: What a person should know of how it is scored: corrections of an earlier run.
     """
 
     source: str
     path: str
     options: ScoreOptions
     problem: FinecausalError | None = None
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,9 +15,9 @@ from typing import TYPE_CHECKING, Final, TypeVar
 
 import torch
 
-from finecausal_cli.assess.batch.judging import TIMEOUT_S, ReadJob, judge_jobs, read_job, reading_options
+from finecausal_cli.assess.batch.judging import TIMEOUT_S, ReadJob, judge_jobs, read_job
+from finecausal_cli.assess.dive_reading import reading_process
 from finecausal_cli.errors import UsageError
-from finecausal_cli.video.child import ReadingProcess
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from finecausal_cli.assess.batch.identity import Job
     from finecausal_cli.assess.batch.row import Row
     from finecausal_cli.assess.scorer import Scorer
+    from finecausal_cli.video.child import WorkerProcess
 
 T = TypeVar("T")
 
@@ -42,7 +43,7 @@ class PipelineOptions:
     Attributes:
         workers: Processes that read clips; None for one a core, 16 at most.
         batch_size: Most dives judged in one pass; None for 1 on a CPU, whose cache one clip fills, and 8 on a GPU.
-        timeout_s: Most seconds that reading one clip may take.
+        timeout_s: Most seconds that reading one clip may take without any progress.
     """
 
     workers: int | None = None
@@ -57,8 +58,10 @@ class PipelineOptions:
             raise UsageError(f"a time limit of {self.timeout_s:g} s", where="--timeout", hint="more than 0")
 
 
-def score_jobs(scorer: Scorer, jobs: Iterable[Job], options: PipelineOptions | None = None) -> Iterator[Row]:
-    """Score dives and give their rows as they are ready, in any order, one a job.
+def score_jobs(
+    scorer: Scorer, jobs: Iterable[Job], options: PipelineOptions | None = None
+) -> Iterator[tuple[Row, ...]]:
+    """Score dives and give the rows of each job as they are ready, in any order.
 
     Close the iterator when it is not run to its end: reading processes are ended, what is under way is dropped.
 
@@ -87,20 +90,20 @@ class _Line:
         self._batch: Final = options.batch_size or (1 if is_cpu else _GPU_BATCH)
         self._timeout_s: Final = options.timeout_s
         self._scorer = scorer
-        self._shape = reading_options(scorer)
+        self._viewing = scorer.viewing
         self._jobs = jobs
         self._jobs_lock = Lock()
         self._clips: queue.Queue[ReadJob | None] = queue.Queue(self._judges * self._batch + 1)
-        self._rows: queue.Queue[Row | BaseException | None] = queue.Queue(4 * _MOST_WORKERS)
+        self._rows: queue.Queue[tuple[Row, ...] | BaseException | None] = queue.Queue(4 * _MOST_WORKERS)
         self._stopping = Event()
-        self._processes = [ReadingProcess() for _ in range(self._workers)]
+        self._processes = [reading_process() for _ in range(self._workers)]
         self._readers_left = self._workers
         self._threads: list[Thread] = []
         # Threads of one pass wait for each other; passes side by side do not.
         self._threads_before: Final = torch.get_num_threads()
         self._threads_each: Final = max(1, self._threads_before // self._judges)
 
-    def run(self) -> Iterator[Row]:
+    def run(self) -> Iterator[tuple[Row, ...]]:
         torch.set_num_threads(self._threads_each)
         bodies: list[Callable[[], None]] = [partial(self._read, process) for process in self._processes]
         bodies += [self._judge] * self._judges
@@ -109,13 +112,13 @@ class _Line:
             thread.start()
         judges_left = self._judges
         while judges_left:
-            row = self._rows.get()
-            if isinstance(row, BaseException):
-                raise row
-            if row is None:
+            rows = self._rows.get()
+            if isinstance(rows, BaseException):
+                raise rows
+            if rows is None:
                 judges_left -= 1
             else:
-                yield row
+                yield rows
 
     def stop(self) -> None:
         self._stopping.set()
@@ -131,14 +134,14 @@ class _Line:
         except BaseException as error:  # carried to the thread that asked for the rows
             self._put(self._rows, error)
 
-    def _read(self, process: ReadingProcess) -> None:
+    def _read(self, process: WorkerProcess) -> None:
         while not self._stopping.is_set():
             with self._jobs_lock:
                 job = next(self._jobs, None)
             if job is None:
                 break
-            read = read_job(process, job, self._shape, self._timeout_s)
-            if isinstance(read.clip, Exception):
+            read = read_job(process, job, self._viewing, self._timeout_s)
+            if isinstance(read.dives, Exception) or not read.dives.clips:
                 self._put(self._rows, judge_jobs(self._scorer, [read])[0])
             else:
                 self._put(self._clips, read)
@@ -155,8 +158,8 @@ class _Line:
             read = self._take()
             is_over = read[-1:] == [None]
             clips = [one for one in read if one is not None]
-            for row in judge_jobs(self._scorer, clips) if clips else ():
-                self._put(self._rows, row)
+            for rows in judge_jobs(self._scorer, clips) if clips else ():
+                self._put(self._rows, rows)
         self._put(self._rows, None)
 
     def _take(self) -> list[ReadJob | None]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, cast
 
 from finecausal_cli.assess.batch.identity import Job, Setting, identify
 from finecausal_cli.assess.batch.journal import read_rows
-from finecausal_cli.assess.batch.row import Row
+from finecausal_cli.assess.batch.row import Place, Row
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -17,10 +17,8 @@ if TYPE_CHECKING:
     from finecausal_cli.assess.batch.inputs import Item
     from finecausal_cli.assess.batch.journal import Journal
 
-RowMaker = Callable[[Iterable[Job]], Iterator[Row]]
-"""Scores jobs and gives their rows in any order, one a job; closing the iterator stops the work."""
-
-Place = tuple[str, float | None, float | None]
+RowMaker = Callable[[Iterable[Job]], Iterator[tuple[Row, ...]]]
+"""Scores jobs and gives the rows of each in any order; closing the iterator stops the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,37 +46,46 @@ class Tally:
         places: Every dive of the batch, in the order of the inputs.
         scored: Dives scored by this run.
         failed: Dives that this run could not score.
+        refused: Clips of this run that show no dive to judge.
         known: Rows that stood already, or were copied from a dive of the same content.
     """
 
     places: list[Place] = field(default_factory=list)
     scored: int = 0
     failed: int = 0
+    refused: int = 0
     known: int = 0
-    _rows: dict[Place, Row] = field(default_factory=dict)
+    _rows: dict[Place, list[Row]] = field(default_factory=dict)
 
     def plan(self, plan: Plan) -> None:
         """Take note of dives to come and of rows that stand already."""
         known = set(self.places)
         self.places += [place for place in plan.places if place not in known]
         for row in plan.done:
-            self._rows[row.place] = row
+            self._keep(row)
             self.known += 1
 
     def add(self, row: Row, *, is_copy: bool = False) -> None:
         """Count a row of this run."""
-        self._rows[row.place] = row.light()
+        self._keep(row.light())
         if is_copy:
             self.known += 1
         elif row.is_scored:
             self.scored += 1
+        elif row.status == "refused":
+            self.refused += 1
         else:
             self.failed += 1
+
+    def _keep(self, row: Row) -> None:
+        """Keep a row beside those of the other dives of its video; it replaces an older one of its dive."""
+        others = [one for one in self._rows.get(row.place, ()) if _is_beside(one, row)]
+        self._rows[row.place] = [*others, row]
 
     @property
     def rows(self) -> list[Row]:
         """Rows of the batch that exist, in the order of the inputs, without their verdicts."""
-        return [self._rows[place] for place in self.places if place in self._rows]
+        return [row for place in self.places for row in self._rows.get(place, ())]
 
     @property
     def missing(self) -> int:
@@ -88,7 +95,7 @@ class Tally:
     @property
     def exit_code(self) -> int:
         """0 if every dive has a score, else 1."""
-        return 0 if not self.missing and all(row.is_scored for row in self._rows.values()) else 1
+        return 0 if not self.missing and all(row.is_scored for row in self.rows) else 1
 
 
 def plan_batch(
@@ -110,29 +117,37 @@ def plan_batch(
         retry_failed: Try again what failed.
         advance: Called after each dive.
     """
-    key_of: dict[Place, str] = {}
-    done_rows: dict[str, Row] = {}
+    there: dict[Place, list[Row]] = {}
     scored: set[str] = set()
     if not overwrite:
         for row in known:
-            key_of[row.place] = row.key
-            done_rows[_name(row.place, row.key)] = row.light()
-            if row.is_scored:
+            there[row.place] = [*(one for one in there.get(row.place, ()) if _is_beside(one, row)), row.light()]
+            if row.is_scored and row.dive_index is None:
                 scored.add(row.key)
     jobs, copies, done, places = [], [], [], []
     for item in items:
         job = identify(item, setting)
         place = _place(job)
         places.append(place)
-        row_there = done_rows.get(_name(place, job.key)) if key_of.get(place) == job.key else None
-        if row_there is not None and (row_there.is_scored or not retry_failed):
-            done.append(row_there)
+        rows = there.get(place, [])
+        if _are_whole(rows, job) and (not retry_failed or not any(row.status == "failed" for row in rows)):
+            done += rows
         elif job.key in scored:
             copies.append(job)
         else:
             jobs.append(job)
         advance()
     return Plan(tuple(jobs), tuple(copies), tuple(done), tuple(places))
+
+
+def _is_beside(one: Row, other: Row) -> bool:
+    """Tell whether two rows of one place are of two dives there, found together."""
+    return one.key == other.key and one.dive_index is not None and one.dive_index != other.dive_index
+
+
+def _are_whole(rows: Sequence[Row], job: Job) -> bool:
+    """Tell whether all rows of a job are there: one, or one for each dive of its video."""
+    return bool(rows) and all(row.key == job.key for row in rows) and len(rows) == (rows[0].dives_found or 1)
 
 
 def run_batch(
@@ -169,13 +184,14 @@ def run_batch(
             on_row(row)
     if not plan.jobs:
         return
-    with closing(cast("Generator[Row]", make_rows(plan.jobs))) as rows:
-        for row in rows:
-            if journal is not None:
-                journal.append(row)
-            tally.add(row)
-            on_row(row)
-            if fail_fast and not row.is_scored:
+    with closing(cast("Generator[tuple[Row, ...]]", make_rows(plan.jobs))) as rows:
+        for of_one_job in rows:
+            for row in of_one_job:
+                if journal is not None:
+                    journal.append(row)
+                tally.add(row)
+                on_row(row)
+            if fail_fast and any(row.status == "failed" for row in of_one_job):
                 return
 
 
@@ -184,7 +200,11 @@ def _copies(plan: Plan, journal: Journal) -> Iterator[Row]:
     wanted = {job.key for job in plan.copies}
     if not wanted:
         return
-    found = {row.key: row for row in read_rows(journal.path) if row.is_scored and row.key in wanted}
+    found = {
+        row.key: row
+        for row in read_rows(journal.path)
+        if row.is_scored and row.key in wanted and row.dive_index is None
+    }
     for job in plan.copies:
         row = found[job.key]
         verdict = row.assessment and row.assessment.model_copy(update={"source": job.item.source})
@@ -193,7 +213,3 @@ def _copies(plan: Plan, journal: Journal) -> Iterator[Row]:
 
 def _place(job: Job) -> Place:
     return job.item.source, job.item.options.start_s, job.item.options.end_s
-
-
-def _name(place: Place, key: str) -> str:
-    return f"{place!r} {key}"

@@ -16,8 +16,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finecausal_cli.assess.batch.inputs import Item
-    from finecausal_cli.assess.batch.row import Row
-    from finecausal_cli.assess.batch.run import Place
+    from finecausal_cli.assess.batch.row import Place, Row
 
 _SHARD = re.compile(r"([0-9]+)/([0-9]+)")
 
@@ -75,13 +74,14 @@ def merge_journals(journals: Sequence[Path]) -> Merged:
     Raises:
         DatasetError: A file is missing, unreadable or holds no rows of results.
     """
-    best: dict[Place, tuple[bool, int, int]] = {}
+    best: dict[tuple[Place, int | None], tuple[bool, int, int]] = {}
     seen = 0
     for place_of_file, journal in enumerate(journals):
         for number, row in enumerate(read_rows(journal)):
             seen += 1
             found = (row.is_scored, place_of_file, number)
-            best[row.place] = max(best.get(row.place, found), found)
+            dive = row.place, row.dive_index
+            best[dive] = max(best.get(dive, found), found)
     lines = tuple(
         frozenset(number for _, file, number in best.values() if file == index) for index in range(len(journals))
     )

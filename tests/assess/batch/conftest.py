@@ -42,10 +42,10 @@ def dives(tmp_path: Path, film: Path) -> Path:
 
 @pytest.fixture
 def make_job() -> Callable[..., Job]:
-    """Identify a path as ``finecausal score PATH`` would."""
+    """Identify a path as ``finecausal score PATH --force`` would: the film shows no dive."""
 
     def make(path: Path | str, **options: object) -> Job:
-        return identify(Item(str(path), str(path), ScoreOptions(attention=False, **options)), SETTING)
+        return identify(Item(str(path), str(path), ScoreOptions(attention=False, force=True, **options)), SETTING)
 
     return make
 

@@ -9,6 +9,7 @@ import pytest
 
 from finecausal_cli.assess.batch import journal as journal_module
 from finecausal_cli.assess.batch.journal import Journal, read_rows, to_line
+from finecausal_cli.assess.batch.row import ROW_VERSION
 from finecausal_cli.errors import DatasetError, OutputError
 
 if TYPE_CHECKING:
@@ -34,7 +35,7 @@ def test_rows_come_back_whatever_their_names(path: Path, make_row: Callable[...,
             journal.append(make_row(name, score=None if name == "a.mp4" else 61.25))
     assert [row.source for row in read_rows(path)] == names
     assert len(path.read_bytes().splitlines()) == len(names)
-    assert all(json.loads(line)["row_version"] == 1 for line in path.read_bytes().splitlines())
+    assert all(json.loads(line)["row_version"] == ROW_VERSION for line in path.read_bytes().splitlines())
 
 
 @pytest.mark.parametrize("lost", [1, 2, 30, 200])
@@ -108,3 +109,15 @@ def test_dropping_rows_keeps_the_others_and_goes_on(path: Path, make_row: Callab
 def test_a_missing_file_is_named(path: Path) -> None:
     with pytest.raises(DatasetError, match=r"results\.jsonl"):
         list(read_rows(path))
+
+
+def test_a_row_of_the_first_version_is_still_read_but_without_its_verdict(
+    path: Path, make_row: Callable[..., Row]
+) -> None:
+    row = json.loads(to_line(make_row("a.mp4")))
+    new = ("time_scale", "clip_start_s", "clip_end_s", "athlete_seen", "forced", "dive_index", "dives_found")
+    old = {name: value for name, value in row.items() if name not in new}
+    path.parent.mkdir()
+    path.write_text(json.dumps({**old, "row_version": 1, "assessment": {"schema_version": 2}}) + "\n")
+    (found,) = read_rows(path)
+    assert (found.score, found.assessment, found.row_version) == (60.0, None, 1)

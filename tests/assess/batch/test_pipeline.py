@@ -33,10 +33,10 @@ def test_rows_equal_dives_scored_one_by_one(
     scorer: Scorer, film: Path, make_job: Callable[..., Job], workers: int, batch_size: int
 ) -> None:
     jobs = [make_job(film, **options) for options in CHOICES]
-    rows = {row.key: row for row in score_jobs(scorer, jobs, PipelineOptions(workers, batch_size))}
+    rows = {row.key: row for (row,) in score_jobs(scorer, jobs, PipelineOptions(workers, batch_size))}
     assert len(rows) == len(CHOICES)
     for job, options in zip(jobs, CHOICES, strict=True):
-        alone = scorer.score(str(film), ScoreOptions(attention=False, **options))
+        alone = scorer.score(str(film), ScoreOptions(attention=False, force=True, **options))
         row = rows[job.key]
         assert row.score == pytest.approx(alone.score, abs=1e-4)
         assert row.entry_points == pytest.approx(alone.stages[2].contribution, abs=1e-4)
@@ -50,7 +50,7 @@ def test_rows_equal_dives_scored_one_by_one(
 def test_judging_together_changes_nothing_and_keeps_attention_where_asked(scorer: Scorer, film: Path) -> None:
     from finecausal_cli.video.reader import read_clip
 
-    options = [ScoreOptions(**choice) for choice in CHOICES[:4]]
+    options = [ScoreOptions(force=True, **choice) for choice in CHOICES[:4]]
     clip = read_clip(film, geometry=scorer.model.config.geometry, frame_size=scorer.frame_size)
     together = scorer.judge([clip] * 4, [options[0], *(replace(one, attention=False) for one in options[1:])])
     for found, choice in zip(together, options, strict=True):
@@ -79,7 +79,7 @@ def test_what_is_wrong_becomes_a_row_and_stops_nobody(
     jobs += [make_job(dives / "a.mp4", dive="987Z"), make_job(dives / "a.mp4", dive="107B", height_m=2.0)]
     jobs += [make_job(dives / "a.mp4", exemplar="nobody"), make_job(dives / "a.mp4", start_s=5.0)]
     jobs += [make_job(dives / "a.mp4", start_s=2.0, end_s=1.0), good]
-    rows = {row.key: row for row in score_jobs(scorer, jobs, PipelineOptions(batch_size=3))}
+    rows = {row.key: row for (row,) in score_jobs(scorer, jobs, PipelineOptions(batch_size=3))}
     assert rows.pop(good.key).is_scored
     assert {key: row.error_kind for key, row in rows.items()} == wrong
     assert all(row.error and "\n" not in row.error and row.score is None for row in rows.values())
@@ -89,10 +89,10 @@ def slow_for(name: str, deed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let reading processes do something else with one file."""
     program = (
         "import json, sys, os, time; sys.path[:] = json.loads(sys.argv[1])\n"
-        "from finecausal_cli.video import child, reader\n"
-        "read = reader.read_clip\n"
-        f"reader.read_clip = lambda path, **o: ({deed}) if path.endswith({name!r}) else read(path, **o)\n"
-        "child.serve()"
+        "from finecausal_cli.assess import dives, dive_reading\n"
+        "find = dives.find_dives\n"
+        f"dives.find_dives = lambda path, **o: ({deed}) if path.endswith({name!r}) else find(path, **o)\n"
+        "dive_reading.serve()"
     )
     monkeypatch.setattr(child, "_START", program)
 
@@ -104,7 +104,7 @@ def test_a_decoder_that_hangs_costs_one_time_limit_and_one_that_crashes_nothing(
     shutil.copy(dives / "a.mp4", dives / "hangs.mp4")
     jobs = [make_job(dives / name) for name in ("hangs.mp4", "a.mp4", "b.mp4")]
     begun = time.monotonic()
-    rows = {Path(row.source).name: row for row in score_jobs(scorer, jobs, PipelineOptions(1, timeout_s=2.0))}
+    rows = {Path(row.source).name: row for (row,) in score_jobs(scorer, jobs, PipelineOptions(1, timeout_s=2.0))}
     assert rows["hangs.mp4"].error_kind == "timeout"
     assert "longer than 2 s" in rows["hangs.mp4"].error
     assert 2.0 <= rows["hangs.mp4"].seconds < 30
@@ -138,21 +138,21 @@ def test_a_mistake_of_ours_is_the_row_of_the_dive_that_met_it(
     jobs = [make_job(dives / "a.mp4"), make_job(dives / "a.mp4", voters=3), make_job(dives / "b.mp4")]
     with JobScorer(scorer) as one:
         rows = one.rows(jobs)
-    assert [row.error_kind for row in rows] == [None, "unexpected", None]
-    assert rows[1].error == "ZeroDivisionError: three voters"
+    assert [row.error_kind for (row,) in rows] == [None, "unexpected", None]
+    assert rows[1][0].error == "ZeroDivisionError: three voters"
 
 
 def test_closing_early_ends_the_processes_and_gives_the_threads_back(
     scorer: Scorer, dives: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started = []
-    process = pipeline_module.ReadingProcess
-    monkeypatch.setattr(pipeline_module, "ReadingProcess", lambda: started.append(process()) or started[-1])
+    process = pipeline_module.reading_process
+    monkeypatch.setattr(pipeline_module, "reading_process", lambda: started.append(process()) or started[-1])
     threads = torch.get_num_threads()
     asked = []
     jobs = (asked.append(count) or make_job(dives / "a.mp4") for count in range(10_000))
     rows = score_jobs(scorer, jobs, PipelineOptions(workers=2))
-    assert next(rows).is_scored
+    assert next(rows)[0].is_scored
     assert [one.pid is not None for one in started] == [True, True]
     rows.close()
     assert [one.pid for one in started] == [None, None]

@@ -32,16 +32,17 @@ class Maker:
         self._make_row = make_row
         self._dies_after = dies_after
 
-    def __call__(self, jobs: Iterable[Job]) -> Iterator[Row]:
+    def __call__(self, jobs: Iterable[Job]) -> Iterator[tuple[Row, ...]]:
         try:
             for count, job in enumerate(jobs):
                 if count == self._dies_after:
                     raise KeyboardInterrupt
                 self.asked.append(job.item.source)
                 if "bad" in job.item.source:
-                    yield failed_row(job, VideoError("no video", kind="not_a_video"))
+                    yield (failed_row(job, VideoError("no video", kind="not_a_video")),)
                 else:
-                    yield self._make_row(job.item.source, 10.0 * len(self.asked), key=job.key, sha256=job.sha256)
+                    row = self._make_row(job.item.source, 10.0 * len(self.asked), key=job.key, sha256=job.sha256)
+                    yield (row,)
         finally:
             self.closed = True
 

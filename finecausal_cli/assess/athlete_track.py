@@ -1,0 +1,203 @@
+"""The athlete in every sampled frame of a dive: box, joints and outline in pixels of the picture.
+
+The athlete reader sees square windows; here what it reads is brought back into the picture. Where there is no reader,
+the path of the flight still says where the athlete's body is in the air.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from finecausal_cli.assess.assessment import AthleteFrame
+from finecausal_cli.assess.dives import LocatedDive, Refusal
+from finecausal_cli.athlete.skeleton import JOINTS
+from finecausal_cli.video.clip import CLIP_FRAMES
+
+if TYPE_CHECKING:
+    import os
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.assess.dive_reading import DiveClip
+    from finecausal_cli.athlete.reader import AthleteReader, BodyReading
+    from finecausal_cli.tracking.flights import Flight
+
+SEEN: Final = 0.5
+"""Confidence from which on the athlete counts as seen."""
+
+_OUTLINE: Final = 0.5
+"""Probability from which on a place of the outline is athlete."""
+
+_SURE_JOINT: Final = 0.4
+"""Confidence from which on a joint helps to bound the athlete."""
+
+_LEAST_OF_FLIGHT: Final = 0.25
+"""Share of the frames in the air in which the athlete must be seen."""
+
+_FEWEST: Final = 8
+"""Sampled frames in the air from which on that share says something."""
+
+_FLESH: Final = 0.12
+"""What of the box of the joints is added on each side: joints lie within a body, not on its edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class AthleteTrack:
+    """The athlete in the sampled frames of a dive.
+
+    Attributes:
+        frames: One for each of the 96 sampled frames.
+        outlines: float32 [96, h, w], probability of athlete over each window; None without a reader.
+        windows: float64 [96, 3], the windows: centre x, centre y and side, pixels; None where nobody knows them.
+        flight: The path of the athlete's middle through the air; None where nobody knows it.
+    """
+
+    frames: tuple[AthleteFrame, ...]
+    outlines: NDArray[np.float32] | None
+    windows: NDArray[np.float64] | None
+    flight: Flight | None
+
+    @property
+    def seen_in(self) -> int | None:
+        """In how many of the sampled frames the athlete is seen; None without a reader."""
+        if self.outlines is None:
+            return None
+        return sum(frame.box is not None and frame.confidence >= SEEN for frame in self.frames)
+
+
+def read_athlete(reader: AthleteReader | None, found: DiveClip) -> AthleteTrack:
+    """Read the athlete in a dive.
+
+    Args:
+        reader: Reads joints and outline; None tells what the path of the flight tells.
+        found: The dive, with the windows cut if there is a reader.
+    """
+    clip, windows = found.clip, found.athlete_windows
+    flight = found.dive.flight
+    if windows is None:
+        nobody = tuple(_nobody(clip.time_s(place)) for place in range(CLIP_FRAMES))
+        return AthleteTrack(nobody, None, None, flight)
+    if reader is None or found.crops is None:
+        boxes = tuple(_on_the_path(found.dive, clip.time_s(place)) for place in range(CLIP_FRAMES))
+        return AthleteTrack(boxes, None, windows, flight)
+    reading = reader.read(found.crops)
+    places = found.places
+    frames = tuple(
+        _frame(reading, int(places[place]), windows[place], found.crops.shape[1], clip.time_s(place))
+        for place in range(CLIP_FRAMES)
+    )
+    return AthleteTrack(frames, np.asarray(reading.outline, np.float32)[places], windows, flight)
+
+
+def refuse_unseen(track: AthleteTrack, dive: LocatedDive) -> Refusal | None:
+    """Refuse a flight in which hardly ever an athlete is seen: what falls is something else."""
+    if track.outlines is None or dive.takeoff_s is None or dive.entry_s is None:
+        return None
+    in_air = [frame for frame in track.frames if dive.takeoff_s <= frame.time_s <= dive.entry_s]
+    seen = sum(frame.confidence >= SEEN for frame in in_air)
+    if len(in_air) < _FEWEST or seen >= _LEAST_OF_FLIGHT * len(in_air):
+        return None
+    return Refusal.of("athlete_not_seen", f"the athlete is seen in {seen} of {len(in_air)} frames in the air")
+
+
+def read_located(path: str | os.PathLike[str], dive: LocatedDive, reader: AthleteReader) -> LocatedDive:
+    """Return a dive with the athlete read in the frames sampled of it."""
+    from finecausal_cli.assess.dive_reading import Viewing, read_one
+
+    found = read_one(path, dive, Viewing("fit", 112, window_size=reader.window_size))
+    return replace(dive, athlete=read_athlete(reader, found).frames)
+
+
+def path_until(flight: Flight, time_s: float) -> NDArray[np.float64]:
+    """Return the path so far as it lies in the picture of a moment, the camera's motion taken into account.
+
+    Returns:
+        float64 [points, 2], x and y in pixels; empty before the flight.
+    """
+    times = np.asarray(flight.times_s, np.float64)
+    begun = times <= time_s
+    if not begun.any():
+        return np.zeros((0, 2))
+    to_world = np.linalg.inv(flight.camera.at_times(times[begun]))
+    moved = flight.camera.at(time_s) @ to_world
+    centres = np.asarray(flight.centres, np.float64)[begun]
+    return np.asarray(np.einsum("tij,tj->ti", moved[:, :2, :2], centres) + moved[:, :2, 2])
+
+
+def to_picture(points: NDArray[np.float64], window: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+    """Bring points of a window into the picture.
+
+    Args:
+        points: [..., 2], x and y in pixels of the window.
+        window: Centre x, centre y and side of the window, pixels of the picture.
+        size: Side of the window in its own pixels.
+    """
+    corner = window[:2] - window[2] / 2
+    return np.asarray(corner + np.asarray(points, np.float64) * (window[2] / size), np.float64)
+
+
+def _frame(reading: BodyReading, place: int, window: NDArray[np.float64], size: int, time_s: float) -> AthleteFrame:
+    confidence = float(reading.seen[place])
+    joints = to_picture(np.asarray(reading.joints[place], np.float64), window, size)
+    sure = np.asarray(reading.confidence[place], np.float64)
+    box = _bounds(reading.outline[place], joints[sure >= _SURE_JOINT], window)
+    return AthleteFrame(
+        time_s=time_s,
+        box=None if box is None or confidence < SEEN else box,
+        confidence=confidence,
+        joints={
+            name: (float(x), float(y), float(how_sure))
+            for name, (x, y), how_sure in zip(JOINTS, joints, sure, strict=True)
+        },
+    )
+
+
+def _bounds(
+    outline: NDArray[np.float32], joints: NDArray[np.float64], window: NDArray[np.float64]
+) -> tuple[float, float, float, float] | None:
+    """Return the box of the outline, or that of the joints where nothing is outlined; None if there is neither."""
+    athlete = largest_part(outline)
+    if athlete.any():
+        rows, columns = np.flatnonzero(athlete.any(1)), np.flatnonzero(athlete.any(0))
+        corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]], np.float64)
+        (left, top), (right, bottom) = to_picture(corners, window, outline.shape[0])
+    elif len(joints) > 1:
+        (left, top), (right, bottom) = joints.min(0), joints.max(0)
+        flesh = _FLESH * max(right - left, bottom - top)
+        left, top, right, bottom = left - flesh, top - flesh, right + flesh, bottom + flesh
+    else:
+        return None
+    return float(left), float(top), float(right), float(bottom)
+
+
+def largest_part(outline: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return where the athlete is: the largest connected part of an outline, and what is nearly as large."""
+    import cv2
+
+    inside = (outline >= _OUTLINE).astype(np.uint8)
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    if count <= 1:
+        return np.zeros(outline.shape, np.bool_)
+    areas = facts[1:, cv2.CC_STAT_AREA]
+    kept = 1 + np.flatnonzero(areas >= 0.25 * areas.max())
+    return np.isin(labels, kept)
+
+
+def _on_the_path(dive: LocatedDive, time_s: float) -> AthleteFrame:
+    """Return where the flight says that the athlete is; nothing outside of it."""
+    flight = dive.flight
+    if flight is None or not flight.first_s <= time_s <= flight.last_s:
+        return _nobody(time_s)
+    x, y, size = (
+        float(np.interp(time_s, flight.times_s, values))
+        for values in (flight.centres[:, 0], flight.centres[:, 1], flight.sizes)
+    )
+    box = (x - size / 2, y - size / 2, x + size / 2, y + size / 2)
+    return AthleteFrame(time_s=time_s, box=box, confidence=float(flight.confidence), joints={})
+
+
+def _nobody(time_s: float) -> AthleteFrame:
+    return AthleteFrame(time_s=time_s, box=None, confidence=0.0, joints={})

@@ -1,0 +1,387 @@
+"""File -> the dives in it, as clips that the scoring network and the athlete reader can look at. Needs no torch.
+
+The file is searched once at a small size; then only the frames that are sampled of a dive are decoded at full size, and
+everything that anybody needs of them is cut on that pass: the picture for the network and the window around the
+athlete. Where a time limit is set, all of this runs in a process that can be killed.
+
+The network sees the centre of the whole picture where that frames the athlete as its training did, and otherwise a
+*virtual camera*: a smooth square window that follows the athlete.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+
+from finecausal_cli.assess import dives as dive_search
+from finecausal_cli.assess.dives import DiveSearch, LocatedDive, Refusal, Wanted
+from finecausal_cli.errors import FinecausalError, VideoError
+from finecausal_cli.video.child import WorkerProcess, pack_clip, serve_tasks, unpack_clip
+from finecausal_cli.video.picture import Geometry, working_size
+from finecausal_cli.video.reader import check_shape, length_note, open_source, sample_frames, scaler
+from finecausal_cli.video.sampling import check_range, frame_range
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Mapping
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.tracking.flights import Flight
+    from finecausal_cli.video.child import Answer, Progress
+    from finecausal_cli.video.clip import Clip
+    from finecausal_cli.video.source import InspectedSource
+
+STRETCHED_M: Final = 2.25
+"""Length of an athlete from fingertips to toes, metres: what ``framing`` is measured in."""
+
+_TOLERANCE: Final = 1.35
+"""Scales are read off a fall, by a third or so; a picture is framed anew only beyond that."""
+
+_EDGE: Final = 0.08
+"""Share of the square's side by which an athlete's middle may leave it before the camera follows."""
+
+_PATHS: Final = ("times_s", "centres", "px_per_m", "sizes")
+_CAMERA: Final = ("times_s", "to_picture", "shots", "agreement")
+_ALONE: Final = ("takeoff_s", "entry_s", "first_s", "last_s", "time_scale", "confidence", "shot")
+"""Parts of a ``Flight``: arrays of its path, arrays of its camera, and single values."""
+
+
+@dataclass(frozen=True, slots=True)
+class Viewing:
+    """How clips are to be shown to a network and to a reader of athletes.
+
+    Attributes:
+        geometry: How pictures are brought to size.
+        frame_size: Side in pixels of the square that the network sees.
+        framing: ``reach``, ``least`` and ``most`` of the network's framing; None shows the whole picture.
+        window_size: Side of the athlete reader's windows; None cuts none.
+    """
+
+    geometry: Geometry
+    frame_size: int
+    framing: Mapping[str, float] | None = None
+    window_size: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class DiveClip:
+    """A dive, ready to be judged.
+
+    Attributes:
+        dive: What was found.
+        clip: Its 96 frames at the network's working size.
+        athlete_windows: float64 [96, 3], the square around the athlete in each sampled frame: centre x, centre y and
+            side, pixels; None where nobody knows where the athlete is.
+        crops: uint8 [D, S, S, 3], that square of each of the D distinct frames; None where no reader wants it.
+        refused_as: Why it would have been refused; None unless it is read by force.
+    """
+
+    dive: LocatedDive
+    clip: Clip
+    athlete_windows: NDArray[np.float64] | None = None
+    crops: NDArray[np.uint8] | None = None
+    refused_as: Refusal | None = None
+
+    @property
+    def places(self) -> NDArray[np.int64]:
+        """Which of the distinct frames each sampled frame is: int64 [96]."""
+        return np.unique(self.clip.source_frames, return_inverse=True)[1].astype(np.int64)
+
+
+@dataclass(frozen=True, slots=True)
+class DivesRead:
+    """What was read of a file.
+
+    Attributes:
+        search: What the search has found.
+        clips: The dives wanted, without those that are refused.
+        refused: The dives wanted that are refused.
+    """
+
+    search: DiveSearch
+    clips: tuple[DiveClip, ...]
+    refused: tuple[LocatedDive, ...] = ()
+
+
+def read_dives(
+    path: str | os.PathLike[str],
+    wanted: Wanted,
+    viewing: Viewing,
+    *,
+    process: WorkerProcess | None = None,
+    timeout_s: float | None = None,
+    progress: Callable[[float], None] = lambda _: None,
+) -> DivesRead:
+    """Find the dives of a file and read what is wanted of them.
+
+    Args:
+        path: Video file or folder of frames.
+        wanted: Which dives.
+        viewing: How they are to be shown.
+        process: A process to do it in, made with ``reading_process``; one is made where a time limit needs it.
+        timeout_s: Most seconds without any progress; None works in this process and sets no limit.
+        progress: Told which share of the search is done.
+
+    Raises:
+        VideoError: The file cannot be read, or reading took too long.
+        UsageError: The times or the athlete asked for make no sense.
+    """
+    check_range(wanted.start_s, wanted.end_s)
+    _ = wanted.corrections  # refuses what makes no sense
+    if timeout_s is None:
+        return _read(path, wanted, viewing, progress)
+    options = {"wanted": asdict(wanted), "viewing": asdict(viewing)}
+    if process is not None:
+        return _unpack(process.ask(path, options, timeout_s=timeout_s, progress=progress), path)
+    with reading_process() as own:
+        return _unpack(own.ask(path, options, timeout_s=timeout_s, startup_s=timeout_s, progress=progress), path)
+
+
+def reading_process() -> WorkerProcess:
+    """Return a process that finds and reads dives; it starts when it is first asked."""
+    return WorkerProcess(__name__)
+
+
+def serve() -> None:
+    """Find and read the dives that standard input asks for."""
+
+    def work(path: str, options: dict[str, Any], progress: Progress) -> Answer:
+        wanted, viewing = Wanted(**options["wanted"]), Viewing(**options["viewing"])
+        return _pack(_read(path, wanted, viewing, progress))
+
+    serve_tasks(work)
+
+
+def _read(
+    path: str | os.PathLike[str], wanted: Wanted, viewing: Viewing, progress: Callable[[float], None]
+) -> DivesRead:
+    source = open_source(path)
+    info = source.info
+    check_shape(info, viewing.geometry)
+    frame_range(source.times_s, info.duration_s, wanted.start_s, wanted.end_s, info.path)  # refuses what lies outside
+    search = dive_search.find_dives(
+        path, start_s=wanted.start_s, end_s=wanted.end_s, corrections=wanted.corrections, progress=progress
+    )
+    if not search.dives:
+        if not wanted.force:
+            return DivesRead(search, ())
+        start_s, end_s = wanted.start_s or 0.0, wanted.end_s or info.duration_s
+        return DivesRead(search, (_read_one(source, LocatedDive(start_s, end_s), viewing, search.refusal),))
+    chosen = search.in_order() if wanted.all_dives else search.dives[:1]
+    kept = [dive for dive in chosen if wanted.force or dive.refusal is None]
+    clips = tuple(_read_one(source, dive, viewing, dive.refusal) for dive in kept)
+    return DivesRead(search, clips, tuple(dive for dive in chosen if dive not in kept))
+
+
+def read_one(path: str | os.PathLike[str], dive: LocatedDive, viewing: Viewing) -> DiveClip:
+    """Read a dive that was found, in this process.
+
+    Raises:
+        VideoError: The file cannot be read.
+    """
+    return _read_one(open_source(path), dive, viewing, None)
+
+
+def _read_one(source: InspectedSource, dive: LocatedDive, viewing: Viewing, refusal: Refusal | None) -> DiveClip:
+    info = source.info
+    first, last = frame_range(source.times_s, info.duration_s, dive.start_s, dive.end_s, info.path)
+    camera = _Cameras(source, dive, viewing, first, last)
+    found = sample_frames(source, first, last, camera.shoot)
+    pictures = np.stack([picture for picture, _ in found.prepared])
+    long = length_note(source, first, last) if dive.flight is None else None
+    notes = (*info.notes, *found.notes, *(() if long is None else (long,)))
+    indices = found.indices - first
+    clip = found.clip(pictures, notes, None if camera.seen is None else camera.seen[indices])
+    windows, crops = None, None
+    if camera.around is not None:
+        windows = camera.around[indices]
+        if viewing.window_size is not None:
+            distinct = np.unique(found.indices, return_index=True)[1]
+            crops = np.stack([found.prepared[place][1] for place in distinct.tolist()])
+    return DiveClip(dive, clip, windows, crops, refusal)
+
+
+class _Cameras:
+    """What is cut from each frame of a dive while it is decoded.
+
+    Attributes:
+        seen: float64 [frames, 3], squares of the virtual camera; None where the whole picture is shown.
+        around: float64 [frames, 3], squares around the athlete; None where nobody knows where that is.
+    """
+
+    def __init__(self, source: InspectedSource, dive: LocatedDive, viewing: Viewing, first: int, last: int) -> None:
+        self._first = first
+        self._side = viewing.window_size
+        self._scale = scaler(source.info, viewing.geometry, viewing.frame_size)
+        self._working = working_size(1, 1, "fit", viewing.frame_size)[0]
+        self.seen: NDArray[np.float64] | None = None
+        self.around: NDArray[np.float64] | None = None
+        flight = dive.flight
+        if flight is None:
+            return
+        from finecausal_cli.tracking.window import athlete_window
+
+        times_s, size = source.times_s[first : last + 1], source.info.upright_size
+        self.around = np.asarray(athlete_window(flight, times_s, size), np.float64)
+        framing = viewing.framing
+        if framing is not None and not is_framed(flight, size, framing, viewing.frame_size):
+            seen = athlete_window(flight, times_s, size, reach_m=STRETCHED_M, margin=1 / framing["reach"])
+            # The network sees the centre of what is cut, as it does of a whole picture.
+            self.seen = np.asarray(seen, np.float64) * (1, 1, self._working / viewing.frame_size)
+
+    def shoot(self, index: int, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
+        """Return what the network is shown of a frame, and the reader."""
+        place = index - self._first
+        cut = partial(_cut, picture)
+        shown = self._scale(index, picture) if self.seen is None else cut(self.seen[place], self._working)
+        read = None if self.around is None or self._side is None else cut(self.around[place], self._side)
+        return shown, read
+
+
+def _cut(picture: NDArray[np.uint8], window: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
+    from finecausal_cli.tracking.window import crop_window
+
+    return np.asarray(crop_window(picture, window, side), np.uint8)
+
+
+def is_framed(flight: Flight, size: tuple[int, int], framing: Mapping[str, float], frame_size: int) -> bool:
+    """Tell whether the centre square of the whole picture shows the athlete as the network's training did.
+
+    Args:
+        flight: The athlete's path.
+        size: Height and width of the picture, pixels.
+        framing: Of the network.
+        frame_size: Side in pixels of the square that the network sees.
+    """
+    height, width = size
+    side = min(height, width) * frame_size / working_size(1, 1, "fit", frame_size)[0]
+    reach = STRETCHED_M * float(np.median(flight.px_per_m)) / side
+    if not framing["least"] / _TOLERANCE <= reach <= framing["most"] * _TOLERANCE:
+        return False
+    away = np.abs(np.asarray(flight.centres) - (width / 2, height / 2)).max(axis=1)
+    return bool((away <= side * (0.5 + _EDGE)).mean() > 1 - _EDGE)
+
+
+def _pack(read: DivesRead) -> Answer:
+    """Take apart what was read for the way between processes: facts for JSON, and arrays by name."""
+    arrays: dict[str, NDArray[Any]] = {}
+    search = {
+        **{name: getattr(read.search, name) for name in ("shots", "duration_s", "size", "notes")},
+        "refusal": _refusal_facts(read.search.refusal),
+        "dives": [_pack_dive(dive, f"dive{place}.", arrays) for place, dive in enumerate(read.search.dives)],
+    }
+    clips = []
+    for place, one in enumerate(read.clips):
+        facts, parts = pack_clip(one.clip)
+        if one.athlete_windows is not None:
+            parts["athlete_windows"] = one.athlete_windows
+        if one.crops is not None:
+            parts["crops"] = one.crops
+        arrays.update({f"clip{place}.{name}": part for name, part in parts.items()})
+        clips.append(
+            {
+                "clip": facts,
+                "dive": _pack_dive(one.dive, f"clip{place}.dive.", arrays),
+                "refused_as": _refusal_facts(one.refused_as),
+            }
+        )
+    refused = [_pack_dive(dive, f"refused{place}.", arrays) for place, dive in enumerate(read.refused)]
+    return {"search": search, "clips": clips, "refused": refused}, arrays
+
+
+def _unpack(answer: Answer, path: str | os.PathLike[str]) -> DivesRead:
+    facts, arrays = answer
+    known = facts["search"]
+    search = DiveSearch(
+        source=str(path),
+        dives=tuple(_unpack_dive(dive, f"dive{place}.", arrays) for place, dive in enumerate(known["dives"])),
+        refusal=_refusal(known["refusal"]),
+        shots=tuple((begin, end) for begin, end in known["shots"]),
+        duration_s=known["duration_s"],
+        size=(known["size"][0], known["size"][1]),
+        notes=tuple(known["notes"]),
+    )
+    clips = []
+    for place, one in enumerate(facts["clips"]):
+        parts = {name.partition(".")[2]: part for name, part in arrays.items() if name.startswith(f"clip{place}.")}
+        clips.append(
+            DiveClip(
+                _unpack_dive(one["dive"], "dive.", parts),
+                unpack_clip(one["clip"], parts, path),
+                parts.get("athlete_windows"),
+                parts.get("crops"),
+                _refusal(one["refused_as"]),
+            )
+        )
+    refused = (_unpack_dive(dive, f"refused{place}.", arrays) for place, dive in enumerate(facts["refused"]))
+    return DivesRead(search, tuple(clips), tuple(refused))
+
+
+def _pack_dive(dive: LocatedDive, prefix: str, arrays: dict[str, NDArray[Any]]) -> dict[str, Any]:
+    flight = dive.flight
+    facts = {
+        name: getattr(dive, name)
+        for name in ("start_s", "end_s", "takeoff_s", "entry_s", "time_scale", "confidence", "missing", "notes")
+    }
+    facts["refusal"] = _refusal_facts(dive.refusal)
+    facts["flight"] = None
+    if flight is not None:
+        arrays.update({f"{prefix}{name}": np.asarray(getattr(flight, name)) for name in _PATHS})
+        arrays.update({f"{prefix}camera.{name}": np.asarray(getattr(flight.camera, name)) for name in _CAMERA})
+        facts["flight"] = {name: _plain(getattr(flight, name)) for name in _ALONE}
+    return facts
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _unpack_dive(facts: dict[str, Any], prefix: str, arrays: dict[str, NDArray[Any]]) -> LocatedDive:
+    flight = None
+    if facts["flight"] is not None:
+        from finecausal_cli.tracking.camera import Camera
+        from finecausal_cli.tracking.flights import Flight
+
+        parts: dict[str, Any] = {name: arrays[f"{prefix}{name}"] for name in _PATHS}
+        camera = Camera(**{name: arrays[f"{prefix}camera.{name}"] for name in _CAMERA})
+        flight = Flight(**facts["flight"], **parts, camera=camera)
+    known = {**facts, "missing": tuple(facts["missing"]), "notes": tuple(facts["notes"])}
+    return LocatedDive(**{**known, "refusal": _refusal(facts["refusal"]), "flight": flight})
+
+
+def _refusal_facts(refusal: Refusal | None) -> dict[str, Any] | None:
+    return None if refusal is None else asdict(refusal)
+
+
+def _refusal(facts: dict[str, Any] | None) -> Refusal | None:
+    return None if facts is None else Refusal(**facts)
+
+
+def sampled_like(path: str | os.PathLike[str], clip: Clip, short_side: int) -> NDArray[np.uint8]:
+    """Read the sampled frames of a clip again, whole, for people to look at.
+
+    Args:
+        path: The video.
+        clip: Whose frames.
+        short_side: Of the pictures, pixels, at most.
+
+    Returns:
+        uint8 [96, height, width, 3].
+    """
+    source = open_source(path)
+    distinct, places = np.unique(clip.source_frames, return_inverse=True)
+    height, width = source.info.upright_size
+    tall, wide = height, width * source.info.upright_sample_aspect
+    shrink = min(1.0, short_side / min(tall, wide))
+    size = max(1, round(tall * shrink)), max(1, round(wide * shrink))
+    from finecausal_cli.video.picture import resize
+
+    try:
+        made = [resize(frame, size, "fit") for frame in source.frames(distinct)]
+    except FinecausalError as error:
+        raise VideoError("The frames cannot be decoded once more.", where=path, kind="damaged") from error
+    return np.stack([made[place] for place in places.tolist()])
