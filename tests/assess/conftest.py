@@ -55,7 +55,7 @@ def tiny_bank() -> Bank:
 
 @pytest.fixture(scope="session")
 def make_scorer(tiny_bank):
-    def make(model: FineCausal, **info) -> Scorer:
+    def make(model: FineCausal, reader=None, **info) -> Scorer:
         return Scorer(
             model,
             tiny_bank,
@@ -64,6 +64,7 @@ def make_scorer(tiny_bank):
             weights_digest="w" * 64,
             device=torch.device("cpu"),
             precision="fp32",
+            reader=reader,
         )
 
     return make
