@@ -170,7 +170,9 @@ def _choose_frames(rng: np.random.Generator, meta: dict[str, Any], known: Any, c
     late = min(rest // 4, len(after))
     early = min(rest - late, len(before))
     picks += [rng.choice(before, early, replace=False), rng.choice(after, late, replace=False)]
-    return np.unique(np.concatenate(picks)).astype(np.int64)
+    chosen = np.unique(np.concatenate(picks)).astype(np.int64)
+    there = np.isfinite(known["px_per_m"][chosen]) & np.isfinite(known["joints"][chosen]).all(axis=(1, 2))
+    return np.asarray(chosen[there])  # what precedes the dive in another shot shows no athlete
 
 
 def _decode(path: Path, frames: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
