@@ -64,27 +64,21 @@ class Take:
         for frame, mask, _ in self._shots(frames):
             yield frame, mask
 
-    def pictures_with_truth(self, truth: list[Truth]) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Yield frame and mask in turn, and put what is known of them into ``truth`` at the end."""
-        masks, covers = [], []
-        for frame, mask, cover in self._shots(None):
-            masks.append(mask)
-            covers.append(cover)
+    def pictures_with_truth(
+        self, truth: Truth, frames: Sequence[int] | None = None
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield frame and mask in turn, and note in ``truth`` (that of the same frames) what they show."""
+        for number, (frame, mask, hidden) in enumerate(self._shots(frames)):
+            truth.see(number, mask, hidden)
             yield frame, mask
-        truth.append(self.truth(masks, covers))
 
-    def truth(
-        self,
-        masks: Sequence[NDArray[np.uint8]],
-        covers: Sequence[NDArray[np.uint8] | None],
-        frames: Sequence[int] | None = None,
-    ) -> Truth:
-        """Return what is known of the frames with these masks, and with what hides the athlete in them."""
+    def truth(self, frames: Sequence[int] | None = None) -> Truth:
+        """Return where the joints are in the frames, before anything is known of what hides them."""
         camera, motion, timing = self.setting.camera, self.simulated.motion, self.timing
         chosen = np.arange(timing.frames) if frames is None else np.asarray(frames)
         file_s, real_s = timing.times_s[chosen], timing.real_s[chosen]
         views = camera.views(motion, timing.real_s)[chosen]
-        return Truth.of(motion.body(real_s), camera, views, (file_s, real_s), masks, covers)
+        return Truth.of(motion.body(real_s), camera, views, (file_s, real_s), camera.size)
 
     def record(self) -> dict[str, Any]:
         """Return what is known of dive, setting and file as plain data."""

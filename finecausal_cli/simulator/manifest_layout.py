@@ -6,6 +6,8 @@ import csv
 import io
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from finecausal_cli.video.write import write_mask_video, write_video
 from finecausal_cli.whole_file import whole_file
 
@@ -13,12 +15,10 @@ if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
-    import numpy as np
     from numpy.typing import NDArray
 
     from finecausal_cli.simulator.dataset_plan import DatasetPlan
     from finecausal_cli.simulator.layout import Take
-    from finecausal_cli.simulator.truth import Truth
 
 COLUMNS = (
     "video",
@@ -49,20 +49,21 @@ class ManifestLayout:
 
     def write_pictures(self, root: Path, take: Take) -> dict[str, Any]:
         """Write the clip and its masks as videos and the joints as arrays; return where the videos are."""
-        masks: list[NDArray[np.uint8]] = []
-        truth: list[Truth] = []
+        packed: list[NDArray[np.uint8]] = []
+        truth, (width, height) = take.truth(), take.setting.camera.size
 
         def frames() -> Iterator[NDArray[np.uint8]]:
             for frame, mask in take.pictures_with_truth(truth):
-                masks.append(mask)
+                packed.append(np.packbits(mask > 0))
                 yield frame
 
         timing, name = take.timing, f"{take.index:05d}"
         video, mask_file = f"videos/{name}.mp4", f"masks/{name}.mkv"
         times_s = timing.times_s if timing.variable else None
         write_video(root / video, frames(), timing.fps, crf=take.crf, preset=PRESET, times_s=times_s)
+        masks = (np.unpackbits(bits, count=height * width).reshape(height, width) for bits in packed)
         write_mask_video(root / mask_file, masks, timing.fps)
-        truth[0].write(root / f"joints/{name}.npz")
+        truth.write(root / f"joints/{name}.npz")
         return {"video": video, "mask": mask_file}
 
     def finish(self, root: Path, records: Sequence[Mapping[str, Any]]) -> Path:

@@ -13,7 +13,6 @@ from finecausal_cli.simulator.body import JOINT
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -53,45 +52,40 @@ class Truth:
 
     @classmethod
     def of(
-        cls,
-        body: Array,
-        camera: Projection,
-        views: Array,
-        times: tuple[Array, Array],
-        masks: Sequence[NDArray[np.uint8]],
-        hidden: Sequence[NDArray[np.uint8] | None] | None = None,
+        cls, body: Array, camera: Projection, views: Array, times: tuple[Array, Array], size: tuple[int, int]
     ) -> Truth:
-        """Project a body.
+        """Project a body into pictures; what is to be seen of it is told by ``see``, frame by frame.
 
         Args:
             body: [frames, joints, 3] of the simulator in the world.
             camera: The projection.
             views: [frames, 2, 3] from its screen metres to the picture.
             times: Presentation times and the same on the clock of the dive, [frames] each.
-            masks: uint8 [height, width] each, the athlete as seen.
-            hidden: uint8 [height, width] each, what something before the athlete covers; None for nothing.
+            size: Width and height of the pictures.
         """
         is_mirrored = len(views) > 0 and np.linalg.det(views[0, :, :2]) > 0
         chosen = body[:, _READ][:, list(MIRRORED)] if is_mirrored else body[:, _READ]
         screen = camera.screen(chosen)[..., :2]
         joints = np.einsum("nij,nkj->nki", views[:, :, :2], screen) + views[:, None, :, 2]
-        height, width = masks[0].shape if masks else (0, 0)
-        visible = ((joints >= 0) & (joints < (width, height))).all(axis=-1) & (chosen[..., 2] > 0)
-        views = views.copy()
-        for frame, cover in enumerate(hidden or ()):
-            if cover is not None:
-                if cover.all():
-                    views[frame] = np.nan
-                x, y = np.clip(joints[frame], 0, (width - 1, height - 1)).astype(int).T
-                visible[frame] &= cover[y, x] == 0
         return cls(
             joints.astype(np.float32),
-            visible,
-            np.array([box_of(mask) for mask in masks], np.float32).reshape(-1, 4),
+            ((joints >= 0) & (joints < size)).all(axis=-1) & (chosen[..., 2] > 0),
+            np.full((len(body), 4), np.nan, np.float32),
             *times,
             np.hypot(views[:, 0, 0], views[:, 1, 0]).astype(np.float32),
             views.astype(np.float32),
         )
+
+    def see(self, frame: int, mask: NDArray[np.uint8], hidden: NDArray[np.uint8] | None) -> None:
+        """Note what a frame shows: the athlete's mask, and what something before the athlete covers (not 0)."""
+        self.box[frame] = box_of(mask)
+        if hidden is None:
+            return
+        height, width = mask.shape
+        x, y = np.clip(self.joints[frame], 0, (width - 1, height - 1)).astype(int).T
+        self.visible[frame] &= hidden[y, x] == 0
+        if hidden.all():
+            self.camera[frame] = np.nan
 
     def write(self, path: Path) -> None:
         """Write the arrays under their names as one npz file."""

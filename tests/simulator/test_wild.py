@@ -66,9 +66,8 @@ def flight(take: Take, count: int = 6) -> list[int]:
 
 
 def seen(take: Take, frames: list[int]) -> tuple[list[np.ndarray], Truth]:
-    shots = list(render_wild(take.simulated, take.setting, frames))
-    masks, covers = [shot.mask for shot in shots], [shot.hidden for shot in shots]
-    return masks, take.truth(masks, covers, frames)
+    truth = take.truth(frames)
+    return [mask for _, mask in take.pictures_with_truth(truth, frames)], truth
 
 
 @pytest.mark.parametrize("azimuth_deg", [0, 60, 90, 150, 180, -120, -90, -30])
@@ -281,7 +280,6 @@ def test_the_layout_of_finediving_has_no_wild_clips(tmp_path):
 def test_clean_clips_have_joints_on_their_masks_too():
     take = Take.of(DatasetPlan(seed=5), 0)
     frames = flight(take, 5)
-    masks = [mask for _, mask in take.pictures(frames)]
-    truth = take.truth(masks, [None] * 5, frames)
+    masks, truth = seen(take, frames)
     x, y = truth.joints[:, JOINT["pelvis"]].astype(int).T
     assert all(mask[row, column] for mask, row, column in zip(masks, y, x, strict=True))
