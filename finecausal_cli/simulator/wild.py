@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from finecausal_cli.simulator.styles import Colour
     from finecausal_cli.simulator.wild_scene import Solid
 
-_MOST_INSTANTS = 8
+_MOST_INSTANTS = 12
 _BLUR_STEP_PX = 3.0
 _FINE_INSTANTS = 2
 _UNDER_WATER, _SINKS_S = 0.34, 0.45
