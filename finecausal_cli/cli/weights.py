@@ -29,8 +29,12 @@ class ReaderData:
 
     panel: ClassVar[str] = "Data"
 
-    train: Annotated[Path, typer.Option("--train", metavar="DIR", help="Simulated clips with joints.")]
-    validation: Annotated[Path, typer.Option("--validation", metavar="DIR", help="Others, held out.")]
+    train: Annotated[
+        list[Path], typer.Option("--train", metavar="DIR", help="Simulated clips with joints; may be given again.")
+    ]
+    validation: Annotated[
+        list[Path], typer.Option("--validation", metavar="DIR", help="Others, held out; may be given again.")
+    ]
     out: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the run.")]
     imagenet: Annotated[
         Path | None,
@@ -172,7 +176,8 @@ def reader(dataset: ReaderData, learning: ReaderLearning) -> None:
             loss = f"  loss {figures['loss']:.3f}" if "loss" in figures else ""
             bar.update(tasks[phase], completed=done, total=of, description=phase + loss)
 
-        written = train_athlete_reader(ReaderRun(**asdict(dataset), **asdict(learning)), show)
+        folders = {"train": tuple(dataset.train), "validation": tuple(dataset.validation)}
+        written = train_athlete_reader(ReaderRun(**{**asdict(dataset), **folders, **asdict(learning)}), show)
     typer.echo(written)
 
 

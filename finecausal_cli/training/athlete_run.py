@@ -36,8 +36,8 @@ class ReaderRun:
     """What an athlete reader is taught from, and how long.
 
     Attributes:
-        train: Folder of simulated clips with joints.
-        validation: Another.
+        train: Folders of simulated clips with joints.
+        validation: Others.
         out: Folder of the run; the reader is written to ``out/reader``.
         imagenet: State dict (.pth) of EfficientNet-Lite0; None begins from nothing.
         steps: Steps of the frame network.
@@ -51,8 +51,8 @@ class ReaderRun:
         device: ``auto`` or ``cpu``.
     """
 
-    train: Path
-    validation: Path
+    train: tuple[Path, ...]
+    validation: tuple[Path, ...]
     out: Path
     imagenet: Path | None = None
     steps: int = 6000
@@ -64,6 +64,11 @@ class ReaderRun:
     workers: int = 1
     seed: int = 0
     device: str = "auto"
+
+    def sources(self) -> list[tuple[str, str, Path]]:
+        """Return what each folder of clips is for, a name for what is made of it, and the folder."""
+        named = (("train", self.train), ("validation", self.validation))
+        return [(name, f"{name}-{number}", path) for name, paths in named for number, path in enumerate(paths)]
 
 
 def train_athlete_reader(run: ReaderRun, report: Report | None = None) -> Path:
@@ -83,16 +88,17 @@ def train_athlete_reader(run: ReaderRun, report: Report | None = None) -> Path:
     """
     tell = report or (lambda *_: None)
     cut = CutConfig(per_clip=run.per_clip, seed=run.seed)
-    sets = []
-    for name, source in (("train", run.train), ("validation", run.validation)):
+    files_of: dict[str, list[Path]] = {"train": [], "validation": []}
+    for name, folder, source in run.sources():
         files = cut_dataset(
             source,
-            run.out / f"windows-{name}",
+            run.out / "windows" / folder,
             cut,
             workers=run.workers,
             progress=lambda done, of, name=name: tell(f"cutting {name}", done, of, {}),  # type: ignore[misc]
         )
-        sets.append(WindowSet(files, cut.window_size))
+        files_of[name] += files
+    sets = [WindowSet(files_of[name], cut.window_size) for name in ("train", "validation")]
     torch.manual_seed(run.seed)
     network = AthleteNetwork(NetworkConfig(window_size=cut.window_size))
     if run.imagenet is not None:
@@ -140,18 +146,18 @@ def _train_sequence(
     reader = AthleteReader(
         network.eval(), device="cuda" if run.device != "cpu" and torch.cuda.is_available() else "cpu"
     )
-    stored = []
-    for name, source in (("train", run.train), ("validation", run.validation)):
-        out = run.out / f"flights-{name}"
+    stored: dict[str, list[Path]] = {"train": [], "validation": []}
+    for name, folder, source in run.sources():
+        out = run.out / "flights" / folder
         out.mkdir(parents=True, exist_ok=True)
         clips = sorted(path.stem for path in (source / "joints").glob("*.npz"))
         for done, clip in enumerate(clips):
             if not (out / f"{clip}.npz").exists():
                 read_clip(source, out, clip, reader, run.seed)
             tell(f"reading {name}", done + 1, len(clips), {})
-        stored.append(sorted(out.glob("*.npz")))
+        stored[name] += sorted(out.glob("*.npz"))
     torch.manual_seed(run.seed)
-    task = SequenceTask(SequenceNetwork(), stored[0], stored[1], seed=run.seed)
+    task = SequenceTask(SequenceNetwork(), stored["train"], stored["validation"], seed=run.seed)
     loop = LoopConfig(
         steps=run.sequence_steps, lr=1e-3, warmup=100, seed=run.seed, validate_every=max(run.sequence_steps // 6, 1)
     )
