@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finecausal_cli.assess.batch.inputs import Item
+    from finecausal_cli.assess.batch.row import Place
     from finecausal_cli.assess.batch.run import Plan
     from finecausal_cli.exemplars.bank import Bank
 
@@ -26,21 +27,20 @@ _NAME_COLUMNS = 36
 def print_dry_run(plan: Plan, items: Sequence[Item], bank: Bank, console: Console) -> None:
     """Print each dive with what would be done and who would vote, then the counts."""
     columns = page_columns(console)
-    todo = {id(job.item): job for job in (*plan.jobs, *plan.copies)}
-    copies = {id(job.item) for job in plan.copies}
+    todo, copies = ({_place(job.item) for job in jobs} for jobs in ((*plan.jobs, *plan.copies), plan.copies))
     done = {row.place: row for row in plan.done}
     table = new_table("dive")
     for heading in ("number", "voters", "would be"):
         table.add_column(heading, overflow="fold")
     counts: Counter[str] = Counter()
     for item in items:
-        if id(item) not in todo:
-            place = item.source, item.options.start_s, item.options.end_s
-            deed = "left: scored" if done[place].is_scored else "left: failed"
+        place = _place(item)
+        if place not in todo:
+            deed = f"left: {done[place].status}"
         elif item.problem is not None:
-            deed = "refused"
+            deed = "left out: wrong in the manifest"
         else:
-            deed = "copied" if id(item) in copies else "scored"
+            deed = "copied" if place in copies else "scored"
         counts[deed] += 1
         name = shorten(printable(item.source, console), min(_NAME_COLUMNS, columns - 40))
         number = printable(str(options_that_matter(item.options)["dive"] or "?"), console)
@@ -49,6 +49,10 @@ def print_dry_run(plan: Plan, items: Sequence[Item], bank: Bank, console: Consol
     said = ", ".join(f"{count} {deed}" for deed, count in counts.items())
     console.print()
     console.print(Text(f"{len(items)} dives: {said}. Nothing was done.", style="bold"), width=columns)
+
+
+def _place(item: Item) -> Place:
+    return item.source, item.options.start_s, item.options.end_s
 
 
 def _voters(item: Item, bank: Bank) -> str:

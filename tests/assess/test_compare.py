@@ -137,7 +137,7 @@ def test_the_bank_can_judge_the_second_dive(scorer, film, rise, comparison):
     from finecausal_cli.assess.score_options import ScoreOptions
 
     found, _ = compare_dives(scorer, str(film), str(rise), replace(OF_107B, ask_bank=True))
-    alone = scorer.score(str(rise), ScoreOptions(dive="107B", height_m=10))
+    alone = scorer.score(str(rise), ScoreOptions(force=True, dive="107B", height_m=10))
     assert found.exemplar.score == pytest.approx(alone.score, abs=1e-4)
     assert found.query.score == pytest.approx(alone.score + comparison.points, abs=1e-4)
     assert "4 of 4 exemplars of 107B" in found.execution_from

@@ -93,6 +93,8 @@ def _corrected(item: Item) -> Item:
     if item.problem is not None or options.all_dives:
         return item
     corrections, notes = resolve_corrections(item.path, options.corrections, options.start_s, options.end_s)
+    if corrections == options.corrections and not notes:
+        return item
     return replace(item, options=options.corrected(corrections), notes=notes)
 
 
