@@ -8,7 +8,7 @@ are turned over or lost, alone and for a while.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -21,7 +21,7 @@ from finecausal_cli.video.reader import open_source
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -38,13 +38,47 @@ _AROUND_S: Final = 0.35
 
 _PELVIS, _NECK = JOINT["pelvis"], JOINT["neck"]
 _SHORT_TRUNK: Final = 0.05
+"""Length of the projected trunk, sides of the window, up to which it has no direction and measures nothing."""
+
+_FEWEST: Final = 6
+"""Frames below which a flight is not read."""
+
+NEAR_TRUNKS: Final = 0.5
+"""Lengths of the trunk up to which a joint counts as near the truth."""
 
 
-def read_clip(root: Path, out: Path, clip: str, reader: AthleteReader, seed: int = 0) -> None:
-    """Read one simulated clip frame by frame and store what was read beside the truth.
+class ClipWindows(NamedTuple):
+    """Windows that follow the athlete of a simulated clip through its flight, T of them.
 
-    Stored, T frames: ``joints`` and ``truth`` [T, J, 2] in sides of the window from its middle, ``confidence``
-    [T, J], ``direction`` [T, A], ``seen`` [T], ``known`` bool [T, J], ``times_s`` [T] (real time).
+    Attributes:
+        pictures: uint8 [T, S, S, 3], RGB.
+        windows: float64 [T, 3], x and y of the middle and the side, pixels of the clip's picture.
+        truth: float32 [T, J, 2], where the joints are, sides of the window from its middle.
+        known: bool [T, J], whether a joint can be seen.
+        frames: int64 [T], the clip's frame of each window.
+        times_s: float64 [T], when each was, in real time.
+        in_flight: bool [T], from the take-off to the entry; the others lie shortly before and after.
+        px_per_m: float32 [T], scale of the clip's picture at the athlete.
+    """
+
+    pictures: NDArray[np.uint8]
+    windows: NDArray[np.float64]
+    truth: NDArray[np.float32]
+    known: NDArray[np.bool_]
+    frames: NDArray[np.int64]
+    times_s: NDArray[np.float64]
+    in_flight: NDArray[np.bool_]
+    px_per_m: NDArray[np.float32]
+
+
+def flight_windows(root: Path, clip: str, size: int, seed: int = 0) -> ClipWindows | None:
+    """Cut the windows of a simulated clip's flight, as they move in use; None where hardly any of it is seen.
+
+    Args:
+        root: Folder with ``meta``, ``videos`` and ``joints``, as ``simulate`` writes.
+        clip: Name of the clip, e.g. ``00000``.
+        size: Side of the windows that are returned, pixels.
+        seed: Of the windows' errors; with the clip's own seed and name it decides them.
     """
     meta = json.loads((root / "meta" / f"{clip}.json").read_text())
     known = np.load(root / "joints" / f"{clip}.npz")
@@ -53,28 +87,43 @@ def read_clip(root: Path, out: Path, clip: str, reader: AthleteReader, seed: int
     first, last = (int(np.clip(meta[name], 0, len(real_s) - 1)) for name in ("twist_start", "entry_start"))
     span = np.flatnonzero((real_s >= real_s[first] - _AROUND_S) & (real_s <= real_s[last] + _AROUND_S / 2))
     span = span[known["visible"][span].sum(axis=1) >= 3]
-    if len(span) < 6:
-        return
+    if len(span) < _FEWEST:
+        return None
     windows = _moving_windows(rng, known, span, real_s)
-    size = reader.window_size
-    cuts = np.stack(
-        [
-            _cut(picture, window, size)
-            for picture, window in zip(_decode(root / meta["video"], span), windows, strict=True)
-        ]
-    )
-    read = reader.read(cuts)
+    pictures = open_source(root / meta["video"]).frames(span)
     middle, side = windows[:, None, :2], windows[:, None, 2:]
+    return ClipWindows(
+        np.stack([cut_window(picture, window, size) for picture, window in zip(pictures, windows, strict=True)]),
+        windows,
+        ((known["joints"][span] - middle) / side).astype(np.float32),
+        known["visible"][span],
+        span,
+        real_s[span],
+        (span >= meta["twist_start"]) & (span < meta["entry_start"]),
+        known["px_per_m"][span],
+    )
+
+
+def read_clip(root: Path, out: Path, clip: str, reader: AthleteReader, seed: int = 0) -> None:
+    """Read one simulated clip frame by frame and store what was read beside the truth.
+
+    Stored, T frames: ``joints`` and ``truth`` [T, J, 2] in sides of the window from its middle, ``confidence``
+    [T, J], ``direction`` [T, A], ``seen`` [T], ``known`` bool [T, J], ``times_s`` [T] (real time).
+    """
+    shown = flight_windows(root, clip, reader.window_size, seed)
+    if shown is None:
+        return
+    read = reader.read(shown.pictures)
     with whole_file(out / f"{clip}.npz", "what was read of a clip") as part, part.open("wb") as file:
         np.savez(
             file,
-            joints=(read.joints / size - 0.5).astype(np.float32),
+            joints=(read.joints / reader.window_size - 0.5).astype(np.float32),
             confidence=read.confidence,
             direction=read.direction,
             seen=read.seen,
-            truth=((known["joints"][span] - middle) / side).astype(np.float32),
-            known=known["visible"][span],
-            times_s=real_s[span],
+            truth=shown.truth,
+            known=shown.known,
+            times_s=shown.times_s,
         )
 
 
@@ -98,11 +147,10 @@ def _moving_windows(
     return np.column_stack([centre, side])
 
 
-def _decode(path: Path, frames: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
-    return open_source(path).frames(frames)
-
-
-def _cut(picture: NDArray[np.uint8], window: NDArray[np.float64], size: int) -> NDArray[np.uint8]:
+def cut_window(
+    picture: NDArray[np.uint8], window: NDArray[np.float64], size: int, border: int = cv2.BORDER_REPLICATE
+) -> NDArray[np.uint8]:
+    """Cut a window (x, y, side) out of a picture or mask; ``border`` is what OpenCV puts beyond its edge."""
     x, y, side = window.tolist()
     scale = size / side
     place = np.array([[scale, 0, size / 2 - scale * x], [0, scale, size / 2 - scale * y]])
@@ -110,7 +158,7 @@ def _cut(picture: NDArray[np.uint8], window: NDArray[np.float64], size: int) -> 
         reduced = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
         picture = np.asarray(reduced, np.uint8)
         place = np.array([[1.0, 0, place[0, 2]], [0, 1.0, place[1, 2]]])
-    cut = cv2.warpAffine(picture, place, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    cut = cv2.warpAffine(picture, place, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(cut, np.uint8)
 
 
@@ -163,11 +211,13 @@ class SequenceTask:
         before, after = [], []
         for clip in self._held_out:
             seen = Observations(*(values[None].to(device) for values in observed(clip)))
-            before.append(_errors(clip, clip["joints"]))
-            after.append(_errors(clip, network(seen).joints[0].float().cpu().numpy()))
+            truth, known = clip["truth"], clip["known"].astype(bool)
+            before.append(joint_errors(truth, known, clip["joints"]))
+            after.append(joint_errors(truth, known, network(seen).joints[0].float().cpu().numpy()))
         figures: dict[str, float] = {}
         for name, rows in (("frames", before), ("motion", after)):
-            angle, near = (np.concatenate([row[part] for row in rows]) for part in (0, 1))
+            angle = np.concatenate([row.angle_deg[row.has_trunk] for row in rows])
+            near = np.concatenate([(row.far <= NEAR_TRUNKS)[row.counts] for row in rows])
             figures |= {
                 f"{name}_within_15": float((angle <= 15).mean()),
                 f"{name}_within_30": float((angle <= 30).mean()),
@@ -234,15 +284,28 @@ def _with_faults(rng: np.random.Generator, seen: Observations) -> Observations:
     return seen._replace(joints=joints + jitter, direction=direction, confidence=confidence)
 
 
-def _errors(
-    clip: Mapping[str, NDArray[np.float32]], joints: NDArray[np.float32]
-) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
-    """Return the trunk's error in degrees [T'] and whether each known joint is within half a trunk [K]."""
-    truth, known = clip["truth"], clip["known"].astype(bool)
+class JointErrors(NamedTuple):
+    """How far joints that were read are off, T frames.
+
+    Attributes:
+        angle_deg: float [T], error of the trunk's direction (pelvis to neck), 0..180.
+        has_trunk: bool [T], whether pelvis and neck can be seen and the trunk is long enough to have a direction.
+        far: float [T, J], distance from the truth, in lengths of the trunk as it is seen.
+        counts: bool [T, J], which of these count: joints that can be seen, where there is a trunk.
+    """
+
+    angle_deg: NDArray[np.float64]
+    has_trunk: NDArray[np.bool_]
+    far: NDArray[np.float64]
+    counts: NDArray[np.bool_]
+
+
+def joint_errors(truth: NDArray[np.float32], known: NDArray[np.bool_], joints: NDArray[np.float32]) -> JointErrors:
+    """Compare joints [T, J, 2] with the truth, both in sides of the window; ``known`` bool [T, J]."""
     trunk, read = (places[:, _NECK] - places[:, _PELVIS] for places in (truth, joints))
     length = np.linalg.norm(trunk, axis=1)
     good = known[:, _NECK] & known[:, _PELVIS] & (length > _SHORT_TRUNK)
     off = np.arctan2(read[:, 1], read[:, 0]) - np.arctan2(trunk[:, 1], trunk[:, 0])
-    angle = np.degrees(np.abs((off + np.pi) % (2 * np.pi) - np.pi))[good]
+    angle = np.degrees(np.abs((off + np.pi) % (2 * np.pi) - np.pi))
     far = np.linalg.norm(joints - truth, axis=-1) / np.maximum(length, _SHORT_TRUNK)[:, None]
-    return angle, (far <= 0.5)[known & good[:, None]]
+    return JointErrors(angle, good, far, known & good[:, None])
