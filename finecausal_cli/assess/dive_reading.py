@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass
 from functools import partial
+from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -27,9 +28,11 @@ from finecausal_cli.video.sampling import check_range, frame_range
 if TYPE_CHECKING:
     import os
     from collections.abc import Callable, Mapping
+    from types import TracebackType
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.tracking.flights import Flight
     from finecausal_cli.video.child import Answer, Progress
     from finecausal_cli.video.clip import Clip
@@ -65,6 +68,12 @@ class Viewing:
     frame_size: int
     framing: Mapping[str, float] | None = None
     window_size: int | None = None
+
+
+def viewing_of(config: ModelConfig, window_size: int | None) -> Viewing:
+    """Return how a network of a configuration, and an athlete reader, want their clips."""
+    framing = None if config.framing is None else config.framing.model_dump()
+    return Viewing(config.geometry, config.frame_size, framing, window_size)
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +148,65 @@ def read_dives(
         return _unpack(process.ask(path, options, timeout_s=timeout_s, progress=progress), path)
     with reading_process() as own:
         return _unpack(own.ask(path, options, timeout_s=timeout_s, startup_s=timeout_s, progress=progress), path)
+
+
+class ReadAhead:
+    """Finds and reads the dives of a file in a process of its own, while the caller still loads the weights.
+
+    Use it as a context manager: the process ends with it.
+
+    Args:
+        path: Video file or folder of frames.
+        wanted: Which dives.
+        viewing: How they will have to be shown.
+        timeout_s: Most seconds without any progress.
+    """
+
+    def __init__(self, path: str, wanted: Wanted, viewing: Viewing, *, timeout_s: float) -> None:
+        self.progress: Progress = lambda _: None
+        self._asked = (path, wanted, viewing)
+        self._timeout_s = timeout_s
+        self._process = reading_process()
+        self._found: DivesRead | Exception | None = None
+        self._thread = Thread(target=self._read, daemon=True)
+        self._thread.start()
+
+    def __enter__(self) -> ReadAhead:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._process.close()
+        self._thread.join()
+
+    def result(self, path: str, wanted: Wanted, viewing: Viewing) -> DivesRead | None:
+        """Wait for what was read; None if something else was asked for.
+
+        Raises:
+            VideoError: What ``read_dives`` raises.
+            UsageError: The same.
+        """
+        if (path, wanted, viewing) != self._asked:
+            return None
+        self._thread.join()
+        if isinstance(self._found, Exception):
+            raise self._found
+        return self._found
+
+    def _read(self) -> None:
+        path, wanted, viewing = self._asked
+        try:
+            self._found = read_dives(
+                path,
+                wanted,
+                viewing,
+                process=self._process,
+                timeout_s=self._timeout_s,
+                progress=lambda share: self.progress(share),
+            )
+        except Exception as error:  # raised by the thread that asks for the result
+            self._found = error
 
 
 def reading_process() -> WorkerProcess:

@@ -14,7 +14,7 @@ from finecausal_cli.assess.assessment import Provenance, Unscored
 from finecausal_cli.assess.ballots import cast_votes_together
 from finecausal_cli.assess.corrections import Corrections, resolve_corrections
 from finecausal_cli.assess.device import Precision, computing, resolve_device, resolve_precision
-from finecausal_cli.assess.dive_reading import Viewing, read_dives, sampled_like
+from finecausal_cli.assess.dive_reading import Viewing, read_dives, sampled_like, viewing_of
 from finecausal_cli.assess.explain import explain_verdict
 from finecausal_cli.assess.explanation import ExplainOptions
 from finecausal_cli.assess.foreground import gather_evidence, merge_snippets
@@ -32,16 +32,15 @@ from finecausal_cli.weights.registry import DEFAULT_WEIGHTS, bank_folder, resolv
 from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Sequence
     from pathlib import Path
 
     from finecausal_cli.assess.assessment import Assessment
+    from finecausal_cli.assess.dive_reading import ReadAhead
     from finecausal_cli.assess.explanation import Evidence, Explanation
     from finecausal_cli.athlete.reader import AthleteReader
-    from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding
-    from finecausal_cli.video.child import WorkerProcess
     from finecausal_cli.video.clip import Clip
 
 
@@ -66,12 +65,6 @@ def load_reader(device: torch.device | str = "cpu") -> AthleteReader | None:
         return AthleteReader.load(device=device)
     except WeightsError:
         return None
-
-
-def viewing_of(config: ModelConfig, window_size: int | None) -> Viewing:
-    """Return how a network of a configuration, and an athlete reader, want their clips."""
-    framing = None if config.framing is None else config.framing.model_dump()
-    return Viewing(config.geometry, config.frame_size, framing, window_size)
 
 
 class Scorer:
@@ -218,16 +211,14 @@ class Scorer:
         path: str,
         options: ScoreOptions | None = None,
         *,
-        process: WorkerProcess | None = None,
-        progress: Callable[[float], None] = lambda _: None,
+        ahead: ReadAhead | None = None,
     ) -> list[Assessment | Unscored]:
         """Find the dives of a file and score the surest, or all of them with ``all_dives``.
 
         Args:
             path: A video file or a folder of frames.
             options: How.
-            process: Reads, where there is a time limit; made with ``dive_reading.reading_process``.
-            progress: Told which share of the search is done.
+            ahead: Has begun to read the file already.
 
         Returns:
             One for each dive, in the order of the file; what is no dive is one without points.
@@ -238,7 +229,7 @@ class Scorer:
             UsageError: Dive number or height is wrong, or no difficulty is to be had.
         """
         options = options or ScoreOptions()
-        subjects = self._find(path, options, process, progress)
+        subjects = self._find(path, options, ahead)
         return [
             one
             if isinstance(one, Unscored)
@@ -252,8 +243,7 @@ class Scorer:
         options: ScoreOptions | None = None,
         explain: ExplainOptions | None = None,
         *,
-        process: WorkerProcess | None = None,
-        progress: Callable[[float], None] = lambda _: None,
+        ahead: ReadAhead | None = None,
     ) -> tuple[Explanation, Evidence]:
         """Score one dive and explain the score.
 
@@ -261,8 +251,7 @@ class Scorer:
             path: A video file or a folder of frames.
             options: How to score; ``attention`` and ``all_dives`` are of no account.
             explain: What to explain.
-            process: Reads, where there is a time limit.
-            progress: Told which share of the search is done.
+            ahead: Has begun to read the file already.
 
         Returns:
             The explanation, and the pictures behind it.
@@ -275,7 +264,7 @@ class Scorer:
         """
         options = replace(options or ScoreOptions(), attention=True, all_dives=False)
         explain = explain or ExplainOptions()
-        subject = self._find(path, options, process, progress)[0]
+        subject = self._find(path, options, ahead)[0]
         if isinstance(subject, Unscored):
             raise refused_error(subject)
         judged = self._judge(subject, options, foreground=True)
@@ -318,21 +307,15 @@ class Scorer:
             raise refused_error(subject)
         return subject
 
-    def _find(
-        self,
-        path: str,
-        options: ScoreOptions,
-        process: WorkerProcess | None = None,
-        progress: Callable[[float], None] = lambda _: None,
-    ) -> list[Subject | Unscored]:
+    def _find(self, path: str, options: ScoreOptions, ahead: ReadAhead | None = None) -> list[Subject | Unscored]:
         corrections, notes = resolve_corrections(path, options.corrections, options.start_s, options.end_s)
         if options.all_dives and corrections:  # kept from a run that asked for one dive
             corrections = Corrections()
             notes = (*notes, "they are of one dive and left out, for all dives are asked for")
         known = options.corrected(corrections)
-        read = read_dives(
-            path, known.wanted, self.viewing, process=process, timeout_s=options.timeout_s, progress=progress
-        )
+        read = None if ahead is None else ahead.result(path, known.wanted, self.viewing)
+        if read is None:
+            read = read_dives(path, known.wanted, self.viewing, timeout_s=options.timeout_s)
         return prepare_subjects(read, known, self._reader, source=path, notes=notes)
 
     def _judge(self, subject: Subject, options: ScoreOptions, *, foreground: bool = False) -> _Judged:

@@ -39,33 +39,33 @@ def explain(
     output: given.Output = None,
 ) -> None:
     """Explain the score of a dive: stages, interventions, and where the model looked."""
-    from finecausal_cli.assess.dive_reading import reading_process
-    from finecausal_cli.assess.explanation import ExplainOptions
-    from finecausal_cli.assess.score_options import ScoreOptions
-    from finecausal_cli.assess.scorer import Scorer
-    from finecausal_cli.errors import RefusedError
-    from finecausal_cli.report.deliver import deliver
-    from finecausal_cli.report.drawing import require_figures
-    from finecausal_cli.report.explanation import print_explanation
-    from finecausal_cli.report.explanation_page import write_page
-    from finecausal_cli.report.overlay import overlay_clip
-    from finecausal_cli.report.progress import searching
-    from finecausal_cli.report.targets import check_targets
-    from finecausal_cli.report.unscored import deliver_unscored, keep
+    from finecausal_cli.report.ahead import reading_ahead
 
-    check_targets([path], output=output, html=html, figures=figures, overlay=overlay)
-    if figures is not None:
-        require_figures("leave out --figures")
-    options = ScoreOptions(**asked.options())
-    what = ExplainOptions(layer=layer, head=head, backgrounds=not no_backgrounds)
-    keep(path, options)
-    try:
-        with reading_process() as process, searching("explaining") as progress:
-            process.start()
-            scorer = Scorer.load(**engine.arguments())
-            explanation, evidence = scorer.explain(path, options, what, process=process, progress=progress)
-    except RefusedError as error:
-        raise typer.Exit(deliver_unscored(error, output_format.value, output, html, figures, overlay)) from None
+    with reading_ahead(path, asked.options(), engine.weights) as ahead:
+        from finecausal_cli.assess.explanation import ExplainOptions
+        from finecausal_cli.assess.score_options import ScoreOptions
+        from finecausal_cli.assess.scorer import Scorer
+        from finecausal_cli.errors import RefusedError
+        from finecausal_cli.report.deliver import deliver
+        from finecausal_cli.report.drawing import require_figures
+        from finecausal_cli.report.explanation import print_explanation
+        from finecausal_cli.report.explanation_page import write_page
+        from finecausal_cli.report.overlay import overlay_clip
+        from finecausal_cli.report.progress import searching
+        from finecausal_cli.report.targets import check_targets
+        from finecausal_cli.report.unscored import deliver_unscored, keep
+
+        check_targets([path], output=output, html=html, figures=figures, overlay=overlay)
+        if figures is not None:
+            require_figures("leave out --figures")
+        options = ScoreOptions(**asked.options())
+        what = ExplainOptions(layer=layer, head=head, backgrounds=not no_backgrounds)
+        keep(path, options)
+        try:
+            with searching("explaining", ahead):
+                explanation, evidence = Scorer.load(**engine.arguments()).explain(path, options, what, ahead=ahead)
+        except RefusedError as error:
+            raise typer.Exit(deliver_unscored(error, output_format.value, output, html, figures, overlay)) from None
     if overlay is not None:
         overlay_clip(overlay, explanation.assessment, evidence)
     if figures is not None:

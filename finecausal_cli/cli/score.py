@@ -102,12 +102,16 @@ def score(
     videos is many dives, a folder of pictures is one. In a longer video the dive is found; a video without
     one is refused.
     """
-    from finecausal_cli.report.batch_command import BatchRequest, score_dives
+    from finecausal_cli.report.ahead import reading_ahead
 
-    code = score_dives(
-        BatchRequest(
+    options = {**asked.options(), "timeout_s": doing.timeout_s, "all_dives": found.all_dives}
+    is_alone = len(paths or ()) == 1 and (found, doing) == (Found(), Doing()) and output is None
+    with reading_ahead(paths[0] if paths and is_alone else "", options, engine.weights) as ahead:
+        from finecausal_cli.report.batch_command import BatchRequest, score_dives
+
+        request = BatchRequest(
             paths=tuple(paths or ()),
-            options={**asked.options(), "timeout_s": doing.timeout_s, "all_dives": found.all_dives},
+            options=options,
             engine=engine.arguments(),
             recursive=found.recursive,
             from_file=found.from_file,
@@ -125,6 +129,6 @@ def score(
             output_format=None if output_format is None else output_format.value,
             output=output,
         )
-    )
+        code = score_dives(request, ahead)
     if code:
         raise typer.Exit(code)

@@ -19,7 +19,6 @@ from finecausal_cli.assess.batch.pipeline import PipelineOptions, score_jobs
 from finecausal_cli.assess.batch.run import Plan, RowMaker, Tally, plan_batch, run_batch
 from finecausal_cli.assess.batch.shards import Shard
 from finecausal_cli.assess.batch.watch import watch
-from finecausal_cli.assess.dive_reading import reading_process
 from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.errors import UsageError
@@ -43,6 +42,7 @@ if TYPE_CHECKING:
     from finecausal_cli.assess.batch.inputs import Item
     from finecausal_cli.assess.batch.row import Row
     from finecausal_cli.assess.cluster import Cluster
+    from finecausal_cli.assess.dive_reading import ReadAhead
 
 EXIT_INTERRUPTED = 130
 
@@ -89,8 +89,12 @@ class BatchRequest:
         return of_many or self.shard is not None or self.cluster is not None or as_rows or not ends_otherwise
 
 
-def score_dives(request: BatchRequest) -> int:
+def score_dives(request: BatchRequest, ahead: ReadAhead | None = None) -> int:
     """Score one dive or many, and return the exit code.
+
+    Args:
+        request: What is asked for.
+        ahead: Has begun to read the file, if it is only one.
 
     Raises:
         FinecausalError: Nothing can be scored: wrong usage, no weights, results that cannot be written.
@@ -117,7 +121,7 @@ def score_dives(request: BatchRequest) -> int:
         raise UsageError("--watch is for one machine", where="--cluster", hint="run it again for what has come since")
     inputs = find()
     if inputs.is_one_dive and not request.wants_rows:
-        return _score_one(request, options)
+        return _score_one(request, options, ahead)
     if options.corrections:
         if len(inputs.items) != 1:
             what = "--takeoff, --entry and --athlete are of one dive"
@@ -130,13 +134,12 @@ def score_dives(request: BatchRequest) -> int:
     return batch.watch(find) if request.watch else batch.run()
 
 
-def _score_one(request: BatchRequest, options: ScoreOptions) -> int:
+def _score_one(request: BatchRequest, options: ScoreOptions, ahead: ReadAhead | None) -> int:
     (path,) = request.paths
     check_targets([path], output=request.output)
     keep(path, options)
-    with reading_process() as process, searching("scoring") as progress:
-        process.start()  # it gets ready while the weights are loaded
-        found = Scorer.load(**request.engine).assess(path, options, process=process, progress=progress)[0]
+    with searching("scoring", ahead):
+        found = Scorer.load(**request.engine).assess(path, options, ahead=ahead)[0]
     deliver(found, request.output_format or "table", request.output, print_finding)
     return exit_code(found)
 

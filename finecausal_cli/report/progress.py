@@ -16,10 +16,12 @@ from rich.progress import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Iterator
     from types import TracebackType
 
     from typing_extensions import Self
+
+    from finecausal_cli.assess.dive_reading import ReadAhead
 
 
 def error_console() -> Console:
@@ -39,14 +41,16 @@ def working(what: str) -> Iterator[None]:
 
 
 @contextmanager
-def searching(what: str) -> Iterator[Callable[[float], None]]:
+def searching(what: str, ahead: ReadAhead | None) -> Iterator[None]:
     """Show a spinner while a block runs, and how far the search in a video is; on a terminal only."""
     console = error_console()
     if not console.is_terminal:
-        yield lambda _: None
+        yield
         return
     with console.status(f"{what} ...") as status:
-        yield lambda share: status.update(f"{what} ... searched {share:.0%}" if share < 1 else f"{what} ...")
+        if ahead is not None:
+            ahead.progress = lambda share: status.update(f"{what} ... searched {share:.0%} of the video")
+        yield
 
 
 def progress_bar(console: Console) -> Progress:

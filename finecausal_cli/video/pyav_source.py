@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
+_THREADS = 2
+"""Frames decoded at once; more would fight over the cores with the other reading processes of a batch."""
+
 _PREDICTED = 4
 """Frames shown just before a damaged one that may have been predicted from it (B-frames)."""
 
@@ -120,6 +123,7 @@ class PyAVSource:
     def _decoded(self, first: int, last: int) -> Iterator[tuple[int, VideoFrame | None]]:
         """Decode up to frame ``last``: each picture with its index, and None where a packet fails."""
         with opened(self._file, self.info.path) as (container, stream):
+            stream.thread_type, stream.codec_context.thread_count = "AUTO", _THREADS
             if self._stamps is not None and first > 0:
                 # A file without an index refuses to seek and stays at its start, which serves as well.
                 with suppress(av.FFmpegError):

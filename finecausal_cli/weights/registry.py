@@ -14,12 +14,21 @@ DEFAULT_WEIGHTS = "compact"
 BANK_NAME = "bank"
 """Folder, inside a folder of weights, of the exemplars that those weights encoded."""
 
+READER_NAME = "athlete"
+READER_CONFIG_NAME = "reader.json"
+"""Folder of the athlete reader beside the weights, and what tells that it is there."""
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
 def _shelves() -> tuple[Path, ...]:
     """Folders that may hold bundled weights: of an installed wheel, then of a checkout."""
     return _PACKAGE / "bundled" / "weights", _PACKAGE.parent / "weights"
+
+
+def list_readers() -> list[Path]:
+    """Return the folders of athlete readers that come with the package, the one that counts first."""
+    return [shelf / READER_NAME for shelf in _shelves() if (shelf / READER_NAME / READER_CONFIG_NAME).is_file()]
 
 
 def list_bundled() -> dict[str, Path]:
