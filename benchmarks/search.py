@@ -113,7 +113,7 @@ def _simulated(folder: Path, row: dict[str, str]) -> Truth:
     truth = Truth(path, _at(stamps, row["twist_start"]), _at(stamps, row["entry_start"]))
     meta, joints = folder / "meta" / f"{path.stem}.json", folder / "joints" / f"{path.stem}.npz"
     if meta.exists():
-        scale = float(json.loads(meta.read_text())["time_scale"])
+        scale = float(json.loads(meta.read_text()).get("time_scale", 1.0))
         truth.slow = scale if scale > SLOW_FROM else None
     if joints.exists():
         with np.load(joints) as known:

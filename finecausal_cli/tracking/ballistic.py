@@ -21,10 +21,10 @@ SLOWNESS = (1.0, 2.0, 4.0, 7.0)
 """How many times slower than life the paths are sought."""
 
 _PEAKS = 8
-_FLOOR = 1.5
+FLOOR = 1.5
 """Least heat, in grey values, of a place where something moves."""
 
-_SATURATION = 20.0
+FULL_HEAT = 20.0
 """Heat beyond which a place counts no more."""
 
 _TRIES_PER_FRAME = 400
@@ -42,6 +42,9 @@ _MOST_RISE_S, _MOST_FALL_S = 0.85, 1.75
 
 _LEAST_FALL = 0.12
 """Fall from the highest point over the long side of the picture."""
+
+_COARSE_S, _FINE_S = 0.09, 0.04
+"""Real seconds between the moments at which proposed and kept paths are looked at."""
 
 _GAP_S = 0.2
 """Longest real time over which the athlete may not be seen to move."""
@@ -118,16 +121,17 @@ class BallisticSearch:
         self.times = heat.camera.times_s
         self.to_picture = heat.camera.to_picture
         self.zoom = heat.camera.zoom
+        self._affine = [np.ascontiguousarray(self.to_picture[:, row, column]) for row in (0, 1) for column in (0, 1, 2)]
         self.gap_s = float(np.median(np.diff(self.times))) if len(self.times) > 1 else 1.0
         self.long_side = max(heat.raw.shape[1:])
         self._rng = np.random.default_rng(seed)
-        places, self._values = peaks(heat, _PEAKS, _FLOOR)
+        places, self._values = peaks(heat, _PEAKS, FLOOR)
         to_world = np.linalg.inv(self.to_picture)
         self._places = np.einsum("fij,fkj->fki", to_world[:, :2, :2], places) + to_world[:, None, :2, 2]
 
     def find(self) -> Paths:
         """Return refined paths, best first, no two of which are the same."""
-        found = [self._best(self.follow(self._proposals(slow)), _KEPT // 2) for slow in SLOWNESS]
+        found = [self._best(self.follow(self._proposals(slow), _COARSE_S), _KEPT // 2) for slow in SLOWNESS]
         paths = self._best(join(found), _KEPT)
         for _ in range(4):
             if not len(paths):
@@ -170,18 +174,22 @@ class BallisticSearch:
         """float64 [paths], pixels of the world in a metre."""
         return np.asarray(2 * paths.y[:, 2] * paths.slow**2 / GRAVITY)
 
-    def follow(self, paths: Paths) -> Paths:
-        """Follow paths from their middle to both sides while something moves on them, and score them."""
+    def follow(self, paths: Paths, every_s: float = _FINE_S) -> Paths:
+        """Follow paths from their middle to both sides while something moves on them, and score them.
+
+        Args:
+            paths: All of one slowness, or nearly.
+            every_s: Real seconds between the moments looked at.
+        """
         parts = [
-            self._follow(paths.take(np.arange(start, min(start + 2000, len(paths)))))
+            self._follow(paths.take(np.arange(start, min(start + 2000, len(paths)))), every_s)
             for start in range(0, len(paths), 2000)
         ]
         return join(parts) if parts else paths
 
-    def _window(self, paths: Paths) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    def _window(self, paths: Paths, stride: int) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
         """Frames around the middle of each path, int64 [paths, steps], and which exist in its shot."""
         slow = float(paths.slow.max())
-        stride = max(1, int(slow / 2))
         reach = int(np.ceil((_MOST_RISE_S + _MOST_FALL_S) * slow / self.gap_s / stride))
         index = paths.middle[:, None] + stride * np.arange(-reach, reach + 1)
         inside = (index >= 0) & (index < len(self.times))
@@ -201,8 +209,8 @@ class BallisticSearch:
         self, index: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64]
     ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Bring places of the world to pixels of the heat at frames."""
-        m = self.to_picture[index]
-        return m[..., 0, 0] * x + m[..., 0, 1] * y + m[..., 0, 2], m[..., 1, 0] * x + m[..., 1, 1] * y + m[..., 1, 2]
+        a, b, c, d, e, f = (part[index] for part in self._affine)
+        return a * x + b * y + c, d * x + e * y + f
 
     def contrast(self, paths: Paths, index: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Measure how much hotter the paths are than what lies beside them, and where they are in the picture."""
@@ -219,16 +227,15 @@ class BallisticSearch:
         beside /= np.maximum(known, 1)
         return np.asarray(np.maximum(here - _BESIDE_WEIGHT * beside, 0) / SMOOTH_GAIN, np.float32), inside
 
-    def _follow(self, paths: Paths) -> Paths:
+    def _follow(self, paths: Paths, every_s: float) -> Paths:
         if not len(paths):
             return paths
-        index, inside = self._window(paths)
+        stride = max(1, int(every_s * float(paths.slow.max()) / self.gap_s))
+        index, inside = self._window(paths, stride)
         hot, shown = self.contrast(paths, index)
-        seen = (hot > _FLOOR) & inside & shown
-        stride = int(index[0, 1:].max() - index[0, :-1].max()) or 1
+        seen = (hot > FLOOR) & inside & shown
         steps = index.shape[1]
         middle = steps // 2
-        stride = max(1, int(float(paths.slow.max()) / 2))
         most = np.maximum(2, _GAP_S * paths.slow / self.gap_s / stride)[:, None]
         # Known to be unseen: a frame whose camera is unknown is no gap.
         last = _reach(seen[:, middle:], most)
@@ -241,7 +248,7 @@ class BallisticSearch:
         y = self.place(paths, index)[1] * self.zoom[paths.middle][:, None]
         highest = np.where(part, y, np.inf).min(axis=1)
         fall = (y[rows, end] - highest) / self.long_side
-        strength = (np.minimum(hot, _SATURATION) * part * seen).sum(axis=1) / _SATURATION * self.gap_s * stride
+        strength = (np.minimum(hot, FULL_HEAT) * part * seen).sum(axis=1) / FULL_HEAT * self.gap_s * stride
         coverage = (part & seen).sum(axis=1) / np.maximum(part.sum(axis=1), 1)
         is_fall = (seconds > _LEAST_AIR_S * paths.slow) & (fall > _LEAST_FALL) & self._is_plausible(paths)
         score = np.where(is_fall, strength * np.sqrt(np.maximum(fall, 0)) * coverage**2 / np.sqrt(paths.slow), 0)
@@ -298,7 +305,7 @@ class BallisticSearch:
         to_world = np.linalg.inv(self.to_picture)[index]
         wx = to_world[..., 0, 0] * px + to_world[..., 0, 1] * py + to_world[..., 0, 2]
         wy = to_world[..., 1, 0] * px + to_world[..., 1, 1] * py + to_world[..., 1, 2]
-        return wx, wy, np.sqrt(np.minimum(total, 200.0)) * (total > 8 * _FLOOR) + 1e-3
+        return wx, wy, np.sqrt(np.minimum(total, 200.0)) * (total > 8 * FLOOR) + 1e-3
 
     def shifted(self, frame: int, place: NDArray[np.float64], radius: float) -> tuple[NDArray[np.float64], float]:
         """Move a place of the world to the middle of the heat around it in one frame.
@@ -329,21 +336,26 @@ class BallisticSearch:
         for candidate in order.tolist():
             if len(chosen) >= count:
                 break
-            if not any(self.is_same(paths, candidate, other) for other in chosen):
+            if not chosen or not self._same(paths, candidate, chosen).any():
                 chosen.append(candidate)
         return paths.take(np.array(chosen, np.int64))
 
-    def is_same(self, paths: Paths, one: int, other: int) -> bool:
-        """Tell whether two paths overlap in time and lie on each other."""
-        first, last = max(paths.first[one], paths.first[other]), min(paths.last[one], paths.last[other])
-        shortest = min(paths.last[k] - paths.first[k] for k in (one, other))
-        if last - first < 0.4 * shortest:
-            return False
-        pair = paths.take(np.array([one, other]))
-        index = np.rint(np.linspace(first, last, 9)).astype(np.int64)
-        x, y = self.place(pair, np.stack([index, index]))
-        apart = np.hypot(x[0] - x[1], y[0] - y[1]).mean()
-        return bool(apart < _SAME_M * max(self.metre(pair).min(), 0.05 * self.long_side / self.zoom[index].max()))
+    def _same(self, paths: Paths, one: int, others: list[int]) -> NDArray[np.bool_]:
+        """Tell which of other paths overlap with one in time and lie on it."""
+        rows = np.array([one, *others])
+        both = paths.take(rows)
+        first, last = (np.maximum(both.first[0], both.first), np.minimum(both.last[0], both.last))
+        length = both.last - both.first
+        overlaps = last - first >= 0.4 * np.minimum(length[0], length)
+        share = np.linspace(0, 1, 7)
+        index = np.rint(first[:, None] + np.maximum(last - first, 0)[:, None] * share).astype(np.int64)
+        there_x, there_y = self.place(both, index)
+        alone = Paths(*(np.repeat(getattr(both, part.name)[:1], len(rows), axis=0) for part in fields(Paths)))
+        here_x, here_y = self.place(alone, index)
+        apart = np.hypot(here_x - there_x, here_y - there_y).mean(axis=1)
+        metre = self.metre(both)
+        near = np.maximum(np.minimum(metre[0], metre), 0.05 * self.long_side / self.zoom[index].max(axis=1))
+        return np.asarray(overlaps & (apart < _SAME_M * near))[1:]
 
 
 def _reach(seen: NDArray[np.bool_], most: NDArray[np.float64]) -> NDArray[np.int64]:

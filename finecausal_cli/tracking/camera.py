@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
@@ -12,6 +12,9 @@ if TYPE_CHECKING:
     from concurrent.futures import Executor
 
     from numpy.typing import NDArray
+
+_CORNER_SIDE = 256
+"""Long side of the pictures that corners are followed in."""
 
 _CORNERS = 160
 _CORNER_QUALITY = 0.004
@@ -23,6 +26,9 @@ _INLIER_PX = 1.2
 
 AGREEMENT = 0.15
 """Least share of the corners that must move with the camera, or its motion is not known."""
+
+_SURE = 0.35
+"""Share of corners below which the motion is sought again from other guesses."""
 
 _BLACK = 28
 """Brightest grey value that a black bar may reach, with the noise of compression."""
@@ -130,13 +136,24 @@ def measure_steps(pictures: NDArray[np.uint8], pool: Executor) -> list[Step]:
         One step fewer than there are frames.
     """
     area = live_area(pictures)
-    mask = np.zeros(pictures.shape[1:3], np.uint8)
+    mask: NDArray[np.uint8] = np.zeros(pictures.shape[1:3], np.uint8)
     mask[area] = 255
     # A black bar's edge is a corner that never moves.
     kernel = np.ones((5, 5), np.uint8)
     mask = np.asarray(cv2.erode(mask, kernel, borderType=cv2.BORDER_CONSTANT, borderValue=255), np.uint8)
-    grey = list(pool.map(_grey, pictures))
-    return list(pool.map(lambda index: _step(grey[index], grey[index + 1], mask), range(len(grey) - 1)))
+    # Corners are placed to a fraction of a pixel: a smaller picture serves as well.
+    shrink = min(1.0, _CORNER_SIDE / max(mask.shape))
+    size = max(1, round(mask.shape[1] * shrink)), max(1, round(mask.shape[0] * shrink))
+    to_full = np.diag([mask.shape[1] / size[0], mask.shape[0] / size[1], 1.0])
+    mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), np.uint8)
+    grey = list(pool.map(lambda picture: _grey(picture, size), pictures))
+    steps = list(pool.map(lambda index: _step(grey[index], grey[index + 1], mask), range(len(grey) - 1)))
+    lost = [index for index, step in enumerate(steps) if step.agreement < _SURE]
+    again = list(pool.map(lambda index: _retry(grey[index], grey[index + 1], mask, steps, index), lost))
+    for index, step in zip(lost, again, strict=True):
+        steps[index] = step
+    to_small = np.linalg.inv(to_full)
+    return [Step(to_full @ step.matrix @ to_small, step.agreement, step.change) for step in steps]
 
 
 def chain(times_s: NDArray[np.float64], steps: list[Step]) -> Camera:
@@ -168,18 +185,29 @@ def find_cuts(steps: list[Step]) -> NDArray[np.bool_]:
     return cuts
 
 
-def _grey(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY), np.uint8)
+def _grey(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
+    grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
+    return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _step(first: NDArray[np.uint8], second: NDArray[np.uint8], mask: NDArray[np.uint8]) -> Step:
+def _step(
+    first: NDArray[np.uint8],
+    second: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    guess: NDArray[np.float64] | None = None,
+) -> Step:
+    """Follow corners from one picture to the next, from where ``guess``, float64 [3, 3], puts them."""
     change = float(np.abs(_thumbnail(first) - _thumbnail(second)).mean())
     unknown = Step(np.eye(3), 0.0, change)
     corners = cv2.goodFeaturesToTrack(first, _CORNERS, _CORNER_QUALITY, _CORNER_DISTANCE, mask=mask)
     if corners is None or len(corners) < _FEWEST_CORNERS:
         return unknown
-    # OpenCV's own types leave out that the places may be None.
-    followed, status, _ = cv2.calcOpticalFlowPyrLK(first, second, corners, None, winSize=(15, 15), maxLevel=4)  # type: ignore[call-overload]
+    options: dict[str, Any] = {"winSize": (15, 15), "maxLevel": 4}
+    start = corners
+    if guess is not None:
+        start = np.asarray(cv2.perspectiveTransform(corners, guess), np.float32)
+        options = {"winSize": (15, 15), "maxLevel": 2, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+    followed, status, _ = cv2.calcOpticalFlowPyrLK(first, second, corners, np.array(start), **options)
     corners, followed = corners.reshape(-1, 2), followed.reshape(-1, 2)
     seen = status.ravel() == 1
     if seen.sum() < _FEWEST_CORNERS:
@@ -190,6 +218,33 @@ def _step(first: NDArray[np.uint8], second: NDArray[np.uint8], mask: NDArray[np.
     if matrix is None or not 1 / _LARGEST_ZOOM < np.sqrt(abs(np.linalg.det(matrix[:, :2]))) < _LARGEST_ZOOM:
         return unknown
     return Step(np.vstack([matrix, [0.0, 0.0, 1.0]]), float(inliers.mean() * seen.mean()), change)
+
+
+def _retry(
+    first: NDArray[np.uint8], second: NDArray[np.uint8], mask: NDArray[np.uint8], steps: list[Step], index: int
+) -> Step:
+    """Follow the corners again, from where the neighbouring steps, or the correlation of both pictures, put them."""
+    guesses = []
+    for order in (range(index - 1, max(-1, index - 4), -1), range(index + 1, min(len(steps), index + 4))):
+        near = next((steps[other].matrix for other in order if steps[other].agreement >= _SURE), None)
+        if near is not None:
+            guesses.append(near)
+    guesses.append(_correlated(first, second))
+    return max(
+        [steps[index], *(_step(first, second, mask, guess) for guess in guesses)], key=lambda step: step.agreement
+    )
+
+
+def _correlated(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Shift between two pictures by phase correlation, as float64 [3, 3]."""
+    pictures = [
+        np.asarray(cv2.resize(one, None, fx=0.5, fy=0.5, interpolation=cv2.INTER_AREA)) for one in (first, second)
+    ]
+    window = cv2.createHanningWindow(pictures[0].shape[::-1], cv2.CV_32F)
+    (x, y), _ = cv2.phaseCorrelate(pictures[0].astype(np.float32), pictures[1].astype(np.float32), window)
+    matrix = np.eye(3)
+    matrix[:2, 2] = 2 * x, 2 * y
+    return matrix
 
 
 def _thumbnail(picture: NDArray[np.uint8]) -> NDArray[np.float32]:

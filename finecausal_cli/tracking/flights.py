@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from finecausal_cli.tracking.ballistic import BallisticSearch, Paths, apex
+from finecausal_cli.tracking.ballistic import FLOOR, FULL_HEAT, BallisticSearch, Paths, apex
 from finecausal_cli.tracking.camera import Camera, chain, measure_steps
 from finecausal_cli.tracking.extent import BODY_RADIUS_M, body_radius, diameters, time_scale
 from finecausal_cli.tracking.motion import HOTTEST, SHRINK, motion_heat
@@ -24,11 +24,12 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.tracking.camera import Step
+    from finecausal_cli.tracking.motion import Heat
     from finecausal_cli.video.scan import SmallFrame
 
 _LOG = logging.getLogger(__name__)
 
-SIDE = 256
+SIDE = 384
 """Long side, in pixels, of the pictures that are searched."""
 
 MOST_FPS = 33.0
@@ -48,9 +49,15 @@ _STILL = 6
 _TRIED = 12
 """Paths of a chunk that are looked at closely."""
 
+_LEAST_SHARE = 0.15
+"""Least motion on such a path, over that on the best."""
+
 _LEAST_CONFIDENCE = 0.5
 _BESIDE_SHARE = 0.6
 """How strong a second athlete in the air must be, over the first."""
+
+_SAME_PLACE_M = 2.5
+"""Two places closer than this, in metres, may be the same athlete's."""
 
 _AROUND_S = 2.0
 """Real seconds before and after a flight for which its camera is kept."""
@@ -213,14 +220,19 @@ class _Finder:
         self.hottest = max(self.hottest, int(np.percentile(hottest, 80)))
         if self.hottest < _STILL:
             return
+        self.add(heat)
+
+    def add(self, heat: Heat) -> None:
+        """Add the flights of one stretch."""
         search = BallisticSearch(heat)
         paths = search.find()
-        for index in range(min(len(paths), _TRIED)):
-            flight = self._judge(search, paths.take(np.array([index])), camera)
+        for index in np.flatnonzero(paths.score[:_TRIED] > _LEAST_SHARE * paths.score.max(initial=0.0)):
+            flight = self._judge(search, paths.take(np.array([index])))
             if flight is not None:
-                self.flights.append((flight.confidence * float(paths.score[index]), flight))
+                scale = flight.time_scale
+                self.flights.append((flight.confidence * float(paths.score[index]) / np.sqrt(scale), flight))
 
-    def _judge(self, search: BallisticSearch, path: Paths, camera: Camera) -> Flight | None:
+    def _judge(self, search: BallisticSearch, path: Paths) -> Flight | None:
         """Look closely at one path."""
         slow = float(path.slow[0])
         radius = body_radius(search, path)
@@ -234,26 +246,25 @@ class _Finder:
         scale, cost = time_scale(ratio, entry - takeoff, is_whole=True)
         if abs(np.log(scale / path.slow[0])) > 0.15:
             path, takeoff, entry, sure = refine(search, replace(path, slow=np.array([scale])))
-        confidence = _confidence(search, path, radius, (takeoff, entry), (sure, cost))
+        evidence = weigh(search, path, radius, (takeoff, entry), (sure, cost))
+        confidence = evidence.confidence
         _LOG.debug(
-            "%.2f-%.2f s scale %.2f ratio %.2f cost %.2f sure %.2f score %.2f confidence %.2f",
-            *(takeoff, entry, scale, ratio, cost, sure, path.score[0], confidence),
+            "%.2f to %.2f s: score %.2f, confidence %.2f, %s", takeoff, entry, path.score[0], confidence, evidence
         )
         if confidence < 0.1:
             return None
-        return self._flight(search, path, camera, (takeoff, entry), confidence)
+        return self._flight(search, path, (takeoff, entry), confidence)
 
     def _flight(
         self,
         search: BallisticSearch,
         path: Paths,
-        camera: Camera,
         ends_s: tuple[float, float],
         confidence: float,
     ) -> Flight:
         times, slow = search.times, float(path.slow[0])
         takeoff, entry = ends_s
-        shot = np.flatnonzero(camera.shots == camera.shots[path.middle[0]])
+        shot = np.flatnonzero(search.heat.camera.shots == search.heat.camera.shots[path.middle[0]])
         begins, ends = float(times[shot[0]]), float(times[shot[-1]])
         index = shot[(times[shot] >= takeoff - _BEFORE_S * slow) & (times[shot] <= entry + _AFTER_S * slow)]
         x, y = _places(search, path, index, ends_s)
@@ -325,26 +336,90 @@ def _places(
     return x, y
 
 
-def _confidence(
-    search: BallisticSearch,
-    path: Paths,
-    radius: float,
-    ends_s: tuple[float, float],
-    scores: tuple[float, float],
-) -> float:
-    """How sure it is that a path is a dive: it falls by body lengths, the athlete has a body's size, there is water."""
-    sure, cost = scores
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """What speaks for a path being a dive.
+
+    Attributes:
+        fall_m: Fall from the highest point to the entry over the size of the body, in metres of a body's size.
+        rise_m: The same from the take-off to the highest point.
+        water: How well the slit along the path shows an entry.
+        cost: How implausible the body's size and the time in the air are together.
+        strength: Motion on the path beyond that beside it, as real seconds of full motion.
+        covered: Share of the flight over which the athlete is seen to move.
+        stray_m: How far the athlete's track strays from free fall, root mean square, in metres of a body's size.
+        slow: Logarithm of the time scale.
+    """
+
+    fall_m: float
+    rise_m: float
+    water: float
+    cost: float
+    strength: float
+    covered: float
+    stray_m: float
+    slow: float
+
+    @property
+    def confidence(self) -> float:
+        """How sure it is that the path is a dive, 0 to 1."""
+        # Rounded from a logistic fit to 180 paths, right and wrong ones, of simulated and filmed clips.
+        logit = (
+            1.3 * np.log(np.clip(self.fall_m, 0.2, 6.0) / 2.0)
+            + 1.2 * (min(self.water, 1.8) - 1.0)
+            - 0.9 * (min(self.cost, 8.0) - 1.0)
+            + 1.7 * np.log(np.clip(self.strength, 0.02, 1.0) / 0.5)
+            - 1.5 * np.log(np.clip(self.stray_m, 0.1, 1.0) / 0.3)
+            + 0.5
+        )
+        return float(1 / (1 + np.exp(-logit)))
+
+
+def weigh(
+    search: BallisticSearch, path: Paths, radius: float, ends_s: tuple[float, float], scores: tuple[float, float]
+) -> Evidence:
+    """Collect what speaks for a path being a dive.
+
+    Args:
+        search: The heat.
+        path: One path.
+        radius: Radius of what falls, in pixels of the world.
+        ends_s: Take-off and entry, file time.
+        scores: How well the slit shows the entry, and how implausible body and time are.
+    """
+    slow = float(path.slow[0])
+    body = max(radius / BODY_RADIUS_M, 1e-6)
     apex_s = float(search.times[path.middle[0]] + apex(path)[0])
-    fall_s = ends_s[1] - max(apex_s, ends_s[0])
-    fall = float(path.y[0, 2]) * fall_s**2 / max(radius / BODY_RADIUS_M, 1e-6)
-    strong = float(path.score[0])
-    logit = (
-        2.5 * (min(fall, 3.0) - 1.2)
-        + 1.0 * (min(sure, 1.5) - 0.6)
-        - 1.2 * max(cost - 0.7, 0)
-        + 1.5 * np.log(max(min(strong, 0.6), 1e-3) / 0.25)
+    pull = float(path.y[0, 2])
+    index = np.flatnonzero((search.times >= ends_s[0]) & (search.times <= ends_s[1]))
+    index = index[search.heat.camera.shots[index] == search.heat.camera.shots[path.middle[0]]]
+    if len(index) < 2:
+        return Evidence(0.0, 0.0, 0.0, 99.0, 0.0, 0.0, 9.0, float(np.log(slow)))
+    hot, shown = search.contrast(path, index[None])
+    real_s = (search.times[index[-1]] - search.times[index[0]]) / slow
+    stray = _stray(search, path, index) * float(search.metre(path)[0]) / body
+    return Evidence(
+        fall_m=pull * max(ends_s[1] - max(apex_s, ends_s[0]), 0) ** 2 / body,
+        rise_m=pull * max(apex_s - ends_s[0], 0) ** 2 / body,
+        water=scores[0],
+        cost=scores[1],
+        strength=float(np.minimum(hot, FULL_HEAT).mean() / FULL_HEAT * real_s),
+        covered=float(((hot > FLOOR) & shown)[0].mean()),
+        stray_m=stray,
+        slow=float(np.log(slow)),
     )
-    return float(1 / (1 + np.exp(-logit)))
+
+
+def _stray(search: BallisticSearch, path: Paths, index: NDArray[np.int64]) -> float:
+    """How far what moves, followed from the middle of the path to both ends, strays from it: rms in metres."""
+    middle = len(index) // 2
+    off, heat = (
+        np.concatenate(one)
+        for one in zip(track(search, path, index[middle:]), track(search, path, index[middle::-1]), strict=True)
+    )
+    if heat.sum() <= 0:
+        return 9.0
+    return float(np.sqrt(np.average((off**2).sum(axis=1), weights=np.minimum(heat, np.median(heat) + 1e-6))))
 
 
 def _distinct(flights: list[tuple[float, Flight]]) -> tuple[Flight, ...]:
@@ -355,12 +430,23 @@ def _distinct(flights: list[tuple[float, Flight]]) -> tuple[Flight, ...]:
     """
     chosen: list[tuple[float, Flight]] = []
     for strength, flight in sorted(flights, key=lambda one: -one[0]):
+        if any(_is_run_up(flight, one) or _is_run_up(one, flight) for _, one in chosen):
+            continue
         rivals = [one for one in chosen if _overlap(one[1], flight) > 0.25]
         if flight.confidence < _LEAST_CONFIDENCE or any(_is_same(one, flight) for _, one in rivals):
             continue
         if all(strength > _BESIDE_SHARE * other for other, _ in rivals):
             chosen.append((strength, flight))
     return tuple(flight for _, flight in chosen)
+
+
+def _is_run_up(one: Flight, other: Flight) -> bool:
+    """Tell whether the first path ends, just before the other begins, where that begins: a hurdle, not a dive."""
+    gap_s = other.times_s[0] - one.times_s[-1]
+    if one.shot != other.shot or not -0.8 < gap_s / other.time_scale < 0.8 or other.times_s[0] < one.times_s[0]:
+        return False
+    end = one.camera.moved(one.centres[-1:], float(one.times_s[-1]), float(other.times_s[0]))[0]
+    return bool(np.hypot(*(end - other.centres[0])) < _SAME_PLACE_M * float(other.px_per_m[0]))
 
 
 def _overlap(one: Flight, other: Flight) -> float:

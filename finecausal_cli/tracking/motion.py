@@ -30,6 +30,12 @@ _DELAYS_S = (0.067, 0.133, 0.4)
 _OUTLINE_HEAT = 8.0
 """Heat of an athlete who is certain and does not move."""
 
+_STILL_PX = 0.3
+"""Motion of the camera, in pixels, that needs no correction."""
+
+_CONTRAST, _MOST_GAIN = 160.0, 4.0
+"""Grey values between dark and bright of a well lit film, and how far a dim one is raised."""
+
 _BLUR = 0.0125
 """Standard deviation of the blur over the long side of the heat: about half of an athlete."""
 
@@ -81,10 +87,11 @@ def motion_heat(
     smooth = np.zeros((frames, *size), np.uint8)
     likely = None if outline is None else outline(pictures)
     neighbours = [_neighbours(camera, index) for index in range(frames)]
-    sigma = _BLUR * 2 * max(size)
+    sigma = _BLUR * max(size)
+    gain = _contrast_gain(pictures)
 
     def measure(index: int) -> None:
-        heat = _heat(pictures, camera, index, neighbours[index])
+        heat = _heat(pictures, camera, index, neighbours[index], gain)
         small = cv2.resize(heat, size[::-1], interpolation=cv2.INTER_AREA)
         if likely is not None:
             share = cv2.resize(likely[index], size[::-1], interpolation=cv2.INTER_LINEAR)
@@ -123,25 +130,40 @@ def _neighbour(camera: Camera, index: int, delay_s: float) -> int | None:
     return other if camera.agreement[low + 1 : high + 1].min() >= AGREEMENT else None
 
 
-def _heat(pictures: NDArray[np.uint8], camera: Camera, index: int, pairs: list[tuple[int, int]]) -> NDArray[np.uint8]:
+def _contrast_gain(pictures: NDArray[np.uint8]) -> float:
+    """By how much differences of colour are raised so that a dim film counts as a well lit one."""
+    some = pictures[:: max(1, len(pictures) // 20), ::4, ::4]
+    dark, bright = np.percentile(some, (5, 95))
+    return float(np.clip(_CONTRAST / max(bright - dark, 1.0), 1.0, _MOST_GAIN))
+
+
+def _heat(
+    pictures: NDArray[np.uint8], camera: Camera, index: int, pairs: list[tuple[int, int]], gain: float
+) -> NDArray[np.uint8]:
     height, width = pictures.shape[1:3]
     total = np.zeros((height, width), np.float32)
     for pair in pairs:
         both = [_difference(pictures, camera, index, other) for other in pair]
         total += np.minimum(*both)
-    return np.minimum(total / max(1, len(pairs)), HOTTEST).astype(np.uint8)
+    total *= gain / max(1, len(pairs))
+    # Grain and shimmer are everywhere; what moves is not.
+    usual = float(np.median(total[::4, ::4]))
+    return np.asarray(np.clip(total - usual, 0, HOTTEST), np.uint8)
 
 
 def _difference(pictures: NDArray[np.uint8], camera: Camera, index: int, other: int) -> NDArray[np.uint8]:
     """Largest difference over the colours to another frame, where it shows the same place; 0 elsewhere."""
     matrix = (camera.to_picture[index] @ np.linalg.inv(camera.to_picture[other]))[:2]
     size = pictures.shape[2], pictures.shape[1]
-    warped = cv2.warpAffine(pictures[other], matrix, size)
-    shown = cv2.warpAffine(np.full(size[::-1], 255, np.uint8), matrix, size, flags=cv2.INTER_NEAREST)
-    apart = cv2.absdiff(pictures[index], warped)
-    most = cv2.max(cv2.max(apart[..., 0], apart[..., 1]), apart[..., 2])
+    stays = np.abs(matrix @ [size[0], size[1], 1] - size).max() < _STILL_PX and np.abs(matrix[:, 2]).max() < _STILL_PX
+    warped = pictures[other] if stays else cv2.warpAffine(pictures[other], matrix, size)
+    red, green, blue = cv2.split(cv2.absdiff(pictures[index], warped))
+    most = cv2.max(cv2.max(red, green), blue)
+    if not stays:
+        shown = cv2.warpAffine(np.full(size[::-1], 255, np.uint8), matrix, size, flags=cv2.INTER_NEAREST)
+        most = cv2.bitwise_and(most, shown)
     # The erosion takes away what the camera's motion leaves at edges.
-    return np.asarray(cv2.erode(cv2.bitwise_and(most, shown), np.ones((2, 2), np.uint8)), np.uint8)
+    return np.asarray(cv2.erode(most, np.ones((2, 2), np.uint8)), np.uint8)
 
 
 def sample(

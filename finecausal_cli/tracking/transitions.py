@@ -23,7 +23,10 @@ if TYPE_CHECKING:
 REACH_M = 1.0
 """From the middle of an athlete, stretched, to the hands or feet that meet the water first."""
 
-_HALF_WIDTH_M = 0.7
+_ACROSS_M = np.array([-1.3, -1.05, -0.8, -0.4, -0.2, 0.0, 0.2, 0.4, 0.8, 1.05, 1.3])
+_BODY_M = 0.5
+"""Where the slit is sampled, metres from the path, and how far that is the breadth of a body."""
+
 _CELL_M = 0.1
 _CELL_S = 0.02
 _TOP_M, _BOTTOM_M = -2.5, 16.0
@@ -32,10 +35,18 @@ _TOP_M, _BOTTOM_M = -2.5, 16.0
 _START_S, _END_S = -1.6, 2.6
 """When the slit begins and ends, real seconds from the highest point."""
 
-_SATURATION = 25.0
+_NOISE = 3.0
+"""Heat, in grey values, that is not clear."""
 
 _LEAST_FALL_S = 0.35
 """Real seconds from the highest point within which no athlete reaches the water."""
+
+_TAKEOFF_WEIGHTS = np.array(
+    [-2.0, -2.0, 3.2, -1.4, -0.5, -0.9, -1.4, 1.5, -0.6, -0.5, -1.0, 3.8, 1.5, 3.3, 0.1, -1.2, -1.3]
+)
+_ENTRY_WEIGHTS = np.array([0.3, 2.9, -2.1, -6.1, 3.8, 0.1, -0.1, -1.5, 2.5, 0.1, 3.1]) / 4
+"""Of the features of a take-off and of an entry: a logistic choice of the moment, fitted to 71 clips, most of them
+simulated with random cameras, light and codecs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,14 +54,16 @@ class Slit:
     """Height over time along one path.
 
     Attributes:
-        heat: float64 [heights, moments], mean over the breadth of a splash, as a share of that on the path.
-        known: float64 [heights, moments], share that lies in the picture.
+        middle: float64 [heights, moments], how clearly something moves within the breadth of a body, 0 to 1.
+        sides: float64 [heights, moments], the same to both sides, within the breadth of a splash.
+        known: bool [heights, moments], what lies in the picture.
         apex_s: File time of the highest point of the path.
         slow: How many times slower than life.
     """
 
-    heat: NDArray[np.float64]
-    known: NDArray[np.float64]
+    middle: NDArray[np.float64]
+    sides: NDArray[np.float64]
+    known: NDArray[np.bool_]
     apex_s: float
     slow: float
 
@@ -64,22 +77,74 @@ def slit_along(search: BallisticSearch, path: Paths) -> Slit:
     apex_s = float(times[middle]) + since_apex
     top = float(np.polynomial.polynomial.polyval(since_apex, path.y[0]))
     moments = np.arange(_START_S, _END_S, _CELL_S) * slow + apex_s
-    heights = top + np.arange(_TOP_M, _BOTTOM_M, _CELL_M) * metre
+    # No lower than an entry may be.
+    latest = (times[path.last[0]] - apex_s) / slow + 0.35
+    bottom = min(_BOTTOM_M, max(GRAVITY / 2 * latest**2, 2.0) + REACH_M + 2.0)
+    heights = top + np.arange(_TOP_M, bottom, _CELL_M) * metre
     frames = np.abs(times[None] - moments[:, None]).argmin(axis=1)
-    there = (
-        search.heat.known[frames] & (shots[frames] == shots[middle]) & (np.abs(times[frames] - moments) < search.gap_s)
-    )
-    since = moments - times[middle]
-    across = np.linspace(-_HALF_WIDTH_M, _HALF_WIDTH_M, 7) * metre
-    x = np.polynomial.polynomial.polyval(since, path.x[0])
-    shape = len(across), len(heights), len(moments)
-    world_x = np.broadcast_to(x[None, None] + across[:, None, None], shape)
+    there = search.heat.known[frames] & (shots[frames] == shots[middle])
+    there &= np.abs(times[frames] - moments) < search.gap_s
+    x = np.polynomial.polynomial.polyval(moments - times[middle], path.x[0])
+    shape = len(_ACROSS_M), len(heights), len(moments)
+    world_x = np.broadcast_to(x[None, None] + (_ACROSS_M * metre)[:, None, None], shape)
     world_y = np.broadcast_to(heights[None, :, None], shape)
     index = np.broadcast_to(frames[None, None], shape)
     value, inside = sample(search.heat.raw, index, *search.picture(index, world_x, world_y))
     inside &= there
-    heat = np.where(inside, np.minimum(value, _SATURATION), 0).mean(axis=0)
-    return Slit(heat.astype(np.float64), inside.mean(axis=0), apex_s, slow)
+    near = np.abs(_ACROSS_M) <= _BODY_M
+    known = inside[near].mean(axis=0) > 0.5
+    middle_heat, sides_heat = (_mean(value[part], inside[part]) for part in (near, ~near))
+    # The same heat is clear before calm water and nothing before stands that move.
+    around = _columns_median(middle_heat, known)
+    return Slit(_clear(middle_heat, around, known), _clear(sides_heat, around, known), known, apex_s, slow)
+
+
+def _mean(value: NDArray[np.float32], inside: NDArray[np.bool_]) -> NDArray[np.float64]:
+    return np.asarray((value * inside).sum(axis=0) / np.maximum(inside.sum(axis=0), 1), np.float64)
+
+
+def _columns_median(heat: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Median over the heights in the picture at each moment, float64 [moments]."""
+    return _quantile(heat.T, known.T, 0.5)
+
+
+def _quantile(values: NDArray[np.float64], known: NDArray[np.bool_], share: float) -> NDArray[np.float64]:
+    """Quantile of what is known in each row, 0 where nothing is; NumPy's own goes row by row."""
+    ordered = np.sort(np.where(known, values, np.inf), axis=1)
+    count = known.sum(axis=1)
+    picked = ordered[np.arange(len(values)), (share * np.maximum(count - 1, 0)).astype(np.int64)]
+    return np.asarray(np.where(count > 0, picked, 0.0))
+
+
+def _clear(heat: NDArray[np.float64], around: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """How far heat stands out from what is around at the time, and from what is always there at the height."""
+    clear = np.where(known, np.clip((heat - around) / (heat + around + _NOISE), 0, 1), 0)
+    return np.asarray(np.where(known, np.clip(clear - _quantile(clear, known, 0.3)[:, None], 0, 1), 0))
+
+
+def entry_features(slit: Slit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Describe what the slit shows around each moment, if that were the first contact with the water.
+
+    Returns:
+        Real seconds from the highest point, float64 [moments]; and means of boxes, float64 [moments, features].
+    """
+    middle, sides = _Boxes(slit.middle, slit.known), _Boxes(slit.sides, slit.known)
+    moments = np.arange(_LEAST_FALL_S, _END_S - 0.1, 0.01)
+    water = GRAVITY / 2 * moments**2 + REACH_M
+    found = [
+        middle.on_path(moments, (-0.4, -0.1)),
+        middle.on_path(moments, (-0.1, 0.0)),
+        middle.on_path(moments, (0.05, 0.15)),
+        middle.on_path(moments, (0.2, 0.4)),
+        middle.mean(moments, (0.1, 0.5), water, (-0.5, 0.6)),
+        middle.mean(moments, (-0.5, -0.15), water, (-0.5, 0.6)),
+        middle.mean(moments, (0.25, 0.55), water, (-2.6, -1.2)),
+        middle.mean(moments, (0.1, 0.5), water, (0.9, 2.0)),
+        sides.mean(moments, (0.04, 0.3), water, (-0.6, 0.6)),
+        sides.mean(moments, (-0.35, -0.04), water, (-0.6, 0.6)),
+        middle.share(moments, (0.1, 0.5), water, (-0.5, 0.6)),
+    ]
+    return moments, np.stack(found, axis=1)
 
 
 def entry_scores(slit: Slit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -88,32 +153,23 @@ def entry_scores(slit: Slit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     Returns:
         Real seconds from the highest point, and how well each, as the entry, explains the slit.
     """
-    box = _Boxes(slit)
-    moments = np.arange(_LEAST_FALL_S, _END_S - 0.1, 0.01)
-    water = GRAVITY / 2 * moments**2 + REACH_M
-    after = box.mean(moments, (0.06, 0.5), water, (-0.5, 0.7))
-    before = box.mean(moments, (-0.5, -0.15), water, (-0.5, 0.7))
-    above = box.mean(moments, (0.25, 0.55), water, (-2.6, -1.2))
-    falling = box.on_path(moments, (-0.4, 0.0))
-    beyond = box.on_path(moments, (0.22, 0.45))
-    score = after + falling - before - above - beyond
-    return moments, score / max(float(np.percentile(falling, 80)), 1e-6)
+    moments, features = entry_features(slit)
+    return moments, features @ _ENTRY_WEIGHTS
 
 
 class _Boxes:
     """Means of a slit over boxes around moments, from its integral."""
 
-    def __init__(self, slit: Slit) -> None:
-        self._heat = _integral(slit.heat)
-        self._known = _integral(slit.known)
+    def __init__(self, heat: NDArray[np.float64], known: NDArray[np.bool_]) -> None:
+        self._heat = _integral(heat)
+        self._known = _integral(known.astype(np.float64))
         t = np.arange(_START_S, _END_S, _CELL_S)
-        y = GRAVITY / 2 * t**2
-        centre = np.rint((y - _TOP_M) / _CELL_M).astype(np.int64)
-        low, high = (np.clip(centre + by, 0, len(slit.heat)) for by in (-6, 7))
+        centre = np.rint((GRAVITY / 2 * t**2 - _TOP_M) / _CELL_M).astype(np.int64)
+        low, high = (np.clip(centre + by, 0, len(heat)) for by in (-6, 7))
         columns = np.arange(len(t))
-        heat, known = (np.vstack([np.zeros(len(t)), np.cumsum(one, axis=0)]) for one in (slit.heat, slit.known))
-        self._path_heat = np.r_[0, np.cumsum(heat[high, columns] - heat[low, columns])]
-        self._path_known = np.r_[0, np.cumsum(known[high, columns] - known[low, columns])]
+        down, seen = (np.vstack([np.zeros(len(t)), np.cumsum(one, axis=0)]) for one in (heat, known))
+        self._path_heat = np.r_[0, np.cumsum(down[high, columns] - down[low, columns])]
+        self._path_known = np.r_[0, np.cumsum(seen[high, columns] - seen[low, columns])]
 
     def mean(
         self,
@@ -123,13 +179,31 @@ class _Boxes:
         span_m: tuple[float, float],
     ) -> NDArray[np.float64]:
         """Mean heat from ``moments`` + span and ``heights`` + span; 0 where the picture does not show it."""
-        left, right = (_cell(moments + by, _START_S, _CELL_S, self._heat.shape[1]) for by in span_s)
-        top, bottom = (_cell(heights + by, _TOP_M, _CELL_M, self._heat.shape[0]) for by in span_m)
-        heat, known = (
-            one[bottom, right] - one[top, right] - one[bottom, left] + one[top, left]
-            for one in (self._heat, self._known)
-        )
+        heat, known = (self._sum(one, moments, span_s, heights, span_m) for one in (self._heat, self._known))
         return np.asarray(heat / np.maximum(known, 1))
+
+    def share(
+        self,
+        moments: NDArray[np.float64],
+        span_s: tuple[float, float],
+        heights: NDArray[np.float64],
+        span_m: tuple[float, float],
+    ) -> NDArray[np.float64]:
+        """Share of such a box that the picture shows."""
+        cells = (span_s[1] - span_s[0]) / _CELL_S * (span_m[1] - span_m[0]) / _CELL_M
+        return np.clip(self._sum(self._known, moments, span_s, heights, span_m) / cells, 0, 1)
+
+    @staticmethod
+    def _sum(
+        integral: NDArray[np.float64],
+        moments: NDArray[np.float64],
+        span_s: tuple[float, float],
+        heights: NDArray[np.float64],
+        span_m: tuple[float, float],
+    ) -> NDArray[np.float64]:
+        left, right = (_cell(moments + by, _START_S, _CELL_S, integral.shape[1]) for by in span_s)
+        top, bottom = (_cell(heights + by, _TOP_M, _CELL_M, integral.shape[0]) for by in span_m)
+        return np.asarray(integral[bottom, right] - integral[top, right] - integral[bottom, left] + integral[top, left])
 
     def on_path(self, moments: NDArray[np.float64], span_s: tuple[float, float]) -> NDArray[np.float64]:
         """Mean heat on the path from ``moments`` + span."""
@@ -185,35 +259,73 @@ def track(
     return places, heats
 
 
-def takeoff_s(search: BallisticSearch, path: Paths) -> float:
-    """Find the kink of the athlete's track at which free fall begins, file time."""
-    times, slow = search.times, float(path.slow[0])
-    apex_s = float(times[path.middle[0]] + apex(path)[0])
+def takeoff_features(
+    search: BallisticSearch, path: Paths, slit: Slit
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Describe the athlete's track and the slit around each moment, if free fall began then.
+
+    Returns:
+        Real seconds from the highest point, float64 [moments], and float64 [moments, features].
+    """
+    times, slow = search.times, slit.slow
     shot = search.heat.camera.shots == search.heat.camera.shots[path.middle[0]]
-    frames = np.flatnonzero(shot & (times > apex_s - 1.0 * slow) & (times < apex_s + 0.35 * slow))[::-1]
+    real = (times - slit.apex_s) / slow
+    frames = np.flatnonzero(shot & (real > -1.1) & (real < 0.45))[::-1]
+    moments = np.arange(-0.75, 0.2, 0.01)
     if len(frames) < 4:
-        return float(times[path.first[0]])
+        return moments, np.zeros((len(moments), len(_TAKEOFF_WEIGHTS)))
     off, heat = track(search, path, frames)
-    real = (times[frames] - apex_s) / slow
-    weight = np.minimum(heat / max(float(np.median(heat[real > -0.2])), 1e-6), 1.0)
-    return apex_s + slow * _kink(real, off[:, 1], weight)
+    at = real[frames]
+    weight = np.minimum(heat / max(float(np.median(heat[at > -0.2])), 1e-6), 1.0)
+    down = np.clip(off[:, 1], -1.0, 1.0)
+    known = np.interp(moments, [at.min() - 1e-3, at.min()], [0.0, 1.0])
+
+    def strayed(by: float) -> NDArray[np.float64]:
+        return np.interp(moments + by, at[::-1], down[::-1])
+
+    box = _Boxes(slit.middle, slit.known)
+    height = GRAVITY / 2 * moments**2
+    rise = -moments
+    found = [
+        _kink(moments, at, off[:, 1], weight),
+        strayed(-0.3),
+        strayed(-0.2),
+        strayed(-0.1),
+        strayed(-0.05),
+        np.abs(strayed(0.05)),
+        np.abs(strayed(0.15)),
+        box.on_path(moments, (0.0, 0.15)),
+        box.on_path(moments, (-0.15, 0.0)),
+        box.on_path(moments, (-0.35, -0.15)),
+        box.mean(moments, (-0.3, -0.05), height, (-0.5, 0.5)),
+        box.mean(moments, (-0.2, 0.0), height, (0.7, 1.4)),
+        box.mean(moments, (0.05, 0.25), height, (0.7, 1.4)),
+        np.minimum(rise, 0.2),
+        np.maximum(rise - 0.2, 0),
+        np.maximum(rise - 0.45, 0),
+        1 - known,
+    ]
+    return moments, np.stack(found, axis=1)
 
 
-def _kink(real: NDArray[np.float64], off: NDArray[np.float64], weight: NDArray[np.float64]) -> float:
-    """Fit ``off`` = 0 after the kink and a push that ends there, cubic, before it; return when it is, real seconds."""
-    best, found = np.inf, float(real.min())
-    for moment in np.arange(max(-0.9, float(real.min())), 0.1, 0.01):
-        before = np.maximum(moment - real, 0)
-        near = np.minimum(before, _PUSH_S)
-        shape = -(near**3 + 3 * _PUSH_S**2 * (before - near))
-        sum_of = float((weight * shape * shape * (before < _PUSH_S)).sum())
-        push = float((weight * shape * off * (before < _PUSH_S)).sum()) / sum_of if sum_of > 0 else _PUSH[0]
-        push = min(max(push, _PUSH[0]), _PUSH[1])
-        wrong = np.minimum((off - push * shape) ** 2, _OUTLIER_M**2)
-        cost = float((weight * wrong).sum())
-        if cost < best:
-            best, found = cost, float(moment)
-    return found
+def takeoff_s(search: BallisticSearch, path: Paths, slit: Slit) -> float:
+    """Return the moment at which free fall begins, file time."""
+    moments, features = takeoff_features(search, path, slit)
+    return slit.apex_s + slit.slow * float(moments[int((features @ _TAKEOFF_WEIGHTS).argmax())])
+
+
+def _kink(
+    moments: NDArray[np.float64], real: NDArray[np.float64], off: NDArray[np.float64], weight: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """Cost, for each moment, of a track that is on the path after it and bent by a push, cubic, before it."""
+    before = np.maximum(moments[:, None] - real, 0)
+    near = np.minimum(before, _PUSH_S)
+    shape = -(near**3 + 3 * _PUSH_S**2 * (before - near))
+    close = weight * (before < _PUSH_S)
+    square = (close * shape * shape).sum(axis=1)
+    push = np.clip((close * shape * off).sum(axis=1) / np.maximum(square, 1e-9), *_PUSH)
+    wrong = np.minimum((off - push[:, None] * shape) ** 2, _OUTLIER_M**2)
+    return np.asarray(10 * (weight * wrong).sum(axis=1) / max(float(weight.sum()), 1e-6))
 
 
 _ROUNDS = 3
@@ -232,10 +344,11 @@ def refine(search: BallisticSearch, path: Paths) -> tuple[Paths, float, float, f
         moments, scores = entry_scores(slit)
         best = int(scores.argmax())
         ended, sure = slit.apex_s + float(moments[best]) * slow, float(scores[best])
-        began = takeoff_s(search, path)
+        began = takeoff_s(search, path, slit)
         if turn < _ROUNDS - 1:
             # What is certain to be free fall: at first only what lies near the highest point and after.
             first_s = max(began, slit.apex_s - 0.25 * slow) if turn == 0 else began + 0.03 * slow
             fitted = search.fit(path, first_s, ended)
             path = fitted if fitted is not None else path
-    return path, began, ended, sure
+    # The first frame that shows it comes half a frame later on average.
+    return path, began + search.gap_s / 2, ended + search.gap_s / 2, sure

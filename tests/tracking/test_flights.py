@@ -27,7 +27,7 @@ def test_a_fall_before_a_panning_world_is_found(found: Search, dive: Film) -> No
     assert found.reason is None
     (flight,) = found.flights
     assert flight.takeoff_s == pytest.approx(TAKEOFF_S, abs=2 * FRAME_S)
-    assert flight.entry_s == pytest.approx(ENTRY_S, abs=FRAME_S)
+    assert flight.entry_s == pytest.approx(ENTRY_S, abs=2 * FRAME_S)
     assert flight.time_scale == 1.0
     assert found.size == dive.frames[0].shape[:2]
 
