@@ -3,7 +3,8 @@
 # make test-cluster  the tests that start a Ray cluster on loopback (Linux)
 # make lint   style, types and layers
 # make bench  measure, side by side, in one run
-# make benchmark-data   simulate the data of the named benchmark (SIZE=full or small, OUT=data/benchmark)
+# make benchmark-data   simulate the data of the named benchmark (SIZE=full or small, OUT=data/benchmark,
+#                       BACKGROUNDS=folder of photographs to stand behind its wild dives and negatives)
 
 PYTHON ?= python3.11
 VENV ?= .venv
@@ -40,9 +41,10 @@ bench: $(READY)
 
 SIZE ?= full
 OUT ?= data/benchmark
+BACKGROUNDS ?=
 
 benchmark-data: $(READY)
-	$(BIN)/python -m benchmarks.data $(OUT) --size $(SIZE) --workers $(WORKERS)
+	$(BIN)/python -m benchmarks.data $(OUT) --size $(SIZE) --workers $(WORKERS) $(if $(BACKGROUNDS),--backgrounds "$(BACKGROUNDS)")
 
 clean:
 	rm -rf $(VENV)

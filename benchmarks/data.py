@@ -9,10 +9,15 @@
 | ``pairs/here`` | 200 | dives to be changed in one thing |
 | ``pairs/elsewhere`` | 200 | the same dives in other venues: their scores should stay |
 | ``pairs/other-entry`` | 200 | the same dives and venues with other entries: their scores should follow |
+| ``wild`` | 200 | whole files, as people film dives, with the athlete's joints |
+| ``negatives`` | 2 of each kind | clips that are no dive |
 
-``small`` is a tenth of it. Every folder is what ``finecausal simulate`` writes for the options below; a run that was
-stopped goes on. ``train`` and ``confounded`` get a column ``split``. At the end the labels' checksums are compared with
-those in ``benchmarks/labels.json``.
+``small`` is a tenth of it, with as many negatives. Every folder is what ``finecausal simulate`` writes for the options
+below; a run that was stopped goes on (``negatives`` begins anew). ``train`` and ``confounded`` get a column ``split``.
+At the end the labels' checksums are compared with those in ``benchmarks/labels.json``.
+
+Behind ``wild`` and ``negatives`` stand painted pictures. ``--backgrounds FOLDER`` puts photographs behind most of them:
+their pixels are others then, and differ from folder to folder, so these sets are compared with nothing.
 """
 
 from __future__ import annotations
@@ -23,19 +28,27 @@ import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from rich.console import Console
 from rich.progress import Progress
 
+from finecausal_cli.errors import FinecausalError
 from finecausal_cli.simulator.dataset import write_dataset
+from finecausal_cli.simulator.dataset_plan import find_photos
+from finecausal_cli.simulator.negatives import KINDS, write_negatives
 from finecausal_cli.whole_file import whole_file
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from finecausal_cli.simulator.dataset_plan import World
 
 Size = Literal["full", "small"]
 
 CHECKSUMS = Path(__file__).resolve().parent / "labels.json"
 
-TRAIN_SEED, TEST_SEED, PAIRS_SEED = 23911, 23912, 23913
+TRAIN_SEED, TEST_SEED, PAIRS_SEED, WILD_SEED, NEGATIVES_SEED = 23911, 23912, 23913, 23914, 23915
 """Where dives come from. The number is that of the paper, arXiv 2503.23911."""
 
 ELSEWHERE, OTHER_ENTRY = 90_001, 90_002
@@ -57,6 +70,7 @@ class Part:
         confounding: As for ``finecausal simulate``.
         venue_seed: As for ``finecausal simulate``.
         entry_seed: As for ``finecausal simulate``.
+        world: As for ``finecausal simulate``.
     """
 
     folder: str
@@ -66,6 +80,12 @@ class Part:
     confounding: float = 0.0
     venue_seed: int | None = None
     entry_seed: int | None = None
+    world: World = "clean"
+
+    @property
+    def takes_photos(self) -> bool:
+        """Whether photographs may stand behind its dives."""
+        return self.world == "wild"
 
     def command(self, size: Size) -> str:
         """Return the command that writes it."""
@@ -73,6 +93,7 @@ class Part:
         words += [f"--confounding {self.confounding:g}"] if self.confounding else []
         words += [f"--venue-seed {self.venue_seed}"] if self.venue_seed is not None else []
         words += [f"--entry-seed {self.entry_seed}"] if self.entry_seed is not None else []
+        words += [f"--world {self.world}"] if self.world != "clean" else []
         return " ".join(words)
 
     def count(self, size: Size) -> int:
@@ -80,7 +101,32 @@ class Part:
         return self.dives if size == "full" else self.dives // SMALL
 
 
-PARTS = (
+@dataclass(frozen=True)
+class Negatives:
+    """The clips of the benchmark that are no dive.
+
+    Attributes:
+        folder: Their place.
+        each: How many of each kind.
+        seed: Seed of the clips.
+    """
+
+    folder: str
+    each: int
+    seed: int
+
+    takes_photos = True
+
+    def command(self, size: Size) -> str:  # noqa: ARG002 - as many in both
+        """Return the command that writes them."""
+        return f"finecausal simulate OUT/{self.folder} --negatives all --count {self.each} --seed {self.seed}"
+
+    def count(self, size: Size) -> int:  # noqa: ARG002 - as many in both
+        """Return how many clips there are."""
+        return self.each * len(KINDS)
+
+
+PARTS: tuple[Part | Negatives, ...] = (
     Part("train", 2250, TRAIN_SEED, validation=250),
     Part("confounded", 2250, TRAIN_SEED, validation=250, confounding=0.8),
     Part("test", 500, TEST_SEED),
@@ -88,13 +134,27 @@ PARTS = (
     Part("pairs/here", 200, PAIRS_SEED),
     Part("pairs/elsewhere", 200, PAIRS_SEED, venue_seed=PAIRS_SEED + ELSEWHERE),
     Part("pairs/other-entry", 200, PAIRS_SEED, entry_seed=PAIRS_SEED + OTHER_ENTRY),
+    Part("wild", 200, WILD_SEED, world="wild"),
+    Negatives("negatives", 2, NEGATIVES_SEED),
 )
 
 
-def write_part(root: Path, part: Part, size: Size, *, workers: int, progress: Progress) -> str:
-    """Write a part of the benchmark and return the SHA-256 (hex) of its labels."""
+def write_part(
+    root: Path,
+    part: Part | Negatives,
+    size: Size,
+    *,
+    workers: int,
+    progress: Progress,
+    photos: Sequence[str] = (),
+) -> str:
+    """Write a part of the benchmark and return the SHA-256 (hex) of its labels; ``photos`` may stand behind it."""
     count = part.count(size)
     task = progress.add_task(part.folder, total=count)
+    if isinstance(part, Negatives):
+        table = write_negatives(root / part.folder, ["all"], part.each, part.seed, photos)
+        progress.update(task, completed=count)
+        return hashlib.sha256(table.read_bytes()).hexdigest()
     labels = write_dataset(
         root / part.folder,
         count,
@@ -103,6 +163,8 @@ def write_part(root: Path, part: Part, size: Size, *, workers: int, progress: Pr
         confounding=part.confounding,
         venue_seed=part.venue_seed,
         entry_seed=part.entry_seed,
+        world=part.world,
+        photos=tuple(photos) if part.takes_photos else (),
         progress=lambda done, total: progress.update(task, completed=done, total=total),
     )
     if part.validation:
@@ -123,15 +185,23 @@ def set_split(labels: Path, training: int) -> None:
         writer.writerows(rows)
 
 
-def main() -> None:
+def main(arguments: Sequence[str] | None = None) -> None:
     """Write all parts and compare their labels."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description="Make the named benchmark.")
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", choices=("full", "small"), default="full")
     parser.add_argument("--only", help="parts, separated by commas")
+    parser.add_argument("--backgrounds", type=Path, metavar="FOLDER", help="photographs for wild and negatives")
     parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args()
-    wanted = set(asked.only.split(",")) if asked.only else {part.folder for part in PARTS}
+    asked = parser.parse_args(arguments)
+    folders = {part.folder for part in PARTS}
+    wanted = set(asked.only.split(",")) if asked.only else folders
+    if wanted - folders:
+        parser.error(f"no such part: {', '.join(sorted(wanted - folders))}")
+    try:
+        photos = () if asked.backgrounds is None else find_photos(asked.backgrounds)
+    except FinecausalError as error:
+        parser.error(str(error))
     expected = json.loads(CHECKSUMS.read_text(encoding="utf-8"))[asked.size]
     console = Console(soft_wrap=True, highlight=False)
     differs = []
@@ -139,13 +209,13 @@ def main() -> None:
         for part in PARTS:
             if part.folder not in wanted:
                 continue
-            found = write_part(asked.out, part, asked.size, workers=asked.workers, progress=progress)
-            known = expected.get(part.folder)
+            found = write_part(asked.out, part, asked.size, workers=asked.workers, progress=progress, photos=photos)
+            known = None if photos and part.takes_photos else expected.get(part.folder)
             differs += [part.folder] if known not in (None, found) else []
             told = (
                 "as expected" if known == found else "nothing to compare with" if known is None else "OTHERS EXPECTED"
             )
-            console.print(f"{part.folder}  {part.count(asked.size)} dives  labels {found}  {told}")
+            console.print(f"{part.folder}  {part.count(asked.size)} clips  labels {found}  {told}")
     if differs:
         console.print(f"other labels than those of benchmarks/labels.json: {', '.join(differs)}")
         raise SystemExit(1)
