@@ -43,5 +43,6 @@ say "simulating $DIVES dives to learn from and $HELD_OUT to validate on"
 
 say "teaching: $STEPS steps on single frames, $SEQUENCE_STEPS over time"
 "${finecausal[@]}" weights reader --train "$out/train" --validation "$out/validation" --imagenet "$IMAGENET" \
-    --output "$out/run" --steps "$STEPS" --sequence-steps "$SEQUENCE_STEPS" --workers "$WORKERS" --device "$DEVICE"
+    --backgrounds "$BACKGROUNDS" --output "$out/run" --steps "$STEPS" \
+    --sequence-steps "$SEQUENCE_STEPS" --workers "$WORKERS" --device "$DEVICE"
 say "the reader is $out/run/reader; copy it over weights/athlete to ship it"

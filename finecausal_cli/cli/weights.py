@@ -36,6 +36,9 @@ class ReaderData:
         list[Path], typer.Option("--validation", metavar="DIR", help="Others, held out; may be given again.")
     ]
     out: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the run.")]
+    backgrounds: Annotated[
+        Path | None, typer.Option(metavar="DIR", help="Photographs to put behind some of the athletes.")
+    ] = None
     imagenet: Annotated[
         Path | None,
         typer.Option(metavar="FILE", help="EfficientNet-Lite0's weights (.pth); without it from nothing."),

@@ -39,6 +39,7 @@ class ReaderRun:
         train: Folders of simulated clips with joints.
         validation: Others.
         out: Folder of the run; the reader is written to ``out/reader``.
+        backgrounds: Folder of photographs to put behind some of the athletes; None puts none.
         imagenet: State dict (.pth) of EfficientNet-Lite0; None begins from nothing.
         steps: Steps of the frame network.
         sequence_steps: Steps of the sequence network; 0 leaves it out.
@@ -54,6 +55,7 @@ class ReaderRun:
     train: tuple[Path, ...]
     validation: tuple[Path, ...]
     out: Path
+    backgrounds: Path | None = None
     imagenet: Path | None = None
     steps: int = 6000
     sequence_steps: int = 3000
@@ -98,7 +100,10 @@ def train_athlete_reader(run: ReaderRun, report: Report | None = None) -> Path:
             progress=lambda done, of, name=name: tell(f"cutting {name}", done, of, {}),  # type: ignore[misc]
         )
         files_of[name] += files
-    sets = [WindowSet(files_of[name], cut.window_size) for name in ("train", "validation")]
+    sets = [
+        WindowSet(files_of["train"], cut.window_size, run.backgrounds),
+        WindowSet(files_of["validation"], cut.window_size),
+    ]
     torch.manual_seed(run.seed)
     network = AthleteNetwork(NetworkConfig(window_size=cut.window_size))
     if run.imagenet is not None:
