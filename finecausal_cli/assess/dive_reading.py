@@ -41,11 +41,15 @@ if TYPE_CHECKING:
 STRETCHED_M: Final = 2.25
 """Length of an athlete from fingertips to toes, metres: what ``framing`` is measured in."""
 
-_TOLERANCE: Final = 1.35
-"""Scales are read off a fall, by a third or so; a picture is framed anew only beyond that."""
+_TOLERANCE: Final = 1.2
+"""Scales are read off a fall, some tenths too large or too small; a picture is framed anew only beyond that."""
 
-_EDGE: Final = 0.08
-"""Share of the square's side by which an athlete's middle may leave it before the camera follows."""
+_FROM_THE_MIDDLE: Final = 0.22
+"""Farthest of an athlete in the air from the middle of the square, in its side, in 90% of the frames: simulated clips,
+whose camera follows, have 0.07 to 0.18."""
+
+_MOST_OUTSIDE: Final = 0.05
+"""Share of the frames in the air in which a part of the athlete may lie outside of the square."""
 
 _PATHS: Final = ("times_s", "centres", "px_per_m", "sizes")
 _CAMERA: Final = ("times_s", "to_picture", "shots", "agreement")
@@ -299,7 +303,8 @@ class _Cameras:
         if framing is not None and not is_framed(flight, size, framing, viewing.frame_size):
             seen = athlete_window(flight, times_s, size, reach_m=STRETCHED_M, margin=1 / framing["reach"])
             # The network sees the centre of what is cut, as it does of a whole picture.
-            self.seen = np.asarray(seen, np.float64) * (1, 1, self._working / viewing.frame_size)
+            wide = np.asarray(seen, np.float64) * (1, 1, self._working / viewing.frame_size)
+            self.seen = hold_inside(wide, size)
 
     def shoot(self, index: int, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Return what the network is shown of a frame, and the reader."""
@@ -316,6 +321,19 @@ def _cut(picture: NDArray[np.uint8], window: NDArray[np.float64], side: int) -> 
     return np.asarray(crop_window(picture, window, side), np.uint8)
 
 
+def hold_inside(windows: NDArray[np.float64], size: tuple[int, int]) -> NDArray[np.float64]:
+    """Shift windows [M, 3] until they lie in the picture (height, width); one that is too large lies in its middle.
+
+    A camera sees no further than the picture does, and what would be made up there is larger than the athlete.
+    """
+    held = windows.copy()
+    half = windows[:, 2] / 2
+    for axis, length in ((0, size[1]), (1, size[0])):
+        least, most = np.minimum(half, length / 2), np.maximum(length - half, length / 2)
+        held[:, axis] = np.clip(windows[:, axis], least, most)
+    return held
+
+
 def is_framed(flight: Flight, size: tuple[int, int], framing: Mapping[str, float], frame_size: int) -> bool:
     """Tell whether the centre square of the whole picture shows the athlete as the network's training did.
 
@@ -330,8 +348,11 @@ def is_framed(flight: Flight, size: tuple[int, int], framing: Mapping[str, float
     reach = STRETCHED_M * float(np.median(flight.px_per_m)) / side
     if not framing["least"] / _TOLERANCE <= reach <= framing["most"] * _TOLERANCE:
         return False
-    away = np.abs(np.asarray(flight.centres) - (width / 2, height / 2)).max(axis=1)
-    return bool((away <= side * (0.5 + _EDGE)).mean() > 1 - _EDGE)
+    times = np.asarray(flight.times_s)
+    in_air = (times >= (flight.takeoff_s or flight.first_s)) & (times <= (flight.entry_s or flight.last_s))
+    away = (np.abs(np.asarray(flight.centres) - (width / 2, height / 2)).max(axis=1) / side)[in_air]
+    outside = away + np.asarray(flight.sizes)[in_air] / (2 * side) > 0.5
+    return bool(len(away)) and bool(np.quantile(away, 0.9) <= _FROM_THE_MIDDLE and outside.mean() <= _MOST_OUTSIDE)
 
 
 def _pack(read: DivesRead) -> Answer:

@@ -132,7 +132,7 @@ def make_flight():
             "confidence": 0.9,
             "shot": 0,
             "times_s": times,
-            "centres": np.stack([x + 20 * along, 60 + 80 * along**2], axis=1),
+            "centres": np.stack([x + 20 * along, 70 + 50 * along**2], axis=1),
             "px_per_m": np.full(30, px_per_m),
             "sizes": np.full(30, 60.0),
             "camera": StillCamera(),

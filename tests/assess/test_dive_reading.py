@@ -5,7 +5,7 @@ import pytest
 
 from finecausal_cli.assess import dive_reading
 from finecausal_cli.assess import dives as dives_module
-from finecausal_cli.assess.dive_reading import Viewing, is_framed, read_dives
+from finecausal_cli.assess.dive_reading import Viewing, hold_inside, is_framed, read_dives
 from finecausal_cli.assess.dives import Wanted
 from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.tracking.camera import Camera
@@ -26,7 +26,7 @@ def film(tmp_path_factory):
     for index in range(6 * FPS):
         frame = np.full((180, 320, 3), 60, np.uint8)
         along = np.clip((index / FPS - 2.0) / 1.4, 0, 1)
-        x, y = round(60 + 20 * along), round(60 + 80 * along**2)
+        x, y = round(60 + 20 * along), round(70 + 50 * along**2)
         frame[y - 15 : y + 15, x - 15 : x + 15] = 250
         frames.append(frame)
     path = tmp_path_factory.mktemp("film") / "dive.mp4"
@@ -69,6 +69,11 @@ def test_otherwise_a_camera_follows_the_athlete_at_the_framing_of_the_weights(fi
     in_air = (clip.times_s > 2.1) & (clip.times_s < 3.3)
     middles = clip.frames[in_air][:, 44:84, 44:84].mean(axis=(1, 2, 3))
     assert (middles > 200).all()  # the athlete is in the middle of every picture
+
+
+def test_the_camera_stays_in_the_picture_where_it_can():
+    windows = np.array([[10.0, 50.0, 40.0], [310.0, 175.0, 40.0], [160.0, 90.0, 200.0]])
+    assert hold_inside(windows, (180, 320)).tolist() == [[20, 50, 40], [300, 160, 40], [160, 90, 200]]
 
 
 def test_weights_without_a_framing_see_the_whole_picture_cut_in_time(film, found, make_flight):

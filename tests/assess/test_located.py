@@ -146,7 +146,7 @@ def test_the_athlete_is_brought_back_into_the_picture(tiny_model, make_scorer, f
     assert (explanation.flight_start_s, explanation.entry_start_s, explanation.time_scale) == (2.0, 3.4, 1.0)
     frame = next(one for one in explanation.athlete if 2.6 < one.time_s < 2.8)
     along = (frame.time_s - 2.0) / 1.4
-    middle = (160 + 20 * along, 60 + 80 * along**2)
+    middle = (160 + 20 * along, 70 + 50 * along**2)
     side = 2.4 * 1.25 * 40  # the reader's window, pixels
     left, top, right, bottom = frame.box
     assert ((left + right) / 2, (top + bottom) / 2) == pytest.approx(middle, abs=1.5)
