@@ -15,7 +15,7 @@ from finecausal_cli.tracking.ballistic import FLOOR, FULL_HEAT, BallisticSearch,
 from finecausal_cli.tracking.camera import Camera, chain, measure_steps
 from finecausal_cli.tracking.extent import BODY_RADIUS_M, body_radius, diameters, time_scale
 from finecausal_cli.tracking.motion import HOTTEST, SHRINK, motion_heat
-from finecausal_cli.tracking.transitions import REACH_M, refine, track
+from finecausal_cli.tracking.transitions import REACH_M, Ends, refine, track
 from finecausal_cli.video.scan import Scanner
 
 if TYPE_CHECKING:
@@ -38,6 +38,9 @@ MOST_FPS = 33.0
 CHUNK_S, OVERLAP_S = 30.0, 12.0
 """Seconds that are searched at once, and that the next ones share: the longest flight in slow motion."""
 
+_LEAST_FALL_M = 1.5
+"""From 1 m the body's middle falls by more than this before the hands are in the water; a jump on land by less."""
+
 _LEAST_S = 0.4
 _FEWEST_FRAMES = 8
 _BLACK = 24
@@ -55,6 +58,9 @@ _LEAST_SHARE = 0.15
 _LEAST_CONFIDENCE = 0.5
 _BESIDE_SHARE = 0.6
 """How strong a second athlete in the air must be, over the first."""
+
+_BOUNCE_SHARE = 0.5
+"""How strong a flight must be, over the one before it, to make that a run-up."""
 
 _SAME_PLACE_M = 2.5
 """Two places closer than this, in metres, may be the same athlete's."""
@@ -240,20 +246,18 @@ class _Finder:
         air_s = float(search.times[path.last[0]] - search.times[path.first[0]])
         scale, _ = time_scale(ratio, 0.8 * air_s, is_whole=True)
         path = replace(path, slow=np.array([scale]))
-        path, takeoff, entry, sure = refine(search, path)
+        path, ends = refine(search, path)
         radius = body_radius(search, path)
         ratio = radius / float(search.metre(path)[0]) * scale**2 / BODY_RADIUS_M
-        scale, cost = time_scale(ratio, entry - takeoff, is_whole=True)
+        scale, cost = time_scale(ratio, ends.entry_s - ends.takeoff_s, is_whole=True)
         if abs(np.log(scale / path.slow[0])) > 0.15:
-            path, takeoff, entry, sure = refine(search, replace(path, slow=np.array([scale])))
-        evidence = weigh(search, path, radius, (takeoff, entry), (sure, cost))
+            path, ends = refine(search, replace(path, slow=np.array([scale])))
+        evidence = weigh(search, path, radius, ends, cost)
         confidence = evidence.confidence
-        _LOG.debug(
-            "%.2f to %.2f s: score %.2f, confidence %.2f, %s", takeoff, entry, path.score[0], confidence, evidence
-        )
+        _LOG.debug("score %.2f, confidence %.2f, %s, %s", path.score[0], confidence, ends, evidence)
         if confidence < 0.1:
             return None
-        return self._flight(search, path, (takeoff, entry), confidence)
+        return self._flight(search, path, (ends.takeoff_s, ends.entry_s), confidence)
 
     def _flight(
         self,
@@ -366,6 +370,7 @@ class Evidence:
         # Rounded from a logistic fit to 180 paths, right and wrong ones, of simulated and filmed clips.
         logit = (
             1.3 * np.log(np.clip(self.fall_m, 0.2, 6.0) / 2.0)
+            - 5.0 * max(_LEAST_FALL_M - self.fall_m, 0.0)
             + 1.2 * (min(self.water, 1.8) - 1.0)
             - 0.9 * (min(self.cost, 8.0) - 1.0)
             + 1.7 * np.log(np.clip(self.strength, 0.02, 1.0) / 0.5)
@@ -375,23 +380,21 @@ class Evidence:
         return float(1 / (1 + np.exp(-logit)))
 
 
-def weigh(
-    search: BallisticSearch, path: Paths, radius: float, ends_s: tuple[float, float], scores: tuple[float, float]
-) -> Evidence:
+def weigh(search: BallisticSearch, path: Paths, radius: float, ends: Ends, cost: float) -> Evidence:
     """Collect what speaks for a path being a dive.
 
     Args:
         search: The heat.
         path: One path.
         radius: Radius of what falls, in pixels of the world.
-        ends_s: Take-off and entry, file time.
-        scores: How well the slit shows the entry, and how implausible body and time are.
+        ends: Its take-off and entry.
+        cost: How implausible body and time are.
     """
     slow = float(path.slow[0])
     body = max(radius / BODY_RADIUS_M, 1e-6)
     apex_s = float(search.times[path.middle[0]] + apex(path)[0])
     pull = float(path.y[0, 2])
-    index = np.flatnonzero((search.times >= ends_s[0]) & (search.times <= ends_s[1]))
+    index = np.flatnonzero((search.times >= ends.takeoff_s) & (search.times <= ends.entry_s))
     index = index[search.heat.camera.shots[index] == search.heat.camera.shots[path.middle[0]]]
     if len(index) < 2:
         return Evidence(0.0, 0.0, 0.0, 99.0, 0.0, 0.0, 9.0, float(np.log(slow)))
@@ -399,10 +402,10 @@ def weigh(
     real_s = (search.times[index[-1]] - search.times[index[0]]) / slow
     stray = _stray(search, path, index) * float(search.metre(path)[0]) / body
     return Evidence(
-        fall_m=pull * max(ends_s[1] - max(apex_s, ends_s[0]), 0) ** 2 / body,
-        rise_m=pull * max(apex_s - ends_s[0], 0) ** 2 / body,
-        water=scores[0],
-        cost=scores[1],
+        fall_m=pull * max(ends.entry_s - max(apex_s, ends.takeoff_s), 0) ** 2 / body,
+        rise_m=pull * max(apex_s - ends.takeoff_s, 0) ** 2 / body,
+        water=ends.water,
+        cost=cost,
         strength=float(np.minimum(hot, FULL_HEAT).mean() / FULL_HEAT * real_s),
         covered=float(((hot > FLOOR) & shown)[0].mean()),
         stray_m=stray,
@@ -429,15 +432,26 @@ def _distinct(flights: list[tuple[float, Flight]]) -> tuple[Flight, ...]:
         flights: How strong each is, by the motion on its path, and the flight.
     """
     chosen: list[tuple[float, Flight]] = []
-    for strength, flight in sorted(flights, key=lambda one: -one[0]):
-        if any(_is_run_up(flight, one) or _is_run_up(one, flight) for _, one in chosen):
+    sure = [one for one in flights if one[1].confidence >= _LEAST_CONFIDENCE]
+    for strength, flight in sorted(sure, key=lambda one: -one[0]):
+        if _is_followed(flight, strength, sure) or _is_followed_by_less(flight, strength, sure):
             continue
         rivals = [one for one in chosen if _overlap(one[1], flight) > 0.25]
-        if flight.confidence < _LEAST_CONFIDENCE or any(_is_same(one, flight) for _, one in rivals):
+        if any(_is_same(one, flight) for _, one in rivals):
             continue
         if all(strength > _BESIDE_SHARE * other for other, _ in rivals):
             chosen.append((strength, flight))
     return tuple(flight for _, flight in chosen)
+
+
+def _is_followed(flight: Flight, strength: float, flights: list[tuple[float, Flight]]) -> bool:
+    """Tell whether another flight, nearly as strong, begins where this one ends: a hurdle or a bounce, not a dive."""
+    return any(_is_run_up(flight, other) for more, other in flights if more > _BOUNCE_SHARE * strength)
+
+
+def _is_followed_by_less(flight: Flight, strength: float, flights: list[tuple[float, Flight]]) -> bool:
+    """Tell whether this is a weak path that begins where a stronger one ends: what moves in the water."""
+    return any(_is_run_up(other, flight) for more, other in flights if strength <= _BOUNCE_SHARE * more)
 
 
 def _is_run_up(one: Flight, other: Flight) -> bool:

@@ -147,16 +147,6 @@ def entry_features(slit: Slit) -> tuple[NDArray[np.float64], NDArray[np.float64]
     return moments, np.stack(found, axis=1)
 
 
-def entry_scores(slit: Slit) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Score moments as the first contact with the water.
-
-    Returns:
-        Real seconds from the highest point, and how well each, as the entry, explains the slit.
-    """
-    moments, features = entry_features(slit)
-    return moments, features @ _ENTRY_WEIGHTS
-
-
 class _Boxes:
     """Means of a slit over boxes around moments, from its integral."""
 
@@ -331,19 +321,30 @@ def _kink(
 _ROUNDS = 3
 
 
-def refine(search: BallisticSearch, path: Paths) -> tuple[Paths, float, float, float]:
-    """Lay one path through its free fall alone, and find when that begins and ends.
+@dataclass(frozen=True, slots=True)
+class Ends:
+    """Begin and end of a flight.
 
-    Returns:
-        The path; take-off and entry in file time; how well the slit shows the entry.
+    Attributes:
+        takeoff_s: First frame in the air, file time.
+        entry_s: First frame in contact with the water, file time.
+        water: How well the slit shows the entry.
     """
-    times, slow = search.times, float(path.slow[0])
-    began, ended, sure = float(times[path.first[0]]), float(times[path.last[0]]), 0.0
+
+    takeoff_s: float
+    entry_s: float
+    water: float
+
+
+def refine(search: BallisticSearch, path: Paths) -> tuple[Paths, Ends]:
+    """Lay one path through its free fall alone, and find when that begins and ends."""
+    slow = float(path.slow[0])
     for turn in range(_ROUNDS):
         slit = slit_along(search, path)
-        moments, scores = entry_scores(slit)
+        moments, features = entry_features(slit)
+        scores = features @ _ENTRY_WEIGHTS
         best = int(scores.argmax())
-        ended, sure = slit.apex_s + float(moments[best]) * slow, float(scores[best])
+        ended = slit.apex_s + float(moments[best]) * slow
         began = takeoff_s(search, path, slit)
         if turn < _ROUNDS - 1:
             # What is certain to be free fall: at first only what lies near the highest point and after.
@@ -351,4 +352,5 @@ def refine(search: BallisticSearch, path: Paths) -> tuple[Paths, float, float, f
             fitted = search.fit(path, first_s, ended)
             path = fitted if fitted is not None else path
     # The first frame that shows it comes half a frame later on average.
-    return path, began + search.gap_s / 2, ended + search.gap_s / 2, sure
+    late = search.gap_s / 2
+    return path, Ends(began + late, ended + late, float(scores[best]))
