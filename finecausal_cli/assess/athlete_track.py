@@ -40,6 +40,9 @@ _LEAST_OF_FLIGHT: Final = 0.25
 _FEWEST: Final = 8
 """Sampled frames in the air from which on that share says something."""
 
+_AROUND_FLIGHT_S: Final = 0.3
+"""Real time before the take-off up to which frames belong to the motion of the flight; half of it after the entry."""
+
 _FLESH: Final = 0.12
 """What of the box of the joints is added on each side: joints lie within a body, not on its edge."""
 
@@ -51,7 +54,8 @@ class AthleteTrack:
     Attributes:
         frames: One for each of the 96 sampled frames.
         outlines: float32 [96, h, w], probability of athlete over each window; None without a reader.
-        windows: float64 [96, 3], the windows: centre x, centre y and side, pixels; None where nobody knows them.
+        windows: float64 [96, 3], the windows that were read: centre x, centre y and side, pixels; None where nobody
+            knows them.
         flight: The path of the athlete's middle through the air; None where nobody knows it.
     """
 
@@ -83,13 +87,33 @@ def read_athlete(reader: AthleteReader | None, found: DiveClip) -> AthleteTrack:
     if reader is None or found.crops is None:
         boxes = tuple(_on_the_path(found.dive, clip.time_s(place)) for place in range(CLIP_FRAMES))
         return AthleteTrack(boxes, None, windows, flight)
-    reading = reader.read(found.crops)
     places = found.places
+    first = np.unique(places, return_index=True)[1]
+    times_s = np.array([clip.time_s(int(place)) for place in first])
+    reading = reader.read_motion(
+        found.crops, (times_s / (found.dive.time_scale or 1.0)).tolist(), _in_flight(found, times_s)
+    )
+    size = found.crops.shape[1]
+    closer = np.array(
+        [
+            (*to_picture(reading.windows[at, :2], window, size), reading.windows[at, 2] * window[2] / size)
+            for at, window in zip(places.tolist(), windows, strict=True)
+        ]
+    )
     frames = tuple(
-        _frame(reading, int(places[place]), windows[place], found.crops.shape[1], clip.time_s(place))
+        _frame(reading, int(places[place]), (windows[place], closer[place]), size, clip.time_s(place))
         for place in range(CLIP_FRAMES)
     )
-    return AthleteTrack(frames, np.asarray(reading.outline, np.float32)[places], windows, flight)
+    return AthleteTrack(frames, np.asarray(reading.outline, np.float32)[places], closer, flight)
+
+
+def _in_flight(found: DiveClip, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which times lie in the flight or just around it; all where its ends are not known."""
+    dive = found.dive
+    around = _AROUND_FLIGHT_S * (dive.time_scale or 1.0)
+    begin = -np.inf if dive.takeoff_s is None else dive.takeoff_s - around
+    end = np.inf if dive.entry_s is None else dive.entry_s + around / 2
+    return (times_s >= begin) & (times_s <= end)
 
 
 def refuse_unseen(track: AthleteTrack, dive: LocatedDive) -> Refusal | None:
@@ -107,7 +131,7 @@ def read_located(path: str | os.PathLike[str], dive: LocatedDive, reader: Athlet
     """Return a dive with the athlete read in the frames sampled of it."""
     from finecausal_cli.assess.dive_reading import Viewing, read_one
 
-    found = read_one(path, dive, Viewing("fit", 112, window_size=reader.window_size))
+    found = read_one(path, dive, Viewing("fit", 112, window_size=reader.square_size))
     return replace(dive, athlete=read_athlete(reader, found).frames)
 
 
@@ -139,9 +163,13 @@ def to_picture(points: NDArray[np.float64], window: NDArray[np.float64], size: f
     return np.asarray(corner + np.asarray(points, np.float64) * (window[2] / size), np.float64)
 
 
-def _frame(reading: BodyReading, place: int, window: NDArray[np.float64], size: int, time_s: float) -> AthleteFrame:
+def _frame(
+    reading: BodyReading, place: int, windows: tuple[NDArray[np.float64], NDArray[np.float64]], size: int, time_s: float
+) -> AthleteFrame:
+    """Return one frame; ``windows`` are the square that was cut and, within it, the one that was read."""
+    square, window = windows
     confidence = float(reading.seen[place])
-    joints = to_picture(np.asarray(reading.joints[place], np.float64), window, size)
+    joints = to_picture(np.asarray(reading.joints[place], np.float64), square, size)
     sure = np.asarray(reading.confidence[place], np.float64)
     box = _bounds(reading.outline[place], joints[sure >= _SURE_JOINT], window)
     return AthleteFrame(

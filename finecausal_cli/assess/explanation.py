@@ -80,6 +80,7 @@ class Evidence:
         squares: int64 [96, 4], that square in each frame, where a virtual camera moves it; it may leave the picture.
             None where it rests.
         track: The athlete as read; None where nobody looked.
+        source_size: Height and width of the source's upright picture, pixels; None if ``frames`` do not show all of it.
     """
 
     frames: NDArray[np.uint8]
@@ -90,6 +91,7 @@ class Evidence:
     times_s: NDArray[np.float64] | None = None
     squares: NDArray[np.int64] | None = None
     track: AthleteTrack | None = None
+    source_size: tuple[int, int] | None = None
 
     def time_s(self, frame: int) -> float:
         """Return when a sampled frame is shown in the source, seconds."""

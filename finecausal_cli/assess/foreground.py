@@ -91,6 +91,7 @@ def gather_evidence(
         times_s=clip.times_s,
         squares=squares if is_whole and clip.windows is not None else None,
         track=track,
+        source_size=clip.source_size if is_whole else None,
     )
 
 

@@ -186,7 +186,7 @@ class Scorer:
     @property
     def viewing(self) -> Viewing:
         """How the network, and the reader of athletes, want their clips."""
-        return viewing_of(self._model.config, None if self._reader is None else self._reader.window_size)
+        return viewing_of(self._model.config, None if self._reader is None else self._reader.square_size)
 
     def score(self, path: str, options: ScoreOptions | None = None) -> Assessment:
         """Score one dive.

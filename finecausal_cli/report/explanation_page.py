@@ -17,7 +17,7 @@ from finecausal_cli.report.explanation_rows import Section, exemplars_in_words, 
 from finecausal_cli.report.explanation_words import limits_of, summarise_explanation
 from finecausal_cli.report.filmstrip import STAGE_COLOURS, Reel, key_frames
 from finecausal_cli.report.page import render_page
-from finecausal_cli.report.tables import difficulty_in_digits
+from finecausal_cli.report.tables import athlete_in_words, difficulty_in_digits
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -84,6 +84,7 @@ def explanation_page(
         holds=explanation.checks.holds,
         video=None if video is None else base64.b64encode(video).decode("ascii"),
         strips=key_frames(reel),
+        seen=athlete_in_words(assessment),
         colours=STAGE_COLOURS,
         segments=_segments(assessment),
         drawings=[

@@ -13,6 +13,7 @@ from PIL import Image
 
 from finecausal_cli.assess.assessment import StageName
 from finecausal_cli.assess.foreground import cut_square
+from finecausal_cli.report.athlete_drawing import Excerpt, draw_athlete
 from finecausal_cli.report.explanation_rows import time_code
 from finecausal_cli.report.hud import STAGE_COLOURS as OVERLAY_COLOURS
 
@@ -142,8 +143,24 @@ def _key_frame(reel: Reel, stage: StageName, frame: int, side: int) -> KeyFrame:
         frame=frame,
         time_s=evidence.time_s(frame),
         athlete=float(mask.mean()),
-        picture=outline(np.asarray(picture, np.uint8), scaled.astype(np.uint8)),
+        picture=_with_athlete(evidence, frame, np.asarray(picture, np.uint8), scaled.astype(np.uint8)),
     )
+
+
+def _with_athlete(
+    evidence: Evidence, frame: int, picture: NDArray[np.uint8], mask: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Draw the athlete as the reader sees it, and the path; where there is no reader, as the scoring network does."""
+    track = evidence.track
+    if track is None or evidence.source_size is None:
+        return outline(picture, mask)
+    tall, wide = (len_of / own for len_of, own in zip(evidence.frames.shape[1:3], evidence.source_size, strict=True))
+    top, left, height, width = evidence.square(frame)
+    side = picture.shape[0]
+    excerpt = Excerpt(left / wide, top / tall, wide * side / width, tall * side / height)
+    drawn = np.ascontiguousarray(picture).copy()
+    is_outlined = draw_athlete(drawn, track, frame, evidence.time_s(frame), _OUTLINE[1], excerpt)
+    return drawn if is_outlined else outline(drawn, mask)
 
 
 def _spread(start: int, end: int) -> Sequence[int]:

@@ -58,7 +58,7 @@ def print_verdict(assessment: Assessment, console: Console) -> None:
         "difficulty",
         f"{difficulty_in_digits(assessment.difficulty)}, {printable(assessment.difficulty_from, console)}",
     )
-    for label, said in (("flight", flight_in_words(assessment)), ("athlete", athlete_in_words(assessment))):
+    for label, said in (("flight", flight_in_words(assessment)), ("", athlete_in_words(assessment))):
         if said:
             add_row(facts, label, said)
     headline = Text.assemble((f"{assessment.score:.2f}", "bold green"), " points")

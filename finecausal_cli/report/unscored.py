@@ -44,7 +44,7 @@ def print_unscored(found: Unscored, console: Console) -> None:
     facts.add_column(overflow="fold")
     if found.dive is not None:
         add_row(facts, "dive", printable(f"{found.dive}, {found.dive_from}", console))
-    for label, said in (("flight", flight_in_words(found)), ("athlete", athlete_in_words(found))):
+    for label, said in (("flight", flight_in_words(found)), ("", athlete_in_words(found))):
         if said:
             add_row(facts, label, said)
     for note in found.notes:
