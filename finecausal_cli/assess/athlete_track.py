@@ -96,7 +96,10 @@ def read_athlete(reader: AthleteReader | None, found: DiveClip) -> AthleteTrack:
     size = found.crops.shape[1]
     closer = np.array(
         [
-            (*to_picture(reading.windows[at, :2], window, size), reading.windows[at, 2] * window[2] / size)
+            (
+                *to_picture(np.asarray(reading.windows[at, :2], np.float64), window, size),
+                reading.windows[at, 2] * window[2] / size,
+            )
             for at, window in zip(places.tolist(), windows, strict=True)
         ]
     )

@@ -19,8 +19,8 @@ from finecausal_cli.weights.registry import list_readers, resolve_weights
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
 
-_USUAL_WINDOW: Final = 128
-"""Side of the windows of the athlete reader that comes with the package; another one reads again."""
+_USUAL_SQUARE: Final = 256
+"""Side of the squares for the athlete reader that comes with the package; for another one the file is read again."""
 
 
 @contextmanager
@@ -53,5 +53,5 @@ def _begin(path: str, options: Mapping[str, Any], weights: str) -> ReadAhead | N
         config = read_manifest(resolve_weights(weights)).model
     except (FinecausalError, OSError, ValueError):
         return None
-    viewing = viewing_of(config, _USUAL_WINDOW if list_readers() else None)
+    viewing = viewing_of(config, _USUAL_SQUARE if list_readers() else None)
     return ReadAhead(path, asked.corrected(corrections).wanted, viewing, timeout_s=asked.timeout_s or 120.0)

@@ -18,7 +18,7 @@ import tempfile
 import time
 from collections.abc import Callable, Mapping
 from contextlib import suppress
-from threading import Timer
+from threading import Lock, Timer
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
@@ -83,6 +83,7 @@ class WorkerProcess:
         self._words: IO[bytes] | None = None
         self._is_closed = False
         self._has_said_hello = False
+        self._starting = Lock()  # or a process could start just after another thread has closed this
 
     def __enter__(self) -> Self:
         return self
@@ -99,8 +100,9 @@ class WorkerProcess:
 
     def start(self) -> None:
         """Start the process, unless it runs; it gets ready while others work."""
-        if not self._is_closed and (self._process is None or self._process.poll() is not None):
-            self._start()
+        with self._starting:
+            if not self._is_closed and (self._process is None or self._process.poll() is not None):
+                self._start()
 
     def ask(
         self,
@@ -148,11 +150,12 @@ class WorkerProcess:
 
     def close(self) -> None:
         """End the process, whatever it is doing."""
-        self._is_closed = True
-        process = self._process
-        if process is not None:
-            process.kill()
-            self._forget()
+        with self._starting:
+            self._is_closed = True
+            process = self._process
+            if process is not None:
+                process.kill()
+                self._forget()
 
     def _await_hello(self, path: str | os.PathLike[str], startup_s: float) -> None:
         if self._has_said_hello:
