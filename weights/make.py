@@ -24,6 +24,7 @@ from finecausal_cli.data.splits import assign_splits
 from finecausal_cli.evaluation.run import evaluate, metrics
 from finecausal_cli.exemplars.bank import load_bank
 from finecausal_cli.exemplars.build import build_bank
+from finecausal_cli.model.config import Framing
 from finecausal_cli.training.validation import INTERVAL_LEVEL, conformal_half_width
 from finecausal_cli.weights.info import StoredInterval, WeightsInfo
 from finecausal_cli.weights.manifest import CONFIG_NAME, read_manifest
@@ -38,6 +39,9 @@ if TYPE_CHECKING:
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NOTE = "trained on simulated dives only; not calibrated for filmed ones"
 PER_NUMBER = 10
+FRAMING = Framing(reach=0.635, least=0.56, most=0.71)
+"""How large athletes are in clips of ``finecausal simulate``."""
+
 CLIP, DIVE, HEIGHT_M = "dives/107B-10m-good.mp4", "107B", 10.0
 """The dive that the self-test scores."""
 
@@ -60,8 +64,9 @@ def set_interval(folder: Path, measured: Evaluation) -> None:
     interval = StoredInterval(level=INTERVAL_LEVEL, execution_half_width=conformal_half_width(errors, INTERVAL_LEVEL))
     manifest = read_manifest(folder)
     info = WeightsInfo.read(manifest.info, folder).model_copy(update={"interval": interval})
+    model = manifest.model.model_copy(update={"framing": FRAMING})
     with whole_file(folder / CONFIG_NAME, "the weights' description") as part:
-        text = manifest.model_copy(update={"info": info.facts()}).model_dump_json(indent=2)
+        text = manifest.model_copy(update={"model": model, "info": info.facts()}).model_dump_json(indent=2)
         part.write_text(text + "\n", encoding="utf-8")
 
 

@@ -31,6 +31,10 @@ _TEMPLATE = "comparison_page.html"
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print who is better and by how much, then the tables behind it; limits and provenance last."""
+    for name, dive in (("A", comparison.query), ("B", comparison.exemplar)):
+        if dive.forced is not None:
+            said = f"COMPARED BY FORCE, though of {name} {printable(dive.forced, console)}: this may mean nothing."
+            console.print(Text(said, style="bold red"), width=page_columns(console))
     content = Table.grid()
     content.add_row(Text(rows.standing(comparison), style="bold green"))
     content.add_row(_named(rows.facts(comparison), console))
