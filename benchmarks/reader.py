@@ -21,13 +21,12 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from finecausal_cli.athlete.reader import AthleteReader
+from finecausal_cli.athlete.reader import AthleteReader, cut_window, outline_in
 from finecausal_cli.athlete.skeleton import JOINTS
 from finecausal_cli.errors import DatasetError, FinecausalError
 from finecausal_cli.training.athlete_sequence import (
     NEAR_TRUNKS,
     JointErrors,
-    cut_window,
     flight_windows,
     joint_errors,
 )
@@ -38,6 +37,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.athlete.reader import BodyReading
     from finecausal_cli.training.athlete_sequence import ClipWindows
 
 TURNED_OVER_DEG = 120
@@ -80,16 +80,17 @@ def clips_of(root: Path) -> list[str]:
 
 def measure_clip(root: Path, clip: str, reader: AthleteReader, seed: int = 0) -> Measured | None:
     """Read the flight of a clip and compare; None where hardly any of it is seen."""
-    shown = flight_windows(root, clip, reader.window_size, seed)
+    size = reader.square_size
+    shown = flight_windows(root, clip, size, seed)
     if shown is None:
         return None
-    single, motion = reader.read(shown.pictures), reader.read_motion(shown.pictures, shown.times_s.tolist())
+    single, motion = reader.read_closer(shown.pictures), reader.read_motion(shown.pictures, shown.times_s.tolist())
     errors = [
-        joint_errors(shown.truth, shown.known, (read.joints / reader.window_size - 0.5).astype(np.float32))
+        joint_errors(shown.truth, shown.known, (read.joints / size - 0.5).astype(np.float32))
         for read in (single, motion)
     ]
     masks = athlete_masks(root, clip, shown)
-    return Measured(errors[0], errors[1], overlap(single.outline, masks), shown.in_flight, shown.px_per_m)
+    return Measured(errors[0], errors[1], overlap(single, masks), shown.in_flight, shown.px_per_m)
 
 
 def athlete_masks(root: Path, clip: str, shown: ClipWindows) -> NDArray[np.bool_]:
@@ -104,10 +105,10 @@ def athlete_masks(root: Path, clip: str, shown: ClipWindows) -> NDArray[np.bool_
     return np.stack(cut) > 127
 
 
-def overlap(outline: NDArray[np.float32], masks: NDArray[np.bool_]) -> NDArray[np.int64]:
-    """Count pixels in both and in either of an outline [T, h, w], in probabilities, and a mask [T, S, S]: [T, 2]."""
-    size = masks.shape[1:]
-    read = np.stack([cv2.resize(one, size, interpolation=cv2.INTER_LINEAR) for one in outline]) > 0.5
+def overlap(reading: BodyReading, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
+    """Count pixels in both and in either of the outlines of T squares and their masks [T, S, S]: [T, 2]."""
+    size = masks.shape[1]
+    read = np.stack([outline_in(reading, place, size) for place in range(len(masks))]) > 0.5
     return np.stack([(read & masks).sum((1, 2)), (read | masks).sum((1, 2))], axis=1)
 
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
+import cv2
 import numpy as np
 import torch
 from safetensors import SafetensorError
@@ -43,6 +44,18 @@ _NEAR: Final = 0.06
 """A joint's confidence is the probability that it is within this share of the window's side (half a trunk's length in
 a window of usual size), by the error that the network expects."""
 
+SQUARE_OVER_WINDOW: Final = 2
+_ROOM: Final = 1.4
+"""Side of a window over the extent of the outline in it."""
+
+_CLOSEST: Final = 0.27
+"""Least side of a closer window, as a share of the square's: 0.8 m of 3 m, a tucked body."""
+
+_FOUND: Final = 0.4
+_SMALLEST_CELLS: Final = 6
+_AVERAGED: Final = 0.7
+"""Scale below which a picture is reduced by averaging."""
+
 _PACKAGE = Path(__file__).resolve().parent.parent
 _FOLDERS = (_PACKAGE / "bundled" / "weights" / "athlete", _PACKAGE.parent / "weights" / "athlete")
 
@@ -57,6 +70,8 @@ class BodyReading:
         outline: float32 [N, S/4, S/4], probability of athlete.
         seen: float32 [N], 0..1: that an athlete is there at all.
         direction: float32 [N, A], distribution of the trunk's direction over the bins of ``network.DIRECTIONS``.
+        windows: float32 [N, 3], the squares that were read, in pixels of the pictures given: centre x, centre y, side.
+            ``outline`` covers these; ``joints`` are in pixels of the pictures given.
     """
 
     joints: NDArray[np.float32]
@@ -64,6 +79,7 @@ class BodyReading:
     outline: NDArray[np.float32]
     seen: NDArray[np.float32]
     direction: NDArray[np.float32]
+    windows: NDArray[np.float32]
 
 
 class AthleteReader:
@@ -98,6 +114,11 @@ class AthleteReader:
         """Side of the windows it reads, pixels."""
         return self.config.window_size
 
+    @property
+    def square_size(self) -> int:
+        """Side of the squares that ``read_motion`` does best with, pixels: a closer look is taken in them."""
+        return SQUARE_OVER_WINDOW * self.config.window_size
+
     @classmethod
     def load(cls, folder: Path | None = None, device: str | torch.device = "cpu") -> AthleteReader:
         """Load the reader that comes with the package, or that of a folder.
@@ -111,24 +132,52 @@ class AthleteReader:
         network, sequence, config = load_network(place)
         return cls(network, sequence, digest=str(config["digest"]), device=device)
 
-    def read_motion(self, windows: NDArray[np.uint8], real_times_s: Sequence[float]) -> BodyReading:
-        """Read windows of one flight and let each frame's neighbours decide what it leaves open.
+    def read_motion(
+        self, pictures: NDArray[np.uint8], real_times_s: Sequence[float], in_flight: NDArray[np.bool_] | None = None
+    ) -> BodyReading:
+        """Read one flight: find the body in every picture, look closer, and let each frame's neighbours help.
 
         Args:
-            windows: uint8 [N, S, S, 3], RGB, in order of time; they move smoothly and are of about one size in metres.
+            pictures: uint8 [N, R, R, 3], RGB, squares of about 3 m around the athlete in order of time, which move
+                smoothly; R best the reader's ``square_size``.
             real_times_s: When each was, in real time (file time over the slow-motion factor), rising.
+            in_flight: bool [N], where the body flies: only there do neighbours help. None for everywhere.
         """
-        read = self.read(windows)
-        if self._sequence is None or len(windows) < _SHORTEST_MOTION:
+        size = pictures.shape[1]
+        whole = np.tile(np.array([size / 2, size / 2, size], np.float32), (len(pictures), 1))
+        first = self._read_in(pictures, whole)
+        if not len(pictures):
+            return first
+        read = self._read_in(pictures, closer_windows(first, size))
+        flying = np.flatnonzero(np.ones(len(pictures), bool) if in_flight is None else in_flight)
+        if self._sequence is None or len(flying) < _SHORTEST_MOTION:
             return read
-        size = self.window_size
-        read_as = (read.joints / size - 0.5, read.confidence, read.direction, read.seen, steps_of(real_times_s))
-        fields = [torch.as_tensor(values)[None].to(self._device) for values in (*read_as, np.ones_like(read.seen))]
+        seen_as = (read.joints / size - 0.5, read.confidence, read.direction, read.seen)
+        steps = steps_of(np.asarray(real_times_s, np.float64)[flying].tolist())
+        values = [*(torch.as_tensor(one[flying]) for one in seen_as), steps, torch.ones(len(flying))]
+        fields = [one[None].to(self._device) for one in values]
         with torch.inference_mode():
             motion = self._sequence(Observations(*fields))
             confidence = 1 - torch.exp(-_NEAR / motion.spread[0].exp())
-        joints = (motion.joints[0].cpu().numpy() + 0.5) * size
-        return replace(read, joints=joints.astype(np.float32), confidence=confidence.cpu().numpy())
+        joints, sure = read.joints.copy(), read.confidence.copy()
+        joints[flying] = (motion.joints[0].cpu().numpy() + 0.5) * size
+        sure[flying] = confidence.cpu().numpy()
+        return replace(read, joints=joints, confidence=sure)
+
+    def read_closer(self, pictures: NDArray[np.uint8]) -> BodyReading:
+        """Read squares as ``read_motion`` does, each frame by itself: what the sequence network is taught with."""
+        size = pictures.shape[1]
+        whole = np.tile(np.array([size / 2, size / 2, size], np.float32), (len(pictures), 1))
+        return self._read_in(pictures, closer_windows(self._read_in(pictures, whole), size))
+
+    def _read_in(self, pictures: NDArray[np.uint8], windows: NDArray[np.float32]) -> BodyReading:
+        """Read a window of each picture; joints come back in pixels of the picture."""
+        side = self.window_size
+        cuts = [cut_window(picture, window, side) for picture, window in zip(pictures, windows, strict=True)]
+        read = self.read(np.stack(cuts) if cuts else np.zeros((0, side, side, 3), np.uint8))
+        scale = windows[:, None, 2:] / side
+        joints = (read.joints - side / 2) * scale + windows[:, None, :2]
+        return replace(read, joints=joints.astype(np.float32), windows=windows)
 
     def read(self, windows: NDArray[np.uint8]) -> BodyReading:
         """Read windows around the athlete, each by itself.
@@ -136,11 +185,14 @@ class AthleteReader:
         Args:
             windows: uint8 [N, S, S, 3], RGB, S the reader's ``window_size``.
         """
-        parts = [self._read(windows[first : first + _AT_ONCE]) for first in range(0, len(windows), _AT_ONCE)]
-        if not parts:
-            parts = [self._read(np.zeros((1, self.window_size, self.window_size, 3), np.uint8))]
-            return BodyReading(*(values[:0] for values in parts[0]))
-        return BodyReading(*(np.concatenate(values) for values in zip(*parts, strict=True)))
+        side = self.window_size
+        padded = windows if len(windows) else np.zeros((1, side, side, 3), np.uint8)
+        parts = [self._read(padded[first : first + _AT_ONCE]) for first in range(0, len(padded), _AT_ONCE)]
+        joints, confidence, outline, seen, direction = (
+            np.concatenate(rows)[: len(windows)] for rows in zip(*parts, strict=True)
+        )
+        whole = np.tile(np.array([side / 2, side / 2, side], np.float32), (len(windows), 1))
+        return BodyReading(joints, confidence, outline, seen, direction, whole)
 
     def find(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of athlete over whole frames, float32 [N, H/4, W/4].
@@ -182,6 +234,71 @@ def peak_place(heat: Tensor) -> Tensor:
     x = (near.sum(-2) * (columns + 0.5)).sum(-1) / width
     y = (near.sum(-1) * (rows + 0.5)).sum(-1) / height
     return torch.stack([x, y], dim=-1)
+
+
+def closer_windows(read: BodyReading, size: int) -> NDArray[np.float32]:
+    """Return windows [N, 3] about the bodies that were found in squares of a side of ``size`` pixels.
+
+    A window leaves as much room as those that the network is taught with, follows no single frame's error, and stays
+    where nothing is found.
+    """
+    from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
+
+    boxes = np.array([_bounds(outline, window) for outline, window in zip(read.outline, read.windows, strict=True)])
+    found = np.isfinite(boxes).all(axis=1) & (read.seen > _FOUND)
+    if not found.any():
+        return read.windows
+    index = np.arange(len(boxes))
+    boxes = np.stack([np.interp(index, index[found], column[found]) for column in boxes.T], axis=1)
+    centres = (boxes[:, :2] + boxes[:, 2:]) / 2
+    extents = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
+    centres = gaussian_filter1d(median_filter(centres, (5, 1), mode="nearest"), 1.0, axis=0, mode="nearest")
+    steady = maximum_filter1d(median_filter(extents, 5, mode="nearest"), 3, mode="nearest")
+    sides = np.clip(_ROOM * gaussian_filter1d(steady, 1.5, mode="nearest"), _CLOSEST * size, size)
+    return np.column_stack([centres, sides]).astype(np.float32)
+
+
+def _bounds(outline: NDArray[np.float32], window: NDArray[np.float32]) -> tuple[float, float, float, float]:
+    """Return the box of the largest part of an outline in pixels of the picture; not-a-number without any."""
+    count, _, facts, _ = cv2.connectedComponentsWithStats((outline > 0.5).astype(np.uint8), connectivity=8)
+    if count < 2 or facts[1:, cv2.CC_STAT_AREA].max() < _SMALLEST_CELLS:
+        return (np.nan,) * 4
+    left, top, width, height, _ = facts[1 + int(facts[1:, cv2.CC_STAT_AREA].argmax())].tolist()
+    unit = float(window[2]) / outline.shape[0]
+    x, y = (float(window[axis]) - float(window[2]) / 2 for axis in (0, 1))
+    return x + left * unit, y + top * unit, x + (left + width) * unit, y + (top + height) * unit
+
+
+def outline_in(read: BodyReading, place: int, size: int) -> NDArray[np.float32]:
+    """Return the outline of one picture over all of it, float32 [size, size], 0 outside of what was read."""
+    x, y, side = read.windows[place].tolist()
+    outline = read.outline[place]
+    scale = side / outline.shape[0]
+    # The centre of the first cell lies half a cell inside of the window, that of the first pixel half a pixel.
+    shift = [centre - side / 2 + scale / 2 - 0.5 for centre in (x, y)]
+    there = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
+    return np.asarray(cv2.warpAffine(outline, there, (size, size), flags=cv2.INTER_LINEAR), np.float32)
+
+
+def cut_window(
+    picture: NDArray[np.uint8], window: NDArray[Any], size: int, border: int = cv2.BORDER_REPLICATE
+) -> NDArray[np.uint8]:
+    """Cut a square (centre x, centre y, side) out of a picture or mask and bring it to ``size`` pixels.
+
+    Args:
+        picture: uint8 [H, W, 3] or [H, W].
+        window: The square, pixels of the picture; it may reach outside.
+        size: Side to bring it to.
+        border: What OpenCV puts beyond the picture's edge.
+    """
+    x, y, side = window.tolist()
+    scale = size / side
+    place = np.array([[scale, 0, size / 2 - scale * x], [0, scale, size / 2 - scale * y]])
+    if scale < _AVERAGED:  # warpAffine does not average
+        picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
+        place = np.array([[1.0, 0, place[0, 2]], [0, 1.0, place[1, 2]]])
+    cut = cv2.warpAffine(picture, place, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+    return np.asarray(cut, np.uint8)
 
 
 def save_network(

@@ -10,11 +10,11 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-import cv2
 import numpy as np
 import torch
 
 from finecausal_cli.athlete.network import DIRECTIONS
+from finecausal_cli.athlete.reader import cut_window
 from finecausal_cli.athlete.sequence import Observations, SequenceNetwork, mirrored, turned
 from finecausal_cli.athlete.skeleton import JOINT, MIRRORED
 from finecausal_cli.video.reader import open_source
@@ -110,14 +110,15 @@ def read_clip(root: Path, out: Path, clip: str, reader: AthleteReader, seed: int
     Stored, T frames: ``joints`` and ``truth`` [T, J, 2] in sides of the window from its middle, ``confidence``
     [T, J], ``direction`` [T, A], ``seen`` [T], ``known`` bool [T, J], ``times_s`` [T] (real time).
     """
-    shown = flight_windows(root, clip, reader.window_size, seed)
+    size = reader.square_size
+    shown = flight_windows(root, clip, size, seed)
     if shown is None:
         return
-    read = reader.read(shown.pictures)
+    read = reader.read_closer(shown.pictures)
     with whole_file(out / f"{clip}.npz", "what was read of a clip") as part, part.open("wb") as file:
         np.savez(
             file,
-            joints=(read.joints / reader.window_size - 0.5).astype(np.float32),
+            joints=(read.joints / size - 0.5).astype(np.float32),
             confidence=read.confidence,
             direction=read.direction,
             seen=read.seen,
@@ -145,21 +146,6 @@ def _moving_windows(
         )
         centre[:, axis] += (wander + rng.normal(0, 0.008, len(span))) * side
     return np.column_stack([centre, side])
-
-
-def cut_window(
-    picture: NDArray[np.uint8], window: NDArray[np.float64], size: int, border: int = cv2.BORDER_REPLICATE
-) -> NDArray[np.uint8]:
-    """Cut a window (x, y, side) out of a picture or mask; ``border`` is what OpenCV puts beyond its edge."""
-    x, y, side = window.tolist()
-    scale = size / side
-    place = np.array([[scale, 0, size / 2 - scale * x], [0, scale, size / 2 - scale * y]])
-    if scale < 0.7:  # warpAffine does not average
-        reduced = cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA)
-        picture = np.asarray(reduced, np.uint8)
-        place = np.array([[1.0, 0, place[0, 2]], [0, 1.0, place[1, 2]]])
-    cut = cv2.warpAffine(picture, place, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
-    return np.asarray(cut, np.uint8)
 
 
 class SequenceTask:

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -9,7 +10,11 @@ from finecausal_cli.athlete.reader import (
     CONFIG_NAME,
     TENSORS_NAME,
     AthleteReader,
+    BodyReading,
+    closer_windows,
+    cut_window,
     load_network,
+    outline_in,
     peak_place,
     save_network,
 )
@@ -120,4 +125,55 @@ def test_a_motion_is_kept_and_read_again_with_its_weights(network, tmp_path):
 
 def test_without_a_sequence_network_frames_stay_as_they_are_read(network):
     reader = AthleteReader(network)
-    np.testing.assert_array_equal(reader.read_motion(windows(8), np.arange(8.0)).joints, reader.read(windows(8)).joints)
+    motion, closer = reader.read_motion(windows(8), np.arange(8.0)), reader.read_closer(windows(8))
+    np.testing.assert_array_equal(motion.joints, closer.joints)
+
+
+def test_only_frames_in_flight_are_changed_by_their_neighbours(network):
+    torch.manual_seed(1)
+    sequence = SequenceNetwork(SequenceConfig(width=16, dilations=(1,)))
+    torch.nn.init.normal_(sequence.leave.weight, std=0.1)
+    reader, flying = AthleteReader(network, sequence), np.arange(9) > 2
+    motion, closer = reader.read_motion(windows(9), np.arange(9.0), flying), reader.read_closer(windows(9))
+    np.testing.assert_array_equal(motion.joints[~flying], closer.joints[~flying])
+    assert (np.abs(motion.joints - closer.joints).max(axis=(1, 2))[flying] > 0).all()
+
+
+def reading(outline, size=100.0):
+    count = len(outline)
+    whole = np.tile(np.array([size / 2, size / 2, size], np.float32), (count, 1))
+    blank = np.zeros((count, 1), np.float32)
+    return BodyReading(blank, blank, outline, np.ones(count, np.float32), blank, whole)
+
+
+def test_a_closer_window_lies_about_the_outline_and_ignores_a_frame_that_errs():
+    outline = np.zeros((11, 20, 20), np.float32)
+    outline[:, 12:16, 4:8] = 1  # 20 of 100 pixels wide, about (30, 70)
+    outline[5] = np.roll(outline[5], 8, axis=1)
+    windows = closer_windows(reading(outline), 100)
+    np.testing.assert_allclose(windows[:, :2], np.tile([30.0, 70.0], (11, 1)), atol=1e-4)
+    np.testing.assert_allclose(windows[:, 2], 1.4 * 20, atol=1e-4)
+
+
+def test_where_no_body_is_found_the_window_stays():
+    seen = reading(np.zeros((3, 20, 20), np.float32))
+    np.testing.assert_array_equal(closer_windows(seen, 100), seen.windows)
+
+
+def test_an_outline_is_put_back_where_it_was_read():
+    outline = np.zeros((1, 16, 16), np.float32)
+    outline[0, 4:12, 4:12] = 1
+    part = replace(reading(outline), windows=np.array([[32.0, 16.0, 32.0]], np.float32))
+    rows, columns = np.nonzero(outline_in(part, 0, 64) > 0.5)
+    assert (rows.min(), rows.max(), columns.min(), columns.max()) == (8, 23, 24, 39)
+
+
+def test_a_cut_window_shows_what_lies_in_it():
+    picture = np.zeros((60, 80, 3), np.uint8)
+    picture[20:30, 40:50] = 200
+    cut = cut_window(picture, np.array([45.0, 25.0, 20.0]), 40)
+    rows, columns = np.nonzero(cut[..., 0] > 100)
+    np.testing.assert_allclose((rows.min(), rows.max(), columns.min(), columns.max()), (10, 29, 10, 29), atol=1)
+    small = cut_window(picture, np.array([45.0, 25.0, 40.0]), 10)
+    assert small[5, 5, 0] > 150
+    assert small[0, 0, 0] == 0

@@ -33,10 +33,15 @@ def dives(tmp_path_factory):
     return root
 
 
+def whole(frames):
+    """Windows that cover all of their squares."""
+    return np.tile(np.array([SIZE / 2, SIZE / 2, SIZE], np.float32), (frames, 1))
+
+
 class Knows:
     """A reader that is told where the joints and the athlete are; ``turned`` says it upside down."""
 
-    window_size = SIZE
+    square_size = SIZE
 
     def __init__(self, root, *, turned=False):
         self.answers = {}
@@ -49,7 +54,7 @@ class Knows:
             masks = athlete_masks(root, clip, shown)
             self.answers[shown.pictures.tobytes()] = (joints + 0.5) * SIZE, masks
 
-    def read(self, windows):
+    def read_closer(self, windows):
         joints, masks = self.answers[windows.tobytes()]
         frames = len(windows)
         return BodyReading(
@@ -58,12 +63,13 @@ class Knows:
             masks.astype(np.float32),
             np.ones(frames, np.float32),
             np.full((frames, DIRECTIONS), 1 / DIRECTIONS, np.float32),
+            whole(frames),
         )
 
     def read_motion(self, windows, real_times_s):
         assert len(real_times_s) == len(windows)
         assert (np.diff(real_times_s) > 0).all()
-        return self.read(windows)
+        return self.read_closer(windows)
 
 
 def measured(root, reader):
@@ -115,7 +121,9 @@ def test_half_an_outline_overlaps_by_half():
     mask[0, 16:48, 16:48] = True
     outline = np.zeros((1, 64, 64), np.float32)
     outline[0, 16:32, 16:48] = 1
-    assert overlap(outline, mask).tolist() == [[512, 1024]]
+    rest = [np.zeros((1, 1), np.float32)] * 4
+    reading = BodyReading(rest[0], rest[1], outline, rest[2], rest[3], whole(1))
+    assert overlap(reading, mask).tolist() == [[512, 1024]]
 
 
 def test_the_command_prints_a_table_or_json_of_an_untaught_reader(dives, tmp_path, monkeypatch, capsys):
