@@ -56,8 +56,14 @@ _LEAST_SHARE = 0.15
 """Least motion on such a path, over that on the best."""
 
 _LEAST_CONFIDENCE = 0.5
+_SURE = 0.9
+"""Confidence of a flight that needs no comparison."""
+
 _BESIDE_SHARE = 0.6
 """How strong a second athlete in the air must be, over the first."""
+
+_WANDER_M = 0.25
+"""How far, in metres, an athlete wanders in the picture of the steadiest camera that follows."""
 
 _BOUNCE_SHARE = 0.5
 """How strong a flight must be, over the one before it, to make that a run-up."""
@@ -233,12 +239,23 @@ class _Finder:
         search = BallisticSearch(heat)
         paths = search.find()
         for index in np.flatnonzero(paths.score[:_TRIED] > _LEAST_SHARE * paths.score.max(initial=0.0)):
-            flight = self._judge(search, paths.take(np.array([index])))
-            if flight is not None:
-                scale = flight.time_scale
-                self.flights.append((flight.confidence * float(paths.score[index]) / np.sqrt(scale), flight))
+            path = paths.take(np.array([index]))
+            judged = None if self._is_outdone(search, path) else self._judge(search, path)
+            if judged is not None:
+                self.flights.append(judged)
 
-    def _judge(self, search: BallisticSearch, path: Paths) -> Flight | None:
+    def _is_outdone(self, search: BallisticSearch, path: Paths) -> bool:
+        """Tell whether a sure flight at the same time is so much stronger that this one would be dropped anyway."""
+        first_s, last_s = (float(search.times[one[0]]) for one in (path.first, path.last))
+        at_best = float(path.score[0]) / np.sqrt(float(path.slow[0]))
+        return any(
+            min(last_s, flight.last_s) - max(first_s, flight.first_s) > 0.5 * (last_s - first_s)
+            and flight.confidence > _SURE
+            and at_best < _BESIDE_SHARE * strength
+            for strength, flight in self.flights
+        )
+
+    def _judge(self, search: BallisticSearch, path: Paths) -> tuple[float, Flight] | None:
         """Look closely at one path."""
         slow = float(path.slow[0])
         radius = body_radius(search, path)
@@ -257,7 +274,10 @@ class _Finder:
         _LOG.debug("score %.2f, confidence %.2f, %s, %s", path.score[0], confidence, ends, evidence)
         if confidence < 0.1:
             return None
-        return self._flight(search, path, (ends.takeoff_s, ends.entry_s), confidence)
+        flight = self._flight(search, path, (ends.takeoff_s, ends.entry_s), confidence)
+        # What keeps its place in the picture while the camera follows may be a logo.
+        moves = float(np.clip(evidence.wander_m / _WANDER_M, 0.5, 1.0))
+        return confidence * float(path.score[0]) / np.sqrt(flight.time_scale) * moves, flight
 
     def _flight(
         self,
@@ -352,6 +372,7 @@ class Evidence:
         strength: Motion on the path beyond that beside it, as real seconds of full motion.
         covered: Share of the flight over which the athlete is seen to move.
         stray_m: How far the athlete's track strays from free fall, root mean square, in metres of a body's size.
+        wander_m: How far the athlete wanders in the picture, standard deviation in metres; a logo stays.
         slow: Logarithm of the time scale.
     """
 
@@ -362,6 +383,7 @@ class Evidence:
     strength: float
     covered: float
     stray_m: float
+    wander_m: float
     slow: float
 
     @property
@@ -397,9 +419,11 @@ def weigh(search: BallisticSearch, path: Paths, radius: float, ends: Ends, cost:
     index = np.flatnonzero((search.times >= ends.takeoff_s) & (search.times <= ends.entry_s))
     index = index[search.heat.camera.shots[index] == search.heat.camera.shots[path.middle[0]]]
     if len(index) < 2:
-        return Evidence(0.0, 0.0, 0.0, 99.0, 0.0, 0.0, 9.0, float(np.log(slow)))
+        return Evidence(0.0, 0.0, 0.0, 99.0, 0.0, 0.0, 9.0, 0.0, float(np.log(slow)))
     hot, shown = search.contrast(path, index[None])
     real_s = (search.times[index[-1]] - search.times[index[0]]) / slow
+    picture = np.stack(search.picture(index, *(one[0] for one in search.centres(path, index[None])[:2])))
+    wander = float(np.hypot(*picture.std(axis=1)) / (body * search.zoom[index].mean()))
     stray = _stray(search, path, index) * float(search.metre(path)[0]) / body
     return Evidence(
         fall_m=pull * max(ends.entry_s - max(apex_s, ends.takeoff_s), 0) ** 2 / body,
@@ -409,6 +433,7 @@ def weigh(search: BallisticSearch, path: Paths, radius: float, ends: Ends, cost:
         strength=float(np.minimum(hot, FULL_HEAT).mean() / FULL_HEAT * real_s),
         covered=float(((hot > FLOOR) & shown)[0].mean()),
         stray_m=stray,
+        wander_m=wander,
         slow=float(np.log(slow)),
     )
 

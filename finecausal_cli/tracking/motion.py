@@ -30,6 +30,12 @@ _DELAYS_S = (0.067, 0.133, 0.4)
 _OUTLINE_HEAT = 8.0
 """Heat of an athlete who is certain and does not move."""
 
+_GRAPHICS_S, _GRAPHICS_PX = 0.25, 8.0
+"""What stays in its pixels over this time, while the camera moves by so many, is burnt in."""
+
+_GRAPHICS_HEAT, _GRAPHICS_NOISE, _GRAPHICS_PAIRS, _GRAPHICS_SHARE = 5, 14, 5, 0.85
+"""Least heat at both times, most difference of colour, fewest pairs of frames, and share of the warm ones."""
+
 _STILL_PX = 0.3
 """Motion of the camera, in pixels, that needs no correction."""
 
@@ -98,11 +104,48 @@ def motion_heat(
             # Motion counts half by itself, twice on a likely athlete, who is also seen while still.
             small = np.clip(small * (0.5 + 1.5 * share) + _OUTLINE_HEAT * share, 0, HOTTEST).astype(np.uint8)
         raw[index] = small
-        smooth[index] = cv2.GaussianBlur(small.astype(np.float32) * SMOOTH_GAIN, (0, 0), sigma)
+
+    def blur(index: int) -> None:
+        smooth[index] = cv2.GaussianBlur(raw[index].astype(np.float32) * SMOOTH_GAIN, (0, 0), sigma)
 
     list(pool.map(measure, range(frames)))
+    raw[:, find_graphics(pictures, raw, camera)] = 0
+    list(pool.map(blur, range(frames)))
     known = np.array([bool(pairs) for pairs in neighbours])
     return Heat(raw, smooth, known, camera.scaled(size[1] / width, size[0] / height))
+
+
+def find_graphics(pictures: NDArray[np.uint8], raw: NDArray[np.uint8], camera: Camera) -> NDArray[np.bool_]:
+    """Find what is burnt into the picture: it stays in its pixels while the camera moves.
+
+    When the camera follows a fall, a logo before the stilled world falls just so.
+
+    Args:
+        pictures: uint8 [frames, height, width, 3].
+        raw: uint8 [frames, rows, columns], heat.
+        camera: World -> pixels of ``pictures``.
+
+    Returns:
+        bool [rows, columns].
+    """
+    rows, columns = raw.shape[1:]
+    hot, same = np.zeros((rows, columns), np.float32), np.zeros((rows, columns), np.float32)
+    middle = np.array([pictures.shape[2] / 2, pictures.shape[1] / 2, 1.0])
+    for first in range(0, len(pictures), 2):
+        second = int(np.searchsorted(camera.times_s, camera.times_s[first] + _GRAPHICS_S))
+        if second >= len(pictures) or camera.shots[first] != camera.shots[second]:
+            continue
+        motion = camera.to_picture[second] @ np.linalg.inv(camera.to_picture[first])
+        if np.hypot(*(motion @ middle - middle)[:2]) < _GRAPHICS_PX:
+            continue
+        differs = cv2.absdiff(pictures[first], pictures[second]).max(axis=2)
+        apart = cv2.resize(differs, (columns, rows), interpolation=cv2.INTER_AREA)
+        warm = np.minimum(raw[first], raw[second]) > _GRAPHICS_HEAT
+        hot += warm
+        same += warm & (apart < _GRAPHICS_NOISE)
+    found = ((hot >= _GRAPHICS_PAIRS) & (same > _GRAPHICS_SHARE * hot)).astype(np.uint8)
+    closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    return np.asarray(cv2.dilate(closed, np.ones((5, 5), np.uint8)), np.bool_)
 
 
 def _neighbours(camera: Camera, index: int) -> list[tuple[int, int]]:
