@@ -31,6 +31,9 @@ MARGIN: Final = 1.45
 WHOLE_SIZE: Final = 192
 """Side, in pixels, of the letterboxed square that whole frames are brought to."""
 
+_CUT_VERSION: Final = 2
+"""Raised whenever windows are cut otherwise: older ones are not taken for new ones."""
+
 _SIDES_M: Final = (1.5, 3.8)
 """Shortest and longest side of a window, metres at the athlete. In use windows come from the pull of the fall or
 from a person's extent, and are seldom off by more than a third."""
@@ -131,10 +134,11 @@ def cut_dataset(
         raise DatasetError("no clip with joints", where=root, hint="simulate it with this version")
     out.mkdir(parents=True, exist_ok=True)
     stamp = out / "cut.json"
-    if stamp.exists() and json.loads(stamp.read_text()) != asdict(config):
+    cut_as = {**asdict(config), "version": _CUT_VERSION}
+    if stamp.exists() and json.loads(stamp.read_text()) != cut_as:
         raise DatasetError("the folder holds windows that were cut otherwise", where=out, hint="choose another folder")
     with whole_file(stamp, "the windows") as part:
-        part.write_text(json.dumps(asdict(config)))
+        part.write_text(json.dumps(cut_as))
     missing = [clip for clip in clips if not (out / f"{clip}.npz").exists()]
     done = len(clips) - len(missing)
     work = partial(cut_clip, root, out, config)
@@ -189,7 +193,7 @@ def _choose_frames(rng: np.random.Generator, meta: dict[str, Any], known: Any, c
     picks += [rng.choice(before, early, replace=False), rng.choice(after, late, replace=False)]
     chosen = np.unique(np.concatenate(picks)).astype(np.int64)
     there = np.isfinite(known["px_per_m"][chosen]) & np.isfinite(known["joints"][chosen]).all(axis=(1, 2))
-    return np.asarray(chosen[there])  # what precedes the dive in another shot shows no athlete
+    return np.asarray(chosen[there])  # clips of older versions know no scale in another shot
 
 
 def _is_small(joints: NDArray[np.float32], visible: NDArray[np.bool_]) -> bool:
