@@ -67,7 +67,7 @@ def measure(times: int = TIMES, rounds: int = ROUNDS) -> tuple[Rates, int]:
     items = find_inputs([str(CLIPS)], ScoreOptions(attention=False)).items
     jobs = [identify(item, setting) for item in items] * times
     with reading_process() as process:
-        few = {job.key: read_job(process, job, scorer.viewing, TIMEOUT_S) for job in jobs[: len(items)]}
+        few = {job.key: next(iter(read_job(process, job, scorer.viewing, TIMEOUT_S))) for job in jobs[: len(items)]}
     read = [few[job.key] for job in jobs]
     best = [0.0] * 4
     for _ in range(rounds):
@@ -119,11 +119,11 @@ def _reading(scorer: Scorer, jobs: list[Job]) -> float:
 
     def read(place: int) -> None:
         for job in shares[place]:
-            read_job(processes[place], job, shape, TIMEOUT_S)
+            list(read_job(processes[place], job, shape, TIMEOUT_S))
 
     try:
         for process in processes:  # started before the clock is
-            read_job(process, jobs[0], shape, TIMEOUT_S)
+            list(read_job(process, jobs[0], shape, TIMEOUT_S))
         with ThreadPoolExecutor(len(processes)) as pool:
             return _rate(len(jobs), lambda: list(pool.map(read, range(len(processes)))))
     finally:

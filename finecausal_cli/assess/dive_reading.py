@@ -10,7 +10,8 @@ The network sees the centre of the whole picture where that frames the athlete a
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from contextlib import ExitStack
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
@@ -27,7 +28,7 @@ from finecausal_cli.video.sampling import check_range, frame_range
 
 if TYPE_CHECKING:
     import os
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterator, Mapping
     from types import TracebackType
 
     from numpy.typing import NDArray
@@ -111,8 +112,8 @@ class DivesRead:
 
     Attributes:
         search: What the search has found.
-        clips: The dives wanted, without those that are refused.
-        refused: The dives wanted that are refused.
+        clips: The dive wanted; empty where it is refused, or there is none.
+        refused: The dive wanted, where it is refused.
     """
 
     search: DiveSearch
@@ -127,14 +128,14 @@ def read_dives(
     *,
     process: WorkerProcess | None = None,
     timeout_s: float | None = None,
-    progress: Callable[[float], None] = lambda _: None,
+    progress: Progress = lambda _: None,
 ) -> DivesRead:
-    """Find the dives of a file and read what is wanted of them.
+    """Find the dives of a file and read the one that is wanted.
 
     Args:
         path: Video file or folder of frames.
-        wanted: Which dives.
-        viewing: How they are to be shown.
+        wanted: Which dive.
+        viewing: How it is to be shown.
         process: A process to do it in, made with ``reading_process``; one is made where a time limit needs it.
         timeout_s: Most seconds without any progress; None works in this process and sets no limit.
         progress: Told which share of the search is done.
@@ -143,15 +144,59 @@ def read_dives(
         VideoError: The file cannot be read, or reading took too long.
         UsageError: The times or the athlete asked for make no sense.
     """
-    check_range(wanted.start_s, wanted.end_s)
-    _ = wanted.corrections  # refuses what makes no sense
+    with ExitStack() as stack:
+        return _reader(path, viewing, process, timeout_s, progress, stack)(wanted)
+
+
+def read_each(
+    path: str | os.PathLike[str],
+    wanted: Wanted,
+    viewing: Viewing,
+    *,
+    process: WorkerProcess | None = None,
+    timeout_s: float | None = None,
+    progress: Progress = lambda _: None,
+) -> Iterator[DivesRead]:
+    """Find the dives of a file and read one after the other, in their order; see ``read_dives``.
+
+    Yields:
+        One for each dive, so that no two of them need be in memory; the first one also where there is none.
+    """
+    with ExitStack() as stack:
+        read = _reader(path, viewing, process, timeout_s, progress, stack)
+        first = read(replace(wanted, part=0))
+        yield first
+        for part in range(1, len(first.search.dives)):
+            yield read(replace(wanted, part=part))
+
+
+def _reader(
+    path: str | os.PathLike[str],
+    viewing: Viewing,
+    process: WorkerProcess | None,
+    timeout_s: float | None,
+    progress: Progress,
+    stack: ExitStack,
+) -> Callable[[Wanted], DivesRead]:
+    """Return what reads a dive of a file, here or in a process, and searches the file but once."""
     if timeout_s is None:
-        return _read(path, wanted, viewing, progress)
-    options = {"wanted": asdict(wanted), "viewing": asdict(viewing)}
-    if process is not None:
-        return _unpack(process.ask(path, options, timeout_s=timeout_s, progress=progress), path)
-    with reading_process() as own:
-        return _unpack(own.ask(path, options, timeout_s=timeout_s, startup_s=timeout_s, progress=progress), path)
+        files = _Files()
+        return lambda wanted: files.read(path, _checked(wanted), viewing, progress)
+    worker = process or stack.enter_context(reading_process())
+    limit_s = timeout_s
+
+    def ask(wanted: Wanted) -> DivesRead:
+        options = {"wanted": asdict(_checked(wanted)), "viewing": asdict(viewing)}
+        return _unpack(worker.ask(path, options, timeout_s=limit_s, progress=progress), path)
+
+    return ask
+
+
+def _checked(wanted: Wanted) -> Wanted:
+    """Refuse what makes no sense before anything is read."""
+    check_range(wanted.start_s, wanted.end_s)
+    _ = wanted.corrections
+    return wanted
 
 
 class ReadAhead:
@@ -220,33 +265,48 @@ def reading_process() -> WorkerProcess:
 
 def serve() -> None:
     """Find and read the dives that standard input asks for."""
+    files = _Files()
 
     def work(path: str, options: dict[str, Any], progress: Progress) -> Answer:
         wanted, viewing = Wanted(**options["wanted"]), Viewing(**options["viewing"])
-        return _pack(_read(path, wanted, viewing, progress))
+        return _pack(files.read(path, wanted, viewing, progress))
 
     serve_tasks(work)
 
 
-def _read(
-    path: str | os.PathLike[str], wanted: Wanted, viewing: Viewing, progress: Callable[[float], None]
-) -> DivesRead:
-    source = open_source(path)
-    info = source.info
-    check_shape(info, viewing.geometry)
-    frame_range(source.times_s, info.duration_s, wanted.start_s, wanted.end_s, info.path)  # refuses what lies outside
-    search = dive_search.find_dives(
-        path, start_s=wanted.start_s, end_s=wanted.end_s, corrections=wanted.corrections, progress=progress
-    )
-    if not search.dives:
-        if not wanted.force:
-            return DivesRead(search, ())
-        start_s, end_s = wanted.start_s or 0.0, wanted.end_s or info.duration_s
-        return DivesRead(search, (_read_one(source, LocatedDive(start_s, end_s), viewing, search.refusal),))
-    chosen = search.in_order() if wanted.all_dives else search.dives[:1]
-    kept = [dive for dive in chosen if wanted.force or dive.refusal is None]
-    clips = tuple(_read_one(source, dive, viewing, dive.refusal) for dive in kept)
-    return DivesRead(search, clips, tuple(dive for dive in chosen if dive not in kept))
+class _Files:
+    """Reads dives, and remembers what was found in the file before, whose other dives may be asked for next."""
+
+    def __init__(self) -> None:
+        self._last: tuple[object, DiveSearch] | None = None
+
+    def read(self, path: str | os.PathLike[str], wanted: Wanted, viewing: Viewing, progress: Progress) -> DivesRead:
+        source = open_source(path)
+        info = source.info
+        check_shape(info, viewing.geometry)
+        frame_range(
+            source.times_s, info.duration_s, wanted.start_s, wanted.end_s, info.path
+        )  # refuses what lies outside
+        search = self._search(path, wanted, progress)
+        if not search.dives:
+            if not wanted.force:
+                return DivesRead(search, ())
+            start_s, end_s = wanted.start_s or 0.0, wanted.end_s or info.duration_s
+            return DivesRead(search, (_read_one(source, LocatedDive(start_s, end_s), viewing, search.refusal),))
+        dive = search.dives[0] if wanted.part is None else search.in_order()[wanted.part]
+        if dive.refusal is not None and not wanted.force:
+            return DivesRead(search, (), (dive,))
+        return DivesRead(search, (_read_one(source, dive, viewing, dive.refusal),))
+
+    def _search(self, path: str | os.PathLike[str], wanted: Wanted, progress: Progress) -> DiveSearch:
+        known = path, wanted.start_s, wanted.end_s, wanted.corrections
+        if wanted.part and self._last is not None and self._last[0] == known:
+            return self._last[1]
+        search = dive_search.find_dives(
+            path, start_s=wanted.start_s, end_s=wanted.end_s, corrections=wanted.corrections, progress=progress
+        )
+        self._last = known, search
+        return search
 
 
 def read_one(path: str | os.PathLike[str], dive: LocatedDive, viewing: Viewing) -> DiveClip:

@@ -181,7 +181,7 @@ class DiveSearch:
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """Which dives of a file are wanted.
+    """Which dive of a file is wanted.
 
     Attributes:
         start_s: Where the clip begins, if that is given.
@@ -189,7 +189,7 @@ class Wanted:
         takeoff_s: When the athlete leaves the board, if a person says so.
         entry_s: When the athlete touches the water.
         athlete: Who it is: ``X,Y``, ``X,Y,S``, ``left`` or ``right``.
-        all_dives: Every dive, in the order of the file; else the best one.
+        part: Which dive, counted from 0 in the order of the file; None for the surest.
         force: Read the clip as it is where there is no dive.
     """
 
@@ -198,7 +198,7 @@ class Wanted:
     takeoff_s: float | None = None
     entry_s: float | None = None
     athlete: str | None = None
-    all_dives: bool = False
+    part: int | None = None
     force: bool = False
 
     @property

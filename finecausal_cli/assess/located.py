@@ -104,15 +104,15 @@ def _lacking(dive: LocatedDive) -> tuple[ErrorKind, str] | None:
     return None
 
 
-def prepare_subjects(
+def prepare_subject(
     read: DivesRead,
     options: ScoreOptions,
     reader: AthleteReader | None,
     *,
     source: str,
     notes: Sequence[str] = (),
-) -> list[Subject | Unscored]:
-    """Read the athlete of each dive and refuse what must not be judged.
+) -> Subject | Unscored:
+    """Read the athlete of a dive and refuse what must not be judged.
 
     Args:
         read: What was read of the file.
@@ -120,36 +120,29 @@ def prepare_subjects(
         reader: Reads joints and outlines; None if there is none.
         source: The file, as given.
         notes: Of the corrections.
-
-    Returns:
-        In the order of the file, what is to be judged and what is refused; never empty.
     """
     search = read.search
     said = (*notes, *search.notes, *_of_several(search, options), *(() if reader else (NO_READER,)))
-    if not read.clips and not read.refused:
-        return [_refused(source, search.refusal or Refusal.of("no_dive"), None, None, said)]
-    order = {dive.start_s: place for place, dive in enumerate(search.in_order(), start=1)}
-    found: list[tuple[float, Subject | Unscored]] = [
-        (dive.start_s, _refused(source, dive.refusal or Refusal.of("no_dive"), dive, None, said))
-        for dive in read.refused
-    ]
-    for one in read.clips:
-        track = read_athlete(reader, one)
-        unseen = refuse_unseen(track, one.dive)
-        if unseen is not None and not options.force:
-            found.append((one.dive.start_s, _refused(source, unseen, one.dive, track, said)))
-            continue
-        why = one.refused_as or unseen
-        subject = Subject(
-            found=one,
-            track=track,
-            index=order.get(one.dive.start_s, 1),
-            dives=len(search.dives),
-            notes=said,
-            forced=None if why is None else why.what,
-        )
-        found.append((one.dive.start_s, subject))
-    return [one for _, one in sorted(found, key=lambda pair: pair[0])]
+    if read.refused:
+        return _refused(source, read.refused[0].refusal or Refusal.of("no_dive"), read.refused[0], None, said)
+    if not read.clips:
+        return _refused(source, search.refusal or Refusal.of("no_dive"), None, None, said)
+    (found,) = read.clips
+    track = read_athlete(reader, found)
+    unseen = refuse_unseen(track, found.dive)
+    if unseen is not None and not options.force:
+        return _refused(source, unseen, found.dive, track, said)
+    why = found.refused_as or unseen
+    starts = [(dive.start_s, dive.end_s, dive.takeoff_s) for dive in search.in_order()]
+    known = (found.dive.start_s, found.dive.end_s, found.dive.takeoff_s)
+    return Subject(
+        found=found,
+        track=track,
+        index=starts.index(known) + 1 if known in starts else 1,
+        dives=len(search.dives),
+        notes=said,
+        forced=None if why is None else why.what,
+    )
 
 
 def _of_several(search: DiveSearch, options: ScoreOptions) -> tuple[str, ...]:

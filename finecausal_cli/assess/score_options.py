@@ -80,8 +80,8 @@ class ScoreOptions:
 
     @property
     def wanted(self) -> Wanted:
-        """Which dives of a file these options ask for."""
-        return Wanted(self.start_s, self.end_s, self.takeoff_s, self.entry_s, self.athlete, self.all_dives, self.force)
+        """Which dive of a file these options ask for, were it only one."""
+        return Wanted(self.start_s, self.end_s, self.takeoff_s, self.entry_s, self.athlete, force=self.force)
 
     def with_canonical_number(self) -> ScoreOptions:
         """Return the same with the dive number as it is written in the rules.

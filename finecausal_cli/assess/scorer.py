@@ -14,12 +14,12 @@ from finecausal_cli.assess.assessment import Provenance, Unscored
 from finecausal_cli.assess.ballots import cast_votes_together
 from finecausal_cli.assess.corrections import Corrections, resolve_corrections
 from finecausal_cli.assess.device import Precision, computing, resolve_device, resolve_precision
-from finecausal_cli.assess.dive_reading import Viewing, read_dives, sampled_like, viewing_of
+from finecausal_cli.assess.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.assess.explain import explain_verdict
 from finecausal_cli.assess.explanation import ExplainOptions
 from finecausal_cli.assess.foreground import gather_evidence, merge_snippets
 from finecausal_cli.assess.hearing import Hearing
-from finecausal_cli.assess.located import Subject, prepare_subjects, refused_error
+from finecausal_cli.assess.located import Subject, prepare_subject, refused_error
 from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.assess.verdict import assessment_of, difficulty_of, interval_of
 from finecausal_cli.errors import FinecausalError, WeightsError
@@ -32,7 +32,7 @@ from finecausal_cli.weights.registry import DEFAULT_WEIGHTS, bank_folder, resolv
 from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from finecausal_cli.assess.assessment import Assessment
@@ -229,12 +229,11 @@ class Scorer:
             UsageError: Dive number or height is wrong, or no difficulty is to be had.
         """
         options = options or ScoreOptions()
-        subjects = self._find(path, options, ahead)
         return [
             one
             if isinstance(one, Unscored)
             else one.complete(self._judge(one, options).assessment, force=options.force)
-            for one in subjects
+            for one in self._find(path, options, ahead)
         ]
 
     def explain(
@@ -264,7 +263,7 @@ class Scorer:
         """
         options = replace(options or ScoreOptions(), attention=True, all_dives=False)
         explain = explain or ExplainOptions()
-        subject = self._find(path, options, ahead)[0]
+        subject = next(self._find(path, options, ahead))
         if isinstance(subject, Unscored):
             raise refused_error(subject)
         judged = self._judge(subject, options, foreground=True)
@@ -302,21 +301,25 @@ class Scorer:
             VideoError: The clip cannot be read.
             UsageError: The times or the athlete asked for make no sense.
         """
-        subject = self._find(path, replace(options or ScoreOptions(), all_dives=False))[0]
+        subject = next(self._find(path, replace(options or ScoreOptions(), all_dives=False)))
         if isinstance(subject, Unscored):
             raise refused_error(subject)
         return subject
 
-    def _find(self, path: str, options: ScoreOptions, ahead: ReadAhead | None = None) -> list[Subject | Unscored]:
+    def _find(self, path: str, options: ScoreOptions, ahead: ReadAhead | None = None) -> Iterator[Subject | Unscored]:
         corrections, notes = resolve_corrections(path, options.corrections, options.start_s, options.end_s)
         if options.all_dives and corrections:  # kept from a run that asked for one dive
             corrections = Corrections()
             notes = (*notes, "they are of one dive and left out, for all dives are asked for")
         known = options.corrected(corrections)
-        read = None if ahead is None else ahead.result(path, known.wanted, self.viewing)
-        if read is None:
-            read = read_dives(path, known.wanted, self.viewing, timeout_s=options.timeout_s)
-        return prepare_subjects(read, known, self._reader, source=path, notes=notes)
+        wanted, viewing, limit_s = known.wanted, self.viewing, options.timeout_s
+        if options.all_dives:
+            for read in read_each(path, wanted, viewing, timeout_s=limit_s):
+                yield prepare_subject(read, known, self._reader, source=path, notes=notes)
+            return
+        found = None if ahead is None else ahead.result(path, wanted, viewing)
+        found = found or read_dives(path, wanted, viewing, timeout_s=limit_s)
+        yield prepare_subject(found, known, self._reader, source=path, notes=notes)
 
     def _judge(self, subject: Subject, options: ScoreOptions, *, foreground: bool = False) -> _Judged:
         started = time.perf_counter()

@@ -5,7 +5,7 @@ import pytest
 
 from finecausal_cli.assess import dive_reading
 from finecausal_cli.assess import dives as dives_module
-from finecausal_cli.assess.dive_reading import Viewing, hold_inside, is_framed, read_dives
+from finecausal_cli.assess.dive_reading import Viewing, hold_inside, is_framed, read_dives, read_each
 from finecausal_cli.assess.dives import Wanted
 from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.tracking.camera import Camera
@@ -101,7 +101,7 @@ def test_nothing_is_read_of_what_is_refused_unless_it_is_forced(film, found):
 
 def test_every_dive_in_the_order_of_the_file_or_the_surest(film, found, make_flight):
     found(make_flight(4.0, 5.4), make_flight(1.0, 2.4, confidence=0.6))
-    assert [one.dive.takeoff_s for one in read_dives(film, Wanted(all_dives=True), FRAMED).clips] == [1.0, 4.0]
+    assert [read.clips[0].dive.takeoff_s for read in read_each(film, Wanted(), FRAMED)] == [1.0, 4.0]
     assert [one.dive.takeoff_s for one in read_dives(film, Wanted(), FRAMED).clips] == [4.0]
 
 

@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING
 
 from finecausal_cli.assess.assessment import Unscored
 from finecausal_cli.assess.batch.row import Row, failed_row, scored_row, unscored_row
-from finecausal_cli.assess.dive_reading import read_dives, reading_process
-from finecausal_cli.assess.located import prepare_subjects
+from finecausal_cli.assess.dive_reading import read_dives, read_each, reading_process
+from finecausal_cli.assess.located import prepare_subject
 from finecausal_cli.errors import FinecausalError
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from types import TracebackType
 
     from finecausal_cli.assess.assessment import Assessment
@@ -32,17 +32,21 @@ TIMEOUT_S = 120.0
 
 @dataclass(frozen=True, slots=True)
 class ReadJob:
-    """A job whose dives were read, or why they were not.
+    """A dive of a job, or why there is none.
 
     Attributes:
         job: The job.
-        dives: Its dives, or what went wrong.
+        dive: What was read of it, or what went wrong.
         started: When reading began, by ``time.perf_counter``.
+        index: Which of the dives in the video it is, from 1, where all are asked for.
+        of: How many there are.
     """
 
     job: Job
-    dives: DivesRead | Exception
+    dive: DivesRead | Exception
     started: float
+    index: int | None = None
+    of: int | None = None
 
 
 class JobScorer:
@@ -74,58 +78,65 @@ class JobScorer:
 
     def rows(self, jobs: Sequence[Job]) -> list[tuple[Row, ...]]:
         """Read videos one after the other and judge them together; the rows of each, in the order of the jobs."""
-        viewing = self._scorer.viewing
-        return judge_jobs(self._scorer, [read_job(self._process, job, viewing, self._timeout_s) for job in jobs])
+        if any(job.item.options.all_dives for job in jobs):  # however many they are: one at a time
+            return [tuple(judge_jobs(self._scorer, [one])[0] for one in self._read(job)) for job in jobs]
+        reads = [next(iter(self._read(job))) for job in jobs]
+        return [(row,) for row in judge_jobs(self._scorer, reads)]
+
+    def _read(self, job: Job) -> Iterator[ReadJob]:
+        return read_job(self._process, job, self._scorer.viewing, self._timeout_s)
 
     def close(self) -> None:
         """End the reading process."""
         self._process.close()
 
 
-def read_job(process: WorkerProcess, job: Job, viewing: Viewing, timeout_s: float) -> ReadJob:
-    """Find and read the dives of a job in another process. Never raises for a bad clip."""
+def read_job(process: WorkerProcess, job: Job, viewing: Viewing, timeout_s: float) -> Iterator[ReadJob]:
+    """Find and read the dives of a job in another process, one or all of them. Never raises for a bad clip."""
     started = time.perf_counter()
-    if job.item.problem is not None:
-        return ReadJob(job, job.item.problem, started)
+    item = job.item
+    if item.problem is not None:
+        yield ReadJob(job, item.problem, started)
+        return
+    index = of = None
     try:
-        dives: DivesRead | Exception = read_dives(
-            job.item.path, job.item.options.wanted, viewing, process=process, timeout_s=timeout_s
-        )
+        if not item.options.all_dives:
+            yield ReadJob(
+                job, read_dives(item.path, item.options.wanted, viewing, process=process, timeout_s=timeout_s), started
+            )
+            return
+        each = read_each(item.path, item.options.wanted, viewing, process=process, timeout_s=timeout_s)
+        for index, read in enumerate(each, start=1):
+            of = max(1, len(read.search.dives))
+            yield ReadJob(job, read, started, index, of)
+            started = time.perf_counter()
     except Exception as error:
-        dives = error
-    return ReadJob(job, dives, started)
+        yield ReadJob(job, error, started, None if index is None else index + 1, of)
 
 
-def judge_jobs(scorer: Scorer, read: Sequence[ReadJob]) -> list[tuple[Row, ...]]:
-    """Judge dives together; the rows of each job, in their order. Never raises for a bad clip."""
-    found: list[list[Subject | Row]] = [_prepare(scorer, one) for one in read]
-    waiting = [
-        (job, place)
-        for job, subjects in enumerate(found)
-        for place, subject in enumerate(subjects)
-        if not isinstance(subject, Row)
-    ]
-    rows = _judge_together(scorer, [(read[job], found[job][place]) for job, place in waiting])
-    for (job, place), row in zip(waiting, rows, strict=True):
-        found[job][place] = row
+def judge_jobs(scorer: Scorer, read: Sequence[ReadJob]) -> list[Row]:
+    """Judge dives together; a row for each, in their order. Never raises for a bad clip."""
+    found = [_prepare(scorer, one) for one in read]
+    places = [place for place, subject in enumerate(found) if not isinstance(subject, Row)]
+    rows = dict(zip(places, _judge_together(scorer, [(read[place], found[place]) for place in places]), strict=True))
     return [
-        _numbered(one.job, [row for row in rows if isinstance(row, Row)]) for one, rows in zip(read, found, strict=True)
+        _numbered(one, subject if isinstance(subject, Row) else rows[place])
+        for place, (one, subject) in enumerate(zip(read, found, strict=True))
     ]
 
 
-def _prepare(scorer: Scorer, read: ReadJob) -> list[Subject | Row]:
-    """Return what there is to judge, and rows in place of what is not."""
-    if isinstance(read.dives, Exception):
-        return [failed_row(read.job, read.dives, seconds=time.perf_counter() - read.started)]
+def _prepare(scorer: Scorer, read: ReadJob) -> Subject | Row:
+    """Return what there is to judge, or a row in place of what is not."""
     item = read.job.item
     try:
-        subjects = prepare_subjects(read.dives, item.options, scorer.reader, source=item.path, notes=item.notes)
+        if isinstance(read.dive, Exception):
+            raise read.dive
+        subject = prepare_subject(read.dive, item.options, scorer.reader, source=item.path, notes=item.notes)
     except Exception as error:
-        return [failed_row(read.job, error, seconds=time.perf_counter() - read.started)]
-    return [
-        unscored_row(read.job, one, seconds=time.perf_counter() - read.started) if isinstance(one, Unscored) else one
-        for one in subjects
-    ]
+        return failed_row(read.job, error, seconds=time.perf_counter() - read.started)
+    if isinstance(subject, Unscored):
+        return unscored_row(read.job, subject, seconds=time.perf_counter() - read.started)
+    return subject
 
 
 def _judge_together(scorer: Scorer, waiting: Sequence[tuple[ReadJob, Subject | Row]]) -> list[Row]:
@@ -154,11 +165,6 @@ def _row(read: ReadJob, verdict: Assessment | Unscored | FinecausalError) -> Row
     return scored_row(read.job, verdict)
 
 
-def _numbered(job: Job, rows: list[Row]) -> tuple[Row, ...]:
-    """Number the rows of a video of which all dives were asked for."""
-    if not job.item.options.all_dives:
-        return tuple(rows)
-    return tuple(
-        row.model_copy(update={"dive_index": place, "dives_found": len(rows)})
-        for place, row in enumerate(rows, start=1)
-    )
+def _numbered(read: ReadJob, row: Row) -> Row:
+    """Number the row of a video of which all dives were asked for."""
+    return row if read.index is None else row.model_copy(update={"dive_index": read.index, "dives_found": read.of})

@@ -140,11 +140,13 @@ class _Line:
                 job = next(self._jobs, None)
             if job is None:
                 break
-            read = read_job(process, job, self._viewing, self._timeout_s)
-            if isinstance(read.dives, Exception) or not read.dives.clips:
-                self._put(self._rows, judge_jobs(self._scorer, [read])[0])
-            else:
-                self._put(self._clips, read)
+            for read in read_job(process, job, self._viewing, self._timeout_s):
+                if isinstance(read.dive, Exception) or not read.dive.clips:
+                    self._put(self._rows, tuple(judge_jobs(self._scorer, [read])))
+                else:
+                    self._put(self._clips, read)
+                if self._stopping.is_set():
+                    break
         with self._jobs_lock:
             self._readers_left -= 1
             is_last = not self._readers_left
@@ -158,8 +160,8 @@ class _Line:
             read = self._take()
             is_over = read[-1:] == [None]
             clips = [one for one in read if one is not None]
-            for rows in judge_jobs(self._scorer, clips) if clips else ():
-                self._put(self._rows, rows)
+            for row in judge_jobs(self._scorer, clips) if clips else ():
+                self._put(self._rows, (row,))
         self._put(self._rows, None)
 
     def _take(self) -> list[ReadJob | None]:
