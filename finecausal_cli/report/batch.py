@@ -163,7 +163,7 @@ def print_figures(found: Summary, console: Console, *, of: int | None = None) ->
     print_table(table, console)
     for label, row in (("best", found.best), ("worst", found.worst)):
         if row is not None and found.scored > 1:
-            _print_fact(label, printable(row.source, console), console)
+            _print_fact(label, dive_name(row, console), console)
     if found.failures:
         _print_fact("why", ", ".join(f"{count} {kind}" for kind, count in found.failures), console)
 
