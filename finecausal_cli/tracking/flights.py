@@ -16,7 +16,7 @@ from finecausal_cli.tracking.camera import Camera, chain, measure_steps
 from finecausal_cli.tracking.extent import BODY_RADIUS_M, body_radius, diameters, time_scale
 from finecausal_cli.tracking.motion import HOTTEST, SHRINK, motion_heat
 from finecausal_cli.tracking.transitions import REACH_M, Ends, refine, track
-from finecausal_cli.video.scan import Scanner
+from finecausal_cli.video.scan import Scanner, SmallFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -25,7 +25,6 @@ if TYPE_CHECKING:
 
     from finecausal_cli.tracking.camera import Step
     from finecausal_cli.tracking.motion import Heat
-    from finecausal_cli.video.scan import SmallFrame
 
 _LOG = logging.getLogger(__name__)
 
@@ -187,15 +186,23 @@ def _chunks(frames: Iterator[SmallFrame]) -> Iterator[_Chunk]:
     for frame in frames:
         held.append(frame)
         if frame.time_s - held[0].time_s >= CHUNK_S:
-            yield _chunk(held, shared)
-            held = [one for one in held if one.time_s > frame.time_s - OVERLAP_S]
+            chunk = _chunk(held, shared)
+            yield chunk
+            tail = np.flatnonzero(chunk.times_s > frame.time_s - OVERLAP_S)
+            held = [SmallFrame(float(chunk.times_s[index]), chunk.pictures[index].copy()) for index in tail]
             shared = len(held)
     if len(held) > shared or (held and not shared):
         yield _chunk(held, shared)
 
 
 def _chunk(held: list[SmallFrame], shared: int) -> _Chunk:
-    return _Chunk(np.array([one.time_s for one in held]), np.stack([one.picture for one in held]), shared)
+    """Put frames into one array; the list is emptied, so that no picture is held twice."""
+    pictures = np.empty((len(held), *held[0].picture.shape), np.uint8)
+    times = np.array([one.time_s for one in held])
+    held.reverse()
+    for index in range(len(pictures)):
+        pictures[index] = held.pop().picture
+    return _Chunk(times, pictures, shared)
 
 
 @dataclass(slots=True)
@@ -219,7 +226,7 @@ class _Finder:
         self.first_s = float(times[0]) if self.first_s is None else self.first_s
         self.last_s = float(times[-1])
         self.frames += len(times) - chunk.shared
-        self.brightest = max(self.brightest, int(np.percentile(pictures, 99.5)))
+        self.brightest = max(self.brightest, int(np.percentile(pictures[::8, ::2, ::2], 99.5)))
         known = self.steps[len(self.steps) - chunk.shared + 1 :] if chunk.shared else []
         self.steps = known + measure_steps(pictures[max(0, chunk.shared - 1) :], pool)
         if len(times) < _FEWEST_FRAMES or self.brightest < _BLACK:
