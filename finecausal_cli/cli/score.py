@@ -98,9 +98,9 @@ def score(
 ) -> None:
     """Score dives.
 
-    One dive: stage by stage, where its points come from. Many: a line each, and a summary. A folder of
-    videos is many dives, a folder of pictures is one. In a longer video the dive is found; a video without
-    one is refused.
+    One dive: stage by stage, where its points come from. Many: a line each,
+    and a summary. A folder of videos is many dives, a folder of pictures is
+    one. In a longer video the dive is found; a video without one is refused.
     """
     from finecausal_cli.report.ahead import reading_ahead
 
