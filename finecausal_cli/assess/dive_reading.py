@@ -13,6 +13,7 @@ from __future__ import annotations
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from functools import partial
+from importlib import import_module
 from threading import Thread
 from typing import TYPE_CHECKING, Any, Final
 
@@ -265,6 +266,9 @@ def reading_process() -> WorkerProcess:
 
 def serve() -> None:
     """Find and read the dives that standard input asks for."""
+    # Before the first task, whose time limit is not for imports.
+    import_module("finecausal_cli.tracking.flights")
+    import_module("finecausal_cli.tracking.window")
     files = _Files()
 
     def work(path: str, options: dict[str, Any], progress: Progress) -> Answer:

@@ -104,13 +104,13 @@ def test_a_decoder_that_hangs_costs_one_time_limit_and_one_that_crashes_nothing(
     shutil.copy(dives / "a.mp4", dives / "hangs.mp4")
     jobs = [make_job(dives / name) for name in ("hangs.mp4", "a.mp4", "b.mp4")]
     begun = time.monotonic()
-    rows = {Path(row.source).name: row for (row,) in score_jobs(scorer, jobs, PipelineOptions(1, timeout_s=2.0))}
+    rows = {Path(row.source).name: row for (row,) in score_jobs(scorer, jobs, PipelineOptions(1, timeout_s=6.0))}
     assert rows["hangs.mp4"].error_kind == "timeout"
-    assert "longer than 2 s" in rows["hangs.mp4"].error
-    assert 2.0 <= rows["hangs.mp4"].seconds < 30
+    assert "longer than 6 s" in rows["hangs.mp4"].error
+    assert 6.0 <= rows["hangs.mp4"].seconds < 60
     assert rows["a.mp4"].is_scored
     assert rows["b.mp4"].is_scored
-    assert time.monotonic() - begun < 60
+    assert time.monotonic() - begun < 90
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
