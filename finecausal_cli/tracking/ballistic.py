@@ -59,6 +59,9 @@ _TILT = 0.3
 _KEPT = 96
 """Paths that are refined."""
 
+_SAME_SHARE = 0.4
+"""Two paths that share less of the time of the shorter one are two."""
+
 _SAME_M = 1.3
 """Two paths closer than this, in metres on average, are one."""
 
@@ -346,7 +349,7 @@ class BallisticSearch:
         both = paths.take(rows)
         first, last = (np.maximum(both.first[0], both.first), np.minimum(both.last[0], both.last))
         length = both.last - both.first
-        overlaps = last - first >= 0.4 * np.minimum(length[0], length)
+        overlaps = last - first >= _SAME_SHARE * np.minimum(length[0], length)
         share = np.linspace(0, 1, 7)
         index = np.rint(first[:, None] + np.maximum(last - first, 0)[:, None] * share).astype(np.int64)
         there_x, there_y = self.place(both, index)

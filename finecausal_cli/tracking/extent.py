@@ -17,8 +17,11 @@ if TYPE_CHECKING:
 BODY_RADIUS_M = 0.45
 """Where the heat around a turning athlete has fallen to half. Measured 0.37 to 0.59 m, in pictures and simulations."""
 
-_RADIUS_ERROR = 0.35
+_RADIUS_ERROR = 0.45
 """Standard deviation of its logarithm, with what blur and small pictures add."""
+
+_SLOW_RADIUS_ERROR = 0.6
+"""The same where the film is known to be slow: few frames of blur, many poses."""
 
 _AIR_S, _AIR_ERROR_S = 1.4, 0.35
 """Time in the air of dives from 1 to 10 m, mean and standard deviation."""
@@ -60,25 +63,29 @@ def body_radius(search: BallisticSearch, path: Paths) -> float:
     return float((last - 1 + np.clip(share, 0, 1)) / search.zoom[index].mean())
 
 
-def time_scale(radius_ratio: float, air_s: float, *, is_whole: bool) -> tuple[float, float]:
+def time_scale(radius_ratio: float, air_s: float) -> float:
     """Tell how many times slower than life a fall is shown.
 
     Args:
         radius_ratio: Radius of what falls over that of a body, in metres that the pull gives at real speed.
         air_s: Time in the air, file time.
-        is_whole: Whether the film shows the take-off and the entry; else the time in the air is the least it can be.
-
-    Returns:
-        The time scale, and how implausible the best one is: minus the logarithm of its likelihood, 0 for the likeliest.
     """
+    scale = float(_SCALES[int(implausibility(radius_ratio, air_s, _SCALES).argmin())])
+    if scale == 1.0:
+        return scale
+    # How slow it is the time in the air tells better than the size of a body.
+    slow = _SCALES[1:]
+    return float(slow[int(implausibility(radius_ratio, air_s, slow, _SLOW_RADIUS_ERROR).argmin())])
+
+
+def implausibility(
+    radius_ratio: float, air_s: float, scales: NDArray[np.float64], radius_error: float = _RADIUS_ERROR
+) -> NDArray[np.float64]:
+    """Say how little body and time in the air fit time scales: minus logarithms of their likelihood, 0 at best."""
     # A fall shown n times slower has the pull of a scene n^2 times smaller.
-    size = np.log(np.sqrt(max(radius_ratio, 1e-3)) / _SCALES) / (_RADIUS_ERROR / 2)
-    long = (air_s / _SCALES - _AIR_S) / _AIR_ERROR_S
-    if not is_whole:
-        long = np.maximum(long, 0)
-    cost = size**2 / 2 + long**2 / 2 + np.where(_SCALES > 1, _SLOW_MOTION_COST, 0)
-    best = int(cost.argmin())
-    return float(_SCALES[best]), float(cost[best])
+    size = np.log(np.sqrt(max(radius_ratio, 1e-3)) / scales) / (radius_error / 2)
+    air = (air_s / scales - _AIR_S) / _AIR_ERROR_S
+    return np.asarray(size**2 / 2 + air**2 / 2 + np.where(scales > 1, _SLOW_MOTION_COST, 0))
 
 
 def diameters(

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from finecausal_cli.tracking.ballistic import FLOOR, FULL_HEAT, BallisticSearch, Paths, apex
 from finecausal_cli.tracking.camera import Camera, chain, measure_steps
-from finecausal_cli.tracking.extent import BODY_RADIUS_M, body_radius, diameters, time_scale
+from finecausal_cli.tracking.extent import BODY_RADIUS_M, body_radius, diameters, implausibility, time_scale
 from finecausal_cli.tracking.motion import HOTTEST, SHRINK, motion_heat
 from finecausal_cli.tracking.transitions import REACH_M, Ends, refine, track
 from finecausal_cli.video.scan import Scanner, SmallFrame
@@ -40,6 +40,9 @@ CHUNK_S, OVERLAP_S = 30.0, 12.0
 _LEAST_FALL_M = 1.5
 """From 1 m the body's middle falls by more than this before the hands are in the water; a jump on land by less."""
 
+_LEAST_DROP_M = 1.2
+"""From the take-off to the entry the middle of a body drops by the height of the board, or more."""
+
 _LEAST_S = 0.4
 _FEWEST_FRAMES = 8
 _BLACK = 24
@@ -63,6 +66,21 @@ _BESIDE_SHARE = 0.6
 
 _WANDER_M = 0.25
 """How far, in metres, an athlete wanders in the picture of the steadiest camera that follows."""
+
+_SHARE_IN_AIR = 0.8
+"""Time in the air over the time that something moves on the path: the push and the splash are on it too."""
+
+_SLOW_SHARE_IN_AIR = 0.9
+"""The same in slow motion."""
+
+_DOUBTFUL = 2.2
+"""Time scale up to which real speed is tried as well."""
+
+_SAME_PULL = 0.25
+"""Difference of the logarithms of the pull before and after refinement beyond which it is done again."""
+
+_SAME_SCALE = 0.1
+"""Difference of the logarithms of two time scales that are one."""
 
 _BOUNCE_SHARE = 0.5
 """How strong a flight must be, over the one before it, to make that a run-up."""
@@ -264,19 +282,21 @@ class _Finder:
 
     def _judge(self, search: BallisticSearch, path: Paths) -> tuple[float, Flight] | None:
         """Look closely at one path."""
-        slow = float(path.slow[0])
-        radius = body_radius(search, path)
-        ratio = radius / float(search.metre(path)[0]) * slow**2 / BODY_RADIUS_M
         air_s = float(search.times[path.last[0]] - search.times[path.first[0]])
-        scale, _ = time_scale(ratio, 0.8 * air_s, is_whole=True)
-        path = replace(path, slow=np.array([scale]))
-        path, ends = refine(search, path)
-        radius = body_radius(search, path)
-        ratio = radius / float(search.metre(path)[0]) * scale**2 / BODY_RADIUS_M
-        scale, cost = time_scale(ratio, ends.entry_s - ends.takeoff_s, is_whole=True)
-        if abs(np.log(scale / path.slow[0])) > 0.15:
-            path, ends = refine(search, replace(path, slow=np.array([scale])))
-        evidence = weigh(search, path, radius, ends, cost)
+        ratio = _radius_ratio(search, path)
+        scale = time_scale(ratio, _SHARE_IN_AIR * air_s)
+        if scale > 1.0:
+            scale = time_scale(ratio, _SLOW_SHARE_IN_AIR * air_s)
+        weighed = [_weighed(search, path, scale)]
+        refined, ends, _ = weighed[0]
+        others = {1.0, time_scale(_radius_ratio(search, refined), ends.entry_s - ends.takeoff_s)}
+        weighed += [
+            _weighed(search, refined, other)
+            for other in others
+            if max(scale, other) < _DOUBTFUL or other != 1.0
+            if abs(np.log(other / scale)) > _SAME_SCALE
+        ]
+        path, ends, evidence = max(weighed, key=lambda one: one[2].confidence)
         confidence = evidence.confidence
         _LOG.debug("score %.2f, confidence %.2f, %s, %s", path.score[0], confidence, ends, evidence)
         if confidence < 0.1:
@@ -347,6 +367,22 @@ class _Finder:
         return "still" if self.hottest < _STILL else "no_dive"
 
 
+def _radius_ratio(search: BallisticSearch, path: Paths) -> float:
+    """Radius of what falls over that of a body, in metres that the pull gives at real speed."""
+    real = float(search.metre(path)[0]) / float(path.slow[0]) ** 2
+    return body_radius(search, path) / real / BODY_RADIUS_M
+
+
+def _weighed(search: BallisticSearch, path: Paths, scale: float) -> tuple[Paths, Ends, Evidence]:
+    """Refine a path that is shown so many times slower than life, and weigh it."""
+    before = replace(path, slow=np.array([scale]))
+    path, ends = refine(search, before)
+    if abs(np.log(float(path.y[0, 2] / before.y[0, 2]))) > _SAME_PULL:
+        path, ends = refine(search, path)
+    cost = implausibility(_radius_ratio(search, path), ends.entry_s - ends.takeoff_s, np.array([scale]))
+    return path, ends, weigh(search, path, body_radius(search, path), ends, float(cost[0]))
+
+
 def _places(
     search: BallisticSearch, path: Paths, index: NDArray[np.int64], ends_s: tuple[float, float]
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -398,13 +434,14 @@ class Evidence:
         """How sure it is that the path is a dive, 0 to 1."""
         # Rounded from a logistic fit to 180 paths, right and wrong ones, of simulated and filmed clips.
         logit = (
-            1.3 * np.log(np.clip(self.fall_m, 0.2, 6.0) / 2.0)
+            1.8 * np.log(np.clip(self.fall_m, 0.2, 6.0) / 2.6)
             - 5.0 * max(_LEAST_FALL_M - self.fall_m, 0.0)
-            + 1.2 * (min(self.water, 1.8) - 1.0)
+            - 3.0 * max(_LEAST_DROP_M - (self.fall_m - self.rise_m), 0.0)
+            + 2.0 * (min(self.water, 1.6) - 1.1)
             - 0.9 * (min(self.cost, 8.0) - 1.0)
             + 1.7 * np.log(np.clip(self.strength, 0.02, 1.0) / 0.5)
             - 1.5 * np.log(np.clip(self.stray_m, 0.1, 1.0) / 0.3)
-            + 0.5
+            - 0.2
         )
         return float(1 / (1 + np.exp(-logit)))
 
