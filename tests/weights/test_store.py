@@ -265,10 +265,13 @@ def test_where_training_started_does_not_change_what_weights_are(tmp_path):
 def test_a_field_that_came_later_leaves_the_digest_of_older_weights_as_it_was(tmp_path):
     config = ModelConfig(width=1 / 32, shared_trunk=True, frame_size=32)
     shards = {"a.safetensors": "00"}
-    before = config.model_dump(mode="json", exclude={"residual_start", "foreground", "trunk", "recognises"})
+    before = config.model_dump(mode="json", exclude={"residual_start", "foreground", "trunk", "recognises", "framing"})
     facts = {"model": before, "shards": ["00"]}
     expected = store.hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     assert Manifest(model=config, info={}, shards=shards).digest == expected
     for change in ({"foreground": "top_down"}, {"foreground": "top_down", "trunk": "frames"}):
         later = config.model_copy(update=change)
         assert Manifest(model=later, info={}, shards=shards).digest != expected
+    # What a network is shown of a filmed clip changes nothing that it computes: banks stay valid.
+    framed = config.model_copy(update={"framing": Framing(reach=0.6, least=0.5, most=0.7)})
+    assert Manifest(model=framed, info={}, shards=shards).digest == expected
