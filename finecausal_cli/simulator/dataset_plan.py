@@ -14,6 +14,7 @@ from finecausal_cli.diving.number import DiveNumber, parse_dive_number
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator.dive import SimulatedDive, simulate_dive
 from finecausal_cli.simulator.faults import STAGE_FAULTS, draw_faults, draw_quality
+from finecausal_cli.simulator.poses import varied
 from finecausal_cli.simulator.render import Setting
 from finecausal_cli.simulator.timing import draw_lead
 from finecausal_cli.simulator.venue import STYLES
@@ -68,6 +69,7 @@ class DatasetPlan:
         entry_seed: Seed of the faults of the entry; None for that of the dives. The same dives with other entries.
         world: How the dives are seen: as broadcast from the side, or as people film them.
         photos: Paths of photographs that may stand behind them.
+        varied_poses: Whether athletes take other poses than their dive has; marks are those of the dive all the same.
     """
 
     seed: int
@@ -78,6 +80,7 @@ class DatasetPlan:
     entry_seed: int | None = None
     world: World = "clean"
     photos: tuple[str, ...] = ()
+    varied_poses: bool = False
 
     def __post_init__(self) -> None:
         if not self.dives:
@@ -101,6 +104,14 @@ class DatasetPlan:
 
     def dive(self, index: int) -> SimulatedDive:
         """Simulate dive ``index``."""
+        simulated = self._listed_dive(index)
+        if not self.varied_poses:
+            return simulated
+        rng = np.random.default_rng(np.random.SeedSequence((self.seed, index, 14)))
+        motion = simulated.motion
+        return replace(simulated, motion=replace(motion, pose=varied(rng, motion.times, motion.pose)))
+
+    def _listed_dive(self, index: int) -> SimulatedDive:
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, index, 4)))
         numbers = [parse_dive_number(text) for text in self.dives]
         number = numbers[_pick(rng, [self._commonness(dive) for dive in numbers])]
@@ -149,6 +160,8 @@ class DatasetPlan:
         """Return the plan as plain data; seeds nobody asked for are not in it, nor is a clean world."""
         stamp = {name: value for name, value in asdict(self).items() if not (name in _OPTIONAL_SEEDS and value is None)}
         photos = stamp.pop("photos")
+        if not stamp["varied_poses"]:
+            del stamp["varied_poses"]
         if stamp["world"] == "clean":
             del stamp["world"]
         else:

@@ -155,3 +155,44 @@ def stretched(faults: Faults, *, head_first: bool) -> Pose:
         wing=(2 + 22 * arms) if head_first else (4 + 34 * arms),
     )
     return _legs(_feet(pose, faults), 0.4 * faults.knees_apart, bend=0.4)
+
+
+# Spread of each angle (degrees) about the dive's own and the range that a body allows.
+_VARIED: dict[str, tuple[float, float, float]] = {
+    "hip": (28, -25, 150),
+    "knee": (24, 0, 150),
+    "ankle": (18, 5, 100),
+    "spread": (6, -3, 40),
+    "hip_split": (12, -60, 60),
+    "knee_split": (12, -60, 60),
+    "spine": (12, -35, 60),
+    "neck": (16, -40, 45),
+    "arm": (48, -20, 190),
+    "arm_split": (30, -120, 120),
+    "elbow": (30, 0, 145),
+    "elbow_split": (20, -60, 60),
+    "wing": (20, -10, 90),
+}
+
+
+def varied(rng: np.random.Generator, times_s: Array, rows: Array) -> Array:
+    """Return poses [N, angles] that wander about those given, as no dive of the list does.
+
+    A network that learns joints from listed dives alone takes what it has not met, say arms overhead on the way into a
+    pike, for the pose next to it.
+
+    Args:
+        rng: What decides how.
+        times_s: float64 [N], rising.
+        rows: float64 [N, angles], in the order of ``Pose``, radians.
+    """
+    out = rows.copy()
+    for column, name in enumerate(Pose._fields):
+        spread, low, high = _VARIED[name]
+        wander = np.full(len(times_s), float(rng.normal(0, 0.7)))
+        for _ in range(3):
+            wander += rng.normal(0, 0.5) * np.sin(
+                2 * np.pi * rng.uniform(0.2, 1.6) * times_s + rng.uniform(0, 2 * np.pi)
+            )
+        out[:, column] = np.clip(rows[:, column] + radians(spread) * wander, radians(low), radians(high))
+    return np.asarray(out)

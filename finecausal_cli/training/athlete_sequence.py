@@ -33,6 +33,7 @@ _SIDES_M: Final = (2.3, 3.7)
 _FRAMES: Final = 48
 """Frames of a training stretch."""
 
+_SHORTEST: Final = 12
 _AROUND_S: Final = 0.35
 """Real time before the take-off and after the entry that is read as well."""
 
@@ -225,9 +226,11 @@ def _stretch(rng: np.random.Generator, clip: Mapping[str, NDArray[np.float32]]) 
     frames = len(clip["seen"])
     every = int(rng.choice([1, 1, 2])) if frames > 2 * _FRAMES // 3 else 1
     kept = np.arange(int(rng.integers(every)), frames, every)
-    if len(kept) > _FRAMES:
-        start = int(rng.integers(len(kept) - _FRAMES + 1))
-        kept = kept[start : start + _FRAMES]
+    # A film may begin or end anywhere in the flight: half of the stretches do.
+    longest = min(len(kept), _FRAMES)
+    length = longest if rng.random() < 0.5 else int(rng.integers(min(_SHORTEST, longest), longest + 1))
+    start = int(rng.integers(len(kept) - length + 1))
+    kept = kept[start : start + length]
     part = {name: values[kept] for name, values in clip.items()}
     seen = observed(part)
     truth, known = torch.from_numpy(part["truth"]), torch.from_numpy(part["known"].astype(np.float32))
@@ -250,9 +253,10 @@ def _with_faults(rng: np.random.Generator, seen: Observations) -> Observations:
     """Add what real pictures do to a reader: stretches that are turned over, lost, or off."""
     joints, direction, confidence = seen.joints.clone(), seen.direction.clone(), seen.confidence.clone()
     frames = len(joints)
-    for _ in range(int(rng.poisson(0.8))):
+    for _ in range(int(rng.poisson(1.0))):
         first = int(rng.integers(frames))
-        span = slice(first, first + 1 + int(rng.geometric(0.35)))
+        # A pose that looks the same upside down is turned over for as long as it lasts: up to half of a flight.
+        span = slice(first, first + 1 + int(rng.geometric(0.5 if rng.random() < 0.5 else 0.1)))
         middle = joints[span].mean(1, keepdim=True)
         turned_over, half = turned(joints[span] - middle, direction[span], DIRECTIONS // 2)
         joints[span] = middle + turned_over
