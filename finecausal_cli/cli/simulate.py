@@ -47,6 +47,10 @@ def simulate(
     confounding: Annotated[
         float, typer.Option("--confounding", min=0, max=1, help="How far quality decides the venue, 0 to 1.")
     ] = 0.0,
+    varied_poses: Annotated[
+        bool,
+        typer.Option("--varied-poses", help="Other poses than the dive has: for teaching the athlete reader."),
+    ] = False,
     venue_seed: Annotated[
         int | None,
         typer.Option(help="Show the dives of --seed in the venues of another seed.", show_default=False),
@@ -96,6 +100,7 @@ def simulate(
         "confounding": confounding,
         "height_m": height,
         "venue_seed": venue_seed,
+        "varied_poses": varied_poses,
         "entry_seed": entry_seed,
         "world": world.value,
         "photos": photos,

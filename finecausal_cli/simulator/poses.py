@@ -191,8 +191,7 @@ def varied(rng: np.random.Generator, times_s: Array, rows: Array) -> Array:
         spread, low, high = _VARIED[name]
         wander = np.full(len(times_s), float(rng.normal(0, 0.7)))
         for _ in range(3):
-            wander += rng.normal(0, 0.5) * np.sin(
-                2 * np.pi * rng.uniform(0.2, 1.6) * times_s + rng.uniform(0, 2 * np.pi)
-            )
+            rate_hz, phase = rng.uniform(0.2, 1.6), rng.uniform(0, 2 * np.pi)
+            wander += rng.normal(0, 0.5) * np.sin(2 * np.pi * rate_hz * times_s + phase)
         out[:, column] = np.clip(rows[:, column] + radians(spread) * wander, radians(low), radians(high))
     return np.asarray(out)
