@@ -52,7 +52,7 @@ def body_radius(search: BallisticSearch, path: Paths) -> float:
     frames = np.broadcast_to(index[:, None, None], place_x.shape)
     heat, inside = sample(search.heat.raw, frames, place_x, place_y)
     ring = np.minimum(heat, 40.0).sum(axis=(0, 2)) / np.maximum(inside.sum(axis=(0, 2)), 1)
-    ring = ring - np.percentile(ring[10:], 20)
+    ring = ring - np.percentile(ring[min(10, len(ring) // 2) :], 20)
     middle = float(ring[:3].mean())
     below = np.flatnonzero(ring < 0.5 * middle)
     if middle <= 0 or not len(below):
