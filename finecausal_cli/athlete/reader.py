@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from finecausal_cli.athlete.network import STRIDE, AthleteNetwork, NetworkConfig, folded
-from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork, steps_of
+from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork, direction_track, steps_of
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.whole_file import whole_file
 
@@ -152,16 +152,19 @@ class AthleteReader:
         flying = np.flatnonzero(np.ones(len(pictures), bool) if in_flight is None else in_flight)
         if self._sequence is None or len(flying) < _SHORTEST_MOTION:
             return read
-        seen_as = (read.joints / size - 0.5, read.confidence, read.direction, read.seen)
         steps = steps_of(np.asarray(real_times_s, np.float64)[flying].tolist())
-        values = [*(torch.as_tensor(one[flying]) for one in seen_as), steps, torch.ones(len(flying))]
+        angle = direction_track(read.direction[flying], steps.numpy().astype(np.float64))
+        track = np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
+        joints, confidence = read.joints[flying] / size - 0.5, read.confidence[flying]
+        seen_as = (joints, confidence, read.direction[flying], track, read.seen[flying])
+        values = [*(torch.as_tensor(one) for one in seen_as), steps, torch.ones(len(flying))]
         fields = [one[None].to(self._device) for one in values]
         with torch.inference_mode():
             motion = self._sequence(Observations(*fields))
-            confidence = 1 - torch.exp(-_NEAR / motion.spread[0].exp())
+            sureness = 1 - torch.exp(-_NEAR / motion.spread[0].exp())
         joints, sure = read.joints.copy(), read.confidence.copy()
         joints[flying] = (motion.joints[0].cpu().numpy() + 0.5) * size
-        sure[flying] = confidence.cpu().numpy()
+        sure[flying] = sureness.cpu().numpy()
         return replace(read, joints=joints, confidence=sure)
 
     def read_closer(self, pictures: NDArray[np.uint8]) -> BodyReading:

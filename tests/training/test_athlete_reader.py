@@ -142,7 +142,7 @@ def test_padding_of_a_batch_changes_no_motion():
     torch.manual_seed(0)
     network = SequenceNetwork(SequenceConfig(width=16, dilations=(1, 2))).eval()
     torch.nn.init.normal_(network.leave.weight)
-    shapes = ((len(JOINTS), 2), (len(JOINTS),), (DIRECTIONS,), (), ())
+    shapes = ((len(JOINTS), 2), (len(JOINTS),), (DIRECTIONS,), (2,), (), ())
     fields = [torch.rand(1, 6, *shape) for shape in shapes]
     short = Observations(*fields, torch.ones(1, 6))
     long = Observations(*(torch.cat([values, values.new_zeros(1, 5, *values.shape[2:])], 1) for values in short))
