@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final
 
 from finecausal_cli import __version__
 from finecausal_cli.assess.assessment import Unscored
-from finecausal_cli.assess.athlete_track import AthleteTrack, read_athlete, refuse_unseen
+from finecausal_cli.assess.athlete_track import AthleteTrack, read_athlete, refuse_unlike, refuse_unseen
 from finecausal_cli.assess.dives import Refusal
 from finecausal_cli.errors import ErrorKind, RefusedError
 
@@ -129,7 +129,7 @@ def prepare_subject(
         return _refused(source, search.refusal or Refusal.of("no_dive"), None, None, said)
     (found,) = read.clips
     track = read_athlete(reader, found)
-    unseen = refuse_unseen(track, found.dive)
+    unseen = refuse_unseen(track, found.dive) or refuse_unlike(track)
     if unseen is not None and not options.force:
         return _refused(source, unseen, found.dive, track, said)
     why = found.refused_as or unseen

@@ -45,6 +45,9 @@ _NEAR: Final = 0.06
 a window of usual size), by the error that the network expects."""
 
 SQUARE_OVER_WINDOW: Final = 2
+WHOLE_SIDE: Final = 224
+"""Long side that whole frames are brought to, pixels."""
+
 _ROOM: Final = 1.4
 """Side of a window over the extent of the outline in it."""
 
@@ -212,6 +215,23 @@ class AthleteReader:
                 maps = self._network(torch.from_numpy(padded).to(self._device).permute(0, 3, 1, 2))
             found.append(maps.outline.sigmoid().float().cpu().numpy()[:, : height // STRIDE, : width // STRIDE])
         return np.concatenate(found) if found else np.zeros((0, height // STRIDE, width // STRIDE), np.float32)
+
+    def likely(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return the probability of athlete at every pixel of whole frames of any size, float32 [N, H, W].
+
+        Args:
+            frames: uint8 [N, H, W, 3], RGB.
+        """
+        height, width = frames.shape[1:3]
+        scale = WHOLE_SIDE / max(height, width)
+        size = (max(round(width * scale / STRIDE), 1) * STRIDE, max(round(height * scale / STRIDE), 1) * STRIDE)
+        out = np.zeros(frames.shape[:3], np.float32)
+        for first in range(0, len(frames), _AT_ONCE):
+            part = frames[first : first + _AT_ONCE]
+            small = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in part])
+            for place, found in enumerate(self.find(small)):
+                out[first + place] = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)
+        return out
 
     def _read(self, windows: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         with torch.inference_mode():

@@ -100,7 +100,7 @@ def join(device: torch.device) -> Processes:
     if device.type not in ("cpu", "cuda"):
         raise TrainingError(f"several processes cannot share {device.type}", where="--device", hint="cpu or cuda")
     # Only who needs several processes pays for its import.
-    from accelerate import PartialState  # type: ignore[import-untyped]
+    from accelerate import PartialState
 
     state = PartialState(cpu=device.type == "cpu", timeout=_PATIENCE)
     return Processes(torch.device(str(state.device)), state.process_index, state.num_processes)

@@ -64,7 +64,7 @@ def _open_trackers(names: Sequence[str], folder: Path, options: TrainOptions) ->
     """Start the named trackers, those of accelerate."""
     if not names:
         return []
-    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers  # type: ignore[import-untyped]
+    from accelerate.tracking import LOGGER_TYPE_TO_CLASS, get_available_trackers
 
     available = [str(name) for name in get_available_trackers()]
     for name in names:
