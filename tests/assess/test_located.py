@@ -5,10 +5,11 @@ import pytest
 
 from finecausal_cli.assess import dives as dives_module
 from finecausal_cli.assess.assessment import Unscored
-from finecausal_cli.assess.athlete_track import largest_part, to_picture
+from finecausal_cli.assess.athlete_track import AthleteTrack, BodyInFlight, largest_part, refuse_unlike, to_picture
 from finecausal_cli.assess.corrections import Corrections, corrections_path, keep_corrections
 from finecausal_cli.assess.explanation import ExplainOptions
 from finecausal_cli.assess.score_options import ScoreOptions
+from finecausal_cli.athlete.network import DIRECTIONS
 from finecausal_cli.athlete.reader import BodyReading
 from finecausal_cli.athlete.skeleton import JOINT, JOINTS
 from finecausal_cli.errors import RefusedError, UsageError
@@ -51,7 +52,7 @@ class Reader:
             confidence=np.full((count, len(JOINTS)), 0.8, np.float32),
             outline=outline,
             seen=np.full(count, self.seen, np.float32),
-            direction=np.zeros((count, 4), np.float32),
+            direction=np.full((count, DIRECTIONS), 1 / DIRECTIONS, np.float32),
             windows=np.tile(np.array([32.0, 32.0, 64.0], np.float32), (count, 1)),
         )
 
@@ -165,6 +166,25 @@ def test_a_flight_without_an_athlete_is_refused(tiny_model, make_scorer, film, f
     assert (verdict.status, verdict.reason, verdict.athlete_seen) == ("refused", "athlete_not_seen", 0)
     assert all(frame.box is None for frame in verdict.athlete)
     assert scorer.score(film, ScoreOptions(**OF_107B, force=True)).forced.startswith("the athlete is seen in 0 of")
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (BodyInFlight(1.0, (5.0, 4.9), 0.30, 0.40), None),
+        (BodyInFlight(1.0, (1.0, 0.9), 0.30, 0.40), None),
+        (BodyInFlight(1.0, (0.1, 0.0), 0.30, 0.60), "no_dive"),
+        (BodyInFlight(1.0, (0.1, 2.9), 0.30, 0.40), None),
+        (BodyInFlight(1.0, (0.1, 0.0), 0.15, 0.40), None),
+        (BodyInFlight(0.5, (0.1, 0.0), 0.30, 0.40), None),
+        (BodyInFlight(0.6, (2.0, 2.0), 0.12, 0.01), "athlete_not_seen"),
+        (BodyInFlight(1.0, (2.0, 2.0), 0.30, 1.50), "no_dive"),
+        (None, None),
+    ],
+)
+def test_what_falls_is_refused_where_it_is_no_body_of_the_wrong_size_or_does_not_turn(body, reason):
+    refusal = refuse_unlike(AthleteTrack((), None, None, None, body))
+    assert (refusal and refusal.reason) == reason
 
 
 def test_points_of_a_window_lie_where_they_lie_in_the_picture():
