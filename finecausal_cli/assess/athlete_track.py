@@ -107,8 +107,8 @@ def read_athlete(reader: AthleteReader | None, found: DiveClip) -> AthleteTrack:
     clip, windows = found.clip, found.athlete_windows
     flight = found.dive.flight
     if windows is None:
-        nobody = tuple(_nobody(clip.time_s(place)) for place in range(CLIP_FRAMES))
-        return AthleteTrack(nobody, None, None, flight)
+        unseen = tuple(_unseen_frame(clip.time_s(place)) for place in range(CLIP_FRAMES))
+        return AthleteTrack(unseen, None, None, flight)
     if reader is None or found.crops is None:
         boxes = tuple(_on_the_path(found.dive, clip.time_s(place)) for place in range(CLIP_FRAMES))
         return AthleteTrack(boxes, None, windows, flight)
@@ -296,7 +296,7 @@ def _on_the_path(dive: LocatedDive, time_s: float) -> AthleteFrame:
     """Return where the flight says that the athlete is; nothing outside of it."""
     flight = dive.flight
     if flight is None or not flight.first_s <= time_s <= flight.last_s:
-        return _nobody(time_s)
+        return _unseen_frame(time_s)
     x, y, size = (
         float(np.interp(time_s, flight.times_s, values))
         for values in (flight.centres[:, 0], flight.centres[:, 1], flight.sizes)
@@ -305,5 +305,5 @@ def _on_the_path(dive: LocatedDive, time_s: float) -> AthleteFrame:
     return AthleteFrame(time_s=time_s, box=box, confidence=float(flight.confidence), joints={})
 
 
-def _nobody(time_s: float) -> AthleteFrame:
+def _unseen_frame(time_s: float) -> AthleteFrame:
     return AthleteFrame(time_s=time_s, box=None, confidence=0.0, joints={})

@@ -8,6 +8,7 @@ import pytest
 from finecausal_cli.assess import dives as dives_module
 from finecausal_cli.assess.corrections import AthletePoint, Corrections
 from finecausal_cli.assess.dives import AFTER_S, BEFORE_S, find_dives, locate_dives
+from finecausal_cli.errors import WeightsError
 
 
 def locate(search, corrections=None, **times):
@@ -147,3 +148,33 @@ def test_the_public_search_passes_its_times_on_and_takes_corrections(make_flight
     assert (found.best.start_s, found.best.end_s, found.best.entry_s) == (1.0, 5.0, 3.3)
     assert replace(found, dives=()).best is None
     assert np.isfinite(found.duration_s)
+
+
+@pytest.mark.parametrize(
+    ("duration_s", "reason", "searches"), [(6.0, "no_dive", 2), (6.0, "still", 1), (600.0, "no_dive", 1)]
+)
+def test_a_short_film_without_a_flight_is_searched_once_more_with_the_reader(
+    make_flight, make_search, monkeypatch, duration_s, reason, searches
+):
+    calls = []
+
+    def search(path, **how):
+        calls.append(how)
+        if "heat" in how:
+            return make_search(make_flight(2.0, 3.4), duration_s=duration_s)
+        return make_search(reason=reason, duration_s=duration_s)
+
+    monkeypatch.setattr("finecausal_cli.tracking.flights.find_flights", search)
+    found = find_dives("a.mp4", start_s=0.5)
+    assert len(calls) == searches
+    assert all(how["start_s"] == 0.5 for how in calls)
+    assert [dive.takeoff_s for dive in found.dives] == ([2.0] if searches == 2 else [])
+
+
+def test_without_reader_weights_the_first_search_stands(make_search, monkeypatch):
+    def missing():
+        raise WeightsError("none")
+
+    monkeypatch.setattr("finecausal_cli.tracking.flights.find_flights", lambda path, **how: make_search())
+    monkeypatch.setattr("finecausal_cli.athlete.reader.AthleteReader.load", missing)
+    assert find_dives("a.mp4").refusal.reason == "no_dive"
