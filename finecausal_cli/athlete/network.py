@@ -61,7 +61,6 @@ class AthleteMaps(NamedTuple):
         spread: [B, J] log of the scale (Laplace) of the error expected of each joint, in sides of the picture.
         direction: [B, A] logits of the trunk's direction.
         seen: [B] logit that an athlete is there.
-        embedding: [B, E] what the sequence model may read.
     """
 
     outline: Tensor
@@ -69,7 +68,6 @@ class AthleteMaps(NamedTuple):
     spread: Tensor
     direction: Tensor
     seen: Tensor
-    embedding: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,7 +77,7 @@ class NetworkConfig:
     Attributes:
         window_size: Side of the windows it was taught with, pixels.
         width: Channels of the pyramid.
-        embedding: Channels of the embedding.
+        embedding: Channels that the heads for a whole picture read.
     """
 
     window_size: int = 128
@@ -225,7 +223,6 @@ class AthleteNetwork(nn.Module):
             spread=self.spread(embedding).clamp(-6.0, 0.0),
             direction=self.direction(embedding),
             seen=self.seen(embedding)[:, 0],
-            embedding=embedding,
         )
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import cv2
 import numpy as np
 
+from finecausal_cli.athlete.reader import cut_window
 from finecausal_cli.athlete.skeleton import JOINT, MIRRORED
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.video.reader import open_source
@@ -31,7 +32,7 @@ MARGIN: Final = 1.45
 WHOLE_SIZE: Final = 192
 """Side, in pixels, of the letterboxed square that whole frames are brought to."""
 
-_CUT_VERSION: Final = 2
+_CUT_VERSION: Final = 3
 """Raised whenever windows are cut otherwise: older ones are not taken for new ones."""
 
 _SIDES_M: Final = (1.5, 3.8)
@@ -158,8 +159,7 @@ def cut_clip(root: Path, out: Path, config: CutConfig, clip: str) -> None:
     rng = np.random.default_rng(np.random.SeedSequence((config.seed, int(meta["seed"]), int(clip))))
     chosen = _choose_frames(rng, meta, known, config.per_clip + config.whole_per_clip)
     windows, whole = [], []
-    pictures = _decode(root / meta["video"], chosen)
-    masks = _decode(root / meta["mask"], chosen)
+    pictures, masks = (open_source(root / meta[name]).frames(chosen) for name in ("video", "mask"))
     whole_frames = set(rng.choice(len(chosen), min(config.whole_per_clip, len(chosen)), replace=False).tolist())
     for number, (frame, picture, coloured) in enumerate(zip(chosen.tolist(), pictures, masks, strict=True)):
         mask = np.ascontiguousarray(coloured[..., 0])
@@ -200,10 +200,6 @@ def _is_small(joints: NDArray[np.float32], visible: NDArray[np.bool_]) -> bool:
     return bool(visible.any() and np.ptp(joints[visible], axis=0).max() < _SMALLEST_PX)
 
 
-def _decode(path: Path, frames: NDArray[np.int64]) -> list[NDArray[np.uint8]]:
-    return list(open_source(path).frames(frames))
-
-
 def _draw_window(
     rng: np.random.Generator,
     joints: NDArray[np.float32],
@@ -238,21 +234,12 @@ def _cut(
     """Cut one window with its margin, `MARGIN` times the side."""
     x, y, side = box
     scale = size / (MARGIN * side)
-    place = np.array([[scale, 0, size / 2 - scale * x], [0, scale, size / 2 - scale * y]])
-    shrinks = scale < 0.7
-    if shrinks:  # warpAffine does not average
-        factor = 1 / round(1 / scale) if scale < 0.5 else scale
-        reduced = [cv2.resize(one, None, fx=factor, fy=factor, interpolation=cv2.INTER_AREA) for one in (picture, mask)]
-        picture, mask = (np.asarray(one, np.uint8) for one in reduced)
-        place = place @ np.array([[1 / factor, 0, 0], [0, 1 / factor, 0], [0, 0, 1]])
-    window = cv2.warpAffine(picture, place, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    cover = cv2.warpAffine(mask, place, (size, size), flags=cv2.INTER_LINEAR)
+    square = np.array([x, y, MARGIN * side])
+    window, cover = cut_window(picture, square, size), cut_window(mask, square, size, cv2.BORDER_CONSTANT)
     there = (joints - np.array([x, y])) * scale + size / 2
     inner = np.abs(there - size / 2).max(axis=1) < size / (2 * MARGIN)
     seen = bool((visible & inner)[list(_TRUNK)].any() or (visible & inner).sum() > 5)
-    return Windows(
-        np.asarray(window, np.uint8), np.asarray(cover, np.uint8), there.astype(np.float32), visible, np.asarray(seen)
-    )
+    return Windows(window, cover, there.astype(np.float32), visible, np.asarray(seen))
 
 
 def _letterboxed(

@@ -95,7 +95,6 @@ def perfect(batch):
         spread=torch.full((len(batch.seen), len(JOINTS)), -6.0),
         direction=torch.from_numpy(20 * np.cos(angle - bins)).float(),
         seen=torch.from_numpy(np.where(batch.seen, 8.0, -8.0)).float(),
-        embedding=torch.zeros(len(batch.seen), 4),
     )
 
 
