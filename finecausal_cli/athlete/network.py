@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 NetworkKind = TypeVar("NetworkKind", bound=nn.Module)
 
 STRIDE: Final = 4
-"""Pixels of the picture per cell of the maps."""
+"""Pixels of the picture per cell of the joints' maps."""
+
+OUTLINE_STRIDE: Final = 2
+"""Pixels of the picture per cell of the outline. At 4, as the first readers had it, an arm is hardly a cell wide."""
+
+_FINE_CHANNELS: Final = 16
+"""Channels of the finest stage of the backbone (stride 2), and of the outline's head."""
 
 DIRECTIONS: Final = 36
 """Bins of the trunk's direction (pelvis to neck), 10 degrees each, the first centred on 0: along +x, growing to +y."""
@@ -56,7 +62,7 @@ class AthleteMaps(NamedTuple):
     """What the network says of B pictures.
 
     Attributes:
-        outline: [B, S/4, S/4] logits of athlete.
+        outline: [B, S/O, S/O] logits of athlete, O the config's ``outline_stride``.
         heat: [B, J, S/4, S/4] logits of each joint's place; a softmax over the cells is its distribution.
         spread: [B, J] log of the scale (Laplace) of the error expected of each joint, in sides of the picture.
         direction: [B, A] logits of the trunk's direction.
@@ -78,11 +84,13 @@ class NetworkConfig:
         window_size: Side of the windows it was taught with, pixels.
         width: Channels of the pyramid.
         embedding: Channels that the heads for a whole picture read.
+        outline_stride: Pixels of the picture per cell of the outline, 2 or 4.
     """
 
     window_size: int = 128
     width: int = 64
     embedding: int = 64
+    outline_stride: int = OUTLINE_STRIDE
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -125,7 +133,7 @@ class _InvertedBottleneck(nn.Module):
 
 
 class Backbone(nn.Module):
-    """EfficientNet-Lite0 without its classifier: [B, 3, S, S] -> maps at strides 4, 8, 16 and 32."""
+    """EfficientNet-Lite0 without its classifier: [B, 3, S, S] -> maps at strides 2, 4, 8, 16 and 32."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -139,14 +147,14 @@ class Backbone(nn.Module):
         self._frozen: list[nn.Module] = []
 
     def forward(self, pixels: Tensor) -> list[Tensor]:
-        """Return the maps, finest first."""
+        """Return the maps, finest first; before them, that of the first stage (stride 2)."""
         frozen = self._frozen if self.training else []
         stem, *first = frozen or [self.stem]
         features = stem(pixels)
         maps = []
         for number, stage in enumerate([*first, *self.stages[len(first) :]]):
             features = stage(features)
-            if number in _TAPS:
+            if number == 0 or number in _TAPS:
                 maps.append(features)
         return maps
 
@@ -162,6 +170,26 @@ class Backbone(nn.Module):
         device = self.stem[0].weight.device
         if not self._frozen or self._frozen[0][0].weight.device != device:  # type: ignore[index]
             self._frozen = [folded(module) for module in modules]
+
+
+class _FineOutline(nn.Module):
+    """The pyramid's map at stride 4 and the backbone's at stride 2 -> logits of athlete at stride 2."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.coarse = nn.Conv2d(width, _FINE_CHANNELS, 1)
+        self.lateral = nn.Conv2d(_FINE_CHANNELS, _FINE_CHANNELS, 1)
+        self.smooth = nn.Sequential(
+            nn.ReLU(True), nn.Conv2d(_FINE_CHANNELS, _FINE_CHANNELS, 3, padding=1), nn.ReLU(True)
+        )
+        self.logit = nn.Conv2d(_FINE_CHANNELS, 1, 1)
+
+    def forward(self, merged: Tensor, finest: Tensor) -> Tensor:
+        larger = functional.interpolate(
+            self.coarse(merged), size=finest.shape[-2:], mode="bilinear", align_corners=False
+        )
+        logits: Tensor = self.logit(self.smooth(larger + self.lateral(finest)))
+        return logits
 
 
 class AthleteNetwork(nn.Module):
@@ -182,7 +210,7 @@ class AthleteNetwork(nn.Module):
             nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width), nn.ReLU(True))
             for _ in _TAPS
         )
-        self.outline = nn.Conv2d(width, 1, 1)
+        self.outline = _FineOutline(width) if self.config.outline_stride == OUTLINE_STRIDE else nn.Conv2d(width, 1, 1)
         self.heat = nn.Conv2d(width, len(JOINTS), 1)
         self.pool = nn.Sequential(nn.Conv2d(_TAP_CHANNELS[-1] + width, 2 * embedding, 1), nn.ReLU(True))
         self.embed = nn.Sequential(nn.Flatten(), nn.Linear(2 * embedding * 16, embedding), nn.ReLU(True))
@@ -209,7 +237,7 @@ class AthleteNetwork(nn.Module):
             pictures: uint8 or float [B, 3, S, S], 0..255; S a multiple of 32. Whole frames may be [B, 3, H, W].
         """
         pixels = (pictures.float() - _MEAN) / _DEVIATION
-        maps = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
+        finest, *maps = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
         merged = self.smooth[-1](self.lateral[-1](maps[-1]))
         coarse = merged
         for level in range(len(_TAPS) - 2, -1, -1):
@@ -218,7 +246,9 @@ class AthleteNetwork(nn.Module):
         pooled = functional.adaptive_avg_pool2d(self.pool(torch.cat([maps[-1], coarse], 1)), 4)
         embedding = self.embed(pooled)
         return AthleteMaps(
-            outline=self.outline(merged)[:, 0],
+            outline=(self.outline(merged, finest) if isinstance(self.outline, _FineOutline) else self.outline(merged))[
+                :, 0
+            ],
             heat=self.heat(merged),
             spread=self.spread(embedding).clamp(-6.0, 0.0),
             direction=self.direction(embedding),

@@ -55,7 +55,9 @@ _CLOSEST: Final = 0.27
 """Least side of a closer window, as a share of the square's: 0.8 m of 3 m, a tucked body."""
 
 _FOUND: Final = 0.4
-_SMALLEST_CELLS: Final = 6
+_SMALLEST_SHARE: Final = 6 / 32**2
+"""Least part of a window that an athlete's outline covers."""
+
 _AVERAGED: Final = 0.7
 """Scale below which a picture is reduced by averaging."""
 
@@ -70,7 +72,7 @@ class BodyReading:
     Attributes:
         joints: float32 [N, J, 2], x and y in pixels of the window, in the order of ``skeleton.JOINTS``.
         confidence: float32 [N, J], 0..1: that the joint is where it is said to be.
-        outline: float32 [N, S/4, S/4], probability of athlete.
+        outline: float32 [N, S/O, S/O], probability of athlete; O is the network's ``outline_stride``.
         seen: float32 [N], 0..1: that an athlete is there at all.
         direction: float32 [N, A], distribution of the trunk's direction over the bins of ``network.DIRECTIONS``.
         windows: float32 [N, 3], the squares that were read, in pixels of the pictures given: centre x, centre y, side.
@@ -213,7 +215,9 @@ class AthleteReader:
             padded = np.pad(frames[first : first + _AT_ONCE], ((0, 0), (0, pads[0]), (0, pads[1]), (0, 0)))
             with torch.inference_mode():
                 maps = self._network(torch.from_numpy(padded).to(self._device).permute(0, 3, 1, 2))
-            found.append(maps.outline.sigmoid().float().cpu().numpy()[:, : height // STRIDE, : width // STRIDE])
+            outline = maps.outline.float().sigmoid()[:, None]
+            coarse = functional.avg_pool2d(outline, STRIDE // self.config.outline_stride)[:, 0]
+            found.append(coarse.cpu().numpy()[:, : height // STRIDE, : width // STRIDE])
         return np.concatenate(found) if found else np.zeros((0, height // STRIDE, width // STRIDE), np.float32)
 
     def likely(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -284,7 +288,7 @@ def closer_windows(read: BodyReading, size: int) -> NDArray[np.float32]:
 def _bounds(outline: NDArray[np.float32], window: NDArray[np.float32]) -> tuple[float, float, float, float]:
     """Return the box of the largest part of an outline in pixels of the picture; not-a-number without any."""
     count, _, facts, _ = cv2.connectedComponentsWithStats((outline > 0.5).astype(np.uint8), connectivity=8)
-    if count < 2 or facts[1:, cv2.CC_STAT_AREA].max() < _SMALLEST_CELLS:
+    if count < 2 or facts[1:, cv2.CC_STAT_AREA].max() < _SMALLEST_SHARE * outline.size:
         return (np.nan,) * 4
     left, top, width, height, _ = facts[1 + int(facts[1:, cv2.CC_STAT_AREA].argmax())].tolist()
     unit = float(window[2]) / outline.shape[0]
@@ -369,7 +373,8 @@ def load_network(folder: Path) -> tuple[AthleteNetwork, SequenceNetwork | None, 
 
     try:
         config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
-        version, digest, sizes = config["format_version"], config["digest"], NetworkConfig(**config["network"])
+        version, digest = config["format_version"], config["digest"]
+        sizes = NetworkConfig(**{"outline_stride": STRIDE, **config["network"]})  # the first readers did not say
         longer = config.get("sequence")
         sequence = (
             None if longer is None else SequenceNetwork(SequenceConfig(longer["width"], tuple(longer["dilations"])))

@@ -31,9 +31,9 @@ def test_the_backbone_has_the_size_of_efficientnet_lite0_without_its_classifier(
     assert sum(value.numel() for value in Backbone().parameters()) == published - head - classifier
 
 
-def test_maps_have_a_cell_for_four_pixels_whatever_the_size():
+def test_outlines_are_twice_as_fine_as_the_maps_of_joints_whatever_the_size():
     maps = AthleteNetwork().eval()(torch.zeros(2, 3, 64, 96, dtype=torch.uint8))
-    assert maps.outline.shape == (2, 16, 24)
+    assert maps.outline.shape == (2, 32, 48)
     assert maps.heat.shape == (2, len(JOINTS), 16, 24)
     assert maps.direction.shape == (2, DIRECTIONS)
 
@@ -78,4 +78,4 @@ def test_the_ports_names_cover_every_parameter_of_the_backbone():
 @pytest.mark.parametrize("size", [63, 64, 65, 100])
 def test_padding_is_tensorflows_so_maps_round_up(size):
     maps = Backbone().eval()(torch.zeros(1, 3, size, size))
-    assert [one.shape[-1] for one in maps] == [-(-size // stride) for stride in (4, 8, 16, 32)]
+    assert [one.shape[-1] for one in maps] == [-(-size // stride) for stride in (2, 4, 8, 16, 32)]
