@@ -14,18 +14,20 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from finecausal_cli.version import __version__
+
 if TYPE_CHECKING:
     from finecausal_cli.assess.assessment import Assessment
+    from finecausal_cli.assess.athlete_track import find_dives
     from finecausal_cli.assess.batch.many import score_many
     from finecausal_cli.assess.batch.pipeline import PipelineOptions
     from finecausal_cli.assess.batch.row import Row
     from finecausal_cli.assess.corrections import Corrections
-    from finecausal_cli.assess.dives import DiveSearch, LocatedDive, find_dives
+    from finecausal_cli.assess.dives import DiveSearch, LocatedDive
     from finecausal_cli.assess.score_options import ScoreOptions
     from finecausal_cli.assess.scorer import Scorer
     from finecausal_cli.errors import FinecausalError, RefusedError
 
-__version__ = "0.1.0"
 
 __all__ = [
     "Assessment",
@@ -54,7 +56,7 @@ _HOMES = {
     "Row": "finecausal_cli.assess.batch.row",
     "ScoreOptions": "finecausal_cli.assess.score_options",
     "Scorer": "finecausal_cli.assess.scorer",
-    "find_dives": "finecausal_cli.assess.dives",
+    "find_dives": "finecausal_cli.assess.athlete_track",
     "score_many": "finecausal_cli.assess.batch.many",
 }
 

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from finecausal_cli.assess.assessment import AthleteFrame
-from finecausal_cli.assess.dives import LocatedDive, Refusal
+from finecausal_cli.assess.dives import DiveSearch, LocatedDive, Refusal, search_dives
 from finecausal_cli.athlete.skeleton import JOINT, JOINTS
 from finecausal_cli.video.clip import CLIP_FRAMES
 
 if TYPE_CHECKING:
     import os
+    from collections.abc import Callable
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.assess.corrections import Corrections
     from finecausal_cli.assess.dive_reading import DiveClip
     from finecausal_cli.athlete.reader import AthleteReader, BodyReading
     from finecausal_cli.tracking.flights import Flight
@@ -203,6 +205,38 @@ def refuse_unseen(track: AthleteTrack, dive: LocatedDive) -> Refusal | None:
     if len(in_air) < _FEWEST or seen >= _LEAST_OF_FLIGHT * len(in_air):
         return None
     return Refusal.of("athlete_not_seen", f"the athlete is seen in {seen} of {len(in_air)} frames in the air")
+
+
+def find_dives(
+    path: str | os.PathLike[str],
+    *,
+    reader: AthleteReader | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    corrections: Corrections | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> DiveSearch:
+    """Find the dives of a video file or a folder of frames.
+
+    Args:
+        path: The video.
+        reader: Also reads the athlete's outline and joints in the frames that are sampled of each dive.
+        start_s: Look from here on, seconds; the clip begins here too.
+        end_s: Look up to here; the clip ends here too.
+        corrections: What a person says of the dive.
+        progress: Told which share of the search is done, 0 to 1.
+
+    Returns:
+        The dives, best first, or why there is none.
+
+    Raises:
+        VideoError: The file cannot be opened or decoded.
+        UsageError: The times make no sense.
+    """
+    found = search_dives(path, start_s=start_s, end_s=end_s, corrections=corrections, progress=progress)
+    if reader is None:
+        return found
+    return replace(found, dives=tuple(read_located(path, dive, reader) for dive in found.dives))
 
 
 def read_located(path: str | os.PathLike[str], dive: LocatedDive, reader: AthleteReader) -> LocatedDive:

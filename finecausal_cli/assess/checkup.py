@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from finecausal_cli import __version__
 from finecausal_cli.assess.score_options import ScoreOptions
 from finecausal_cli.assess.scorer import Scorer
 from finecausal_cli.errors import FinecausalError
+from finecausal_cli.version import __version__
 from finecausal_cli.weights.registry import list_bundled, resolve_weights
 
 if TYPE_CHECKING:

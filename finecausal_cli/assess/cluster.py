@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import torch
 
-from finecausal_cli import __version__
 from finecausal_cli.assess.batch.identity import Setting
 from finecausal_cli.assess.batch.judging import JobScorer
 from finecausal_cli.assess.batch.row import failed_row
 from finecausal_cli.assess.cluster_pool import ClusterOptions, plan_pool
 from finecausal_cli.errors import FinecausalError, UsageError
+from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator

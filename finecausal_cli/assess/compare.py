@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from finecausal_cli import __version__
 from finecausal_cli.assess.attention import view_graph
 from finecausal_cli.assess.comparison import (
     ComparedDive,
@@ -31,6 +30,7 @@ from finecausal_cli.exemplars.choice import choose_voters
 from finecausal_cli.exemplars.vote import Ballot, cast_votes
 from finecausal_cli.model.attention import UNIFORM_ATTENTION, node_type_attention
 from finecausal_cli.model.config import STAGE_WEIGHTS
+from finecausal_cli.version import __version__
 from finecausal_cli.video.clip import CLIP_FRAMES
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.assess.assessment import StageName
     from finecausal_cli.assess.comparison import Place, Row3
-    from finecausal_cli.assess.explanation import Evidence
+    from finecausal_cli.assess.foreground import Evidence
     from finecausal_cli.assess.located import Subject
     from finecausal_cli.assess.scorer import Scorer
     from finecausal_cli.model.finecausal import FineCausal

@@ -246,3 +246,31 @@ def _entry(corrections: Corrections, start_s: float | None, end_s: float | None)
         "entry_s": corrections.entry_s,
         "athlete": athlete,
     }
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which dive of a file is wanted.
+
+    Attributes:
+        start_s: Where the clip begins, if that is given.
+        end_s: Where it ends.
+        takeoff_s: When the athlete leaves the board, if a person says so.
+        entry_s: When the athlete touches the water.
+        athlete: Who it is: ``X,Y``, ``X,Y,S``, ``left`` or ``right``.
+        part: Which dive, counted from 0 in the order of the file; None for the surest.
+        force: Read the clip as it is where there is no dive.
+    """
+
+    start_s: float | None = None
+    end_s: float | None = None
+    takeoff_s: float | None = None
+    entry_s: float | None = None
+    athlete: str | None = None
+    part: int | None = None
+    force: bool = False
+
+    @property
+    def corrections(self) -> Corrections:
+        """What a person says of the dive."""
+        return Corrections(self.takeoff_s, self.entry_s, None if self.athlete is None else parse_athlete(self.athlete))

@@ -20,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from finecausal_cli.assess import dives as dive_search
-from finecausal_cli.assess.dives import DiveSearch, LocatedDive, Refusal, Wanted
+from finecausal_cli.assess.corrections import Wanted
+from finecausal_cli.assess.dives import DiveSearch, LocatedDive, Refusal
 from finecausal_cli.errors import FinecausalError, VideoError
 from finecausal_cli.video.child import WorkerProcess, pack_clip, serve_tasks, unpack_clip
 from finecausal_cli.video.picture import Geometry, working_size
@@ -306,7 +307,7 @@ class _Files:
         known = path, wanted.start_s, wanted.end_s, wanted.corrections
         if wanted.part and self._last is not None and self._last[0] == known:
             return self._last[1]
-        search = dive_search.find_dives(
+        search = dive_search.search_dives(
             path, start_s=wanted.start_s, end_s=wanted.end_s, corrections=wanted.corrections, progress=progress
         )
         self._last = known, search

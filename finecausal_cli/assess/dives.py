@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
-from finecausal_cli.assess.corrections import AthletePoint, Corrections, parse_athlete
+from finecausal_cli.assess.corrections import AthletePoint, Corrections
 from finecausal_cli.errors import RefusedError, WeightsError
 from finecausal_cli.video.sampling import check_range
 
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.assess.assessment import AthleteFrame
-    from finecausal_cli.athlete.reader import AthleteReader
     from finecausal_cli.tracking.flights import Flight, Search
 
 BEFORE_S: Final = 1.3
@@ -183,69 +182,19 @@ class DiveSearch:
         return tuple(sorted(self.dives, key=lambda dive: (dive.start_s, dive.end_s)))
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """Which dive of a file is wanted.
-
-    Attributes:
-        start_s: Where the clip begins, if that is given.
-        end_s: Where it ends.
-        takeoff_s: When the athlete leaves the board, if a person says so.
-        entry_s: When the athlete touches the water.
-        athlete: Who it is: ``X,Y``, ``X,Y,S``, ``left`` or ``right``.
-        part: Which dive, counted from 0 in the order of the file; None for the surest.
-        force: Read the clip as it is where there is no dive.
-    """
-
-    start_s: float | None = None
-    end_s: float | None = None
-    takeoff_s: float | None = None
-    entry_s: float | None = None
-    athlete: str | None = None
-    part: int | None = None
-    force: bool = False
-
-    @property
-    def corrections(self) -> Corrections:
-        """What a person says of the dive."""
-        return Corrections(self.takeoff_s, self.entry_s, None if self.athlete is None else parse_athlete(self.athlete))
-
-
-def find_dives(
+def search_dives(
     path: str | os.PathLike[str],
     *,
-    reader: AthleteReader | None = None,
     start_s: float | None = None,
     end_s: float | None = None,
     corrections: Corrections | None = None,
     progress: Callable[[float], None] | None = None,
 ) -> DiveSearch:
-    """Find the dives of a video file or a folder of frames.
-
-    Args:
-        path: The video.
-        reader: Also reads the athlete's outline and joints in the frames that are sampled of each dive.
-        start_s: Look from here on, seconds; the clip begins here too.
-        end_s: Look up to here; the clip ends here too.
-        corrections: What a person says of the dive.
-        progress: Told which share of the search is done, 0 to 1.
-
-    Returns:
-        The dives, best first, or why there is none.
-
-    Raises:
-        VideoError: The file cannot be opened or decoded.
-        UsageError: The times make no sense.
-    """
+    """Find the dives of a video file or a folder of frames by motion; see ``find_dives``."""
     check_range(start_s, end_s)
     report = None if progress is None else _as_share(progress)
     search = _find_flights(path, start_s=start_s, end_s=end_s, progress=report)
-    found = locate_dives(str(path), search, corrections or Corrections(), start_s=start_s, end_s=end_s)
-    if reader is None:
-        return found
-    from finecausal_cli.assess.athlete_track import read_located
-
-    return replace(found, dives=tuple(read_located(path, dive, reader) for dive in found.dives))
+    return locate_dives(str(path), search, corrections or Corrections(), start_s=start_s, end_s=end_s)
 
 
 def _as_share(progress: Callable[[float], None]) -> Callable[[float, float], None]:

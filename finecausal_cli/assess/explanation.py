@@ -6,19 +6,13 @@ Points are final-score points. Layers and heads count from 1, snippets and sampl
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final, Literal
+from typing import Final, Literal
 
 from pydantic import Field
 
 from finecausal_cli.assess.assessment import Assessment, AthleteFrame, StageName, Value
 from finecausal_cli.errors import UsageError
 from finecausal_cli.video.clip import CLIP_FRAMES
-
-if TYPE_CHECKING:
-    import numpy as np
-    from numpy.typing import NDArray
-
-    from finecausal_cli.assess.athlete_track import AthleteTrack
 
 EXPLANATION_SCHEMA_VERSION: Final = 3
 """Raised whenever a reader of an older JSON could misread a newer one. Version 1 was an assessment alone; version 2 had
@@ -63,46 +57,6 @@ class ExplainOptions:
                 raise UsageError(f"no {name} {value}", where=f"--{name}", hint=f"1 to {most}, or leave it out")
         if self.picture_size is not None and not 64 <= self.picture_size <= 2160:
             raise UsageError(f"pictures of {self.picture_size} pixels", hint="64 to 2160")
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """The pictures behind an explanation; kept in memory, never in the JSON.
-
-    Attributes:
-        frames: uint8 [96, height, width, 3], RGB, the sampled frames as they are before the crop.
-        masks: uint8 [96, height, width], 1 where the athlete is predicted; 0 outside the square that the network sees.
-        crop: Top, left, height and width of that square within ``frames``, in pixels; of the first frame where it
-            moves.
-        source_frames: int64 [96], frame index in the source of each sampled frame.
-        fps: Frames a second of the source.
-        times_s: float64 [96], when each sampled frame is shown, seconds; at an even pace when absent.
-        squares: int64 [96, 4], that square in each frame, where a virtual camera moves it; it may leave the picture.
-            None where it rests.
-        track: The athlete as read; None where nobody looked.
-        source_size: Height and width of the source's upright picture, pixels; None if ``frames`` do not show all of it.
-    """
-
-    frames: NDArray[np.uint8]
-    masks: NDArray[np.uint8]
-    crop: tuple[int, int, int, int]
-    source_frames: NDArray[np.int64]
-    fps: float
-    times_s: NDArray[np.float64] | None = None
-    squares: NDArray[np.int64] | None = None
-    track: AthleteTrack | None = None
-    source_size: tuple[int, int] | None = None
-
-    def time_s(self, frame: int) -> float:
-        """Return when a sampled frame is shown in the source, seconds."""
-        return float(self.source_frames[frame]) / self.fps if self.times_s is None else float(self.times_s[frame])
-
-    def square(self, frame: int) -> tuple[int, int, int, int]:
-        """Return top, left, height and width of what the network sees of a frame, pixels of ``frames``."""
-        if self.squares is None:
-            return self.crop
-        top, left, height, width = self.squares[frame].tolist()
-        return top, left, height, width
 
 
 class StageIntervention(Value):

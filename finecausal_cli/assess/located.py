@@ -9,11 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
-from finecausal_cli import __version__
 from finecausal_cli.assess.assessment import Unscored
 from finecausal_cli.assess.athlete_track import AthleteTrack, read_athlete, refuse_unlike, refuse_unseen
 from finecausal_cli.assess.dives import Refusal
 from finecausal_cli.errors import ErrorKind, RefusedError
+from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from finecausal_cli.assess.corrections import Corrections, parse_athlete
-from finecausal_cli.assess.dives import Wanted
+from finecausal_cli.assess.corrections import Corrections, Wanted, parse_athlete
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.errors import UsageError
 

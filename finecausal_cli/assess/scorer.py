@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from finecausal_cli import __version__
 from finecausal_cli.assess.assessment import Provenance, Unscored
 from finecausal_cli.assess.ballots import cast_votes_together
 from finecausal_cli.assess.corrections import Corrections, resolve_corrections
@@ -26,6 +25,7 @@ from finecausal_cli.errors import FinecausalError, WeightsError
 from finecausal_cli.exemplars.bank import Bank, load_bank
 from finecausal_cli.exemplars.choice import Choice, choose_voters
 from finecausal_cli.exemplars.vote import cast_votes
+from finecausal_cli.version import __version__
 from finecausal_cli.video.transform import crop, normalise
 from finecausal_cli.weights.info import WeightsInfo
 from finecausal_cli.weights.registry import DEFAULT_WEIGHTS, bank_folder, resolve_weights
@@ -37,7 +37,8 @@ if TYPE_CHECKING:
 
     from finecausal_cli.assess.assessment import Assessment
     from finecausal_cli.assess.dive_reading import ReadAhead
-    from finecausal_cli.assess.explanation import Evidence, Explanation
+    from finecausal_cli.assess.explanation import Explanation
+    from finecausal_cli.assess.foreground import Evidence
     from finecausal_cli.athlete.reader import AthleteReader
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding

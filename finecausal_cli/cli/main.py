@@ -8,7 +8,6 @@ from typing import Annotated
 
 import typer
 
-from finecausal_cli import __version__
 from finecausal_cli.cli import (
     compare,
     dataset,
@@ -26,6 +25,7 @@ from finecausal_cli.cli import (
     weights,
 )
 from finecausal_cli.errors import FinecausalError
+from finecausal_cli.version import __version__
 
 EXIT_INTERRUPTED = 130
 

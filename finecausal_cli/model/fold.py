@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from typing import TYPE_CHECKING
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -17,8 +17,7 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from finecausal_cli.model.i3d import MixedBlock
 
-if TYPE_CHECKING:
-    from finecausal_cli.model.finecausal import FineCausal
+NetworkKind = TypeVar("NetworkKind", bound=nn.Module)
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
@@ -46,7 +45,7 @@ class MergedMixedBlock(nn.Module):
         return torch.cat((point, self.spread_a(a), self.spread_b(b), self.pooled(self.pool(x))), dim=1)
 
 
-def fold_for_inference(model: FineCausal) -> FineCausal:
+def fold_for_inference(model: NetworkKind) -> NetworkKind:
     """Return an equal copy in evaluation mode. Its tensors have other names: it can be neither trained nor saved."""
     folded = copy.deepcopy(model).eval()
     for module in folded.modules():
@@ -60,7 +59,7 @@ def fold_for_inference(model: FineCausal) -> FineCausal:
     return lay_out(folded)
 
 
-def lay_out(model: FineCausal) -> FineCausal:
+def lay_out(model: NetworkKind) -> NetworkKind:
     """Lay kernels out channels last, in place, on which convolutions run fastest, forward and backward."""
     for parameter in model.parameters():
         if parameter.ndim in _CHANNELS_LAST:

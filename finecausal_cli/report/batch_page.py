@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finecausal_cli import __version__
 from finecausal_cli.report.batch_rows import interval, points, summarise_rows
 from finecausal_cli.report.page import render_page
 from finecausal_cli.report.rounding import signed
+from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

@@ -9,13 +9,13 @@ from rich.panel import Panel
 from rich.table import Table
 from rich.text import Text
 
-from finecausal_cli import __version__
 from finecausal_cli.report import comparison_rows as rows
 from finecausal_cli.report.explanation import print_rows
 from finecausal_cli.report.filmstrip import STAGE_COLOURS, Reel, key_frames
 from finecausal_cli.report.layout import add_row, page_columns
 from finecausal_cli.report.page import render_page
 from finecausal_cli.report.terminal import printable
+from finecausal_cli.version import __version__
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finecausal_cli.assess.comparison import Comparison
-    from finecausal_cli.assess.explanation import Evidence
+    from finecausal_cli.assess.foreground import Evidence
 
 _TEMPLATE = "comparison_page.html"
 

@@ -6,11 +6,11 @@ from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup
 
-from finecausal_cli import __version__
 from finecausal_cli.evaluation.groups import group_by_difficulty, group_by_number, is_covered
 from finecausal_cli.report import evaluation_rows as rows
 from finecausal_cli.report.page import render_page
 from finecausal_cli.report.rounding import signed
+from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

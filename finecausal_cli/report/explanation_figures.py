@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
     from finecausal_cli.assess.assessment import Assessment
-    from finecausal_cli.assess.explanation import Evidence, Explanation, GraphAttention, Replacement, StageAttention
+    from finecausal_cli.assess.explanation import Explanation, GraphAttention, Replacement, StageAttention
+    from finecausal_cli.assess.foreground import Evidence
 
 _HATCHES: Final[dict[Replacement, str | None]] = {"exemplar": None, "bank_mean": "///", "bank_best": "..."}
 

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Final
 
 from markupsafe import Markup
 
-from finecausal_cli import __version__
 from finecausal_cli.diving.number import parse_dive_number
 from finecausal_cli.diving.wording import describe_dive
 from finecausal_cli.errors import DiveNumberError, OutputError
@@ -18,6 +17,7 @@ from finecausal_cli.report.explanation_words import limits_of, summarise_explana
 from finecausal_cli.report.filmstrip import STAGE_COLOURS, Reel, key_frames
 from finecausal_cli.report.page import render_page
 from finecausal_cli.report.tables import athlete_in_words, difficulty_in_digits
+from finecausal_cli.version import __version__
 from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
@@ -25,7 +25,8 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finecausal_cli.assess.assessment import Assessment
-    from finecausal_cli.assess.explanation import Evidence, Explanation
+    from finecausal_cli.assess.explanation import Explanation
+    from finecausal_cli.assess.foreground import Evidence
 
 _TEMPLATE = "explanation_page.html"
 

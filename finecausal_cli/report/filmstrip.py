@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.assess.assessment import Assessment
     from finecausal_cli.assess.comparison import ComparedDive
-    from finecausal_cli.assess.explanation import Evidence
+    from finecausal_cli.assess.foreground import Evidence
 
 STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
 

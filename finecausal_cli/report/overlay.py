@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.assess.assessment import Assessment
-    from finecausal_cli.assess.explanation import Evidence
+    from finecausal_cli.assess.foreground import Evidence
     from finecausal_cli.video.footage import Footage
 
 _LINE_SHARE = 1 / 320

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 import torch
 
-from finecausal_cli import __version__
 from finecausal_cli.athlete.network import AthleteNetwork, NetworkConfig, channels_last, imagenet_parameters
 from finecausal_cli.athlete.reader import AthleteReader, save_network
 from finecausal_cli.athlete.sequence import SequenceNetwork
@@ -16,6 +15,7 @@ from finecausal_cli.training.athlete_reader import FROZEN_STAGES, AthleteTask
 from finecausal_cli.training.athlete_sequence import SequenceTask, read_clip
 from finecausal_cli.training.athlete_windows import CutConfig, WindowSet, cut_dataset
 from finecausal_cli.training.loop import LoopConfig, Trainer
+from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -77,7 +77,7 @@ class WorkerProcess:
         module: Its function ``serve`` is what the process runs.
     """
 
-    def __init__(self, module: str = "finecausal_cli.video.child") -> None:
+    def __init__(self, module: str = "finecausal_cli.video.reader") -> None:
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
         self._words: IO[bytes] | None = None
@@ -278,13 +278,6 @@ class _Deadline:
     def _strike(self) -> None:
         self.is_set = True
         self._process.kill()
-
-
-def serve() -> None:
-    """Read the clips that standard input asks for."""
-    from finecausal_cli.video import reader  # it imports this module
-
-    serve_tasks(lambda path, options, _: pack_clip(reader.read_clip(path, **options)))
 
 
 def serve_tasks(work: Callable[[str, dict[str, Any], Progress], Answer]) -> None:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 import numpy as np
 
 from finecausal_cli.errors import UsageError, VideoError
-from finecausal_cli.video.child import read_within
+from finecausal_cli.video.child import pack_clip, read_within, serve_tasks
 from finecausal_cli.video.clip import Clip
 from finecausal_cli.video.decord_source import DecordSource, decord_suits, pyav_does_as_well
 from finecausal_cli.video.folder_source import FolderSource
@@ -332,3 +332,8 @@ def length_note(source: InspectedSource, first: int, last: int) -> str | None:
     if seconds <= _LONG_S:
         return None
     return f"The clip lasts {seconds:.0f} s, longer than a dive; give its start and end."
+
+
+def serve() -> None:
+    """Read the clips that standard input asks for: what a ``WorkerProcess`` runs."""
+    serve_tasks(lambda path, options, _: pack_clip(read_clip(path, **options)))

@@ -5,8 +5,8 @@ import pytest
 
 from finecausal_cli.assess import dive_reading
 from finecausal_cli.assess import dives as dives_module
+from finecausal_cli.assess.corrections import Wanted
 from finecausal_cli.assess.dive_reading import Viewing, hold_inside, is_framed, read_dives, read_each
-from finecausal_cli.assess.dives import Wanted
 from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.tracking.camera import Camera
 from finecausal_cli.tracking.flights import Flight

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 
 from finecausal_cli.assess import dives as dives_module
+from finecausal_cli.assess.athlete_track import find_dives
 from finecausal_cli.assess.corrections import AthletePoint, Corrections
-from finecausal_cli.assess.dives import AFTER_S, BEFORE_S, find_dives, locate_dives
+from finecausal_cli.assess.dives import AFTER_S, BEFORE_S, locate_dives
 from finecausal_cli.errors import WeightsError
 
 

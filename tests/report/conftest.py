@@ -21,7 +21,6 @@ from finecausal_cli.assess.explanation import (
     BankMean,
     Checks,
     Deletion,
-    Evidence,
     Explanation,
     Foreground,
     GraphAttention,
@@ -32,6 +31,7 @@ from finecausal_cli.assess.explanation import (
     StageAttention,
     StageIntervention,
 )
+from finecausal_cli.assess.foreground import Evidence
 from finecausal_cli.evaluation.metrics import temporal_iou
 from finecausal_cli.evaluation.outcome import PROTOCOLS, Evaluation, Outcome, Protocol, Setting
 from finecausal_cli.evaluation.predict import Prediction

@@ -13,7 +13,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from finecausal_cli.assess.explanation import Evidence, Explanation
+    from finecausal_cli.assess.explanation import Explanation
+    from finecausal_cli.assess.foreground import Evidence
 
 NAMES = ("filmstrip", "contributions", "interventions", "graph-attention", "stage-attention")
 SVG = "{http://www.w3.org/2000/svg}"

@@ -16,7 +16,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from finecausal_cli.assess.explanation import Evidence, Explanation
+    from finecausal_cli.assess.explanation import Explanation
+    from finecausal_cli.assess.foreground import Evidence
 
 EVIL = "<img src=x onerror=alert(1)>.mp4"
 VOID = {"meta", "link", "img", "br", "hr", "input"}

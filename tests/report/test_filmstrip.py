@@ -12,7 +12,8 @@ from PIL import Image
 from finecausal_cli.report.filmstrip import Reel, key_frames, outline
 
 if TYPE_CHECKING:
-    from finecausal_cli.assess.explanation import Evidence, Explanation
+    from finecausal_cli.assess.explanation import Explanation
+    from finecausal_cli.assess.foreground import Evidence
 
 
 def yellow(picture: np.ndarray) -> np.ndarray:

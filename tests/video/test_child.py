@@ -76,10 +76,10 @@ def test_a_mistake_of_ours_is_told_in_its_last_line(monkeypatch: pytest.MonkeyPa
 def test_chatter_does_not_mix_with_the_answer(numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(
         "import os\n"
-        "from finecausal_cli.video import child, reader\n"
+        "from finecausal_cli.video import reader\n"
         "read = reader.read_clip\n"
         "reader.read_clip = lambda *a, **k: (os.write(1, b'noise'), os.write(2, b'noise'), read(*a, **k))[2]\n"
-        "child.serve()",
+        "reader.serve()",
         monkeypatch,
     )
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(sys.path))
@@ -91,9 +91,9 @@ def test_an_orphan_ends_by_itself(tmp_path: Path) -> None:
     request = '{"path": "/nowhere", "options": {}, "alarm_s": 1}'
     program = (
         "import time\n"
-        "from finecausal_cli.video import child, reader\n"
+        "from finecausal_cli.video import reader\n"
         "reader.read_clip = lambda *a, **k: time.sleep(600)\n"
-        "child.serve()"
+        "reader.serve()"
     )
     env = {**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)}
     done = subprocess.run([sys.executable, "-c", program], input=request.encode(), env=env, timeout=60, check=False)
@@ -132,11 +132,11 @@ def test_one_process_reads_many_clips_and_outlives_bad_ones(numbered: Callable[.
 def hang_or_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     stand_in(
         "import json, os, sys, time; sys.path[:] = json.loads(sys.argv[1])\n"
-        "from finecausal_cli.video import child, reader\n"
+        "from finecausal_cli.video import reader\n"
         "read = reader.read_clip\n"
         "deeds = {'hang': lambda: time.sleep(600), 'crash': lambda: os.kill(os.getpid(), 11), 'raise': lambda: 1 / 0}\n"
         "reader.read_clip = lambda path, **o: deeds[path]() if path in deeds else read(path, **o)\n"
-        "child.serve()",
+        "reader.serve()",
         monkeypatch,
     )
 

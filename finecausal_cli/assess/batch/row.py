@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any, Final, Literal, get_args
 
 from pydantic import Field, model_validator
 
-from finecausal_cli import __version__
 from finecausal_cli.assess.assessment import Assessment, Unscored, Value
 from finecausal_cli.errors import ErrorKind, FinecausalError
+from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
     from finecausal_cli.assess.batch.identity import Job

@@ -90,8 +90,8 @@ def slow_for(name: str, deed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     program = (
         "import json, sys, os, time; sys.path[:] = json.loads(sys.argv[1])\n"
         "from finecausal_cli.assess import dives, dive_reading\n"
-        "find = dives.find_dives\n"
-        f"dives.find_dives = lambda path, **o: ({deed}) if path.endswith({name!r}) else find(path, **o)\n"
+        "find = dives.search_dives\n"
+        f"dives.search_dives = lambda path, **o: ({deed}) if path.endswith({name!r}) else find(path, **o)\n"
         "dive_reading.serve()"
     )
     monkeypatch.setattr(child, "_START", program)
