@@ -15,12 +15,13 @@ from rich.table import Table
 
 from benchmarks import folder, training
 from benchmarks.simulate import DIVES, measure, table
-from finecausal_cli.assess.score_options import ScoreOptions
-from finecausal_cli.assess.scorer import Scorer
-from finecausal_cli.exemplars.vote import cast_votes
+from finecausal_cli.data.batch import normalise
+from finecausal_cli.retrieval.voting import compare_with_exemplars
+from finecausal_cli.scoring import ScoreOptions
+from finecausal_cli.scoring.scorer import Scorer
+from finecausal_cli.video import crop
 from finecausal_cli.video.reader import read_clip
-from finecausal_cli.video.transform import crop, normalise
-from finecausal_cli.weights.registry import resolve_weights
+from finecausal_cli.weights.hub import resolve_weights
 from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
@@ -63,15 +64,15 @@ def main() -> None:
         """Do what the released code does: encode query and exemplar anew for each voter."""
         for place in many:
             scorer.encode(clip)
-            cast_votes(scorer.model, scorer.encode(clip), scorer.bank, [place])
+            compare_with_exemplars(scorer.model, scorer.encode(clip), scorer.bank, [place])
 
     encode = best_of(lambda: scorer.encode(clip))
-    ten = best_of(lambda: cast_votes(scorer.model, query, scorer.bank, many))
+    ten = best_of(lambda: compare_with_exemplars(scorer.model, query, scorer.bank, many))
     rows = [
         ("decode 96 frames", best_of(lambda: read_clip(CLIP, frame_size=scorer.frame_size)), ""),
         ("encode a clip", encode, ""),
         ("encode, norms not folded", (slow := best_of(encode_plain)), f"{slow / encode:.2f} x folded"),
-        ("compare with 1 voter", best_of(lambda: cast_votes(scorer.model, query, scorer.bank, one)), ""),
+        ("compare with 1 voter", best_of(lambda: compare_with_exemplars(scorer.model, query, scorer.bank, one)), ""),
         (f"compare with {VOTERS} voters", ten, ""),
         (
             f"{VOTERS} voters, features anew for each pair",

@@ -21,15 +21,15 @@ from rich.table import Table
 from scipy import stats
 
 from benchmarks.ground import Ground, ask
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.evaluation.predict import summarise
-from finecausal_cli.training.options import build_config
-from finecausal_cli.whole_file import whole_file
+from finecausal_cli.training import build_config
 
 if TYPE_CHECKING:
     from pathlib import Path
 
-    from finecausal_cli.data.dive import Dive
-    from finecausal_cli.evaluation.predict import Prediction, Summary
+    from finecausal_cli.data import Dive
+    from finecausal_cli.evaluation.predict import ErrorSummary, Prediction
 
 TWINS = 500
 """Dives that meet themselves in another venue."""
@@ -99,7 +99,7 @@ def figures_of(variant: str, seed: int, found: dict[str, list[Prediction]]) -> F
     """Return the figures of predictions; of the baseline beside them, where that is the variant."""
     is_baseline = variant == BASELINE
 
-    def both(summary: Summary) -> tuple[float, float]:
+    def both(summary: ErrorSummary) -> tuple[float, float]:
         if is_baseline:
             return summary.baseline_rho, summary.baseline_relative_l2
         return summary.rho, summary.relative_l2
@@ -178,7 +178,7 @@ def main() -> None:
             console.print(f"{variant}, seed {seed}: rho {figures[-1].shift[0]:.3f} on the shifted dives")
     figures.append(figures_of(BASELINE, 0, found))
     console.print(table(figures))
-    with whole_file(asked.out / "figures.json", "the figures") as part:
+    with atomic_write(asked.out / "figures.json", "the figures") as part:
         part.write_text(json.dumps([asdict(one) for one in figures], indent=1) + "\n", encoding="utf-8")
 
 

@@ -15,8 +15,8 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ground import Ground, ask
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.evaluation.predict import summarise
-from finecausal_cli.whole_file import whole_file
 
 CHOICES: dict[str, dict[str, Any]] = {
     "as shipped": {},
@@ -60,7 +60,7 @@ def main() -> None:
             console.print(f"{name}, seed {seed}: rho {found.rho:.3f}, R-l2 {found.relative_l2:.3f}")
     shown.add_row("mean of each number", "", f"{found.baseline_rho:.3f}", f"{found.baseline_relative_l2:.3f}")
     console.print(shown)
-    with whole_file(asked.out / "figures.json", "the figures") as part:
+    with atomic_write(asked.out / "figures.json", "the figures") as part:
         part.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 

@@ -33,16 +33,16 @@ from typing import TYPE_CHECKING, Literal
 from rich.console import Console
 from rich.progress import Progress
 
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import FinecausalError
 from finecausal_cli.simulator.dataset import write_dataset
-from finecausal_cli.simulator.dataset_plan import find_photos
 from finecausal_cli.simulator.negatives import KINDS, write_negatives
-from finecausal_cli.whole_file import whole_file
+from finecausal_cli.simulator.recording import find_photos
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finecausal_cli.simulator.dataset_plan import World
+    from finecausal_cli.simulator.recording import World
 
 Size = Literal["full", "small"]
 
@@ -179,7 +179,7 @@ def set_split(labels: Path, training: int) -> None:
         rows = list(csv.DictReader(file))
     for place, row in enumerate(rows):
         row["split"] = "train" if place < training else "val"
-    with whole_file(labels, "the labels") as part, part.open("w", encoding="utf-8", newline="") as file:
+    with atomic_write(labels, "the labels") as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
         writer.writerows(rows)

@@ -1,196 +1,213 @@
-"""Print how well explanations hold: ``python -m benchmarks.explanations --dataset DATASET``.
-
-Single-fault dives are simulated on the spot. The deletion, jitter and background tests take the held-out dives of a
-data set. Everything is compared with the bank of the weights.
-"""
+"""How explanations hold over a data set: deletion, shifted borders, other backgrounds."""
 
 from __future__ import annotations
 
-import argparse
-import json
-import tempfile
-from functools import partial
-from pathlib import Path
+from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
-from rich.console import Console
-from rich.progress import Progress
-from rich.table import Table
+import numpy as np
 
-from finecausal_cli.assess.device import resolve_device
-from finecausal_cli.assess.scorer import Scorer
-from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.open import read_dataset
-from finecausal_cli.data.places import default_cache
-from finecausal_cli.data.splits import assign_splits
-from finecausal_cli.evaluation.explanations import (
-    Disturbed,
-    disturb,
-    figures,
-    summarise_backgrounds,
-    summarise_deletion,
-    summarise_jitter,
+from finecausal_cli.evaluation.predict import share_interval, spearman
+from finecausal_cli.retrieval.voting import VotingContext, choose_voters
+from finecausal_cli.scoring.background import change_backgrounds, find_backgrounds, merge_snippets
+from finecausal_cli.scoring.explain import (
+    compare_with_itself,
+    delete_snippets,
+    shift_borders,
+    snippet_shares,
+    view_graph,
 )
-from finecausal_cli.evaluation.single_faults import STAGES, FaultRanking, Raised, rank_single_faults
-from finecausal_cli.exemplars.build import build_bank
-from finecausal_cli.weights.registry import bank_folder, resolve_weights
-from finecausal_cli.weights.store import load_weights
-from finecausal_cli.whole_file import whole_file
+from finecausal_cli.video import CLIP_FRAMES, Clip
 
 if TYPE_CHECKING:
-    from finecausal_cli.data.dive import Dive
-    from finecausal_cli.model.config import ModelConfig
+    from collections.abc import Callable, Iterable, Sequence
 
-RAISED: dict[Raised, str] = {
-    "all": "all its faults raised",
-    "one gross": "one fault as gross as can be",
-    "one": "one fault raised",
-}
+    from finecausal_cli.data import Dive
+    from finecausal_cli.data.cache import ClipCache
+    from finecausal_cli.scoring.results import BackgroundChange, Deletion, Jitter
+    from finecausal_cli.scoring.scorer import Scorer
 
-_WIDTH = 100
-"""Columns of the tables, wherever they are printed."""
-
-PER_NUMBER = 5
-"""Exemplars of one dive number in a bank that is made here, as in the bundled one."""
+_ANY_FPS = 25.0
+"""Times play no part here."""
 
 
-def main() -> None:
-    """Measure and print."""
-    asked = _ask()
-    with tempfile.TemporaryDirectory() as folder:
-        _measure(asked, _load(asked, Path(folder)))
+@dataclass(frozen=True, slots=True)
+class Disturbed:
+    """One dive of a data set and what disturbances do to its score.
+
+    Attributes:
+        key: The dive.
+        score: Its score by the network, points.
+        self_error: All stages the exemplar's own, against the exemplar itself, points.
+        jitter: Borders shifted.
+        deletion: Snippets taken away; None in a network without graph attention.
+        backgrounds: Backgrounds replaced; empty if nobody asked.
+    """
+
+    key: str
+    score: float
+    self_error: float
+    jitter: Jitter
+    deletion: Deletion | None
+    backgrounds: tuple[BackgroundChange, ...]
 
 
-def _measure(asked: argparse.Namespace, scorer: Scorer) -> None:
-    console = Console(width=_WIDTH)
-    found: dict[str, object] = {"weights": asked.weights}
-    rankings = []
-    if asked.single_faults:
-        for raised in RAISED:
-            with Progress(console=Console(stderr=True), transient=True) as progress:
-                task = progress.add_task(RAISED[raised], total=asked.single_faults)
-                ranking = rank_single_faults(
-                    scorer,
-                    asked.single_faults,
-                    raised=raised,
-                    voters=asked.voters,
-                    advance=partial(progress.advance, task),
-                )
-            rankings.append(ranking)
-            console.print(ranking_table(ranking))
-    found["single_faults"] = {
-        one.raised: {"first": one.figures(), "separation": {stage: one.separation(stage) for stage in STAGES}}
-        for one in rankings
+@dataclass(frozen=True, slots=True)
+class DeletionFigures:
+    """The deletion test over a data set.
+
+    Attributes:
+        dives: How many.
+        highest: Mean absolute change of the score without the snippet of most attention, points.
+        others: The same without another snippet, points: what a random one does.
+        more: Dives in which the first moves the score more than the others do on average.
+        most: Dives in which no other snippet moves the score as much; a random one does in one of nine.
+        more_low: Lower end of Wilson's 95% interval of the share ``more / dives``.
+        more_high: Its upper end.
+    """
+
+    dives: int
+    highest: float
+    others: float
+    more: int
+    most: int
+    more_low: float
+    more_high: float
+
+
+@dataclass(frozen=True, slots=True)
+class JitterFigures:
+    """Stability under shifted borders over a data set.
+
+    Attributes:
+        dives: How many.
+        frames: The shift, sampled frames.
+        mean: Mean over dives and shifts of the absolute change of the score, points.
+        largest_mean: Mean over dives of their largest change, points.
+        largest: The largest change of all, points.
+    """
+
+    dives: int
+    frames: int
+    mean: float
+    largest_mean: float
+    largest: float
+
+
+@dataclass(frozen=True, slots=True)
+class BackgroundFigures:
+    """One kind of background over a data set.
+
+    Attributes:
+        dives: How many.
+        background: Where it comes from.
+        before_entry: Whether it was replaced in the frames before the entry only.
+        mean: Mean change of the score, points.
+        absolute: Mean absolute change, points.
+        rho: Spearman's rho between the scores before and after.
+    """
+
+    dives: int
+    background: str
+    before_entry: bool
+    mean: float
+    absolute: float
+    rho: float
+
+
+def disturb(
+    scorer: Scorer,
+    dives: Iterable[Dive],
+    clips: ClipCache,
+    *,
+    voters: int = 10,
+    seed: int = 0,
+    backgrounds: bool = True,
+    advance: Callable[[], object] = lambda: None,
+) -> list[Disturbed]:
+    """Disturb the dives of a data set one by one; the bank's exemplars of their number vote.
+
+    Args:
+        scorer: Weights and bank.
+        dives: Dives that are not in the bank.
+        clips: Where their clips come from.
+        voters: Most exemplars a dive.
+        seed: Seed of the voters' order.
+        backgrounds: Also replace the background, which encodes every dive four times more.
+        advance: Called after each dive.
+    """
+    found = []
+    for dive in dives:
+        clip = Clip(clips.load(dive).frames, np.arange(CLIP_FRAMES), _ANY_FPS, dive.key, "cache")
+        found.append(_disturb(scorer, dive, clip, voters=voters, seed=seed, backgrounds=backgrounds))
+        advance()
+    return found
+
+
+def _disturb(scorer: Scorer, dive: Dive, clip: Clip, *, voters: int, seed: int, backgrounds: bool) -> Disturbed:
+    encoding = scorer.encode(clip, foreground=backgrounds)
+    places = choose_voters(scorer.bank, encoding, dive=dive.number, voters=voters, seed=seed).places
+    hearing = VotingContext.hold(scorer.model, encoding, scorer.bank, places, difficulty=dive.difficulty)
+    graph = view_graph(hearing.ballot, None, None)
+    changes: tuple[BackgroundChange, ...] = ()
+    if encoding.foreground is not None:
+        athlete = merge_snippets(encoding.foreground[-1][0])
+        pictures, _ = find_backgrounds(hearing, clip, athlete, scorer.bank_folder)
+        changes = change_backgrounds(hearing, clip, athlete, pictures, scorer.encode, hearing.borders[2])
+    return Disturbed(
+        key=dive.key,
+        score=hearing.score,
+        self_error=compare_with_itself(hearing)[0],
+        jitter=shift_borders(hearing),
+        deletion=None if graph is None else delete_snippets(hearing, int(snippet_shares(graph).argmax())),
+        backgrounds=changes,
+    )
+
+
+def summarise_deletion(disturbed: Sequence[Disturbed]) -> DeletionFigures | None:
+    """Summarise the deletion test; None where no dive has one."""
+    deletions = [one.deletion for one in disturbed if one.deletion is not None]
+    if not deletions:
+        return None
+    highest = [abs(one.change) for one in deletions]
+    more = sum(change > one.others for change, one in zip(highest, deletions, strict=True))
+    most = sum(change >= max(map(abs, one.changes)) for change, one in zip(highest, deletions, strict=True))
+    low, high = share_interval(more, len(deletions))
+    others = float(np.mean([one.others for one in deletions]))
+    return DeletionFigures(len(deletions), float(np.mean(highest)), others, more, most, low, high)
+
+
+def summarise_jitter(disturbed: Sequence[Disturbed]) -> JitterFigures:
+    """Summarise stability under shifted borders over one dive or more."""
+    jitters = [one.jitter for one in disturbed]
+    largest = [one.largest for one in jitters]
+    mean = float(np.mean([one.mean for one in jitters]))
+    return JitterFigures(len(jitters), jitters[0].frames, mean, float(np.mean(largest)), max(largest))
+
+
+def summarise_backgrounds(disturbed: Sequence[Disturbed]) -> list[BackgroundFigures]:
+    """Summarise each kind of background that the dives were put before."""
+    groups: dict[tuple[str, bool], list[tuple[float, float]]] = {}
+    for one in disturbed:
+        for change in one.backgrounds:
+            kind = (change.background, change.end_frame < CLIP_FRAMES)
+            groups.setdefault(kind, []).append((one.score, change.score))
+    found = []
+    for (background, before_entry), scores in groups.items():
+        before, after = np.asarray(scores, np.float64).T
+        moved = after - before
+        rho = spearman(before, after) if len(scores) > 1 else float("nan")
+        figures = float(moved.mean()), float(np.abs(moved).mean()), rho
+        found.append(BackgroundFigures(len(scores), background, before_entry, *figures))
+    return found
+
+
+def figures(disturbed: Sequence[Disturbed]) -> dict[str, object]:
+    """Return every figure as plain data."""
+    deletion = summarise_deletion(disturbed)
+    return {
+        "self_error": max(one.self_error for one in disturbed),
+        "deletion": None if deletion is None else asdict(deletion),
+        "jitter": asdict(summarise_jitter(disturbed)),
+        "backgrounds": [asdict(one) for one in summarise_backgrounds(disturbed)],
     }
-    if asked.dataset is not None:
-        disturbed = _disturb(scorer, asked)
-        for table in disturbance_tables(disturbed):
-            console.print(table)
-        found |= {"dataset": asked.dataset.resolve().name, "dives": len(disturbed), **figures(disturbed)}
-    if asked.output is not None:
-        with whole_file(asked.output, "the figures") as part:
-            part.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
-
-
-def _ask() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m benchmarks.explanations", description=main.__doc__)
-    parser.add_argument("--weights", default="compact", help="bundled weights by name, or a folder")
-    parser.add_argument("--single-faults", type=int, default=100, metavar="N", help="dives to plant faults in; 0: none")
-    parser.add_argument(
-        "--dataset",
-        type=Path,
-        help="data set whose held-out dives are disturbed (and whose training dives make a bank where there is none)",
-    )
-    parser.add_argument("--dives", type=int, default=100, help="most of them")
-    parser.add_argument("--no-backgrounds", action="store_true", help="leave out the background test")
-    parser.add_argument("--voters", type=int, default=10)
-    parser.add_argument("--cache", type=Path, default=default_cache())
-    parser.add_argument("--device", default="auto")
-    parser.add_argument("-o", "--output", type=Path, help="also write every figure as JSON")
-    return parser.parse_args()
-
-
-def _load(asked: argparse.Namespace, folder: Path) -> Scorer:
-    """Load weights with their bank; weights without one get a bank of the data set's training dives."""
-    weights = resolve_weights(asked.weights)
-    if bank_folder(weights).exists() or asked.dataset is None:
-        return Scorer.load(asked.weights, device=asked.device)
-    loaded = load_weights(weights, device=resolve_device(asked.device))
-    training = [dive for dive in _scored(asked) if dive.split == "train"]
-    build_bank(
-        training,
-        folder,
-        model=loaded.model.for_inference(),
-        weights_digest=loaded.digest,
-        cache=_clips(asked, loaded.config),
-        per_number=PER_NUMBER,
-        origin=str(asked.dataset),
-    )
-    return Scorer.load(asked.weights, bank=folder, device=asked.device)
-
-
-def _scored(asked: argparse.Namespace) -> list[Dive]:
-    return assign_splits([dive for dive in read_dataset(asked.dataset) if dive.score is not None])
-
-
-def _clips(asked: argparse.Namespace, config: ModelConfig) -> ClipCache:
-    return ClipCache(asked.cache, geometry=config.geometry, frame_size=config.frame_size)
-
-
-def _disturb(scorer: Scorer, asked: argparse.Namespace) -> list[Disturbed]:
-    clips = _clips(asked, scorer.model.config)
-    held_out = [dive for dive in _scored(asked) if dive.split == "test"][: asked.dives]
-    with Progress(console=Console(stderr=True), transient=True) as progress:
-        task = progress.add_task("disturbing", total=len(held_out))
-        return disturb(
-            scorer,
-            held_out,
-            clips,
-            voters=asked.voters,
-            backgrounds=not asked.no_backgrounds,
-            advance=partial(progress.advance, task),
-        )
-
-
-def ranking_table(ranking: FaultRanking) -> Table:
-    """Return how often each method names the planted stage first, in all and by planted stage."""
-    title = f"named first: the planted stage, {RAISED[ranking.raised]}"
-    table = Table(title=title, caption=f"{len(ranking.namings)} dives; chance is a third")
-    for name in ("by", "right", "95%", *STAGES, "costliest"):
-        table.add_column(name, no_wrap=True)
-    for method, row in ranking.figures().items():
-        table.add_row(
-            method,
-            str(row["first"]),
-            f"{100 * row['low']:.0f}-{row['high']:.0%}",
-            *(f"{row[f'first_{stage}']}/{row[f'dives_{stage}']}" for stage in STAGES),
-            str(row["first_costliest"]),
-        )
-    separated = (f"{ranking.separation(stage):.2f}" for stage in STAGES)
-    table.add_row("separation (chance .5)", "", "", *separated, "", end_section=True)
-    return table
-
-
-def disturbance_tables(disturbed: list[Disturbed]) -> list[Table]:
-    """Return the deletion, jitter and background figures."""
-    jitter, deletion = summarise_jitter(disturbed), summarise_deletion(disturbed)
-    tests = Table("test", "dives", "points", title="disturbed dives: mean absolute change of the score")
-    tests.add_row(f"borders shifted by {jitter.frames} frames", str(jitter.dives), f"{jitter.mean:.2f}")
-    tests.add_row("the same, largest of 8 shifts", "", f"{jitter.largest_mean:.2f}")
-    tests.add_row("the same, largest of all dives", "", f"{jitter.largest:.2f}")
-    if deletion is not None:
-        tests.add_row("snippet of most attention deleted", str(deletion.dives), f"{deletion.highest:.2f}")
-        tests.add_row("another snippet deleted", "", f"{deletion.others:.2f}")
-        share = f"{deletion.more} of {deletion.dives}, 95% {deletion.more_low:.0%} to {deletion.more_high:.0%}"
-        tests.add_row("the first moves more", "", share)
-        tests.add_row("and more than any other (chance 1/9)", "", f"{deletion.most} of {deletion.dives}")
-    places = Table("background", "replaced", "dives", "change", "absolute", "rho", title="other backgrounds, points")
-    for one in summarise_backgrounds(disturbed):
-        extent = "before the entry" if one.before_entry else "whole clip"
-        row = f"{one.mean:+.2f}", f"{one.absolute:.2f}", f"{one.rho:.3f}"
-        places.add_row(one.background, extent, str(one.dives), *row)
-    return [tests, places] if places.row_count else [tests]
-
-
-if __name__ == "__main__":
-    main()

@@ -15,18 +15,17 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
-from finecausal_cli.assess.batch.identity import Setting, identify
-from finecausal_cli.assess.batch.inputs import find_inputs
-from finecausal_cli.assess.batch.judging import TIMEOUT_S, ReadJob, judge_jobs, read_job
-from finecausal_cli.assess.batch.pipeline import PipelineOptions, cores, score_jobs
-from finecausal_cli.assess.dive_reading import reading_process
-from finecausal_cli.assess.score_options import ScoreOptions
-from finecausal_cli.assess.scorer import Scorer
+from finecausal_cli.batch.inputs import find_inputs
+from finecausal_cli.batch.pipeline import TIMEOUT_S, PipelineOptions, ReadJob, cores, judge_jobs, read_job, score_jobs
+from finecausal_cli.batch.records import RunSettings, identify
+from finecausal_cli.scoring import ScoreOptions
+from finecausal_cli.scoring.dive_reading import reading_process
+from finecausal_cli.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.assess.batch.identity import Job
+    from finecausal_cli.batch.records import Job
 
 CLIPS = Path(__file__).resolve().parent.parent / "examples" / "dives"
 TIMES = 8
@@ -63,7 +62,7 @@ class Rates:
 def measure(times: int = TIMES, rounds: int = ROUNDS) -> tuple[Rates, int]:
     """Measure the four in turn, several rounds, and return the best rates and the number of clips of a round."""
     scorer = Scorer.load("compact", device="cpu", precision="fp32")
-    setting = Setting.of(scorer)
+    setting = RunSettings.of(scorer)
     items = find_inputs([str(CLIPS)], ScoreOptions(attention=False)).items
     jobs = [identify(item, setting) for item in items] * times
     with reading_process() as process:

@@ -10,26 +10,23 @@ from typing import TYPE_CHECKING, Any
 from rich.console import Console
 from rich.progress import track
 
-from finecausal_cli.assess.device import resolve_device
-from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.open import read_dataset
-from finecausal_cli.data.places import default_cache
-from finecausal_cli.data.splits import assign_splits
+from finecausal_cli.data.cache import ClipCache, default_cache
+from finecausal_cli.data.datasets import assign_splits, read_dataset
+from finecausal_cli.device import resolve_device
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import bank_of, mean_execution, predict
-from finecausal_cli.exemplars.select import spread_exemplars
-from finecausal_cli.training.begin import locate_init
-from finecausal_cli.training.options import TRUNK, TrainOptions, build_options
-from finecausal_cli.training.record import RUN_NAME, read_run
-from finecausal_cli.training.run import train
-from finecausal_cli.training.views import Views
-from finecausal_cli.weights.registry import resolve_weights
+from finecausal_cli.retrieval.bank import spread_exemplars
+from finecausal_cli.training import TRUNK, TrainOptions, build_options
+from finecausal_cli.training.batches import Views
+from finecausal_cli.training.checkpoint import RUN_NAME, read_run
+from finecausal_cli.training.run import locate_init, train
+from finecausal_cli.weights.hub import resolve_weights
 from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finecausal_cli.data.dive import Dive
+    from finecausal_cli.data import Dive
     from finecausal_cli.evaluation.predict import Prediction
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.model.finecausal import FineCausal

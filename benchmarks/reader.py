@@ -21,15 +21,10 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
+from finecausal_cli.athlete import JOINTS
 from finecausal_cli.athlete.reader import AthleteReader, cut_window, outline_in
-from finecausal_cli.athlete.skeleton import JOINTS
 from finecausal_cli.errors import DatasetError, FinecausalError
-from finecausal_cli.training.athlete_sequence import (
-    NEAR_TRUNKS,
-    JointErrors,
-    flight_windows,
-    joint_errors,
-)
+from finecausal_cli.training.athlete_sequence import NEAR_TRUNKS, JointErrors, flight_windows, joint_errors
 from finecausal_cli.video.reader import open_source
 
 if TYPE_CHECKING:

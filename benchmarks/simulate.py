@@ -14,11 +14,10 @@ import cv2
 from rich.console import Console
 from rich.table import Table
 
-from finecausal_cli.simulator.dataset_plan import plan_dataset
 from finecausal_cli.simulator.dive import FPS
-from finecausal_cli.simulator.manifest_layout import PRESET
+from finecausal_cli.simulator.recording import PRESET, plan_dataset
 from finecausal_cli.simulator.render import render
-from finecausal_cli.video.write import write_mask_video, write_video
+from finecausal_cli.video.writer import write_mask_video, write_video
 
 SEED = 2026
 DIVES = 24

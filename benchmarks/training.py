@@ -11,15 +11,14 @@ from typing import TYPE_CHECKING
 import torch
 from rich.table import Table
 
-from finecausal_cli.data.batch import collate
+from finecausal_cli.data.batch import collate, normalise
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.model.config import PRESETS
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.model.fold import lay_out
-from finecausal_cli.training.losses import UncertaintyWeights, all_losses
-from finecausal_cli.training.views import Views
-from finecausal_cli.video.transform import normalise
+from finecausal_cli.model.i3d import to_channels_last
+from finecausal_cli.training.batches import Views
+from finecausal_cli.training.pairs import UncertaintyWeights, all_losses
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -58,7 +57,7 @@ def measure(repeats: int = 4) -> Times:
     config = PRESETS[PRESET]
     dives = [dive for dive in read_dataset(DATASET) if dive.score is not None][:CLIPS]
     groups = [tuple(range(len(dives)))]
-    model = lay_out(FineCausal(config))
+    model = to_channels_last(FineCausal(config))
     with tempfile.TemporaryDirectory() as folder:
         none, warm = (
             ClipCache(where, geometry=config.geometry, frame_size=config.frame_size) for where in (None, Path(folder))

@@ -20,12 +20,11 @@ from rich.console import Console
 from rich.table import Table
 
 from benchmarks.ground import Ground, ask
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.evaluation.predict import summarise
-from finecausal_cli.pretraining.targets import SEEN
-from finecausal_cli.weights.info import WeightsInfo
-from finecausal_cli.weights.manifest import read_manifest
-from finecausal_cli.weights.registry import resolve_weights
-from finecausal_cli.whole_file import whole_file
+from finecausal_cli.training.motion_snippets import SEEN
+from finecausal_cli.weights import WeightsInfo, read_manifest
+from finecausal_cli.weights.hub import resolve_weights
 
 SHOWN = ("rho", "relative_l2", "aiou_50", "aiou_75", "mean_absolute_error")
 
@@ -55,7 +54,7 @@ def main() -> None:
             shown.add_row(row, *taught, str(seed), *(f"{figures[key]:.3f}" for key in SHOWN))
             console.print(f"{row}, seed {seed}: rho {figures['rho']:.3f}, R-l2 {figures['relative_l2']:.3f}")
     console.print(shown)
-    with whole_file(asked.out / "figures.json", "the figures") as part:
+    with atomic_write(asked.out / "figures.json", "the figures") as part:
         part.write_text(json.dumps(kept, indent=1) + "\n", encoding="utf-8")
 
 

@@ -12,9 +12,8 @@ from pathlib import Path
 
 from PIL import Image
 
-from finecausal_cli.simulator.dataset import write_dataset, write_dive
-from finecausal_cli.simulator.dataset_plan import plan_dataset
-from finecausal_cli.simulator.preview import draw_preview
+from finecausal_cli.simulator.dataset import draw_preview, write_dataset, write_dive
+from finecausal_cli.simulator.recording import plan_dataset
 
 HERE = Path(__file__).resolve().parent
 

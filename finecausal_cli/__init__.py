@@ -17,16 +17,15 @@ from typing import TYPE_CHECKING, Any
 from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
-    from finecausal_cli.assess.assessment import Assessment
-    from finecausal_cli.assess.athlete_track import find_dives
-    from finecausal_cli.assess.batch.many import score_many
-    from finecausal_cli.assess.batch.pipeline import PipelineOptions
-    from finecausal_cli.assess.batch.row import Row
-    from finecausal_cli.assess.corrections import Corrections
-    from finecausal_cli.assess.dives import DiveSearch, LocatedDive
-    from finecausal_cli.assess.score_options import ScoreOptions
-    from finecausal_cli.assess.scorer import Scorer
+    from finecausal_cli.batch.pipeline import PipelineOptions
+    from finecausal_cli.batch.records import Row
+    from finecausal_cli.batch.runner import score_many
     from finecausal_cli.errors import FinecausalError, RefusedError
+    from finecausal_cli.scoring import Corrections, ScoreOptions
+    from finecausal_cli.scoring.athlete_track import find_dives
+    from finecausal_cli.scoring.dives import DiveSearch, LocatedDive
+    from finecausal_cli.scoring.results import Assessment
+    from finecausal_cli.scoring.scorer import Scorer
 
 
 __all__ = [
@@ -46,18 +45,18 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Assessment": "finecausal_cli.assess.assessment",
-    "Corrections": "finecausal_cli.assess.corrections",
-    "DiveSearch": "finecausal_cli.assess.dives",
+    "Assessment": "finecausal_cli.scoring.results",
+    "Corrections": "finecausal_cli.scoring",
+    "DiveSearch": "finecausal_cli.scoring.dives",
     "FinecausalError": "finecausal_cli.errors",
-    "LocatedDive": "finecausal_cli.assess.dives",
-    "PipelineOptions": "finecausal_cli.assess.batch.pipeline",
+    "LocatedDive": "finecausal_cli.scoring.dives",
+    "PipelineOptions": "finecausal_cli.batch.pipeline",
     "RefusedError": "finecausal_cli.errors",
-    "Row": "finecausal_cli.assess.batch.row",
-    "ScoreOptions": "finecausal_cli.assess.score_options",
-    "Scorer": "finecausal_cli.assess.scorer",
-    "find_dives": "finecausal_cli.assess.athlete_track",
-    "score_many": "finecausal_cli.assess.batch.many",
+    "Row": "finecausal_cli.batch.records",
+    "ScoreOptions": "finecausal_cli.scoring",
+    "Scorer": "finecausal_cli.scoring.scorer",
+    "find_dives": "finecausal_cli.scoring.athlete_track",
+    "score_many": "finecausal_cli.batch.runner",
 }
 
 

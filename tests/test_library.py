@@ -18,7 +18,7 @@ def test_names_are_found_when_they_are_used_and_no_sooner():
         "assert 'Scorer' in dir(finecausal_cli)\n"
         "from finecausal_cli import Row, Scorer\n"
         "assert 'torch' in sys.modules\n"
-        "from finecausal_cli.assess.scorer import Scorer as at_home\n"
+        "from finecausal_cli.scoring.scorer import Scorer as at_home\n"
         "assert Scorer is at_home is finecausal_cli.Scorer\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=120, check=False)

@@ -13,28 +13,24 @@ import json
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from finecausal_cli.assess.checkup import SELF_TEST_NAME
-from finecausal_cli.assess.device import resolve_device
-from finecausal_cli.assess.score_options import ScoreOptions
-from finecausal_cli.assess.scorer import Scorer
-from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.open import read_dataset
-from finecausal_cli.data.places import default_cache
-from finecausal_cli.data.splits import assign_splits
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.data.cache import ClipCache, default_cache
+from finecausal_cli.data.datasets import assign_splits, read_dataset
+from finecausal_cli.device import resolve_device
 from finecausal_cli.evaluation.run import evaluate, metrics
-from finecausal_cli.exemplars.bank import load_bank
-from finecausal_cli.exemplars.build import build_bank
 from finecausal_cli.model.config import Framing
-from finecausal_cli.training.validation import INTERVAL_LEVEL, conformal_half_width
-from finecausal_cli.weights.info import StoredInterval, WeightsInfo
-from finecausal_cli.weights.manifest import CONFIG_NAME, read_manifest
+from finecausal_cli.retrieval.bank import build_bank, load_bank
+from finecausal_cli.scoring import ScoreOptions
+from finecausal_cli.scoring.doctor import SELF_TEST_NAME
+from finecausal_cli.scoring.scorer import Scorer
+from finecausal_cli.training.pairs import INTERVAL_LEVEL, conformal_half_width
+from finecausal_cli.weights import CONFIG_NAME, StoredInterval, WeightsInfo, read_manifest
 from finecausal_cli.weights.store import load_weights, save_weights
-from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     import torch
 
-    from finecausal_cli.evaluation.outcome import Evaluation
+    from finecausal_cli.evaluation.run import Evaluation
 
 EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NOTE = "trained on simulated dives only; not calibrated for filmed ones"
@@ -65,7 +61,7 @@ def set_interval(folder: Path, measured: Evaluation) -> None:
     manifest = read_manifest(folder)
     info = WeightsInfo.read(manifest.info, folder).model_copy(update={"interval": interval})
     model = manifest.model.model_copy(update={"framing": FRAMING})
-    with whole_file(folder / CONFIG_NAME, "the weights' description") as part:
+    with atomic_write(folder / CONFIG_NAME, "the weights' description") as part:
         text = manifest.model_copy(update={"model": model, "info": info.facts()}).model_dump_json(indent=2)
         part.write_text(text + "\n", encoding="utf-8")
 
@@ -103,12 +99,12 @@ def main() -> None:
     set_interval(folder, measure(asked.data / "calibration", folder, asked.cache, device))
     measured = measure(asked.data / "test", folder, asked.cache, device)
     figures = {f"exemplars: the bank, up to {PER_NUMBER} voters": metrics(measured)}
-    with whole_file(folder / "heldout.json", "the figures") as part:
+    with atomic_write(folder / "heldout.json", "the figures") as part:
         part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     scorer = Scorer.load(str(folder), device="cpu", precision="fp32")
     score = scorer.score(str(EXAMPLES / CLIP), ScoreOptions(dive=DIVE, height_m=HEIGHT_M)).score
     expected = {"clip": CLIP, "dive": DIVE, "height_m": HEIGHT_M, "score": score}
-    with whole_file(folder / SELF_TEST_NAME, "the self-test") as part:
+    with atomic_write(folder / SELF_TEST_NAME, "the self-test") as part:
         part.write_text(json.dumps(expected, indent=1) + "\n", encoding="utf-8")
 
 

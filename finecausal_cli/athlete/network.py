@@ -19,7 +19,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from finecausal_cli.athlete.skeleton import JOINTS
+from finecausal_cli.athlete import JOINTS
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

@@ -16,8 +16,8 @@ from torch.nn import functional
 
 from finecausal_cli.athlete.network import STRIDE, AthleteNetwork, NetworkConfig, folded
 from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork, direction_track, steps_of
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import WeightsError
-from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -355,11 +355,11 @@ def save_network(
         for name, value in tensors.items()
         if not name.endswith("num_batches_tracked")
     }
-    with whole_file(folder / TENSORS_NAME, "the reader's weights") as part:
+    with atomic_write(folder / TENSORS_NAME, "the reader's weights") as part:
         save_file(kept, part)
         digest = hashlib.sha256(part.read_bytes()).hexdigest()[:16]
     described = {"format_version": FORMAT_VERSION, "digest": digest, "network": config.as_dict(), **facts}
-    with whole_file(folder / CONFIG_NAME, "the reader's configuration") as part:
+    with atomic_write(folder / CONFIG_NAME, "the reader's configuration") as part:
         part.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 

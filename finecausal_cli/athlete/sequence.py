@@ -22,8 +22,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from finecausal_cli.athlete import JOINTS, MIRRORED
 from finecausal_cli.athlete.network import DIRECTIONS
-from finecausal_cli.athlete.skeleton import JOINTS, MIRRORED
 
 if TYPE_CHECKING:
     from collections.abc import Sequence

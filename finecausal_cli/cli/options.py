@@ -1,13 +1,75 @@
-"""Options that several commands share, so that they read the same everywhere."""
+"""Options that several commands share."""
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+import inspect
+from copy import copy
+from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
 from enum import Enum
+from functools import wraps
 from pathlib import Path
-from typing import Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
 
 import typer
+from typer.models import ParameterInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+
+# Let several commands share a group of options, written once as a dataclass.
+
+
+def options_from_fields(command: Callable[..., None]) -> Callable[..., None]:
+    """Turn each parameter of a command that is a dataclass into one option a field.
+
+    A field is annotated and has its default as an option of a command would. Help shows the group's options together
+    under its class variable ``panel``.
+    """
+    hints = get_type_hints(command, include_extras=True)
+    groups: dict[str, type[Any]] = {}
+    parameters: list[inspect.Parameter] = []
+    for name, parameter in inspect.signature(command).parameters.items():
+        kind = hints[name]
+        if isinstance(kind, type) and is_dataclass(kind):
+            groups[name] = kind
+            parameters += _options(kind)
+        else:
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=kind))
+
+    @wraps(command)
+    def run(**given: Any) -> None:
+        for name, group in groups.items():
+            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
+        command(**given)
+
+    run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
+    run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return run
+
+
+def _options(group: type[Any]) -> list[inspect.Parameter]:
+    hints = get_type_hints(group, include_extras=True)
+    return [
+        inspect.Parameter(
+            field.name,
+            inspect.Parameter.KEYWORD_ONLY,
+            default=inspect.Parameter.empty if field.default is MISSING else field.default,
+            annotation=_in_panel(hints[field.name], group.panel),
+        )
+        for field in fields(group)
+    ]
+
+
+def _in_panel(annotation: Any, panel: str) -> Any:
+    marks = [copy(mark) if isinstance(mark, ParameterInfo) else mark for mark in annotation.__metadata__]
+    for mark in marks:
+        if isinstance(mark, ParameterInfo):
+            mark.rich_help_panel = panel
+    return Annotated[(annotation.__origin__, *marks)]
+
+
+# Options that several commands share, so that they read the same everywhere.
 
 
 class OutputFormat(str, Enum):
@@ -80,7 +142,7 @@ Dataset = Annotated[
 
 
 @dataclass(frozen=True)
-class Layout:
+class LayoutArgs:
     """Where a dataset keeps its parts; fields are the arguments of ``read_dataset``."""
 
     panel: ClassVar[str] = "Reading the dataset"
@@ -122,13 +184,13 @@ class Clips:
 
     def folder(self) -> Path | None:
         """Return the folder, or None where nothing is kept."""
-        from finecausal_cli.data.places import default_cache
+        from finecausal_cli.data.cache import default_cache
 
         return None if self.no_cache else self.cache or default_cache()
 
 
 @dataclass(frozen=True)
-class Asked:
+class QueryArgs:
     """Which dive to score, and against whom; fields are those of ``ScoreOptions``."""
 
     panel: ClassVar[str] = "The dive"
@@ -152,7 +214,7 @@ class Asked:
 
 
 @dataclass(frozen=True)
-class Engine:
+class RuntimeArgs:
     """What computes; fields are the arguments of ``Scorer.load``."""
 
     panel: ClassVar[str] = "Computing"

@@ -1,1 +1,151 @@
-"""Datasets: from files on disk to ``Dive`` records, cached clips and batches of pairs."""
+"""Datasets: a dive, and what can be wrong with it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Literal
+
+from finecausal_cli.errors import DatasetError
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+
+# One dive of a dataset: where its pictures are and what is known of it.
+
+Split = Literal["train", "val", "test"]
+
+
+@dataclass(frozen=True, slots=True)
+class FrameRange:
+    """The frames of one dive among those of an untrimmed video, one picture a frame.
+
+    Attributes:
+        name: How the pictures are called, with ``{frame}`` for their number, e.g. ``{frame:06d}.jpg``.
+        first: Number of the dive's first frame.
+        last: Number of its last frame, inclusive.
+    """
+
+    name: str
+    first: int
+    last: int
+
+    def __len__(self) -> int:
+        return self.last - self.first + 1
+
+    def picture(self, folder: Path, index: int) -> Path:
+        """Return the picture of clip frame ``index`` (0-based)."""
+        return folder / self.name.format(frame=self.first + index)
+
+
+@dataclass(frozen=True, slots=True)
+class Dive:
+    """One dive of a dataset.
+
+    Attributes:
+        key: Name of the dive, unique in its dataset.
+        video: A video file or a folder of frames.
+        score: Final score, or None if unknown.
+        difficulty: Degree of difficulty.
+        number: Canonical dive number, e.g. ``107B``, or None if unknown.
+        height_m: Height of the board or platform, or None if unknown.
+        twist_start: Clip frame at which the flight begins, or None.
+        entry_start: Clip frame at which the entry begins, or None.
+        mask: Foreground masks (a video or a folder of pictures, one a frame), or None.
+        judges: The judges' marks; empty if unknown.
+        deductions: Points a judge takes off for take-off, flight and entry, each 0 or more; None if unknown, as it is
+            for filmed dives: simulated ones know it.
+        split: The part of the dataset it belongs to; None if the dataset does not say.
+        frames: Which pictures of the folder ``video`` are this dive's; None if they all are.
+    """
+
+    key: str
+    video: Path
+    score: float | None
+    difficulty: float
+    number: str | None = None
+    height_m: float | None = None
+    twist_start: int | None = None
+    entry_start: int | None = None
+    mask: Path | None = None
+    judges: tuple[float, ...] = ()
+    deductions: tuple[float, float, float] | None = None
+    split: Split | None = None
+    frames: FrameRange | None = None
+
+    @property
+    def execution(self) -> float:
+        """Score divided by difficulty, 0..30; rounded, because 42.0 / 1.4 is a little more than 30 in binary.
+
+        Raises:
+            ValueError: The score is unknown.
+        """
+        if self.score is None:
+            raise ValueError(f"{self.key} has no score")
+        return round(self.score / self.difficulty, 9)
+
+
+# What is wrong with a dataset, as a value: the first one stops a run, and a check collects them all.
+
+Kind = Literal[
+    "manifest", "annotation", "dive number", "score", "split", "boundaries", "video", "frames", "masks", "duplicate",
+    "exemplars",
+]  # fmt: skip
+"""``manifest``: a cell or row; ``annotation``: an entry of a pickle; ``exemplars``: nobody to compare a dive with."""
+
+
+@dataclass(frozen=True, slots=True)
+class Problem:
+    """One thing that is wrong.
+
+    Attributes:
+        kind: What it concerns.
+        where: The file or folder it was found in.
+        what: What is wrong, in plain words, with the place in the file.
+        hint: What the user can do about it.
+        dive: Key of the dive it concerns, if it is one.
+        stops: Whether nothing sensible can be read in its place, so that a run must not go on by itself.
+    """
+
+    kind: Kind
+    where: str
+    what: str
+    hint: str | None = None
+    dive: str | None = None
+    stops: bool = True
+
+    def error(self) -> DatasetError:
+        """Return the same as an error to raise."""
+        return DatasetError(self.what, where=self.where, hint=self.hint)
+
+
+Report = Callable[[Problem], object]
+"""Takes a problem while a dataset is read. If it returns, the dive is left out, or read without what is wrong."""
+
+
+def refuse(problem: Problem) -> None:
+    """Stop at the first problem that stops a run; be silent about the others, which ``dataset check`` lists.
+
+    Raises:
+        DatasetError: The problem.
+    """
+    if problem.stops:
+        raise problem.error()
+
+
+# Which pictures a folder of frames holds.
+
+_SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
+
+
+def frame_names(folder: Path) -> set[str]:
+    """Return the names, without suffix, of the pictures of a folder.
+
+    Raises:
+        OSError: The folder cannot be listed.
+    """
+    with os.scandir(folder) as listing:
+        names = [one.name for one in listing]
+    return {name.rsplit(".", 1)[0] for name in names if name.lower().endswith(_SUFFIXES) and name[0] != "."}

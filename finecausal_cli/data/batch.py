@@ -1,28 +1,181 @@
-"""One batch of pairs: what the network and the losses need, with every shape stated."""
+"""Batches of pairs: collated, augmented, with exchanged backgrounds."""
 
 from __future__ import annotations
 
+import hashlib
 import math
-from dataclasses import dataclass
+from collections import defaultdict
+from dataclasses import dataclass, replace
+from itertools import combinations
 from typing import TYPE_CHECKING
 
+import cv2
 import numpy as np
 import torch
 from torch import Tensor
 
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
-from finecausal_cli.data.pairing import Group, pairs_of
-from finecausal_cli.diving.judging import MAX_EXECUTION, MAX_MARK
-from finecausal_cli.video.clip import CLIP_FRAMES
+from finecausal_cli.diving import MAX_EXECUTION, MAX_MARK
+from finecausal_cli.errors import DatasetError
+from finecausal_cli.video import CLIP_FRAMES, MEAN, STD, dilate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
     from numpy.typing import NDArray
 
-    from finecausal_cli.data.dive import Dive
-    from finecausal_cli.data.swap import BackgroundSwap
+    from finecausal_cli.data import Dive
+    from finecausal_cli.data.cache import ClipCache
     from finecausal_cli.model.outputs import Encoding
+
+
+# Decide which dives meet in a training batch.
+#
+# A batch is made of groups of dives of one number; every two dives of a group are a pair. A group of g dives gives g
+# (g - 1) / 2 pairs from g encodings, so encoding, the costly part, is done once a dive and not once a pair.
+
+Group = tuple[int, ...]
+
+
+def plan_epoch(
+    numbers: Sequence[str | None], *, group: int, groups_per_batch: int, seed: int, epoch: int
+) -> list[list[Group]]:
+    """Lay out one epoch: every dive is in it at least once.
+
+    A dive left over when its number is divided into groups is joined by another dive of the same number; a dive
+    whose number nobody shares is joined by any other.
+
+    Args:
+        numbers: Dive number of each dive, None if unknown (the unknown form one class).
+        group: Dives in a group, 2 or more.
+        groups_per_batch: Groups in a batch.
+        seed: Seed of the run.
+        epoch: Index of the epoch; with the seed it fixes the plan.
+
+    Returns:
+        Batches of groups of indices into ``numbers``.
+
+    Raises:
+        ValueError: Fewer than two dives, or a group of fewer than two.
+    """
+    if len(numbers) < 2 or group < 2:
+        raise ValueError("pairs need two dives and groups of two")
+    rng = np.random.default_rng((seed, epoch))
+    members: dict[str, list[int]] = defaultdict(list)
+    for index, number in enumerate(numbers):
+        members[number or ""].append(index)
+    groups: list[Group] = []
+    for _, indices in sorted(members.items()):
+        shuffled = [indices[place] for place in rng.permutation(len(indices))]
+        groups += [tuple(shuffled[start : start + group]) for start in range(0, len(shuffled), group)]
+    groups = [_with_partner(one, members[numbers[one[0]] or ""], len(numbers), rng) for one in groups]
+    order = [groups[place] for place in rng.permutation(len(groups))]
+    return [order[start : start + groups_per_batch] for start in range(0, len(order), groups_per_batch)]
+
+
+def _with_partner(group: Group, same_number: Sequence[int], dives: int, rng: np.random.Generator) -> Group:
+    if len(group) > 1:
+        return group
+    others = [index for index in same_number if index != group[0]]
+    if not others:
+        others = [index for index in range(dives) if index != group[0]]
+    return (group[0], others[int(rng.integers(len(others)))])
+
+
+def pairs_of(groups: Sequence[Group]) -> list[tuple[int, int]]:
+    """List the pairs of a batch as places in its flattened list of dives."""
+    pairs: list[tuple[int, int]] = []
+    start = 0
+    for group in groups:
+        pairs += list(combinations(range(start, start + len(group)), 2))
+        start += len(group)
+    return pairs
+
+
+# Show an athlete in the place of another dive: do(background := another's), on dives whose masks are known.
+#
+# A network that is trained on dives alone may read the place instead of the dive. Here the athlete is cut out along
+# the mask and put before the background of another dive, its own athlete painted over. Stage by stage the background
+# is that of the same stage: board behind the take-off, air behind the flight. From the entry on the dive stays as it
+# is, because the splash is judged and belongs to no mask.
+
+_PAINTED_FROM = 3
+"""Pixels around a hole that it is painted over from."""
+
+
+class BackgroundSwap:
+    """Shows some of the dives before the background of others.
+
+    Args:
+        dives: Dives to take backgrounds from; those without mask or stages are left out.
+        clips: Their clips.
+        share: Share of dives that are changed, 0 to 1.
+
+    Raises:
+        DatasetError: No dive has both a mask and its stages.
+    """
+
+    def __init__(self, dives: Sequence[Dive], clips: ClipCache, share: float) -> None:
+        self._share = share
+        self._clips = clips
+        self._dives = [dive for dive in dives if dive.mask is not None and dive.entry_start is not None]
+        if not self._dives:
+            raise DatasetError("no dive has a mask and stages", hint="leave --swap-backgrounds out")
+
+    @property
+    def digest(self) -> str:
+        """What its changes depend on besides the dive and chance."""
+        facts = hashlib.sha256(f"{self._share:g}".encode())
+        for dive in self._dives:
+            facts.update(self._clips.digest(dive).encode())
+        return facts.hexdigest()[:16]
+
+    def __call__(self, clip: ClipArrays, rng: np.random.Generator) -> ClipArrays:
+        """Return the clip before another background, or as it is, by chance.
+
+        Raises:
+            VideoError: The other clip cannot be read.
+        """
+        if rng.random() >= self._share:
+            return clip
+        other = self._dives[int(rng.integers(len(self._dives)))]
+        return swap_background(clip, self._clips.load(other), margin=bool(rng.random() < 0.5))
+
+
+def swap_background(clip: ClipArrays, other: ClipArrays, *, margin: bool = False) -> ClipArrays:
+    """Put the athlete of a clip before the background of another one, frame by frame up to the entry.
+
+    Args:
+        clip: The clip.
+        other: Whose background is taken. Where either has no mask or no stages, the clip is returned as it is.
+        margin: Keep a rim of the true background around the athlete, as where the mask is only predicted.
+    """
+    if clip.mask is None or other.mask is None or NO_TRANSITION in (*clip.transitions, *other.transitions):
+        return clip
+    frames = clip.frames.copy()
+    entry, places = clip.transitions[1], _same_stage(clip.transitions, other.transitions)
+    athlete, hole = clip.mask[:entry] > 0, dilate(other.mask > 0)
+    if margin and entry:
+        athlete = dilate(athlete)
+    size = frames.shape[2], frames.shape[1]
+    for frame, place in enumerate(places):
+        empty = cv2.inpaint(other.frames[place], hole[place].astype(np.uint8), _PAINTED_FROM, cv2.INPAINT_TELEA)
+        if empty.shape != frames[frame].shape:
+            empty = cv2.resize(empty, size, interpolation=cv2.INTER_AREA)
+        np.copyto(frames[frame], empty, where=~athlete[frame][..., None])
+    return replace(clip, frames=frames)
+
+
+def _same_stage(own: tuple[int, int], other: tuple[int, int]) -> NDArray[np.int64]:
+    """Return, for every frame before the entry, the frame of another clip that is as far into the same stage."""
+    (_, enter), (_, other_enter) = own, other
+    leave, other_leave = min(own), min(other)
+    before = np.arange(leave) * other_leave // max(leave, 1)
+    within = np.arange(enter - leave) * (other_enter - other_leave) // max(enter - leave, 1)
+    return np.concatenate([before, other_leave + within])
+
+
+# One batch of pairs: what the network and the losses need, with every shape stated.
 
 MAX_SHIFT = 3
 """In training the last sampled frame is drawn up to this many frames earlier."""
@@ -187,3 +340,23 @@ def _shifted(transitions: tuple[int, int], sampled: NDArray[np.int64]) -> tuple[
         for frame in transitions
     )
     return flight, entry
+
+
+def normalise(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
+    """Turn pixels into what the network reads: channels first, in units of ImageNet's spread around its mean.
+
+    Args:
+        frames: uint8 [..., 96, size, size, 3], RGB.
+
+    Returns:
+        float32 [..., 3, 96, size, size], contiguous, on the device of ``frames``.
+
+    Raises:
+        ValueError: The pixels are not uint8.
+    """
+    pixels = frames if isinstance(frames, torch.Tensor) else torch.from_numpy(np.array(frames))
+    if pixels.dtype != torch.uint8:
+        raise ValueError(f"Pixels are uint8 from 0 to 255, not {pixels.dtype}.")
+    pixels = pixels.movedim(-1, -4).to(torch.float32, memory_format=torch.contiguous_format)
+    mean, std = (torch.tensor(values, device=pixels.device).view(3, 1, 1, 1) for values in (MEAN, STD))
+    return pixels.div_(255).sub_(mean).div_(std)

@@ -12,17 +12,15 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
 from finecausal_cli.errors import UsageError, WeightsError
-from finecausal_cli.evaluation.files import SCHEMA_VERSION, describe_evaluation
-from finecausal_cli.evaluation.run import evaluate, rename
-from finecausal_cli.evaluation.run_folder import find_weights
-from finecausal_cli.weights.manifest import read_manifest
+from finecausal_cli.evaluation.run import SCHEMA_VERSION, describe_evaluation, evaluate, find_weights, rename
+from finecausal_cli.weights import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
-    from finecausal_cli.evaluation.outcome import Evaluation
-    from finecausal_cli.exemplars.bank import Bank
+    from finecausal_cli.evaluation.run import Evaluation
+    from finecausal_cli.retrieval.bank import Bank
 
 MODULES = ("gat", "tca")
 

@@ -1,24 +1,30 @@
-"""Evaluate weights on a dataset's test dives."""
+"""Evaluate weights on a dataset."""
 
 from __future__ import annotations
 
-from dataclasses import replace
-from typing import TYPE_CHECKING
+import csv
+import io
+import json
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any
 
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.events import split_by_event
-from finecausal_cli.data.open import read_dataset
-from finecausal_cli.data.splits import assign_splits
-from finecausal_cli.errors import DatasetError
-from finecausal_cli.evaluation.groups import is_covered
-from finecausal_cli.evaluation.metrics import share_interval
-from finecausal_cli.evaluation.outcome import Evaluation, Outcome, Protocol, Setting
-from finecausal_cli.evaluation.predict import bank_of, mean_execution, predict, summarise
-from finecausal_cli.evaluation.run_folder import name_of
-from finecausal_cli.exemplars.bank import load_bank
-from finecausal_cli.exemplars.encode import encode_dives
-from finecausal_cli.weights.info import WeightsInfo
-from finecausal_cli.weights.registry import bank_folder
+from finecausal_cli.data.datasets import assign_splits, read_dataset, split_by_event
+from finecausal_cli.errors import DatasetError, WeightsError
+from finecausal_cli.evaluation.predict import (
+    bank_of,
+    group_by_difficulty,
+    group_by_number,
+    is_covered,
+    mean_execution,
+    predict,
+    share_interval,
+    summarise,
+)
+from finecausal_cli.retrieval.bank import encode_dives, load_bank
+from finecausal_cli.weights import CONFIG_NAME, WeightsInfo
+from finecausal_cli.weights.hub import bank_folder
 from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
@@ -27,11 +33,154 @@ if TYPE_CHECKING:
 
     import torch
 
-    from finecausal_cli.data.dive import Dive
-    from finecausal_cli.evaluation.predict import Prediction
-    from finecausal_cli.exemplars.bank import Bank
-    from finecausal_cli.exemplars.encode import EncodedDives
-    from finecausal_cli.weights.info import StoredInterval
+    from finecausal_cli.data import Dive
+    from finecausal_cli.evaluation.predict import ErrorSummary, Prediction
+    from finecausal_cli.retrieval.bank import Bank, EncodedDives
+    from finecausal_cli.weights import StoredInterval
+
+
+# What an evaluation finds.
+
+
+@dataclass(frozen=True, slots=True)
+class Protocol:
+    """How the voters on a dive are chosen.
+
+    Attributes:
+        voters: Most exemplars a dive.
+        dive_given: Whether the choice is told the dive number.
+    """
+
+    voters: int = 10
+    dive_given: bool = True
+
+
+PROTOCOLS = (Protocol(10), Protocol(1), Protocol(10, dive_given=False), Protocol(1, dive_given=False))
+"""The ways of choosing voters that are worth comparing: many or one, with the dive number or without."""
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What one protocol gives on one set of dives.
+
+    Attributes:
+        protocol: How voters were chosen.
+        summary: The metrics.
+        predictions: One a test dive.
+        coverage: Share of dives whose true score lies in the stated interval; None if the weights state none.
+        recognised: Share of the dives with a known number whose voters' number is theirs; None if it was given.
+    """
+
+    protocol: Protocol
+    summary: ErrorSummary
+    predictions: tuple[Prediction, ...]
+    coverage: float | None
+    recognised: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class EvaluationSettings:
+    """What was evaluated.
+
+    Attributes:
+        dataset: Name of the dataset's folder or file.
+        split: Which of its dives were scored.
+        exemplars: Where voters come from: ``train`` or ``bank``.
+        seed: Seed of the voters' order.
+        weights: Name of the weights.
+        weights_digest: Digest of the weights.
+        gat: Whether the network has the causal intervention.
+        tca: Whether it has temporal causal attention.
+    """
+
+    dataset: str
+    split: str
+    exemplars: str
+    seed: int
+    weights: str
+    weights_digest: str
+    gat: bool
+    tca: bool
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """The outcome of an evaluation.
+
+    Attributes:
+        setting: What was evaluated.
+        main: The outcome that the figures, the tables and the files tell.
+        others: The same dives under other protocols; empty if nobody asked.
+        shifted: The same dives in other pictures, under the main protocol; None if nobody asked.
+        interval_level: Share of dives that the stated interval is meant to cover; None if the weights state none.
+        interval_half_width: Its half-width in execution units.
+        interval_width: Its mean width, points.
+        caveats: What a reader of the figures should know, one sentence each.
+    """
+
+    setting: EvaluationSettings
+    main: Outcome
+    others: tuple[Outcome, ...]
+    interval_level: float | None
+    interval_half_width: float | None
+    interval_width: float | None
+    caveats: tuple[str, ...] = ()
+    shifted: Outcome | None = None
+
+    @property
+    def summary(self) -> ErrorSummary:
+        """The metrics of the main outcome."""
+        return self.main.summary
+
+    @property
+    def predictions(self) -> tuple[Prediction, ...]:
+        """The predictions of the main outcome, one a test dive."""
+        return self.main.predictions
+
+    @property
+    def coverage(self) -> float | None:
+        """Share of dives inside the stated interval; None if the weights state none."""
+        return self.main.coverage
+
+
+# Find the weights that training runs left in a folder.
+
+BEST = "best"
+"""Weights of the epoch that did best on the validation dives."""
+
+LAST = "last"
+"""Weights of the last epoch."""
+
+
+def weights_of_run(folder: Path) -> dict[str, Path]:
+    """Return the best and the last weights of a run's folder by name; empty if the folder is none."""
+    if (folder / CONFIG_NAME).is_file():
+        return {}
+    return {name: folder / name for name in (BEST, LAST) if (folder / name / CONFIG_NAME).is_file()}
+
+
+def name_of(weights: Path) -> str:
+    """Return what to call a folder of weights: its name, with the run's name if it is the best or last of a run."""
+    folder = weights.resolve()
+    return f"{folder.parent.name}/{folder.name}" if folder.name in (BEST, LAST) else folder.name
+
+
+def find_weights(folder: Path) -> list[Path]:
+    """Return the folders of weights at and below a folder; of a run with best and last weights, the best.
+
+    Raises:
+        WeightsError: There is none.
+    """
+    found = sorted(path.parent for path in folder.rglob(CONFIG_NAME))
+    kept = [one for one in found if not (one.name == LAST and one.with_name(BEST) in found)]
+    if not kept:
+        raise WeightsError(
+            "no weights in or below the folder", where=folder, hint="train some: finecausal train --ablate gat -o ..."
+        )
+    return kept
+
+
+# Evaluate weights on a dataset's test dives.
 
 EVENTS = "events"
 """The split that holds whole events out."""
@@ -116,7 +265,7 @@ def evaluate(
     main = measure(Protocol(voters, dive_given), queries)
     others = tuple(measure(protocol, queries) for protocol in also if protocol != main.protocol)
     interval = info.interval
-    setting = Setting(
+    setting = EvaluationSettings(
         dataset=dataset.resolve().name,
         split=split,
         exemplars="train" if bank is None else "bank",
@@ -223,7 +372,7 @@ def _recognised(predictions: Sequence[Prediction]) -> float | None:
     return sum(one.recognised == one.number for one in known) / len(known) if known else None
 
 
-def _caveats(setting: Setting, main: Outcome, exemplars: Bank, info: WeightsInfo) -> list[str]:
+def _caveats(setting: EvaluationSettings, main: Outcome, exemplars: Bank, info: WeightsInfo) -> list[str]:
     found: list[str] = []
     numbers = {one.dive for one in exemplars.exemplars}
     alone = sorted({one.number for one in main.predictions if one.number is not None and one.number not in numbers})
@@ -251,3 +400,107 @@ def _trained_split(info: WeightsInfo) -> object:
 def rename(evaluation: Evaluation, weights: str) -> Evaluation:
     """Return the evaluation under another name for its weights."""
     return replace(evaluation, setting=replace(evaluation.setting, weights=weights))
+
+
+# An evaluation as JSON and as a table of predictions.
+
+METRICS_NAME = "metrics.json"
+PREDICTIONS_NAME = "predictions.csv"
+
+SCHEMA_VERSION = 1
+"""Raised whenever a reader of an older document could misread a newer one."""
+
+
+def describe_evaluation(evaluation: Evaluation, *, predictions: bool = False) -> dict[str, Any]:
+    """Return everything that an evaluation found, ready for JSON: no NaN.
+
+    Args:
+        evaluation: What to describe.
+        predictions: Include the prediction of every dive.
+    """
+    half_width = evaluation.interval_half_width
+    document: dict[str, Any] = {
+        "schema_version": SCHEMA_VERSION,
+        "setting": asdict(evaluation.setting),
+        "protocol": asdict(evaluation.main.protocol),
+        "figures": metrics(evaluation),
+        "recognised": evaluation.main.recognised,
+        "interval": None
+        if half_width is None
+        else {"level": evaluation.interval_level, "execution_half_width": half_width},
+        "shifted": None if evaluation.shifted is None else _outcome(evaluation.shifted),
+        "other_protocols": [_outcome(outcome) for outcome in evaluation.others],
+        "by_number": [group.figures() for group in group_by_number(evaluation.predictions, half_width)],
+        "by_difficulty": [group.figures() for group in group_by_difficulty(evaluation.predictions, half_width)],
+        "caveats": list(evaluation.caveats),
+    }
+    if predictions:
+        document["predictions"] = [prediction_row(one, half_width) for one in evaluation.predictions]
+    return document
+
+
+def prediction_row(one: Prediction, half_width: float | None) -> dict[str, str | float | int | None]:
+    """Return what is known of one prediction by column.
+
+    Args:
+        one: The prediction.
+        half_width: Half-width of the stated interval in execution units; None if there is none.
+    """
+    reach = None if half_width is None else half_width * one.difficulty
+    true_flight, true_entry = one.true_transitions or (None, None)
+    return {
+        "key": one.key,
+        "number": one.number,
+        "score": one.score,
+        "predicted": one.predicted,
+        "baseline": one.baseline,
+        "difficulty": one.difficulty,
+        "interval_low": None if reach is None else one.predicted - reach,
+        "interval_high": None if reach is None else one.predicted + reach,
+        "flight_start": one.transitions[0],
+        "entry_start": one.transitions[1],
+        "true_flight_start": true_flight,
+        "true_entry_start": true_entry,
+        "temporal_iou": one.temporal_iou,
+        "reference_temporal_iou": one.reference_iou,
+        "voters": one.voters,
+        "recognised": one.recognised,
+    }
+
+
+def write_evaluation(folder: Path, evaluation: Evaluation) -> None:
+    """Write ``metrics.json`` and ``predictions.csv``.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    write_json(folder / METRICS_NAME, describe_evaluation(evaluation))
+    with atomic_write(folder / PREDICTIONS_NAME, "the predictions") as part:
+        part.write_text(_csv(evaluation.predictions, evaluation.interval_half_width), encoding="utf-8")
+
+
+def write_json(path: Path, document: dict[str, Any]) -> None:
+    """Write figures as JSON, whole or not at all.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic_write(path, "the metrics") as part:
+        part.write_text(json.dumps(document, indent=1, allow_nan=False) + "\n", encoding="utf-8")
+
+
+def _outcome(outcome: Outcome) -> dict[str, Any]:
+    return {
+        "protocol": asdict(outcome.protocol),
+        "figures": {**outcome.summary.figures(), "coverage": outcome.coverage},
+        "recognised": outcome.recognised,
+    }
+
+
+def _csv(predictions: Sequence[Prediction], half_width: float | None) -> str:
+    text = io.StringIO()
+    rows = [prediction_row(one, half_width) for one in predictions]
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    return text.getvalue()

@@ -1,29 +1,117 @@
-"""A batch on the screen: a line a dive as they come, how far it is, and the sum of it."""
+"""A batch in the terminal: rows, statistics, a dry run."""
 
 from __future__ import annotations
 
 import sys
 import time
+from collections import Counter
 from contextlib import suppress
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from rich.cells import cell_len
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
-from finecausal_cli.report.batch_rows import interval, points, spent, summarise_rows
-from finecausal_cli.report.layout import add_row, new_table, page_columns, print_table
-from finecausal_cli.report.progress import error_console
-from finecausal_cli.report.terminal import open_console, printable, shorten
+from finecausal_cli.batch.records import options_that_matter
+from finecausal_cli.report.console import (
+    add_row,
+    error_console,
+    new_table,
+    open_console,
+    page_columns,
+    print_table,
+    printable,
+    shorten,
+)
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from types import TracebackType
 
     from rich.console import Console
 
-    from finecausal_cli.assess.batch.row import Row
-    from finecausal_cli.assess.batch.run import Tally
-    from finecausal_cli.report.batch_rows import Summary
+    from finecausal_cli.batch.inputs import Item
+    from finecausal_cli.batch.records import ClipKey, Row
+    from finecausal_cli.batch.runner import BatchStats, Plan
+    from finecausal_cli.retrieval.bank import Bank
+
+
+# What a batch says in words and figures, for the screen and for the page alike.
+
+
+@dataclass(frozen=True, slots=True)
+class BatchSummary:
+    """The figures of a batch.
+
+    Attributes:
+        count: Dives with a row.
+        scored: Of these, those with a score.
+        mean: Mean score, points; None without any.
+        median: Median score, points; None without any.
+        best: Row of the highest score; None without any.
+        worst: Row of the lowest score; None without any.
+        refused: Clips that show no dive to judge.
+        failed: Clips that could not be read or judged.
+        failures: How many have no score, by kind, the most frequent first.
+    """
+
+    count: int
+    scored: int
+    mean: float | None
+    median: float | None
+    best: Row | None
+    worst: Row | None
+    refused: int
+    failed: int
+    failures: tuple[tuple[str, int], ...]
+
+
+def summarise_rows(rows: Sequence[Row]) -> BatchSummary:
+    """Count rows, and find the mean, the median, the best and the worst."""
+    ranked = sorted(
+        ((row.score, row) for row in rows if row.score is not None), key=lambda one: (one[0], one[1].source)
+    )
+    scores = [score for score, _ in ranked]
+    kinds = Counter(row.error_kind or "failed" for row in rows if row.score is None)
+    middle = len(scores) // 2
+    return BatchSummary(
+        count=len(rows),
+        scored=len(scores),
+        mean=sum(scores) / len(scores) if scores else None,
+        median=(scores[middle] + scores[-1 - middle]) / 2 if scores else None,
+        best=ranked[-1][1] if ranked else None,
+        worst=ranked[0][1] if ranked else None,
+        refused=sum(row.status == "refused" for row in rows),
+        failed=sum(row.status == "failed" for row in rows),
+        failures=tuple(sorted(kinds.items(), key=lambda one: (-one[1], one[0]))),
+    )
+
+
+def points(value: float | None) -> str:
+    """Write points, or a dash where there are none."""
+    return "-" if value is None else f"{value:.2f}"
+
+
+def interval(row: Row) -> str:
+    """Write the interval of a row, or nothing where there is none."""
+    if row.interval_low is None or row.interval_high is None:
+        return ""
+    return f"{row.interval_low:.1f} to {row.interval_high:.1f}"
+
+
+def spent(seconds: float) -> str:
+    """Write a time as people read it: 48 s, 3:05 min, 2:10:00 h."""
+    whole = round(seconds)
+    if whole < 60:
+        return f"{whole} s"
+    minutes, rest = divmod(whole, 60)
+    if minutes < 60:
+        return f"{minutes}:{rest:02d} min"
+    return f"{minutes // 60}:{minutes % 60:02d}:{rest:02d} h"
+
+
+# A batch on the screen: a line a dive as they come, how far it is, and the sum of it.
 
 _INTERVAL_COLUMNS = 15
 _DIVE_COLUMNS = 6
@@ -111,7 +199,7 @@ def dive_name(row: Row, console: Console) -> str:
     return name if row.dive_index is None else f"{name} #{row.dive_index}"
 
 
-def print_summary(tally: Tally, console: Console, *, seconds: float, stopped: str | None = None) -> None:
+def print_summary(tally: BatchStats, console: Console, *, seconds: float, stopped: str | None = None) -> None:
     """Print what became of a batch.
 
     Args:
@@ -141,7 +229,7 @@ def print_summary(tally: Tally, console: Console, *, seconds: float, stopped: st
         _print_fact("", "--retry-failed tries the failed ones again", console)
 
 
-def print_figures(found: Summary, console: Console, *, of: int | None = None) -> None:
+def print_figures(found: BatchSummary, console: Console, *, of: int | None = None) -> None:
     """Print count, refusals, failures, mean, median, best and worst.
 
     Args:
@@ -191,3 +279,51 @@ def print_failures(rows: list[Row], console: Console, *, most: int = 20) -> None
     print_table(table, console)
     if len(failed) > most:
         console.print(Text(f"and {len(failed) - most} more: see column 'error' of the results", style="dim"))
+
+
+# What a batch would do: the dives, what is known of them, and who would vote.
+
+_NAME_COLUMNS = 36
+
+
+def print_dry_run(plan: Plan, items: Sequence[Item], bank: Bank, console: Console) -> None:
+    """Print each dive with what would be done and who would vote, then the counts."""
+    columns = page_columns(console)
+    todo, copies = ({_place(job.item) for job in jobs} for jobs in ((*plan.jobs, *plan.copies), plan.copies))
+    done = {row.place: row for row in plan.done}
+    table = new_table("dive")
+    for heading in ("number", "voters", "would be"):
+        table.add_column(heading, overflow="fold")
+    counts: Counter[str] = Counter()
+    for item in items:
+        place = _place(item)
+        if place not in todo:
+            deed = f"left: {done[place].status}"
+        elif item.problem is not None:
+            deed = "left out: wrong in the manifest"
+        else:
+            deed = "copied" if place in copies else "scored"
+        counts[deed] += 1
+        name = shorten(printable(item.source, console), min(_NAME_COLUMNS, columns - 40))
+        number = printable(str(options_that_matter(item.options)["dive"] or "?"), console)
+        add_row(table, name, number, _voters(item, bank), deed)
+    print_table(table, console)
+    said = ", ".join(f"{count} {deed}" for deed, count in counts.items())
+    console.print()
+    console.print(Text(f"{len(items)} dives: {said}. Nothing was done.", style="bold"), width=columns)
+
+
+def _place(item: Item) -> ClipKey:
+    return item.source, item.options.start_s, item.options.end_s
+
+
+def _voters(item: Item, bank: Bank) -> str:
+    options = item.options
+    if options.exemplar is not None:
+        return options.exemplar
+    if options.dive is None:
+        return f"{min(options.voters, len(bank.exemplars))} nearest"
+    same = len(bank.of_dive(str(options_that_matter(options)["dive"])))
+    if not same:
+        return f"{min(options.voters, len(bank.exemplars))} nearest"
+    return f"{min(options.voters, same)} of {same} of its number"

@@ -12,37 +12,37 @@ from pathlib import Path
 from threading import Event, current_thread, main_thread
 from typing import TYPE_CHECKING, Any
 
-from finecausal_cli.assess.batch.identity import Setting
-from finecausal_cli.assess.batch.inputs import Inputs, find_inputs, read_list
-from finecausal_cli.assess.batch.journal import Journal, read_rows
-from finecausal_cli.assess.batch.pipeline import PipelineOptions, score_jobs
-from finecausal_cli.assess.batch.run import Plan, RowMaker, Tally, plan_batch, run_batch
-from finecausal_cli.assess.batch.shards import Shard
-from finecausal_cli.assess.batch.watch import watch
-from finecausal_cli.assess.score_options import ScoreOptions
-from finecausal_cli.assess.scorer import Scorer
+from finecausal_cli.batch.inputs import Inputs, find_inputs, read_list, watch
+from finecausal_cli.batch.pipeline import PipelineOptions, score_jobs
+from finecausal_cli.batch.records import Journal, RunSettings, Shard, read_result_rows
+from finecausal_cli.batch.runner import BatchStats, Plan, RowMaker, plan_batch, run_batch
 from finecausal_cli.errors import UsageError
-from finecausal_cli.report.batch import BatchProgress, print_failures, print_summary
-from finecausal_cli.report.batch_dry_run import print_dry_run
-from finecausal_cli.report.batch_files import JsonLinesWriter, row_writer, write_files
-from finecausal_cli.report.batch_target import BatchFormat, BatchTarget, check_batch_target, plan_target
-from finecausal_cli.report.deliver import deliver
-from finecausal_cli.report.progress import error_console, searching, working
-from finecausal_cli.report.targets import check_targets
-from finecausal_cli.report.terminal import open_console, printable
-from finecausal_cli.report.unscored import exit_code, keep, print_finding
-from finecausal_cli.weights.registry import DEFAULT_WEIGHTS
+from finecausal_cli.report.batch import BatchProgress, print_dry_run, print_failures, print_summary
+from finecausal_cli.report.console import error_console, open_console, printable, searching, working
+from finecausal_cli.report.files import (
+    BatchFormat,
+    BatchTarget,
+    JsonLinesWriter,
+    check_batch_target,
+    plan_target,
+    row_writer,
+    write_files,
+)
+from finecausal_cli.report.output import check_targets, deliver
+from finecausal_cli.report.score import exit_code, keep, print_finding
+from finecausal_cli.scoring import ScoreOptions
+from finecausal_cli.scoring.scorer import Scorer
+from finecausal_cli.weights.hub import DEFAULT_WEIGHTS
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
 
     from rich.console import Console
 
-    from finecausal_cli.assess.batch.identity import Job
-    from finecausal_cli.assess.batch.inputs import Item
-    from finecausal_cli.assess.batch.row import Row
-    from finecausal_cli.assess.cluster import Cluster
-    from finecausal_cli.assess.dive_reading import ReadAhead
+    from finecausal_cli.batch.inputs import Item
+    from finecausal_cli.batch.ray_backend import Cluster
+    from finecausal_cli.batch.records import Job, Row
+    from finecausal_cli.scoring.dive_reading import ReadAhead
 
 EXIT_INTERRUPTED = 130
 
@@ -169,7 +169,7 @@ class _Batch:
         if self._target is not None:
             named = [*request.paths, *(path for path in (request.from_file,) if path not in (None, "-") and path)]
             check_batch_target(self._target, inputs.items, named)
-        self._tally = Tally()
+        self._tally = BatchStats()
         self._cluster: Cluster | None = None
         self._stop = Event()
 
@@ -226,7 +226,7 @@ class _Batch:
 
     def _score(self, scorer: Scorer, items: Sequence[Item], journal: Journal | None, screen: _Screen) -> None:
         screen.progress.start("looking", len(items))
-        known = () if journal is None or not journal.path.exists() else read_rows(journal.path)
+        known = () if journal is None or not journal.path.exists() else read_result_rows(journal.path)
         plan = self._plan(scorer, items, known, advance=screen.progress.advance)
         screen.progress.start("scoring", len(plan.jobs) + len(plan.copies))
         run_batch(
@@ -242,7 +242,7 @@ class _Batch:
         """Join the cluster that is asked for, before anything that takes long."""
         if self._request.cluster is None:
             return
-        from finecausal_cli.assess.cluster import connect
+        from finecausal_cli.batch.ray_backend import connect
 
         with working("joining the cluster"):
             self._cluster = stack.enter_context(connect(self._request.cluster))
@@ -257,24 +257,25 @@ class _Batch:
         return make
 
     def _cluster_maker(self, scorer: Scorer, cluster: Cluster) -> RowMaker:
-        from finecausal_cli.assess.cluster_pool import ClusterOptions
-        from finecausal_cli.assess.parcel import Parcel
+        from finecausal_cli.batch.ray_backend import ClusterOptions, ModelBundle
 
         request = self._request
         options = ClusterOptions(
             request.workers, request.batch_size, request.timeout_s, request.engine.get("device", "auto")
         )
-        parcel = Parcel.pack(request.engine.get("weights", DEFAULT_WEIGHTS), scorer.bank_folder)
-        return lambda jobs: cluster.score_jobs(parcel, Setting.of(scorer), jobs, options)
+        parcel = ModelBundle.pack(request.engine.get("weights", DEFAULT_WEIGHTS), scorer.bank_folder)
+        return lambda jobs: cluster.score_jobs(parcel, RunSettings.of(scorer), jobs, options)
 
     def _plan(self, scorer: Scorer, items: Sequence[Item], known: Iterable[Row], **more: Any) -> Plan:
         request = self._request
         return plan_batch(
-            items, Setting.of(scorer), known, overwrite=request.overwrite, retry_failed=request.retry_failed, **more
+            items, RunSettings.of(scorer), known, overwrite=request.overwrite, retry_failed=request.retry_failed, **more
         )
 
     def _known(self) -> Iterable[Row]:
-        return read_rows(self._target.journal) if self._target is not None and self._target.journal.exists() else ()
+        return (
+            read_result_rows(self._target.journal) if self._target is not None and self._target.journal.exists() else ()
+        )
 
     def _mine(self, items: Iterable[Item]) -> list[Item]:
         return [item for item in items if self._shard is None or self._shard.holds(item)]

@@ -1,25 +1,191 @@
-"""Show an evaluation: its progress, its tables, its JSON."""
+"""Training and evaluation in the terminal."""
 
 from __future__ import annotations
 
 import json
 from typing import TYPE_CHECKING
 
+from rich.filesize import decimal
 from rich.text import Text
 
-from finecausal_cli.evaluation.files import describe_evaluation
-from finecausal_cli.evaluation.groups import group_by_difficulty, group_by_number
-from finecausal_cli.report import evaluation_rows as rows
-from finecausal_cli.report.layout import add_row, new_table, page_columns, print_section, print_table
-from finecausal_cli.report.progress import BarDisplay
-from finecausal_cli.report.terminal import printable
+from finecausal_cli.evaluation.ablation import PAPER, describe_ablation
+from finecausal_cli.evaluation.predict import group_by_difficulty, group_by_number
+from finecausal_cli.evaluation.run import coverage_interval, describe_evaluation
+from finecausal_cli.report.console import (
+    BarDisplay,
+    add_row,
+    new_table,
+    page_columns,
+    print_section,
+    print_table,
+    printable,
+    signed,
+    words,
+)
+from finecausal_cli.training.motion_pretraining import PretrainCallbacks
+from finecausal_cli.training.motion_snippets import SEEN
+from finecausal_cli.training.run import Callbacks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
+    from rich.table import Table
 
-    from finecausal_cli.evaluation.outcome import Evaluation
+    from finecausal_cli.data.cache import CacheSize
+    from finecausal_cli.evaluation.ablation import VariantResult
+    from finecausal_cli.evaluation.predict import ErrorSummary, Group
+    from finecausal_cli.evaluation.run import Evaluation
+    from finecausal_cli.training.checkpoint import Progress
+    from finecausal_cli.training.motion_pretraining import ValidationMetrics
+
+
+# The rows of an evaluation's tables as text, the same on a terminal and on a page.
+
+Row = tuple[str, ...]
+
+FIGURE_HEADINGS: Row = ("", "model", "95% interval", "baseline")
+EPOCH_HEADINGS: Row = ("", "best", "last")
+PROTOCOL_HEADINGS: Row = ("voters", "number", "rho", "R-l2", "error", "AIoU@0.75", "inside", "recognised")
+SHIFT_HEADINGS: Row = ("", "these pictures", "shifted", "change")
+GROUP_HEADINGS: Row = ("dives", "rho", "R-l2", "mean error", "bias", "tIoU", "inside")
+
+_MAIN = (
+    ("Spearman's rho", "rho", 4),
+    ("R-l2 (x100)", "relative_l2", 4),
+    ("mean error, points", "mean_absolute_error", 2),
+    ("AIoU@0.5", "aiou_50", 4),
+    ("AIoU@0.75", "aiou_75", 4),
+    ("foreground IoU", "foreground_iou", 4),
+)
+"""Name, attribute of `Summary` and digits of the figures that two evaluations are compared by."""
+
+EPOCHS_SAY = "The best epoch was chosen on the validation dives, never on the test dives."
+PROTOCOLS_SAY = (
+    "So many voters at most. They share the dive's number where it is given; where it is open, the number that the "
+    "weights recognise, or they are the nearest by encoding. 'recognised' is the share of dives where that is right. "
+    "Error: mean, points."
+)
+SHIFT_SAY = (
+    "The same dives with venue, light and audience drawn anew, whatever the quality. A model that scores the dive and "
+    "not the place loses nothing."
+)
+GROUPS_SAY = (
+    "R-l2 is relative to the range of all test scores. Bias: predicted minus true score, points; above 0 the model is "
+    "too kind. Inside: share of dives inside the stated interval."
+)
+
+
+def figure(value: float | None, digits: int = 4) -> str:
+    """Return a figure as the tables show it: ``-`` for one that is not known or not defined."""
+    return "-" if value is None or value != value else f"{value:.{digits}f}"
+
+
+def share(value: float | None) -> str:
+    """Return a share in per cent."""
+    return "-" if value is None else f"{value:.1%}"
+
+
+def setting_sentence(evaluation: Evaluation) -> str:
+    """Return in words what was compared with what."""
+    setting, protocol = evaluation.setting, evaluation.main.protocol
+    whom = "training dives" if setting.exemplars == "train" else "exemplars of the weights' bank"
+    chosen = "of the same number" if protocol.dive_given else "chosen without being told the dive number"
+    exemplars = f"up to {protocol.voters} {whom}" if protocol.voters > 1 else f"one of the {whom}"
+    return (
+        f"{evaluation.summary.dives} dives (split: {setting.split}), each against {exemplars} {chosen}. "
+        "The baseline is the mean execution of each dive number, times the difficulty."
+    )
+
+
+def figure_rows(evaluation: Evaluation) -> list[Row]:
+    """Return every figure of the main outcome, below `FIGURE_HEADINGS`."""
+    one = evaluation.summary
+    rows: list[Row] = [
+        ("Spearman's rho", figure(one.rho), _span(one.rho_low, one.rho_high), figure(one.baseline_rho)),
+        (
+            "R-l2 (x100)",
+            figure(one.relative_l2),
+            _span(one.relative_l2_low, one.relative_l2_high),
+            figure(one.baseline_relative_l2),
+        ),
+        ("mean error, points", figure(one.mean_absolute_error, 2), "", figure(one.baseline_mean_absolute_error, 2)),
+        ("AIoU@0.5", figure(one.aiou_50), _span(one.aiou_50_low, one.aiou_50_high), ""),
+        ("AIoU@0.75", figure(one.aiou_75), _span(one.aiou_75_low, one.aiou_75_high), ""),
+        ("  0.5, reference protocol", figure(one.reference_aiou_50), "", ""),
+        ("  0.75, reference protocol", figure(one.reference_aiou_75), "", ""),
+        ("foreground IoU", figure(one.foreground_iou), "", ""),
+        ("foreground F1", figure(one.foreground_f1), "", ""),
+    ]
+    low, high = coverage_interval(evaluation)
+    if low is not None and high is not None:
+        reach = f"{low:.1%} .. {high:.1%}"
+        rows.append((f"inside the {evaluation.interval_level:.0%} interval", share(evaluation.coverage), reach, ""))
+        rows.append(("  its mean width, points", figure(evaluation.interval_width, 1), "", ""))
+    if evaluation.main.recognised is not None:
+        rows.append(("dive number recognised", share(evaluation.main.recognised), "", ""))
+    return rows
+
+
+def epoch_rows(best: Evaluation, last: Evaluation) -> list[Row]:
+    """Return the main figures of two epochs, below `EPOCH_HEADINGS`."""
+    return [
+        (name, *(figure(getattr(one.summary, attribute), digits) for one in (best, last)))
+        for name, attribute, digits in _MAIN
+    ]
+
+
+def shift_rows(evaluation: Evaluation) -> list[Row]:
+    """Return what other pictures of the same dives cost, below `SHIFT_HEADINGS`; empty if nobody measured it."""
+    if evaluation.shifted is None:
+        return []
+    rows: list[Row] = []
+    for name, attribute, digits in _MAIN:
+        here, there = getattr(evaluation.summary, attribute), getattr(evaluation.shifted.summary, attribute)
+        both = figure(here, digits), figure(there, digits)
+        rows.append((name, *both, "-" if "-" in both else signed(there - here, digits)))
+    return rows
+
+
+def protocol_rows(evaluation: Evaluation) -> list[Row]:
+    """Return what every way of choosing voters gives, below `PROTOCOL_HEADINGS`; empty if only one was measured."""
+    if not evaluation.others:
+        return []
+    return [
+        (
+            str(outcome.protocol.voters),
+            "given" if outcome.protocol.dive_given else "open",
+            figure(outcome.summary.rho),
+            figure(outcome.summary.relative_l2),
+            figure(outcome.summary.mean_absolute_error, 2),
+            figure(outcome.summary.aiou_75),
+            share(outcome.coverage),
+            share(outcome.recognised),
+        )
+        for outcome in (evaluation.main, *evaluation.others)
+    ]
+
+
+def group_row(group: Group) -> Row:
+    """Return the name and the figures of a group; its figures stand below `GROUP_HEADINGS`."""
+    return (
+        group.name,
+        str(group.dives),
+        figure(group.rho, 3),
+        figure(group.relative_l2, 3),
+        figure(group.mean_absolute_error, 2),
+        signed(group.bias),
+        figure(group.temporal_iou, 3),
+        share(group.coverage),
+    )
+
+
+def _span(low: float | None, high: float | None) -> str:
+    """Return an interval; empty for one that is not known or not defined."""
+    return "" if low is None or high is None or low != low else f"{low:.3f} .. {high:.3f}"
+
+
+# Show an evaluation: its progress, its tables, its JSON.
 
 BY_NUMBER = "number"
 
@@ -55,22 +221,22 @@ def print_evaluation(
         by: Also print a table by dive ``number`` or by ``difficulty``.
         last: The same run's last epoch, to be compared with its best.
     """
-    print_section("Held-out dives", rows.setting_sentence(evaluation), console)
-    _print_rows(rows.FIGURE_HEADINGS, rows.figure_rows(evaluation), console)
+    print_section("Held-out dives", setting_sentence(evaluation), console)
+    _print_rows(FIGURE_HEADINGS, figure_rows(evaluation), console)
     if last is not None:
-        print_section("Best and last epoch", rows.EPOCHS_SAY, console)
-        _print_rows(rows.EPOCH_HEADINGS, rows.epoch_rows(evaluation, last), console)
+        print_section("Best and last epoch", EPOCHS_SAY, console)
+        _print_rows(EPOCH_HEADINGS, epoch_rows(evaluation, last), console)
     if evaluation.shifted is not None:
-        print_section("Shift", rows.SHIFT_SAY, console)
-        _print_rows(rows.SHIFT_HEADINGS, rows.shift_rows(evaluation), console)
+        print_section("Shift", SHIFT_SAY, console)
+        _print_rows(SHIFT_HEADINGS, shift_rows(evaluation), console)
     if evaluation.others:
-        print_section("Choices of voters", rows.PROTOCOLS_SAY, console)
-        _print_rows(rows.PROTOCOL_HEADINGS, rows.protocol_rows(evaluation), console)
+        print_section("Choices of voters", PROTOCOLS_SAY, console)
+        _print_rows(PROTOCOL_HEADINGS, protocol_rows(evaluation), console)
     if by is not None:
         group = group_by_number if by == BY_NUMBER else group_by_difficulty
         groups = group(evaluation.predictions, evaluation.interval_half_width)
-        print_section(f"By {'dive number' if by == BY_NUMBER else by}", rows.GROUPS_SAY, console)
-        _print_rows((by, *rows.GROUP_HEADINGS), [rows.group_row(one) for one in groups], console)
+        print_section(f"By {'dive number' if by == BY_NUMBER else by}", GROUPS_SAY, console)
+        _print_rows((by, *GROUP_HEADINGS), [group_row(one) for one in groups], console)
     print_caveats(evaluation.caveats, console)
 
 
@@ -89,8 +255,192 @@ def print_caveats(caveats: Sequence[str], console: Console) -> None:
         console.print(Text(f"note: {printable(caveat, console)}", style="yellow"), width=page_columns(console))
 
 
-def _print_rows(headings: rows.Row, cells: Sequence[rows.Row], console: Console) -> None:
+def _print_rows(headings: Row, cells: Sequence[Row], console: Console) -> None:
     table = new_table(*headings)
     for row in cells:
         add_row(table, *(printable(cell, console) for cell in row))
     print_table(table, console)
+
+
+# Show an ablation in the layout of the paper's Table 2, the paper's figures below ours.
+
+_FIGURES = ("rho", "relative_l2", "reference_aiou_50", "reference_aiou_75")
+
+
+def print_ablation(results: Sequence[VariantResult], console: Console) -> None:
+    """Print every variant: the mean over its seeds, their standard deviation, and the paper's row."""
+    first = results[0].evaluations[0]
+    print_section(
+        "With and without the causal modules",
+        f"{first.summary.dives} dives of {first.setting.dataset}. R-l2 times 100; AIoU in the reference protocol. "
+        "The paper's rows (Han et al. 2025, Table 2; its row without both modules is FineParser) are of FineDiving-HM, "
+        "another data set: they show the order of the variants there, not a target here.",
+        console,
+    )
+    table = new_table("network", "GAT", "TCA", "seeds", "rho", "R-l2", "AIoU@0.5", "AIoU@0.75")
+    for result in results:
+        _add_variant(table, result, console)
+    baseline = (first.summary.baseline_rho, first.summary.baseline_relative_l2)
+    add_row(table, "mean per number", "", "", "", *map(figure, baseline), "", "")
+    print_table(table, console)
+    if first.shifted is not None:
+        _print_shift(results, console)
+    notes = dict.fromkeys(note for result in results for one in result.evaluations for note in one.caveats)
+    print_caveats(tuple(notes), console)
+
+
+def ablation_json(results: Sequence[VariantResult]) -> str:
+    """Return everything that the ablation found as JSON."""
+    return json.dumps(describe_ablation(results), indent=2, allow_nan=False)
+
+
+def _print_shift(results: Sequence[VariantResult], console: Console) -> None:
+    print_section("Shift", f"{SHIFT_SAY} Means over seeds; drop: what rho loses.", console)
+    table = new_table("network", "rho", "shifted", "drop", "R-l2", "shifted", "change")
+    for result in results:
+        cells: list[str] = []
+        for name, sign in (("rho", -1), ("relative_l2", 1)):
+            here, there = result.spread(name), result.spread(name, shifted=True)
+            cells += [figure(here.mean if here else None), figure(there.mean if there else None)]
+            cells.append(signed(sign * (there.mean - here.mean), 4) if here and there else "-")
+        add_row(table, result.variant.name, *cells)
+    print_table(table, console)
+
+
+def _add_variant(table: Table, result: VariantResult, console: Console) -> None:
+    variant = result.variant
+    spreads = [result.spread(name) for name in _FIGURES]
+    add_row(
+        table,
+        variant.name,
+        "yes" if variant.gat else "-",
+        "yes" if variant.tca else "-",
+        str(len(result.evaluations)),
+        *(figure(spread.mean if spread else None) for spread in spreads),
+    )
+    if len(result.evaluations) > 1:
+        cells = [figure(spread.deviation if spread else None) for spread in spreads]
+        add_row(table, words("  ± over seeds", console), "", "", "", *cells)
+    published = PAPER[variant]
+    cells = [figure(getattr(published, name)) for name in _FIGURES]
+    add_row(table, *(Text(cell, style="dim") for cell in ("  paper", "", "", "", *cells)))
+
+
+# Show a training run as it goes: on standard error, as a bar on a terminal and as lines in a log.
+
+_LINE_EVERY = 50
+"""Steps between lines where nobody watches a bar."""
+
+_SMOOTHING = 0.95
+"""Share of the running mean that the shown losses keep at each step."""
+
+
+class TrainingDisplay(BarDisplay):
+    """A context that draws a run; give its ``watch`` to the run.
+
+    Args:
+        quiet: Show nothing: of the processes that share a run one speaks.
+    """
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        super().__init__(quiet=quiet)
+        self._decoding = self._bar.add_task("reading clips", total=None)
+        self._steps = self._bar.add_task("training", total=None, visible=False)
+        self._smooth: dict[str, float] = {}
+        self.watch = Callbacks(
+            data=self._data,
+            decoded=self._decoded,
+            cached=self._cached,
+            step=self._step,
+            waited=self._waited,
+            validated=self._validated,
+        )
+
+    def _data(self, train: int, val: int, steps: int) -> None:
+        self._console.print(f"{train} training dives, {val} validation dives, {steps} steps")
+        self._bar.update(self._decoding, total=train + val)
+        self._bar.update(self._steps, total=steps)
+
+    def _decoded(self) -> None:
+        self._bar.advance(self._decoding)
+
+    def _step(self, progress: Progress, losses: dict[str, float]) -> None:
+        self._bar.update(self._decoding, visible=False)
+        for name, loss in losses.items():
+            self._smooth[name] = _SMOOTHING * self._smooth.get(name, loss) + (1 - _SMOOTHING) * loss
+        shown = f"epoch {progress.epoch + 1}  regression {self._smooth['regression']:.3f}"
+        self._bar.update(self._steps, completed=progress.step, description=shown, visible=True)
+        if not self._console.is_terminal and progress.step % _LINE_EVERY == 0:
+            losses_shown = "  ".join(f"{name} {loss:.4f}" for name, loss in self._smooth.items())
+            self._console.print(f"epoch {progress.epoch + 1}  step {progress.step}  {losses_shown}", soft_wrap=True)
+
+    def _cached(self, size: CacheSize) -> None:
+        self._console.print(f"clip cache: {size.clips} clips, {decimal(size.bytes)}")
+
+    def _waited(self, share: float) -> None:
+        self._console.print(f"waited for data {share:.0%} of the epoch")
+
+    def _validated(self, summary: ErrorSummary) -> None:
+        self._console.print(
+            f"validation: rho {summary.rho:.4f}  R-l2 {summary.relative_l2:.3f}  "
+            f"AIoU@0.5 {_share(summary.aiou_50)}  AIoU@0.75 {_share(summary.aiou_75)}",
+            soft_wrap=True,
+        )
+        self._console.print(
+            f"  mean per number: rho {summary.baseline_rho:.4f}  R-l2 {summary.baseline_relative_l2:.3f}",
+            soft_wrap=True,
+        )
+
+
+def _share(value: float | None) -> str:
+    return "-" if value is None else f"{value:.3f}"
+
+
+# Show a pretraining as it goes: on standard error, as a bar on a terminal and as lines in a log.
+
+_UNITS = ("_deg", "_s")
+
+
+class PretrainingDisplay(BarDisplay):
+    """A context that draws a pretraining; give its ``watch`` to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._reading = self._bar.add_task("reading clips", total=None)
+        self._steps = self._bar.add_task("pretraining", total=None, visible=False)
+        self.watch = PretrainCallbacks(data=self._data, decoded=self._decoded, step=self._step, examined=self._examined)
+
+    def _data(self, train: int, val: int, steps: int) -> None:
+        self._console.print(f"{train} training dives, {val} validation dives, {steps} steps")
+        self._bar.update(self._reading, total=train + val)
+        self._bar.update(self._steps, total=steps)
+
+    def _decoded(self) -> None:
+        self._bar.advance(self._reading)
+
+    def _step(self, done: int, losses: dict[str, float]) -> None:
+        total = sum(losses.values())
+        self._bar.update(self._reading, visible=False)
+        self._bar.update(self._steps, completed=done, visible=True, description=f"pretraining  loss {total:.2f}")
+        if not self._console.is_terminal and done % _LINE_EVERY == 0:
+            told = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            self._console.print(f"step {done}  {told}", soft_wrap=True)
+
+    def _examined(self, found: ValidationMetrics) -> None:
+        self._console.print(
+            f"validation: stage told right {found.stage:.1%}  foreground IoU {found.foreground_iou:.3f}", soft_wrap=True
+        )
+        self._console.print("  correlation with what the judges saw:")
+        for stretch in dict.fromkeys(SEEN.values()):
+            told = "  ".join(
+                f"{_words(name)} {'-' if r is None else f'{r:.2f}'}"
+                for name, r in found.seen.items()
+                if SEEN[name] == stretch
+            )
+            self._console.print(f"  {stretch:<8} {told}", soft_wrap=True)
+
+
+def _words(name: str) -> str:
+    for unit in _UNITS:
+        name = name.removesuffix(unit)
+    return name.replace("_", " ")

@@ -1,24 +1,484 @@
-"""An explanation for a person at a terminal."""
+"""An explanation in the terminal."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
-from finecausal_cli.report import attention_rows, explanation_rows
-from finecausal_cli.report.explanation_words import limits_of, summarise_explanation
-from finecausal_cli.report.layout import add_row, new_table, print_section, print_table
-from finecausal_cli.report.tables import print_provenance, print_stages, print_verdict, print_votes
-from finecausal_cli.report.terminal import printable, words
+from finecausal_cli.report.console import (
+    add_row,
+    hundredths_that_add_up,
+    new_table,
+    print_section,
+    print_table,
+    printable,
+    signed,
+    words,
+)
+from finecausal_cli.report.score import print_provenance, print_stages, print_verdict, print_votes
+from finecausal_cli.scoring.results import NODE_TYPES
+from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
     from rich.console import Console
 
-    from finecausal_cli.assess.explanation import Explanation
-    from finecausal_cli.report.explanation_rows import Section
+    from finecausal_cli.scoring.results import (
+        Assessment,
+        Explanation,
+        GraphAttention,
+        Ranking,
+        Replacement,
+        Row3,
+        Snippet,
+        StageIntervention,
+        StageName,
+    )
+
+
+# The tables of an explanation as text, the same on a terminal and on a page.
+
+Row = tuple[str, ...]
+
+_TOLERANCE_DIGITS = 6
+_SECONDS_IN_MINUTE = 60
+_MINUTES_IN_HOUR = 60
+
+REPLACED_BY: Final[dict[Replacement, str]] = {
+    "exemplar": "the exemplars' stage",
+    "bank_mean": "the bank's mean stage",
+    "bank_best": "the bank's best stage",
+}
+
+_DOWNSTREAM = "Best first. A stage can change later stages (downstream), never earlier ones."
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table with what it takes to read it.
+
+    Attributes:
+        title: Heading.
+        say: How to read it.
+        headings: Of the columns; the first one names the rows.
+        rows: As long as the headings.
+        adds_up: Whether the last row is the sum of the others.
+    """
+
+    title: str
+    say: str
+    headings: Row
+    rows: tuple[Row, ...]
+    adds_up: bool = False
+
+
+def time_code(seconds: float) -> str:
+    """Write a time in a video to the hundredth of a second: ``0:01.64``, ``1:02:03.45``."""
+    hundredths = round(seconds * 100)
+    minutes, rest = divmod(hundredths, _SECONDS_IN_MINUTE * 100)
+    hours, minutes = divmod(minutes, _MINUTES_IN_HOUR)
+    clock = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
+    return f"{clock}:{rest // 100:02d}.{rest % 100:02d}"
+
+
+def exemplars_in_words(assessment: Assessment) -> str:
+    """Return who the dive is held against: ``exemplar ID`` or ``5 exemplars``."""
+    votes = assessment.votes
+    return f"exemplar {votes[0].exemplar}" if len(votes) == 1 else f"{len(votes)} exemplars"
+
+
+def shown_change(explanation: Explanation, score: float) -> float:
+    """Return by how much another score differs from the dive's, as a reader of both rounded scores finds it."""
+    return round(score, 2) - round(explanation.assessment.score, 2)
+
+
+def timeline(explanation: Explanation) -> Section:
+    """When each stage is, how much of the picture the athlete takes, how much attention it gets."""
+    graph = explanation.graph_attention
+    say = "When each stage is in the video; how much of the picture the predicted athlete takes."
+    if graph is not None:
+        say += " Attention: the graph's attention to the query that falls on the stage, 1.00 without preference."
+    shares = explanation.foreground.stages
+    attention = (None, None, None) if graph is None else graph.stage_shares
+    rows = [
+        (
+            stage.name,
+            time_code(stage.start_s),
+            time_code(stage.end_s),
+            f"{stage.start_frame}-{stage.end_frame - 1}" if stage.end_frame > stage.start_frame else "none",
+            f"{share:.1%}",
+            *(() if drawn is None else (f"{drawn:.2f}",)),
+        )
+        for stage, share, drawn in zip(explanation.assessment.stages, shares, attention, strict=True)
+    ]
+    headings = ("stage", "from", "to", "of 96 frames", "athlete")
+    return Section("Timeline", say, headings if graph is None else (*headings, "attention"), tuple(rows))
+
+
+def contributions(assessment: Assessment) -> Section:
+    """From the exemplars' mean score to the score, stage by stage; adds up as shown."""
+    stages = assessment.stages
+    parts = [assessment.exemplar_score, *(stage.contribution for stage in stages)]
+    start, *shown = hundredths_that_add_up(parts, assessment.score)
+    rows = [
+        (stage.name, signed(stage.difference * assessment.difficulty), f"{stage.weight:.0%}", signed(value))
+        for stage, value in zip(stages, shown, strict=True)
+    ]
+    return Section(
+        "Contributions",
+        "Points won or lost against the exemplars, times the weight of the stage: from their mean to the score.",
+        ("stage", "against exemplars", "weight", "points"),
+        (
+            (exemplars_in_words(assessment), "", "", f"{start:.2f}"),
+            *rows,
+            ("score", "", "", f"{sum((start, *shown)):.2f}"),
+        ),
+        adds_up=True,
+    )
+
+
+def interventions(explanation: Explanation) -> list[Section]:
+    """The score with each stage replaced, best first; one table for each kind of replacement."""
+    assessment = explanation.assessment
+    voters = len(assessment.votes)
+    tables = []
+    for ranking in explanation.rankings:
+        found = {one.stage: one for one in explanation.interventions if one.replaced_by == ranking.replaced_by}
+        rows = []
+        for name in ranking.stages:
+            change = shown_change(explanation, found[name].score)
+            parts = hundredths_that_add_up(found[name].stage_changes, change)
+            rows.append(
+                (
+                    name,
+                    f"{found[name].score:.2f}",
+                    signed(change),
+                    *(signed(part) for part in parts),
+                    f"{found[name].voters_gaining}/{voters}",
+                )
+            )
+        headings = ("replaced", "score", "change", *(f"in {stage.name}" for stage in assessment.stages), "gain")
+        tables.append(
+            Section(
+                f"Interventions: {REPLACED_BY[ranking.replaced_by]}",
+                _intervention_say(explanation, ranking),
+                headings,
+                tuple(rows),
+            )
+        )
+    return tables
+
+
+def bank_in_words(explanation: Explanation, ranking: Ranking) -> str | None:
+    """Return whose mean stage replaces the dive's, or None where each exemplar's own does."""
+    if ranking.replaced_by == "bank_mean" and explanation.bank_mean is not None:
+        return f"the bank's {explanation.bank_mean.exemplars} dives of {explanation.bank_mean.dive}"
+    if ranking.replaced_by == "bank_best" and explanation.bank_best is not None:
+        best = explanation.bank_best
+        return f"the bank's {f'{best.exemplars} best dives' if best.exemplars > 1 else 'best dive'} of {best.dive}"
+    return None
+
+
+def _intervention_say(explanation: Explanation, ranking: Ranking) -> str:
+    bank = bank_in_words(explanation, ranking)
+    whose = "each exemplar's own" if bank is None else f"the mean of {bank}"
+    return f"The score, had one stage been {whose}; gain: voters whose verdict rises. {_DOWNSTREAM}"
+
+
+def backgrounds(explanation: Explanation) -> Section:
+    """The score before other backgrounds."""
+    return Section(
+        "Background interventions",
+        "The predicted athlete put before another background, and the clip encoded again: a model that reads the dive "
+        "moves little.",
+        ("background", "score", "change"),
+        tuple(
+            (one.description, f"{one.score:.2f}", signed(shown_change(explanation, one.score)))
+            for one in explanation.backgrounds
+        ),
+    )
+
+
+def checks(explanation: Explanation) -> Section:
+    """Whether the explanation is consistent with the score and with itself."""
+    found = explanation.checks
+    limit = f"{found.tolerance:g}"
+    jitter, deletion = found.jitter, found.deletion
+    rows = [
+        (
+            "exemplars' score and contributions add up to the score",
+            f"off by {found.decomposition_error:.{_TOLERANCE_DIGITS}f}",
+            _holds(found.decomposition_error <= found.tolerance, limit),
+        ),
+        (
+            "all three stages the exemplar's own: the exemplar against itself",
+            f"off by {found.self_error:.{_TOLERANCE_DIGITS}f}",
+            _holds(found.self_error <= found.tolerance, limit),
+        ),
+        ("an exemplar against itself", f"{found.self_difference:.4f}", "0 if both directions agree"),
+        (
+            f"stage borders moved by up to {jitter.frames} frames, {jitter.shifts} ways",
+            f"{jitter.mean:.2f} on average",
+            f"at most {jitter.largest:.2f}",
+        ),
+    ]
+    if deletion is not None:
+        rows.append(
+            (
+                f"snippet {deletion.snippet}, with most attention, taken away",
+                f"{signed(deletion.change)}",
+                f"others {deletion.others:.2f} on average",
+            )
+        )
+    return Section(
+        "Consistency", "What must hold, and how stable the score is; in points.", ("check", "found", ""), tuple(rows)
+    )
+
+
+def _holds(within: bool, limit: str) -> str:
+    return f"holds (limit {limit})" if within else f"FAILS (limit {limit})"
+
+
+def voters(assessment: Assessment) -> Section:
+    """What each exemplar says."""
+    votes = assessment.votes
+    rows = [
+        (
+            vote.exemplar,
+            vote.dive,
+            f"{vote.similarity:.3f}",
+            f"{vote.execution:.2f}",
+            signed(vote.difference),
+            f"{vote.score:.2f}",
+        )
+        for vote in votes
+    ]
+    return Section(
+        "Voters",
+        f"Score of the dive by each exemplar alone: (its execution + difference) × difficulty. Chosen: "
+        f"{assessment.provenance.exemplars_chosen}.",
+        ("exemplar", "dive", "similarity", "execution", "difference", "score"),
+        tuple(rows),
+    )
+
+
+# The tables of attention as text, the same on a terminal and on a page.
+
+_PERCENT = 100.0
+
+
+def snippets(explanation: Explanation, most: int | None = None) -> Section:
+    """The snippets, most attended first.
+
+    Args:
+        explanation: What to show.
+        most: Show so many; None shows all nine.
+    """
+    deletion = explanation.checks.deletion
+    found = sorted(explanation.snippets, key=lambda one: (-(one.attention or 0.0), one.index))
+    chosen = found[:most]
+    say = (
+        f"Share of the attention to the query that falls on each snippet of 16 frames; without preference "
+        f"{_PERCENT / len(found):.1f}%. Without it: change of the score with the snippet taken away, points."
+    )
+    if len(chosen) < len(found):
+        say = f"The {len(chosen)} of {len(found)} with most. {say}"
+    changes = None if deletion is None else deletion.changes
+    return Section(
+        "Snippets by attention",
+        say,
+        ("snippet", "from", "to", "stage", "attention", "without it"),
+        tuple(
+            (
+                str(one.index),
+                time_code(one.start_s),
+                time_code(one.end_s),
+                _stages_of_snippet(one, explanation.assessment),
+                "-" if one.attention is None else f"{one.attention:.1%}",
+                "-" if changes is None else signed(changes[one.index]),
+            )
+            for one in chosen
+        ),
+    )
+
+
+def _stages_of_snippet(snippet: Snippet, assessment: Assessment) -> str:
+    """Name the stage, with the share of its frames there unless all are."""
+    shares = {stage.name: share for stage, share in zip(assessment.stages, snippet.stage_shares, strict=True)}
+    share = shares[snippet.stage]
+    return snippet.stage if share > 0.995 else f"{snippet.stage} {share:.0%}"
+
+
+def node_attention(graph: GraphAttention) -> Section:
+    """How much each kind of node listens to each."""
+    names = [name.replace("_", " ") for name in NODE_TYPES]
+    return Section(
+        "Graph attention by kind of node",
+        f"{_which(graph)} Each column listens to the rows: percent of its attention for one node of that kind; in "
+        f"brackets the difference from no preference, {_PERCENT * graph.uniform:.2f}.",
+        ("from / to", *names),
+        tuple(
+            (name, *(f"{_PERCENT * cell:.2f} ({signed(_PERCENT * (cell - graph.uniform))})" for cell in row))
+            for name, row in zip(names, graph.node_types, strict=True)
+        ),
+    )
+
+
+def which_attention(graph: GraphAttention) -> str:
+    """Name the layer and head whose attention is shown."""
+    layer = f"mean of {graph.layers} layers" if graph.layer is None else f"layer {graph.layer} of {graph.layers}"
+    head = f"mean of {graph.heads} heads" if graph.head is None else f"head {graph.head} of {graph.heads}"
+    return f"{layer}, {head}"
+
+
+def _which(graph: GraphAttention) -> str:
+    words = which_attention(graph)
+    return f"{words[0].upper()}{words[1:]}."
+
+
+def stage_attention(explanation: Explanation) -> Section | None:
+    """How much each stage attends to itself and earlier ones, by layer and head; None in a network without it."""
+    attention = explanation.stage_attention
+    if attention is None:
+        return None
+    names = [stage.name for stage in explanation.assessment.stages]
+    several_heads = any(len(layer) > 1 for layer in attention.matrices)
+    rows: list[Row] = []
+    for place, layer in enumerate(attention.matrices, 1):
+        for head, matrix in enumerate(layer, 1):
+            which = f"layer {place}, head {head}" if several_heads else f"layer {place}"
+            rows += _causal_rows(which, names, matrix)
+    if len(rows) > len(names):
+        rows += _causal_rows("mean", names, attention.mean)
+    return Section(
+        "Stage attention of the query",
+        "Each row shares 100 percent among the columns; a stage sees itself and earlier stages only.",
+        ("layer: stage", *names),
+        tuple(rows),
+    )
+
+
+def _causal_rows(which: str, names: Sequence[str], matrix: tuple[Row3, Row3, Row3]) -> list[Row]:
+    """Write a matrix whose rows sum to 1 in percent, with a dash for a stage that lies ahead."""
+    return [
+        (
+            f"{which}: {name}",
+            *("-" if place > stage and cell == 0 else f"{_PERCENT * cell:.1f}" for place, cell in enumerate(row)),
+        )
+        for stage, (name, row) in enumerate(zip(names, matrix, strict=True))
+    ]
+
+
+# An explanation in plain words, made of measured quantities only: never advice, never a cause nobody measured.
+
+STAGE_WORDS: Final[dict[StageName, str]] = {"takeoff": "take-off", "flight": "flight", "entry": "entry"}
+
+LIMITS: Final = (
+    "Where a stage begins and ends is the weights' own finding. In weights that were trained without stage labels "
+    "nothing ties a stage to what people call by its name, and another training may share the same score out "
+    "differently among the stages.",
+    "Differences are measured against exemplars, not against a perfect dive: the same dive loses less beside weaker "
+    "exemplars.",
+    "Attention says where the model looked, not what moved the score; the interventions say that.",
+)
+"""What holds for every explanation, whatever the weights."""
+
+_LEAST = 0.005
+"""Points that round to 0.01: less is nothing, as shown."""
+
+
+def summarise_explanation(explanation: Explanation) -> list[str]:
+    """Return the summary, a sentence or two each, the most telling first."""
+    assessment = explanation.assessment
+    sentences = [_standing(assessment), *_extremes(assessment), *_gains(explanation)]
+    return [*sentences, *_moves(explanation)]
+
+
+def limits_of(explanation: Explanation) -> list[str]:
+    """Return what a reader must know before trusting the numbers: of these weights, of this dive, of every dive."""
+    assessment = explanation.assessment
+    note = assessment.provenance.weights_note
+    return [f"These weights: {note}", *dict.fromkeys((*assessment.notes, *explanation.notes)), *LIMITS]
+
+
+def _standing(assessment: Assessment) -> str:
+    gap = assessment.score - assessment.exemplar_score
+    whom = exemplars_in_words(assessment)
+    against = f"the mean of {whom}" if len(assessment.votes) > 1 else whom
+    if abs(gap) < _LEAST:
+        return f"The dive scores {assessment.score:.2f} points, as much as {against}."
+    side = "more" if gap > 0 else "less"
+    begin = f"The dive scores {assessment.score:.2f} points, {abs(gap):.2f} {side} than {against}"
+    return f"{begin} ({assessment.exemplar_score:.2f} at the same difficulty)."
+
+
+def _extremes(assessment: Assessment) -> list[str]:
+    stages = sorted(assessment.stages, key=lambda stage: stage.contribution)
+    worst, best = stages[0], stages[-1]
+    whom = exemplars_in_words(assessment)
+    said = []
+    if worst.contribution <= -_LEAST:
+        said.append(f"Most lost at {STAGE_WORDS[worst.name]}: {signed(worst.contribution)} points against {whom}.")
+    if best.contribution >= _LEAST:
+        said.append(f"Most won at {STAGE_WORDS[best.name]}: {signed(best.contribution)} points against {whom}.")
+    return said or [f"No stage wins or loses a point against {whom}."]
+
+
+def _gains(explanation: Explanation) -> list[str]:
+    said = []
+    for ranking in explanation.rankings:
+        first = ranking.stages[0]
+        best = next(
+            one for one in explanation.interventions if (one.stage, one.replaced_by) == (first, ranking.replaced_by)
+        )
+        said.append(_gain(explanation, ranking, best))
+    return said
+
+
+def _gain(explanation: Explanation, ranking: Ranking, best: StageIntervention) -> str:
+    bank = bank_in_words(explanation, ranking)
+    exemplars = "the exemplars" if len(explanation.assessment.votes) > 1 else "the exemplar"
+    if best.change < _LEAST:
+        return f"No stage of {bank or exemplars} in place of the dive's own would raise the score."
+    stage = STAGE_WORDS[best.stage]
+    whose = f"the {stage} of {exemplars}" if bank is None else f"the mean {stage} of {bank}"
+    names = [stage.name for stage in explanation.assessment.stages]
+    downstream = sum(best.stage_changes[names.index(best.stage) + 1 :])
+    voters = len(explanation.assessment.votes)
+    change = shown_change(explanation, best.score)
+    said = f"With {whose} the score would be {best.score:.2f} ({signed(change)})"
+    if abs(downstream) >= _LEAST:
+        said += f", {signed(downstream)} of it in later stages"
+    if voters > 1:
+        said += f"; {best.voters_gaining} of {voters} verdicts would rise"
+    jitter = explanation.checks.jitter
+    if best.change <= jitter.largest:
+        said += (
+            f". That is no more than moving the stage borders by {jitter.frames} frames can do ({jitter.largest:.2f})"
+        )
+    return f"{said}."
+
+
+def _moves(explanation: Explanation) -> list[str]:
+    """Say how far another background moves the score at most, over the whole clip and over a part of it."""
+    said = []
+    for phrase, changes in (
+        ("Before another background", [one for one in explanation.backgrounds if one.end_frame == CLIP_FRAMES]),
+        (
+            "With the background replaced before the entry only",
+            [one for one in explanation.backgrounds if one.end_frame < CLIP_FRAMES],
+        ),
+    ):
+        if changes:
+            most = max(abs(shown_change(explanation, one.score)) for one in changes)
+            said.append(f"{phrase}, the score moves by {most:.2f} points at most.")
+    return said
+
+
+# An explanation for a person at a terminal.
 
 _SNIPPETS_SHOWN = 5
 
@@ -30,18 +490,18 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     console.print()
     console.print(Text("In short", style="bold"))
     _print_points(summarise_explanation(explanation), console)
-    print_rows(explanation_rows.timeline(explanation), console)
+    print_rows(timeline(explanation), console)
     print_stages(assessment, console)
-    for section in explanation_rows.interventions(explanation):
+    for section in interventions(explanation):
         print_rows(section, console)
     if explanation.backgrounds:
-        print_rows(explanation_rows.backgrounds(explanation), console)
-    print_rows(explanation_rows.checks(explanation), console)
+        print_rows(backgrounds(explanation), console)
+    print_rows(checks(explanation), console)
     graph = explanation.graph_attention
     if graph is not None:
-        print_rows(attention_rows.snippets(explanation, _SNIPPETS_SHOWN), console)
-        print_rows(attention_rows.node_attention(graph), console)
-    stages = attention_rows.stage_attention(explanation)
+        print_rows(snippets(explanation, _SNIPPETS_SHOWN), console)
+        print_rows(node_attention(graph), console)
+    stages = stage_attention(explanation)
     if stages is not None:
         print_rows(stages, console)
     print_votes(assessment, console)

@@ -1,28 +1,449 @@
-"""The dive as a video with what the model saw drawn on it: its outline of the athlete, the stage, the points so far."""
+"""Draw scores, stages and the athlete into pictures: the overlay video and strips of key frames."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+import base64
+import io
+from bisect import bisect_right
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING, Final, NamedTuple, get_args
 
 import cv2
 import numpy as np
+from PIL import Image, ImageDraw, ImageFont
 
+from finecausal_cli.athlete import BONES, JOINTS
 from finecausal_cli.errors import UsageError
-from finecausal_cli.report.athlete_drawing import draw_athlete
-from finecausal_cli.report.hud import STAGE_COLOURS, WHITE, Hud
-from finecausal_cli.report.progress import error_console, progress_bar
-from finecausal_cli.video.footage import open_footage
-from finecausal_cli.video.write import write_video
+from finecausal_cli.report.console import error_console, hundredths_that_add_up, progress_bar, signed
+from finecausal_cli.report.explanation import time_code
+from finecausal_cli.scoring.athlete_track import SEEN, largest_part, path_until, to_picture
+from finecausal_cli.scoring.background import cut_square
+from finecausal_cli.scoring.results import StageName
+from finecausal_cli.video.reader import open_footage
+from finecausal_cli.video.writer import write_video
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
 
-    from finecausal_cli.assess.assessment import Assessment
-    from finecausal_cli.assess.foreground import Evidence
-    from finecausal_cli.video.footage import Footage
+    from finecausal_cli.scoring.athlete_track import AthleteTrack
+    from finecausal_cli.scoring.background import Evidence
+    from finecausal_cli.scoring.results import Assessment, ComparedDive
+    from finecausal_cli.video.reader import Footage
+
+
+# The strip over a played dive: which stage it is, where in the clip, and how the score has come together so far.
+
+Colour = tuple[int, int, int]
+
+# Okabe and Ito's sky blue, orange and reddish purple (lightened): told apart by everybody, on water and on black.
+OVERLAY_COLOURS: Final[tuple[Colour, Colour, Colour]] = ((86, 180, 233), (240, 170, 20), (235, 130, 190))
+WHITE: Final[Colour] = (255, 255, 255)
+_GREY: Final[Colour] = (170, 170, 170)
+
+_SHADE = 0.32
+"""How much of the picture shines through the strip."""
+
+_UNPLAYED = 0.4
+"""Brightness of the part of the timeline that is still to come."""
+
+_LEAST_TEXT = 11.0
+_TEXT_SHARE = 0.016
+"""Letters are this many pixels high at least, and grow by this share of the short side: 15 at 256, 28 at 1080."""
+
+_TIMELINE_SHARE = 0.6
+"""Share of the strip's width for the timeline; the rest is for the points."""
+
+_MOST_HEIGHT_SHARE = 0.3
+"""A strip higher than this share of the picture would hide the dive; it goes without its line of text."""
+
+
+class _Layout(NamedTuple):
+    """Where things are in the strip, in pixels."""
+
+    text: int
+    gap: int
+    bar: int
+    height: int
+    has_text: bool
+
+
+class ScoreOverlay:
+    """A strip along the top or the bottom of every frame.
+
+    The timeline shows the stages in their colours, with a cursor. Beside it, from the exemplars' mean score (the white
+    line), each stage that has begun adds its points to the left or to the right; the network judges whole stages, so
+    the sum moves at their borders, not within.
+
+    Args:
+        assessment: The verdict.
+        borders: First frame played of each stage, and the number of frames played: 0 <= ... <= last.
+        size: Height and width of the frames in pixels.
+    """
+
+    def __init__(self, assessment: Assessment, borders: Sequence[int], size: tuple[int, int]) -> None:
+        self._names = [stage.name for stage in assessment.stages]
+        contributions = [stage.contribution for stage in assessment.stages]
+        start, *parts = hundredths_that_add_up([assessment.exemplar_score, *contributions], assessment.score)
+        self._parts = parts
+        self._sums = list(accumulate([start, *parts]))
+        self._borders = list(borders)
+        self._width = size[1]
+        self._layout = _lay_out(size)
+        self._font = ImageFont.load_default(self._layout.text)
+
+    @property
+    def height(self) -> int:
+        """Height of the strip in pixels."""
+        return self._layout.height
+
+    def stage_at(self, frame: int) -> int:
+        """Return which stage (0, 1 or 2) a frame played belongs to."""
+        return min(max(bisect_right(self._borders, frame) - 1, 0), len(self._names) - 1)
+
+    def draw(self, strip: NDArray[np.uint8], frame: int, time_s: float) -> None:
+        """Draw the strip for one frame onto the part of the picture that it covers.
+
+        Args:
+            strip: uint8 [``height``, width, 3], RGB; changed in place.
+            frame: Which frame is played, 0 for the first.
+            time_s: When that is in the source, seconds.
+        """
+        image = Image.fromarray((strip * _SHADE).astype(np.uint8))
+        pen = ImageDraw.Draw(image)
+        layout, stage = self._layout, self.stage_at(frame)
+        left, right = layout.gap, self._width - 1 - layout.gap
+        middle = left + round((right - left) * _TIMELINE_SHARE)
+        top = layout.height - layout.gap - layout.bar
+        self._draw_timeline(pen, (left, top, middle, top + layout.bar - 1), frame)
+        self._draw_points(pen, (middle + 3 * layout.gap, top, right, top + layout.bar - 1), stage)
+        if layout.has_text:
+            self._write(pen, (left, right), stage, time_s)
+        strip[:] = np.asarray(image)
+
+    def _write(self, pen: ImageDraw.ImageDraw, sides: tuple[int, int], stage: int, time_s: float) -> None:
+        left, right = sides
+        base = self._layout.gap + self._layout.text
+        room = right - left
+        name, points, total = self._names[stage], signed(self._parts[stage]), f"{self._sums[stage + 1]:.2f}"
+        for said in (f"{points} points, so far {total}", f"{points}, so far {total}", f"{points} = {total}", total):
+            used = pen.textlength(f"{name}   {said}", self._font)
+            if used <= room:
+                pen.text((right, base), said, WHITE, self._font, anchor="rs")
+                break
+        pen.text((left, base), name, OVERLAY_COLOURS[stage], self._font, anchor="ls")
+        clock = f"{time_s:.2f} s"
+        beside = pen.textlength(f"{name}  ", self._font)
+        if used + pen.textlength(f"   {clock}", self._font) <= room:
+            pen.text((left + beside, base), clock, _GREY, self._font, anchor="ls")
+
+    def _draw_timeline(self, pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], frame: int) -> None:
+        left, top, right, bottom = box
+        frames = self._borders[-1]
+
+        def x(place: float) -> int:
+            return left + round((right - left) * place / frames)
+
+        now = x(frame + 0.5)
+        line = max(1, self._layout.gap // 3)
+        for colour, begin, end in zip(OVERLAY_COLOURS, self._borders[:-1], self._borders[1:], strict=True):
+            if end <= begin:
+                continue
+            dim = tuple(round(_UNPLAYED * part) for part in colour)
+            pen.rectangle((x(begin), top, x(end), bottom), dim)
+            if now > x(begin):
+                pen.rectangle((x(begin), top, min(x(end), now), bottom), colour)
+        for border in self._borders[1:-1]:
+            pen.rectangle((x(border) - line // 2, top, x(border) - line // 2 + line - 1, bottom), (0, 0, 0))
+        pen.rectangle((now - line - 1, top - 2 * line, now + line + 1, bottom + 2 * line), WHITE, (0, 0, 0))
+
+    def _draw_points(self, pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], stage: int) -> None:
+        left, top, right, bottom = box
+        low, high = min(self._sums), max(self._sums)
+        span = max(high - low, 0.01)
+        rows = len(self._parts)
+        row = (bottom + 1 - top) / rows
+
+        def x(points: float) -> int:
+            return left + round((right - left) * (points - low) / span)
+
+        pen.line((x(self._sums[0]), top, x(self._sums[0]), bottom), WHITE, max(1, self._layout.gap // 4))
+        for place in range(stage + 1):
+            begin, end = sorted((x(self._sums[place]), x(self._sums[place + 1])))
+            above, below = round(top + place * row), round(top + (place + 1) * row) - 1
+            pen.rectangle((begin, above, max(end, begin + 1), max(above, below - (row > 2))), OVERLAY_COLOURS[place])
+
+
+def _lay_out(size: tuple[int, int]) -> _Layout:
+    short = min(size)
+    text = round(_LEAST_TEXT + _TEXT_SHARE * short)
+    gap = max(2, round(text / 4))
+    bar = max(3, 3 * round(text / 4))
+    height = gap + text + gap + bar + gap
+    has_text = height <= _MOST_HEIGHT_SHARE * size[0]
+    if not has_text:
+        height = min(gap + bar + gap, size[0])
+    return _Layout(text, gap, bar, height, has_text)
+
+
+# Draw the athlete on a picture: outline, skeleton, and the path of the flight so far.
+
+_BONE_SHARE: Final = 1 / 320
+"""Width of a line over the short side of the picture."""
+
+_SURE: Final = 0.3
+"""Confidence from which on a joint is drawn."""
+
+_SUBPIXELS: Final = 3
+"""Bits after the point in what OpenCV is told."""
+
+_LEFT: Final[Colour] = (120, 220, 120)
+_RIGHT: Final[Colour] = (250, 150, 120)
+_TRUNK: Final[Colour] = (255, 255, 255)
+_PATH: Final[Colour] = (255, 238, 0)
+
+
+@dataclass(frozen=True, slots=True)
+class Excerpt:
+    """Which part of the source picture a drawn picture shows, and how large.
+
+    Attributes:
+        left: Of the part, pixels of the source picture.
+        top: Of the part.
+        across: Pixels drawn for one of the source, along x.
+        down: The same along y.
+    """
+
+    left: float = 0.0
+    top: float = 0.0
+    across: float = 1.0
+    down: float = 1.0
+
+    def place(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
+        """Bring points [..., 2] of the source picture into the drawn one, in fractions of a pixel for OpenCV."""
+        drawn = (np.asarray(points, np.float64) - (self.left, self.top)) * (self.across, self.down)
+        return np.rint(np.clip(drawn, -1e5, 1e5) * 2**_SUBPIXELS).astype(np.int32)
+
+
+def draw_athlete(
+    picture: NDArray[np.uint8],
+    track: AthleteTrack,
+    sample: int,
+    time_s: float,
+    colour: Colour,
+    excerpt: Excerpt | None = None,
+) -> bool:
+    """Draw what is known of the athlete onto a picture.
+
+    Args:
+        picture: uint8 [height, width, 3], RGB; changed in place.
+        track: The athlete in the sampled frames.
+        sample: Which sampled frame is nearest.
+        time_s: When the picture is shown, seconds of the file.
+        colour: Of the outline.
+        excerpt: What the picture shows of the source's; all of it at its own size when absent.
+
+    Returns:
+        Whether there is an outline among it.
+    """
+    where = excerpt or Excerpt()
+    line = max(1, round(min(picture.shape[:2]) * _BONE_SHARE))
+    if track.flight is not None:
+        path = path_until(track.flight, time_s)
+        if len(path) > 1:
+            _draw_lines(picture, [where.place(path)[:, None]], _PATH, line, is_closed=False)
+    frame = track.frames[sample]
+    if track.outlines is None or track.windows is None or frame.confidence < SEEN:
+        return False
+    _draw_lines(picture, trace(track.outlines[sample], track.windows[sample], where), colour, line, is_closed=True)
+    draw_skeleton(picture, frame.joints, line, where)
+    return True
+
+
+def draw_skeleton(
+    picture: NDArray[np.uint8], joints: dict[str, tuple[float, float, float]], line: int, where: Excerpt
+) -> None:
+    """Draw the bones between joints that are sure enough; left green, right orange, the trunk white."""
+    for begin, end in BONES:
+        ends = [joints.get(JOINTS[place]) for place in (begin, end)]
+        known = [one[:2] for one in ends if one is not None and one[2] >= _SURE]
+        if len(known) == len(ends):
+            side = JOINTS[end][-2:]
+            colour = _LEFT if side == "_l" else _RIGHT if side == "_r" else _TRUNK
+            _draw_lines(picture, [where.place(np.array(known))[:, None]], colour, line, is_closed=False)
+
+
+def trace(outline: NDArray[np.float32], window: NDArray[np.float64], where: Excerpt) -> list[NDArray[np.int32]]:
+    """Return the border of the athlete as closed lines for OpenCV.
+
+    Args:
+        outline: float32 [h, h], probability of athlete over the window.
+        window: Centre x, centre y and side, pixels of the source picture.
+        where: What is drawn on.
+    """
+    fine = 4 * outline.shape[0]
+    scaled = cv2.resize(np.where(largest_part(outline), outline, 0), (fine, fine), interpolation=cv2.INTER_LINEAR)
+    found, _ = cv2.findContours((scaled >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return [where.place(to_picture(np.asarray(one, np.float64) + 0.5, window, fine)) for one in found]
+
+
+def _draw_lines(
+    picture: NDArray[np.uint8], lines: list[NDArray[np.int32]], colour: Colour, width: int, *, is_closed: bool
+) -> None:
+    # A dark line below a light one shows on water, on skin and on a white board.
+    for shade, thickness in (((0, 0, 0), width + 2), (colour, width)):
+        cv2.polylines(picture, lines, is_closed, shade, thickness, cv2.LINE_AA, _SUBPIXELS)
+
+
+# Key frames of a dive, stage by stage, with the predicted athlete outlined: for files, and for a page.
+
+STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
+
+FRAMES_OF_STAGE: Final = 4
+"""Key frames of each stage: its first one and three more, evenly spread."""
+
+STAGE_COLOURS: Final[dict[StageName, str]] = {
+    stage: "#{:02x}{:02x}{:02x}".format(*colour) for stage, colour in zip(STAGES, OVERLAY_COLOURS, strict=True)
+}
+"""The colours of the stages in the overlay too."""
+
+_TILE = 288
+"""Side in pixels of a key frame in a file."""
+
+_JPEG_QUALITY = 82
+
+_OUTLINE: Final = ((0, 0, 0), (255, 238, 0))
+"""Yellow on black is seen on water, sky and skin."""
+
+_OUTLINE_SHARE = 1 / 144
+"""Width of the outline over the side of the tile."""
+
+
+@dataclass(frozen=True)
+class KeyFrameStrip:
+    """A dive to be shown.
+
+    Attributes:
+        name: What it is called, from outside.
+        evidence: Its pictures.
+        borders: First sampled frame of each stage, and 96.
+    """
+
+    name: str
+    evidence: Evidence
+    borders: tuple[int, int, int, int]
+
+    @classmethod
+    def of(cls, dive: Assessment | ComparedDive, evidence: Evidence) -> KeyFrameStrip:
+        """Show a dive that was scored, or one of two that were compared."""
+        takeoff, flight, entry = dive.stages
+        borders = (takeoff.start_frame, flight.start_frame, entry.start_frame, entry.end_frame)
+        return cls(dive.source, evidence, borders)
+
+
+@dataclass(frozen=True)
+class KeyFrame:
+    """One picture of a filmstrip.
+
+    Attributes:
+        stage: Where in the dive.
+        frame: Sampled frame, 0..95.
+        time_s: Time in the source, seconds.
+        athlete: Share of the square that the predicted athlete takes, 0..1.
+        picture: uint8 [side, side, 3], RGB: the square that the network sees, the athlete outlined.
+    """
+
+    stage: StageName
+    frame: int
+    time_s: float
+    athlete: float
+    picture: NDArray[np.uint8]
+
+    @property
+    def caption(self) -> str:
+        """Stage and time, for those who do not see the picture."""
+        return f"{self.stage} at {time_code(self.time_s)}, athlete outlined, {self.athlete:.1%} of the picture"
+
+    def data_uri(self) -> str:
+        """Return the picture as a JPEG that a page carries within itself."""
+        stream = io.BytesIO()
+        Image.fromarray(self.picture).save(stream, "JPEG", quality=_JPEG_QUALITY, optimize=True)
+        return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
+
+
+def key_frames(reel: KeyFrameStrip, side: int = _TILE) -> dict[StageName, list[KeyFrame]]:
+    """Take each stage's first frame and three more, evenly spread over it.
+
+    Frames of two dives at the same place of a stage are the same share of the way through it, so that strips can be
+    held side by side. A stage shorter than that repeats frames; one of no frame has none.
+
+    Args:
+        reel: The dive.
+        side: Of the pictures, in pixels.
+    """
+    return {
+        stage: [_key_frame(reel, stage, frame, side) for frame in _spread(start, end)]
+        for stage, start, end in zip(STAGES, reel.borders[:-1], reel.borders[1:], strict=True)
+    }
+
+
+def outline(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return a picture with the border of the athlete drawn on it.
+
+    Args:
+        picture: uint8 [height, width, 3], RGB.
+        mask: uint8 [height, width], 1 where the athlete is.
+    """
+    drawn = np.ascontiguousarray(picture).copy()
+    found, _ = cv2.findContours(np.ascontiguousarray(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    width = max(1, round(min(mask.shape) * _OUTLINE_SHARE))
+    for colour, thickness in zip(_OUTLINE, (2 * width + 1, width), strict=True):
+        cv2.drawContours(drawn, found, -1, colour, thickness, cv2.LINE_AA)
+    return drawn
+
+
+def _key_frame(reel: KeyFrameStrip, stage: StageName, frame: int, side: int) -> KeyFrame:
+    evidence = reel.evidence
+    square = evidence.square(frame)
+    mask = cut_square(evidence.masks[frame], square)
+    way = cv2.INTER_AREA if side < min(square[2:]) else cv2.INTER_CUBIC
+    picture = cv2.resize(cut_square(evidence.frames[frame], square), (side, side), interpolation=way)
+    scaled = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR) >= 0.5
+    return KeyFrame(
+        stage=stage,
+        frame=frame,
+        time_s=evidence.time_s(frame),
+        athlete=float(mask.mean()),
+        picture=_with_athlete(evidence, frame, np.asarray(picture, np.uint8), scaled.astype(np.uint8)),
+    )
+
+
+def _with_athlete(
+    evidence: Evidence, frame: int, picture: NDArray[np.uint8], mask: NDArray[np.uint8]
+) -> NDArray[np.uint8]:
+    """Draw the athlete as the reader sees it, and the path; where there is no reader, as the scoring network does."""
+    track = evidence.track
+    if track is None or evidence.source_size is None:
+        return outline(picture, mask)
+    tall, wide = (len_of / own for len_of, own in zip(evidence.frames.shape[1:3], evidence.source_size, strict=True))
+    top, left, height, width = evidence.square(frame)
+    side = picture.shape[0]
+    excerpt = Excerpt(left / wide, top / tall, wide * side / width, tall * side / height)
+    drawn = np.ascontiguousarray(picture).copy()
+    is_outlined = draw_athlete(drawn, track, frame, evidence.time_s(frame), _OUTLINE[1], excerpt)
+    return drawn if is_outlined else outline(drawn, mask)
+
+
+def _spread(start: int, end: int) -> Sequence[int]:
+    if end <= start:
+        return ()
+    return [start + (end - start) * step // FRAMES_OF_STAGE for step in range(FRAMES_OF_STAGE)]
+
+
+# The dive as a video with what the model saw drawn on it: its outline of the athlete, the stage, the points so far.
 
 _LINE_SHARE = 1 / 320
 """Width of the outline over the short side of the picture."""
@@ -101,7 +522,7 @@ def _drawn(
         int(sampled[stage.start_frame]) if stage.start_frame < len(sampled) else len(footage)
         for stage in assessment.stages
     ]
-    hud = Hud(assessment, (0, *starts[1:], len(footage)), footage.size)
+    hud = ScoreOverlay(assessment, (0, *starts[1:], len(footage)), footage.size)
     at = _least_hiding(evidence.masks, footage.size, hud.height)
     nearest = nearest_samples(sampled, len(footage))
     first_s = evidence.time_s(0) - float(footage.times_s[max(0, int(sampled[0]))])
@@ -114,7 +535,7 @@ def _drawn(
             outline = outlines(evidence.masks[known], footage.size)
             corners = _corners(evidence, known, footage.size)
         _mark_corners(picture, corners)
-        colour = STAGE_COLOURS[hud.stage_at(index)]
+        colour = OVERLAY_COLOURS[hud.stage_at(index)]
         if evidence.track is None or not draw_athlete(picture, evidence.track, known, time_s, colour):
             _draw_outlines(picture, outline, colour)
         hud.draw(picture[at], index, time_s)

@@ -1,30 +1,439 @@
-"""Everything behind the pool: walls or sky, audience, banners, the far deck with the judges. Painted once a venue.
-
-The far layer is a picture in screen metres, see `FAR_RATE` and the extents; `row` and `column` place things in it.
-"""
+"""Venues: their styles, and what stands behind a pool: stands, spectators, landscape."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from finecausal_cli.simulator.audience import paint_crowd, paint_judges
-from finecausal_cli.simulator.landscape import paint_land
-from finecausal_cli.simulator.layer import (
-    FAR_BOTTOM_M,
-    FAR_LEFT_M,
-    FAR_RATE,
-    FAR_RIGHT_M,
-    FAR_TOP_M,
-    Picture,
-    row,
-    scaled,
+# The kinds of venue there are, as parameters.
+
+Colour = tuple[int, int, int]
+
+Backdrop = Literal["panels", "curtain", "glass", "bricks", "slats", "tiles", "leds", "sky"]
+Land = Literal["", "trees", "skyline", "mountains", "stands"]
+Tower = Literal["block", "columns", "slab", "stairs", "truss"]
+Rail = Literal["bars", "mesh", "panel", "glass"]
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """A kind of venue.
+
+    Attributes:
+        name: What it is called.
+        backdrop: What closes the view behind the pool.
+        wall: Colour of the backdrop at the bottom and at the top.
+        water: Colour of the water near the camera and far from it.
+        accent: Colours of banners and seats.
+        deck: Colour of the floor around the pool.
+        crowd: Share of the backdrop that the audience fills.
+        gain: Brightness.
+        warmth: White balance: red up and blue down by this share.
+        light: Strength of the directed light, 0..1.
+        tower: How the platforms are carried.
+        rail: Railing of the platforms.
+        land: What stands before the sky.
+        windows: Whether the wall has windows.
+        lamps: Whether spotlights hang in the picture.
+        scoreboard: Whether there is a scoreboard.
+        flags: Whether flags hang over the pool.
+        tiles: Whether the tiles of the floor shine through the water.
+        ropes: Whether lane ropes lie on the water.
+    """
+
+    name: str
+    backdrop: Backdrop
+    wall: tuple[Colour, Colour]
+    water: tuple[Colour, Colour]
+    accent: tuple[Colour, ...]
+    deck: Colour
+    crowd: float
+    gain: float
+    warmth: float
+    light: float
+    tower: Tower
+    rail: Rail
+    land: Land = ""
+    windows: bool = False
+    lamps: bool = False
+    scoreboard: bool = False
+    flags: bool = False
+    tiles: bool = False
+    ropes: bool = False
+
+
+STYLES: tuple[Style, ...] = (
+    Style(
+        name="blue hall",
+        backdrop="panels",
+        wall=((44, 84, 140), (26, 50, 96)),
+        water=((16, 96, 158), (74, 150, 196)),
+        accent=((236, 236, 240), (20, 60, 150), (230, 120, 30)),
+        deck=(150, 176, 196),
+        crowd=0.35,
+        gain=1.0,
+        warmth=-0.03,
+        light=0.75,
+        tower="block",
+        rail="bars",
+        scoreboard=True,
+        flags=True,
+        ropes=True,
+    ),
+    Style(
+        name="dark arena",
+        backdrop="curtain",
+        wall=((30, 30, 38), (12, 12, 18)),
+        water=((8, 60, 108), (30, 96, 144)),
+        accent=((190, 30, 60), (235, 190, 40), (60, 60, 70)),
+        deck=(78, 84, 96),
+        crowd=0.65,
+        gain=0.95,
+        warmth=0.0,
+        light=1.0,
+        tower="slab",
+        rail="panel",
+        lamps=True,
+        scoreboard=True,
+    ),
+    Style(
+        name="glass hall",
+        backdrop="glass",
+        wall=((196, 206, 208), (226, 236, 242)),
+        water=((30, 140, 158), (138, 206, 210)),
+        accent=((40, 110, 70), (240, 240, 240), (120, 130, 140)),
+        deck=(206, 204, 196),
+        crowd=0.10,
+        gain=1.03,
+        warmth=-0.02,
+        light=0.45,
+        tower="columns",
+        rail="glass",
+        tiles=True,
+    ),
+    Style(
+        name="outdoor",
+        backdrop="sky",
+        wall=((196, 218, 236), (96, 152, 214)),
+        water=((24, 120, 176), (120, 186, 216)),
+        accent=((230, 60, 50), (250, 220, 70), (40, 90, 170)),
+        deck=(198, 190, 172),
+        crowd=0.16,
+        gain=1.05,
+        warmth=0.02,
+        light=1.0,
+        tower="columns",
+        rail="bars",
+        land="trees",
+        flags=True,
+        tiles=True,
+        ropes=True,
+    ),
+    Style(
+        name="old baths",
+        backdrop="bricks",
+        wall=((168, 138, 104), (126, 100, 78)),
+        water=((34, 116, 96), (104, 166, 146)),
+        accent=((150, 40, 30), (220, 208, 180), (60, 80, 60)),
+        deck=(176, 160, 136),
+        crowd=0.15,
+        gain=0.97,
+        warmth=0.06,
+        light=0.65,
+        tower="block",
+        rail="bars",
+        windows=True,
+        tiles=True,
+    ),
+    Style(
+        name="club pool",
+        backdrop="tiles",
+        wall=((214, 206, 190), (228, 224, 216)),
+        water=((30, 104, 170), (120, 176, 210)),
+        accent=((30, 80, 160), (240, 240, 240), (210, 60, 60)),
+        deck=(186, 168, 150),
+        crowd=0.05,
+        gain=1.0,
+        warmth=0.02,
+        light=0.55,
+        tower="truss",
+        rail="mesh",
+        ropes=True,
+    ),
+    Style(
+        name="sunset stadium",
+        backdrop="sky",
+        wall=((250, 186, 120), (104, 92, 140)),
+        water=((26, 58, 88), (176, 132, 118)),
+        accent=((240, 150, 60), (70, 50, 90), (250, 230, 200)),
+        deck=(150, 120, 108),
+        crowd=0.48,
+        gain=0.98,
+        warmth=0.10,
+        light=0.95,
+        tower="slab",
+        rail="mesh",
+        land="stands",
+        lamps=True,
+    ),
+    Style(
+        name="roof pool",
+        backdrop="sky",
+        wall=((214, 224, 228), (160, 190, 214)),
+        water=((20, 156, 176), (118, 214, 214)),
+        accent=((0, 130, 140), (250, 250, 250), (240, 90, 110)),
+        deck=(222, 218, 210),
+        crowd=0.06,
+        gain=1.04,
+        warmth=-0.01,
+        light=0.8,
+        tower="stairs",
+        rail="glass",
+        land="skyline",
+        tiles=True,
+    ),
+    Style(
+        name="timber hall",
+        backdrop="slats",
+        wall=((172, 118, 70), (120, 78, 46)),
+        water=((10, 84, 104), (70, 136, 140)),
+        accent=((240, 234, 220), (90, 60, 36), (40, 100, 90)),
+        deck=(110, 112, 112),
+        crowd=0.22,
+        gain=1.0,
+        warmth=0.05,
+        light=0.7,
+        tower="columns",
+        rail="glass",
+        scoreboard=True,
+    ),
+    Style(
+        name="white arena",
+        backdrop="leds",
+        wall=((206, 210, 218), (150, 156, 170)),
+        water=((36, 148, 200), (140, 208, 232)),
+        accent=((220, 30, 90), (30, 160, 120), (60, 70, 200), (245, 190, 30)),
+        deck=(60, 150, 160),
+        crowd=0.5,
+        gain=1.02,
+        warmth=-0.04,
+        light=0.6,
+        tower="stairs",
+        rail="panel",
+        scoreboard=True,
+        flags=True,
+    ),
+    Style(
+        name="mountain lido",
+        backdrop="sky",
+        wall=((226, 236, 246), (110, 166, 226)),
+        water=((60, 146, 190), (160, 214, 226)),
+        accent=((200, 40, 40), (250, 250, 250), (60, 60, 60)),
+        deck=(186, 188, 182),
+        crowd=0.0,
+        gain=1.06,
+        warmth=-0.03,
+        light=0.9,
+        tower="block",
+        rail="mesh",
+        land="mountains",
+        tiles=True,
+    ),
+    Style(
+        name="night final",
+        backdrop="leds",
+        wall=((40, 24, 70), (18, 12, 36)),
+        water=((24, 30, 110), (80, 70, 170)),
+        accent=((160, 40, 220), (30, 200, 230), (250, 70, 160)),
+        deck=(52, 48, 80),
+        crowd=0.58,
+        gain=0.96,
+        warmth=-0.05,
+        light=1.0,
+        tower="truss",
+        rail="bars",
+        lamps=True,
+        scoreboard=True,
+    ),
 )
+"""The venues there are; colours vary about these."""
 
-if TYPE_CHECKING:
-    from finecausal_cli.simulator.styles import Style
+
+# The far layer's geometry: a picture in screen metres.
+
+Picture = NDArray[np.uint8]
+
+FAR_RATE = 30
+"""Pixels per metre of the far layer."""
+
+FAR_LEFT_M, FAR_RIGHT_M, FAR_BOTTOM_M, FAR_TOP_M = -16.0, 18.0, 0.0, 15.0
+"""Extent of the far layer in screen metres."""
+
+
+def row(height_m: float) -> int:
+    """Return the row of the far layer at a height."""
+    return round((FAR_TOP_M - height_m) * FAR_RATE)
+
+
+def scaled(colour: Colour, factor: float) -> Colour:
+    """Return a colour made brighter or darker."""
+    red, green, blue = (min(255, int(channel * factor)) for channel in colour)
+    return red, green, blue
+
+
+# People behind the pool: the audience and the judges' panel.
+
+_SEAT_PX, _TIER_PX = 10, 16
+_FULL_M = 11.0
+"""Height of a stand that fills the whole backdrop."""
+
+_SKIN: tuple[Colour, ...] = ((232, 190, 160), (206, 158, 122), (150, 104, 74), (104, 72, 52))
+_FANS = 0.12
+"""Share of people in the colour of their team."""
+
+_PEOPLE = 61
+"""Seats of a tier before its people repeat."""
+
+
+def paint_crowd(rng: np.random.Generator, picture: Picture, style: Style, floor: float) -> None:
+    """Fill a band above the deck with spectators in tiers, with aisles."""
+    top = row(floor + 0.7 + _FULL_M * style.crowd * float(rng.uniform(0.75, 1.25)))
+    bottom = row(floor + 0.35)
+    dim, seat = float(rng.uniform(0.5, 0.9)), scaled(style.wall[0], 0.6)
+    taken = float(rng.uniform(0.55, 0.95))
+    fans = style.accent[int(rng.integers(len(style.accent)))]
+    tiers = [_tier(rng, seat, dim, taken, fans) for _ in range(4)]
+    for number, y in enumerate(range(bottom - _TIER_PX, top, -_TIER_PX)):
+        tier = np.roll(tiers[number % 4], int(rng.integers(_PEOPLE)) * _SEAT_PX, axis=1)
+        repeats = -(-picture.shape[1] // tier.shape[1])
+        picture[y : y + _TIER_PX] = np.tile(tier, (1, repeats, 1))[:, : picture.shape[1]]
+    step = int(rng.integers(200, 420))
+    for x in range(int(rng.integers(step)), picture.shape[1], step):
+        cv2.rectangle(picture, (x, top), (x + 16, bottom), scaled(style.deck, 0.7 * dim + 0.2), -1)
+    cv2.rectangle(picture, (0, bottom), (picture.shape[1], row(floor)), scaled(style.accent[0], 0.75), -1)
+    cv2.line(picture, (0, top), (picture.shape[1], top), scaled(style.wall[1], 0.7), 4)
+
+
+def _tier(rng: np.random.Generator, seat: Colour, dim: float, taken: float, fans: Colour) -> Picture:
+    """Return one row of people, [_TIER_PX, _PEOPLE * _SEAT_PX, 3], that can be repeated sideways."""
+    tier = np.empty((_TIER_PX, _PEOPLE * _SEAT_PX, 3), np.uint8)
+    tier[:] = seat
+    tier[-3:] = scaled(seat, 0.6)
+    for place in range(_PEOPLE):
+        if rng.random() > taken:
+            continue
+        x, y = place * _SEAT_PX + 5 + int(rng.integers(-1, 2)), int(rng.integers(4, 6))
+        grey = int(rng.integers(40, 220))
+        red, green, blue = ((rng.integers(30, 230, 3) + grey) // 2).tolist()
+        shirt = fans if rng.random() < _FANS else (red, green, blue)
+        cv2.ellipse(tier, (x, y + 8), (4, 6), 0, 0, 360, scaled(shirt, dim), -1)
+        cv2.circle(tier, (x, y), 3, scaled(_SKIN[int(rng.integers(len(_SKIN)))], dim), -1)
+        cv2.ellipse(tier, (x, y - 2), (3, 2), 0, 180, 360, scaled((60, 44, 34), dim * float(rng.uniform(0.5, 2))), -1)
+    return tier
+
+
+def paint_judges(rng: np.random.Generator, picture: Picture, style: Style, floor: float) -> None:
+    """Seat a panel of judges on raised chairs on the deck, sometimes with a table before them."""
+    x, count = int(rng.integers(picture.shape[1] - 300)), int(rng.choice([5, 7]))
+    shirt: Colour = ((245, 245, 245), (30, 40, 90), (200, 30, 40), (240, 220, 120))[int(rng.integers(4))]
+    lift = float(rng.uniform(0.2, 0.9))
+    size = FAR_RATE / 30
+    for number in range(count):
+        middle, seat = x + round(number * 34 * size), row(floor + lift)
+        cv2.rectangle(picture, (middle - 9, seat), (middle + 9, row(floor) + 8), (150, 150, 156), -1)
+        cv2.rectangle(picture, (middle - 9, seat - 18), (middle - 6, seat), (110, 110, 116), -1)
+        cv2.rectangle(picture, (middle - 5, seat - 6), (middle + 9, seat), (30, 32, 44), -1)
+        cv2.rectangle(picture, (middle + 5, seat - 2), (middle + 10, seat + 12), (30, 32, 44), -1)
+        cv2.ellipse(picture, (middle, seat - 12), (6, 11), 0, 0, 360, scaled(shirt, 0.86), -1)
+        cv2.circle(picture, (middle + 1, seat - 26), 5, _SKIN[int(rng.integers(len(_SKIN)))], -1)
+        cv2.ellipse(picture, (middle + 1, seat - 28), (5, 4), 0, 180, 360, (50, 38, 30), -1)
+    if rng.random() < 0.5:
+        table = (x - 24, row(floor + lift) - 6), (x + round(count * 34 * size), row(floor) + 10)
+        cv2.rectangle(picture, *table, scaled(style.accent[int(rng.integers(len(style.accent)))], 0.9), -1)
+
+
+# What an open-air pool is surrounded by: sky, clouds, sun, trees, houses, mountains, stands.
+
+
+def paint_land(rng: np.random.Generator, picture: Picture, style: Style, floor: float) -> None:
+    """Paint clouds and the style's land above the deck at height ``floor``."""
+    _clouds(rng, picture)
+    if rng.random() < 0.4:
+        place = (int(rng.integers(picture.shape[1])), row(float(rng.uniform(8, 13))))
+        cv2.circle(picture, place, int(rng.integers(14, 26)), (255, 250, 226), -1, cv2.LINE_AA)
+    if style.land == "skyline":
+        _skyline(rng, picture, floor)
+    elif style.land == "mountains":
+        _mountains(rng, picture, floor)
+        _trees(rng, picture, floor, 1.4)
+    elif style.land == "trees":
+        _trees(rng, picture, floor, 3.4)
+    elif style.land == "stands":
+        roof = row(float(rng.uniform(8.5, 10.5)))
+        cv2.rectangle(picture, (0, roof), (picture.shape[1], roof + 14), scaled(style.accent[1], 0.8), -1)
+        cv2.rectangle(picture, (0, roof + 14), (picture.shape[1], row(floor)), scaled(style.accent[1], 0.6), -1)
+
+
+def _clouds(rng: np.random.Generator, picture: Picture) -> None:
+    veil = np.zeros((picture.shape[0] // 8, picture.shape[1] // 8), np.uint8)
+    for _ in range(int(rng.integers(2, 9))):
+        x, y = int(rng.integers(veil.shape[1])), int(rng.integers(veil.shape[0] * 2 // 3))
+        for _ in range(6):
+            place = (x + int(rng.integers(-12, 13)), y + int(rng.integers(-2, 3)))
+            cv2.ellipse(veil, place, (int(rng.integers(4, 13)), int(rng.integers(2, 4))), 0, 0, 360, 150, -1)
+    veil = np.asarray(cv2.GaussianBlur(veil, (0, 0), 1.6), np.uint8)
+    large = cv2.resize(veil, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
+    share = cv2.cvtColor(large, cv2.COLOR_GRAY2RGB)
+    white = cv2.convertScaleAbs(share, alpha=246 / 255)
+    picture[:] = cv2.add(cv2.multiply(picture, 255 - share, scale=1 / 255), white)
+
+
+def _trees(rng: np.random.Generator, picture: Picture, floor: float, rise_m: float) -> None:
+    """Plant a hedge of crowns, the far ones first and darker."""
+    for depth, lift in ((0.8, 1.0), (1.0, 0.55)):
+        for x in range(-20, picture.shape[1], 26):
+            height = floor + lift * rise_m * float(rng.uniform(0.6, 1.2))
+            green = scaled((58, 104, 48), depth * float(rng.uniform(0.7, 1.25)))
+            cv2.rectangle(picture, (x - 13, row(height)), (x + 13, row(floor)), scaled(green, 0.85), -1)
+            cv2.circle(picture, (x, row(height)), int(rng.integers(16, 40)), green, -1)
+
+
+def _skyline(rng: np.random.Generator, picture: Picture, floor: float) -> None:
+    """Build houses with rows of windows."""
+    x = -int(rng.integers(40))
+    while x < picture.shape[1]:
+        wide, height = int(rng.integers(40, 120)), float(rng.uniform(2.0, 10.0))
+        grey = int(rng.integers(110, 190))
+        wall = scaled((grey, grey + 4, grey + 12), 1.0)
+        cv2.rectangle(picture, (x, row(height)), (x + wide, row(floor)), wall, -1)
+        pane = scaled(wall, 0.7)
+        for y in range(row(height) + 8, row(floor) - 8, 14):
+            for left in range(x + 6, x + wide - 8, 13):
+                cv2.rectangle(picture, (left, y), (left + 7, y + 7), pane, -1)
+        x += wide + int(rng.integers(0, 24))
+
+
+def _mountains(rng: np.random.Generator, picture: Picture, floor: float) -> None:
+    """Raise ridges, the far ones paler and with snow."""
+    for colour, low, high in (((150, 166, 190), 5.0, 11.0), ((96, 122, 116), 2.5, 6.0)):
+        across = np.arange(0, picture.shape[1] + 60, 60)
+        heights = rng.uniform(low, high, len(across))
+        ridge = [(int(x), row(float(h))) for x, h in zip(across, heights, strict=True)]
+        foot = [(picture.shape[1], row(floor)), (0, row(floor))]
+        cv2.fillPoly(picture, [np.array(ridge + foot, np.int32)], colour, cv2.LINE_AA)
+        for x, y in ridge:
+            if y < row(8.0):
+                cap = [(x, y), (x + 16, y + 26), (x + 4, y + 20), (x - 6, y + 30), (x - 16, y + 24)]
+                cv2.fillPoly(picture, [np.array(cap, np.int32)], (240, 244, 250), cv2.LINE_AA)
+
+
+# Everything behind the pool: walls or sky, audience, banners, the far deck with the judges. Painted once a venue.
+#
+# The far layer is a picture in screen metres, see `FAR_RATE` and the extents; `row` and `column` place things in it.
 
 _DECK_M = 0.5
 """How far the far deck reaches up in the picture beyond the pool's edge."""

@@ -1,21 +1,23 @@
-"""The broadcast camera: side-on from far away, following the athlete with lag and a little shake.
-
-From a long lens the projection is parallel. Screen metres: X to the right of the picture before mirroring, Y up,
-depth towards the camera.
-"""
+"""Cameras: broadcast, and any that films in the randomised world."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import lru_cache
-from math import pi
-from typing import TYPE_CHECKING, Protocol
+from math import pi, radians
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 
 if TYPE_CHECKING:
-    from finecausal_cli.simulator.body import Array
+    from finecausal_cli.simulator.athlete import Array
     from finecausal_cli.simulator.motion import Motion
+
+
+# The broadcast camera: side-on from far away, following the athlete with lag and a little shake.
+#
+# From a long lens the projection is parallel. Screen metres: X to the right of the picture before mirroring, Y up,
+# depth towards the camera.
 
 WIDTH, HEIGHT = 456, 256
 """Size of the picture: 256 rows at 16:9, the width even because H.264 stores colour for 2 x 2 pixels."""
@@ -184,3 +186,183 @@ def lag(goal: Array, lead: Array, quickness: float) -> Array:
         place += step * speed
         path.append(place)
     return np.array(path)
+
+
+# Cameras of filmed dives: from every side, followed, zooming or on a tripod, in hands that shake.
+
+Guidance = Literal["follow", "zoom", "fixed"]
+
+STRETCHED_M = 2.25
+"""Height of a stretched athlete with raised arms, by which the zoom is set."""
+
+_LINES = ((240, 0.22), (270, 0.14), (288, 0.12), (320, 0.12), (360, 0.26), (480, 0.11), (720, 0.03))
+"""Lines of the picture's shorter side and how often they are drawn."""
+
+_ASPECTS = ((16 / 9, 0.56), (4 / 3, 0.22), (9 / 16, 0.17), (1.0, 0.05))
+_SIDE_ON_SHARE = 0.45
+_SIDE_ON = radians(38)
+_BODY_M = 1.25
+"""Room that a fixed camera leaves on every side of the path of the athlete's middle."""
+
+
+def _weighted(rng: np.random.Generator, options: tuple[tuple[float, float], ...]) -> float:
+    shares = np.array([share for _, share in options])
+    return options[int(rng.choice(len(options), p=shares / shares.sum()))][0]
+
+
+def draw_size(rng: np.random.Generator) -> tuple[int, int]:
+    """Draw width and height of a picture, both even: most have 240 to 360 lines."""
+    lines, aspect = int(_weighted(rng, _LINES)), _weighted(rng, _ASPECTS)
+    longer = 2 * round(lines * max(aspect, 1 / aspect) / 2)
+    return (longer, lines) if aspect >= 1 else (lines, longer)
+
+
+@dataclass(frozen=True, slots=True)
+class WildCamera:
+    """Where the camera stands and how it is led.
+
+    Attributes:
+        size: Width and height of the picture.
+        inner: The same of the part between bars, in its middle, in which the dive is framed.
+        azimuth: Turn about the vertical from exactly side-on, radians; pi / 2 looks back at the board from the water.
+        elevation: Angle by which it looks down, radians; negative looks up.
+        roll: Turn of the picture, radians.
+        mirrored: Whether the picture is mirrored.
+        guidance: Led after the athlete, the same with a zoom, or fixed with the whole dive in view.
+        fill: Share of the picture's height that a stretched athlete fills; of a fixed camera, that the dive fills.
+        zoom: Factor of the scale from the take-off to the water.
+        quickness: How fast it follows, rad/s.
+        foresight: Share of the athlete's speed that the operator anticipates, 0..1.
+        framing: Where the athlete is held off the picture's middle, shares of the picture (right, up).
+        above_water: How high the picture's middle stays above the water, shares of the picture's height.
+        shake: Amplitude of the shake, share of the picture's height.
+        phases: [12] phases of the shake.
+    """
+
+    size: tuple[int, int]
+    inner: tuple[int, int]
+    azimuth: float
+    elevation: float
+    roll: float
+    mirrored: bool
+    guidance: Guidance
+    fill: float
+    zoom: float
+    quickness: float
+    foresight: float
+    framing: tuple[float, float]
+    above_water: float
+    shake: float
+    phases: tuple[float, ...]
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, size: tuple[int, int], inner: tuple[int, int]) -> WildCamera:
+        """Draw a camera with a picture of ``size``, of which bars leave ``inner``."""
+        side_on, looks_up, is_high, tilts, off_centre = rng.random(5) < (_SIDE_ON_SHARE, 0.2, 0.2, 0.1, 0.15)
+        low, high = (-12.0, 0.0) if looks_up else (14.0, 35.0) if is_high else (0.0, 14.0)
+        guidance: Guidance = ("follow", "zoom", "fixed")[int(rng.choice(3, p=(0.61, 0.17, 0.22)))]
+        fill = float(np.exp(rng.uniform(np.log(0.17), np.log(0.95))))
+        if guidance == "fixed":
+            fill = float(rng.uniform(0.5, 1.0))
+        steadiness = rng.random()
+        shake = (
+            0.0 if steadiness < 0.35 else rng.uniform(0.001, 0.006) if steadiness < 0.75 else rng.uniform(0.006, 0.02)
+        )
+        off = np.clip(rng.normal(0, 0.16 if off_centre else 0.05, 2), -0.3, 0.3).tolist()
+        return cls(
+            size=size,
+            inner=inner,
+            azimuth=float(rng.uniform(-_SIDE_ON, _SIDE_ON) if side_on else rng.uniform(-pi, pi)),
+            elevation=radians(float(rng.uniform(low, high))),
+            roll=radians(float(rng.uniform(-9, 9) if tilts else np.clip(rng.normal(0, 1.3), -4, 4))),
+            mirrored=bool(rng.random() < 0.5),
+            guidance=guidance,
+            fill=fill,
+            zoom=float(np.exp(rng.uniform(np.log(0.5), np.log(2.0)) if guidance == "zoom" else rng.normal(0, 0.06))),
+            quickness=float(rng.uniform(3.5 + 5 * min(fill, 0.8), 14.0)),
+            foresight=float(rng.uniform(0.5, 0.95)),
+            framing=(off[0], off[1]),
+            above_water=float(rng.uniform(-0.15, 0.4)),
+            shake=float(shake),
+            phases=tuple(rng.uniform(0, 2 * pi, 12).tolist()),
+        )
+
+    @property
+    def axes(self) -> Array:
+        """Rows: right, up and towards the camera, in world axes."""
+        return axes_of(self.azimuth, self.elevation)
+
+    def screen(self, points: Array) -> Array:
+        """Return screen metres and depth [..., 3] of world points [..., 3]."""
+        return np.asarray(points @ self.axes.T)
+
+    def pixels(self, screen: Array, view: Array) -> Array:
+        """Return picture coordinates [..., 2] of screen metres [..., >=2]; ``view`` [2, 3] maps one to the other."""
+        return np.asarray(screen[..., :2] @ view[:, :2].T + view[:, 2])
+
+    def scale(self, view: Array) -> float:
+        """Return the pixels per metre of a view."""
+        return float(np.hypot(view[0, 0], view[1, 0]))
+
+    def views(self, motion: Motion, times: Array) -> Array:
+        """Return the matrices [N, 2, 3] from screen metres to the picture at ``times`` [N] of the motion."""
+        middle, at_takeoff = self._fixed(motion, times) if self.guidance == "fixed" else self._led(motion, times)
+        share = np.clip((times - motion.leave_s) / (motion.contact_s - motion.leave_s), 0, 1)
+        scale = at_takeoff * self.zoom ** (share**2 * (3 - 2 * share))
+        width, height = self.size
+        shift = self.shake * height * np.stack([self._tremble(times, k) for k in (0, 4)], axis=-1)
+        turn = self.roll + 0.6 * self.shake * self._tremble(times, 8)
+        sign = -1.0 if self.mirrored else 1.0
+        cos, sin = np.cos(turn) * scale, np.sin(turn) * scale
+        linear = np.stack([np.stack([sign * cos, sin], axis=-1), np.stack([sign * sin, -cos], axis=-1)], axis=1)
+        held = np.array([width / 2 + self.inner[0] * self.framing[0], height / 2 - self.inner[1] * self.framing[1]])
+        offset = held + shift - np.einsum("nij,nj->ni", linear, middle)
+        return np.concatenate([linear, offset[:, :, None]], axis=2)
+
+    def record(self) -> dict[str, Any]:
+        """Return the camera's facts as plain data."""
+        return {
+            "width": self.size[0],
+            "height": self.size[1],
+            "azimuth_deg": round(float(np.degrees(self.azimuth)), 3),
+            "elevation_deg": round(float(np.degrees(self.elevation)), 3),
+            "roll_deg": round(float(np.degrees(self.roll)), 3),
+            "mirrored": self.mirrored,
+            "guidance": self.guidance,
+            "fill": round(self.fill, 4),
+            "zoom": round(self.zoom, 4),
+            "shake": round(self.shake, 5),
+        }
+
+    def _reference(self) -> float:
+        """Return the length that ``fill`` is a share of, pixels; a narrow picture has to hold a lying athlete."""
+        return min(self.inner[1], 1.4 * self.inner[0])
+
+    def _led(self, motion: Motion, times: Array) -> tuple[Array, float]:
+        fine = np.arange(0.0, max(float(times[-1]), float(motion.times[-1])) + 2 / FOLLOW_HZ, 1 / FOLLOW_HZ)
+        target = self.screen(motion.track(motion.centre, fine))[:, :2]
+        scale = self._reference() * self.fill / STRETCHED_M
+        ahead = np.gradient(target, 1 / FOLLOW_HZ, axis=0) * self.foresight
+        if motion.contact_s < fine[-1]:
+            wet = fine > motion.contact_s
+            target[wet] = target[int(np.argmax(wet))]
+            ahead[wet] = 0
+        water = self.screen(motion.track(motion.centre, np.array([motion.contact_s])) * (1, 1, 0))[0, 1]
+        target[:, 1] = np.maximum(target[:, 1], water + self.above_water * self.size[1] / scale)
+        path = np.stack(
+            [lag(goal, lead, self.quickness) for goal, lead in zip(target.T, ahead.T, strict=True)], axis=-1
+        )
+        return np.stack([np.interp(times, fine, path[:, axis]) for axis in (0, 1)], axis=-1), scale
+
+    def _fixed(self, motion: Motion, times: Array) -> tuple[Array, float]:
+        shown = np.linspace(max(motion.leave_s - 0.7, 0.0), motion.contact_s, 40)
+        path = self.screen(motion.track(motion.centre, shown))[:, :2]
+        low, high = path.min(axis=0) - _BODY_M, path.max(axis=0) + _BODY_M
+        scale = self.fill * float((np.array(self.inner) / (high - low)).min())
+        return np.broadcast_to((low + high) / 2, (len(times), 2)), scale
+
+    def _tremble(self, times: Array, first: int) -> Array:
+        waves = ((0.35, 1.2), (1.6, 1.0), (4.1, 0.4), (8.7, 0.2))
+        return np.asarray(
+            sum(size * np.sin(2 * pi * hz * times + self.phases[first + k]) for k, (hz, size) in enumerate(waves))
+        )

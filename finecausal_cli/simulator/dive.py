@@ -1,24 +1,139 @@
-"""One simulated dive: from a dive number and seeds to motion, faults and marks."""
+"""A simulated dive: its motion, timing, sub-actions and judges' marks."""
 
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass
-from math import ceil
+from math import ceil, degrees
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from finecausal_cli.diving.difficulty import apparatus, difficulty, heights_for
-from finecausal_cli.diving.judging import execution_from_marks, final_score
+from finecausal_cli.diving import apparatus, difficulty, execution_from_marks, final_score, heights_for
 from finecausal_cli.errors import UsageError
-from finecausal_cli.simulator.body import Athlete
-from finecausal_cli.simulator.faults import Faults, draw_faults, draw_quality
-from finecausal_cli.simulator.judges import Observation, deductions, judge, observe
-from finecausal_cli.simulator.motion import GRAVITY, Motion, flight_time, simulate_motion
-from finecausal_cli.simulator.stance import Stance
+from finecausal_cli.simulator.athlete import Athlete, Faults, draw_faults, draw_quality
+from finecausal_cli.simulator.motion import GRAVITY, Motion, Stance, flight_time, simulate_motion
 
 if TYPE_CHECKING:
-    from finecausal_cli.diving.number import DiveNumber
+    from finecausal_cli.diving import DiveNumber
+    from finecausal_cli.simulator.athlete import Array
+
+
+# What the judges see and the marks they give.
+
+NOISE_SIGMA = 0.3
+"""Standard deviation of one judge's mark about what the panel sees."""
+
+_BIAS_SIGMA = 0.12
+_FAILED_ANGLE_DEG = 62.0
+_FAILED_TWIST_DEG = 90.0
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """What the motion shows to a judge.
+
+    Attributes:
+        rise: Height gained over the board relative to a good take-off, minus 1.
+        lean_deg: Lean beyond the usual when the board is left.
+        clearance: How much of the usual distance from the board is missing, 0..1.
+        steadiness: Sway before the take-off, 0..1.
+        openness: How far the position is from closed (straight), 0..1.
+        legs_apart: 0..1.
+        feet: Flexion of the feet, 0..1.
+        crossed: Untidiness of the twist, 0..1.
+        late_s: Delay of the opening behind the plan, measured to the water, seconds.
+        entry_deg: Rotation at contact beyond vertical; negative is short.
+        twist_deg: Twist missing at contact.
+        arch: 0..1.
+        arms: 0..1.
+        splash: Size of the splash, 0..1.
+        failed: Whether the rules give 0.
+    """
+
+    rise: float
+    lean_deg: float
+    clearance: float
+    steadiness: float
+    openness: float
+    legs_apart: float
+    feet: float
+    crossed: float
+    late_s: float
+    entry_deg: float
+    twist_deg: float
+    arch: float
+    arms: float
+    splash: float
+    failed: bool
+
+
+def splash_size(entry_deg: float, twist_deg: float, faults: Faults, *, head_first: bool) -> float:
+    """Return the size of the splash, 0 (rip) to 1, from the angle and alignment at the water and the hands' work."""
+    angle = (abs(entry_deg) / 40) ** 1.2
+    size = 0.04 + 0.75 * angle + 0.22 * faults.arched_entry + 0.22 * faults.arms_apart + 0.62 * faults.big_splash
+    size += 0.1 * min(twist_deg / 60, 1.0) + (0.0 if head_first else 0.08)
+    return float(np.clip(size, 0.02, 1.0))
+
+
+def observe(motion: Motion, faults: Faults, intended_rise_m: float) -> Observation:
+    """Measure what a judge can see.
+
+    Args:
+        motion: The dive.
+        faults: Faults of form, which show directly in the positions.
+        intended_rise_m: Height the centre of mass gains after a good take-off, metres.
+    """
+    flight = (motion.times >= motion.leave_s) & (motion.times <= motion.contact_s)
+    heights = motion.centre[flight, 2]
+    entry, twist = degrees(motion.entry_error), degrees(motion.twist_error)
+    lead = motion.contact_s - motion.leave_s - motion.open_s
+    planned = motion.planned_lead_s
+    return Observation(
+        rise=float(heights.max() - heights[0]) / intended_rise_m - 1,
+        lean_deg=17 * faults.leaning_takeoff,
+        clearance=faults.close_to_board,
+        steadiness=faults.unsteady_start,
+        openness=faults.loose_position,
+        legs_apart=faults.knees_apart,
+        feet=faults.flexed_feet,
+        crossed=faults.crossed_twist,
+        late_s=max(planned - lead, 0.0),
+        entry_deg=entry,
+        twist_deg=twist,
+        arch=faults.arched_entry,
+        arms=faults.arms_apart,
+        splash=splash_size(entry, twist, faults, head_first=motion.head_first),
+        failed=abs(entry) > _FAILED_ANGLE_DEG or twist >= _FAILED_TWIST_DEG,
+    )
+
+
+def deductions(seen: Observation) -> dict[str, float]:
+    """Return the points every stage costs, out of 10."""
+    takeoff = 1.0 * min(max(-seen.rise, 0.0) / 0.38, 1.3) + 0.034 * seen.lean_deg + 0.5 * seen.clearance
+    takeoff += 0.5 * seen.steadiness
+    flight = 0.95 * seen.openness + 0.5 * seen.legs_apart + 0.45 * seen.feet + 0.65 * seen.crossed
+    flight += 0.7 * min(seen.late_s / 0.2, 1.0)
+    entry = 1.05 * min(abs(seen.entry_deg) / 40, 1.4) + 0.5 * seen.arch + 0.4 * seen.arms + 1.1 * seen.splash
+    entry += 0.6 * min(seen.twist_deg / 60, 1.0)
+    return {"takeoff": takeoff, "flight": flight, "entry": entry}
+
+
+def judge(rng: np.random.Generator, seen: Observation, judges: int) -> list[float]:
+    """Return the marks of a panel: half points from 0 to 10.
+
+    Args:
+        rng: Source of the judges' bias and noise.
+        seen: What there was to see.
+        judges: 3, 5 or 7.
+    """
+    if seen.failed:
+        return [0.0] * judges
+    merit = 10.0 - sum(deductions(seen).values())
+    raw = merit + rng.normal(0, _BIAS_SIGMA, judges) + rng.normal(0, NOISE_SIGMA, judges)
+    return [float(mark) for mark in np.clip(np.round(2 * raw) / 2, 0.5, 10.0)]
+
+
+# One simulated dive: from a dive number and seeds to motion, faults and marks.
 
 FPS = 25
 """Frames a second of every clip."""
@@ -184,3 +299,267 @@ def simulate_dive(
     judges = int(rng.choice([size for size, _ in _PANELS], p=[share for _, share in _PANELS]))
     marks = tuple(judge(rng, seen, judges))
     return SimulatedDive(dive, height_m, listed, seed, quality, faults, motion, seen, marks, motion.contact_s + after_s)
+
+
+# How a dive is recorded in time: which part of it, at which frame rate, in slow motion or not.
+
+_RATES = (
+    (10.0, 0.06),
+    (15.0, 0.08),
+    (24.0, 0.10),
+    (25.0, 0.26),
+    (30000 / 1001, 0.14),
+    (30.0, 0.22),
+    (50.0, 0.05),
+    (60000 / 1001, 0.05),
+    (60.0, 0.04),
+)
+"""Frames a second and how often they are drawn."""
+
+_SLOW_SHARE, _VARIABLE_SHARE, _LATE_SHARE, _EARLY_SHARE, _PLAIN_SHARE = 0.12, 0.05, 0.08, 0.07, 0.2
+_MOST_FRAMES = 420
+_LONGEST_LEAD_S, _LONGEST_TAIL_S = 6.0, 4.0
+_LEAST_FRAMES_AFTER = 2
+_TICKS = 90_000
+
+
+@dataclass(frozen=True, slots=True)
+class Timing:
+    """The part of a dive that a file shows, and its clock.
+
+    Attributes:
+        fps: Frames a second of the file.
+        time_scale: Seconds of the file for one second of the dive; above 1 in slow motion.
+        start_s: The dive's time at the file's first frame.
+        times_s: [frames + 1] when each frame is shown, and when the last one ends, seconds of the file.
+        variable: Whether the frames come at an uneven pace.
+        kind: whole (with a lead-in), plain, late (begins just before the take-off) or early (ends in the splash).
+    """
+
+    fps: float
+    time_scale: float
+    start_s: float
+    times_s: Array
+    variable: bool
+    kind: str
+
+    @property
+    def frames(self) -> int:
+        """Number of frames."""
+        return len(self.times_s) - 1
+
+    @property
+    def real_s(self) -> Array:
+        """The dive's time at each frame, [frames]."""
+        return np.asarray(self.start_s + self.times_s[:-1] / self.time_scale)
+
+    @classmethod
+    def even(cls, fps: float, frames: int) -> Timing:
+        """Return the timing of a clip that shows all of a dive, frame by frame at its own pace."""
+        return cls(fps, 1.0, 0.0, np.arange(frames + 1) / fps, False, "plain")
+
+    def first_at(self, real_s: float) -> int:
+        """Return the first frame at or after a moment of the dive."""
+        return int(np.searchsorted(self.real_s, real_s - 1e-9))
+
+    def in_file(self, real_s: float) -> float:
+        """Return the file's time at a moment of the dive."""
+        return (real_s - self.start_s) * self.time_scale
+
+    def record(self) -> dict[str, Any]:
+        """Return the facts as plain data."""
+        return {
+            "time_scale": round(self.time_scale, 6),
+            "start_s": round(self.start_s, 6),
+            "variable_rate": self.variable,
+            "part": self.kind,
+        }
+
+
+def draw_lead(rng: np.random.Generator) -> tuple[str, float, float]:
+    """Draw which part of a dive a file shows, and the seconds before and after what a clip cut to the dive has."""
+    drawn = float(rng.random())
+    lead, tail, short = (float(value) for value in rng.uniform(0, (_LONGEST_LEAD_S, _LONGEST_TAIL_S, 1)))
+    if drawn < _LATE_SHARE:
+        return "late", 0.0, 0.0
+    if drawn < _LATE_SHARE + _EARLY_SHARE:
+        return "early", lead if short < 0.5 else 0.0, 0.0
+    if drawn < _LATE_SHARE + _EARLY_SHARE + _PLAIN_SHARE:
+        return "plain", 0.0, 0.0
+    return "whole", lead, tail if short < 0.7 else 0.0
+
+
+def draw_timing(rng: np.random.Generator, motion: Motion, duration_s: float, kind: str) -> Timing:
+    """Draw the clock of a file that shows a dive of ``duration_s``; at most 420 frames, so long ones are cut."""
+    rates, shares = (np.array(column) for column in zip(*_RATES, strict=True))
+    fps = float(rates[int(rng.choice(len(rates), p=shares / shares.sum()))])
+    slow, variable = rng.random(2) < (_SLOW_SHARE, _VARIABLE_SHARE)
+    drawn_scale = float(rng.choice([2.0, 3.0, 4.0, 5.0, 8.0]) if rng.random() < 0.6 else rng.uniform(1.8, 8.0))
+    scale = drawn_scale if slow else 1.0
+    before, after, splash = (float(value) for value in rng.uniform((0.4, 0.3, 0.08), (1.4, 0.9, 0.35)))
+    start, stop = 0.0, duration_s
+    if kind == "late":
+        start = max(motion.leave_s - 0.2, 0.0)
+    elif kind == "early":
+        stop = motion.contact_s + splash
+    if slow:
+        start, stop = max(start, motion.leave_s - before), min(stop, motion.contact_s + after)
+    while (stop - start) * scale * fps > _MOST_FRAMES:
+        slower = rates[rates < fps - 1]
+        if not len(slower) or fps <= 24:
+            break
+        fps = float(slower.max())
+    excess = (stop - start) - _MOST_FRAMES / (scale * fps)
+    if excess > 0:
+        spare = max(motion.leave_s - before - start, 0.0)
+        start += min(excess, spare)
+        excess -= min(excess, spare)
+        stop = max(stop - excess, min(stop, motion.contact_s + after))
+    # A file in slow motion may still be too long: then it is slowed down less.
+    scale = max(min(scale, _MOST_FRAMES / ((stop - start) * fps)), 1.0)
+    flight = ceil((motion.contact_s - start) * scale * fps) + _LEAST_FRAMES_AFTER
+    frames = max(int((stop - start) * scale * fps), flight)
+    times = np.arange(frames + 1) / fps
+    if variable:
+        times[1:-1] += rng.uniform(-0.35, 0.35, frames - 1) / fps
+        times = np.rint(times * _TICKS) / _TICKS
+    return Timing(fps, scale, start, times, bool(variable), kind)
+
+
+# The steps of a dive in the vocabulary of FineDiving: 'Back', '2.5 Soms.Pike', '1.5 Twists', 'Entry'.
+#
+# The data set's authors number 42 names. Known of that table are 1-7, the kinds of 8-28 (somersaults) and 29-35
+# (twists), and 36-42. The 21 and 7 names in between are the counts that its 52 dive numbers need beyond those listed
+# from 37 on. Their exact order is not known to us; ours ascends by count and, for equal counts, by the position's
+# name as 37, 39 and 40 do. Read the numbers through the table, never by heart.
+
+_DIRECTIONS = ("Forward", "Back", "Reverse", "Inward")
+_ARMSTAND_DIRECTIONS = ("Arm.Forward", "Arm.Back", "Arm.Reverse")
+_SOMERSAULTS = (1.0, 1.5, 2.0, 2.5, 3.0, 3.5, 4.5)
+_POSITIONS = ("Pike", "Straight", "Tuck")
+_TWISTS = (0.5, 1.0, 1.5, 2.0, 2.5, 3.0, 3.5)
+
+
+def _somersaults(count: float, position: str) -> str:
+    return f"{count:g} Som{'s' if count > 1 else ''}.{position}"
+
+
+def _twists(count: float) -> str:
+    return f"{count:g} Twist{'s' if count > 1 else ''}"
+
+
+ENTRY, BACKGROUND = "Entry", "Background"
+
+SUB_ACTIONS: dict[int, str] = dict(
+    enumerate(
+        (
+            *_DIRECTIONS,
+            *_ARMSTAND_DIRECTIONS,
+            *(_somersaults(count, position) for count in _SOMERSAULTS for position in _POSITIONS),
+            *map(_twists, _TWISTS),
+            ENTRY,
+            _somersaults(0.5, "Pike"),
+            BACKGROUND,
+            _somersaults(0.5, "Straight"),
+            _somersaults(0.5, "Tuck"),
+            _twists(4.0),
+            _twists(4.5),
+        ),
+        start=1,
+    )
+)
+"""Name of every label of FineDiving."""
+
+_LABELS = {name: label for label, name in SUB_ACTIONS.items()}
+
+_PIKE_FROM_HALVES = 3
+"""Half-somersaults from which a free dive is held in an open pike; with fewer the body stays straight."""
+
+_TWIST_BEGUN, _TWIST_DONE = 0.05, 0.95
+"""Shares of the whole twist between which an annotator would see the body twist."""
+
+_SHORTEST_STEP = 8
+"""Frames of somersault beside a twist below which nobody would mark a step of its own."""
+
+
+@dataclass(frozen=True, slots=True)
+class Steps:
+    """The steps of one clip.
+
+    Attributes:
+        transitions: Frames at which a new step begins, increasing: first the flight, last the entry.
+        labels: Label of every step, one more than the transitions.
+    """
+
+    transitions: tuple[int, ...]
+    labels: tuple[int, ...]
+
+
+def flight_labels(dive: DiveNumber) -> tuple[int, int, int | None]:
+    """Return the labels of a dive's take-off, somersault and twist, the last None without a twist.
+
+    Raises:
+        UsageError: When FineDiving has no name for one of them, as for four somersaults.
+    """
+    names = [_direction(dive), _somersaults(dive.half_somersaults / 2, _position(dive))]
+    if dive.half_twists:
+        names.append(_twists(dive.half_twists / 2))
+    missing = [name for name in names if name not in _LABELS]
+    if missing:
+        raise UsageError(
+            f"{dive} has a step that FineDiving has no name for: {missing[0]}",
+            where="dives",
+            hint="leave it out, or write the format manifest",
+        )
+    labels = [_LABELS[name] for name in names]
+    return labels[0], labels[1], labels[2] if dive.half_twists else None
+
+
+def _direction(dive: DiveNumber) -> str:
+    if dive.direction == 0:
+        return "an armstand without direction"
+    return (_ARMSTAND_DIRECTIONS if dive.armstand else _DIRECTIONS)[dive.direction - 1]
+
+
+def _position(dive: DiveNumber) -> str:
+    if dive.position == "D":
+        return "Pike" if dive.half_somersaults >= _PIKE_FROM_HALVES else "Straight"
+    return {"A": "Straight", "B": "Pike", "C": "Tuck"}[dive.position]
+
+
+def divide_into_steps(simulated: SimulatedDive, *, marks_entry: bool = True) -> Steps:
+    """Divide a clip into the steps that an annotator of FineDiving would mark.
+
+    A twisting dive has a twist step and a somersault step in the flight, in the order in which the body does them;
+    a twist in mid-flight has somersaults on both sides.
+
+    Args:
+        simulated: The dive.
+        marks_entry: Whether the entry is called so; a few dives of the real data lack that label.
+
+    Raises:
+        UsageError: When FineDiving has no name for a step.
+    """
+    takeoff, somersault, twist = flight_labels(simulated.dive)
+    start, end = simulated.twist_start, simulated.entry_start
+    flight = [(start, somersault)]
+    if twist is not None:
+        begun, done = find_twist(simulated)
+        flight = [(start, somersault), (begun, twist), (done, somersault)]
+        if end - done < _SHORTEST_STEP and end - done <= begun - start:
+            flight = [(start, somersault), (min(max(begun, start + 1), end - 1), twist)]
+        elif begun - start < _SHORTEST_STEP:
+            flight = [(start, twist), (min(max(done, start + 1), end - 1), somersault)]
+    last = _LABELS[ENTRY if marks_entry else BACKGROUND]
+    return Steps((*(frame for frame, _ in flight), end), (takeoff, *(label for _, label in flight), last))
+
+
+def find_twist(simulated: SimulatedDive) -> tuple[int, int]:
+    """Return the first frame of the flight in which the body twists and the first in which it no longer does."""
+    frames = np.arange(simulated.twist_start, simulated.entry_start + 1)
+    motion = simulated.motion
+    angle = motion.track(motion.twist, frames / FPS)
+    turned = np.abs(angle - angle[0])
+    begun = int(np.argmax(turned > _TWIST_BEGUN * turned.max()))
+    done = int(np.argmax(turned >= _TWIST_DONE * turned.max()))
+    return int(frames[begun]), int(frames[done])

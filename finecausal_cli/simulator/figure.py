@@ -1,25 +1,104 @@
-"""The athlete's picture: shaded limbs in depth order, and the exact coverage they give.
-
-Every part of the body is a tube with elliptic cross-sections between two joints. Its silhouette depends on the view,
-so a twisting trunk changes its width. Across its width a tube is drawn in strips that are lit like a cylinder.
-"""
+"""The athlete's figure as it is drawn: build, skin, swimwear."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Literal, NamedTuple
 
 import cv2
 import numpy as np
 
-from finecausal_cli.simulator.body import JOINT, Array, Athlete
+from finecausal_cli.simulator.athlete import JOINT, Array, Athlete
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.simulator.camera import Projection
-    from finecausal_cli.simulator.look import Look
     from finecausal_cli.simulator.venue import Venue
+
+
+# What an athlete looks like: skin, hair or cap, and the suit.
+
+Colour = tuple[int, int, int]
+
+_SKIN: tuple[Colour, ...] = (
+    (240, 200, 174),
+    (230, 184, 150),
+    (214, 164, 128),
+    (190, 138, 102),
+    (160, 110, 78),
+    (124, 84, 60),
+    (96, 66, 50),
+)
+_HAIR: tuple[Colour, ...] = ((26, 22, 20), (52, 34, 24), (96, 66, 40), (176, 136, 82), (40, 40, 44), (120, 56, 30))
+_SUIT: tuple[Colour, ...] = (
+    (18, 24, 60),
+    (160, 18, 32),
+    (14, 14, 16),
+    (20, 90, 160),
+    (20, 110, 70),
+    (206, 170, 30),
+    (90, 30, 110),
+    (220, 220, 224),
+    (210, 80, 24),
+    (20, 130, 140),
+)
+_CAPPED = 0.12
+"""Share of athletes with a cap; most divers wear none."""
+
+Suit = Literal["one-piece", "briefs", "jammers"]
+_COVERED: dict[Suit, frozenset[str]] = {
+    "one-piece": frozenset({"hips", "belly", "waist", "chest"}),
+    "briefs": frozenset({"hips"}),
+    "jammers": frozenset({"hips", "shorts"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Appearance:
+    """Colours of an athlete, RGB, and what is worn.
+
+    Attributes:
+        skin: Of the body.
+        hair: Of hair or cap.
+        suit: Of the suit.
+        cut: The suit's form.
+        bun: Whether long hair is tied behind the head.
+    """
+
+    skin: Colour
+    hair: Colour
+    suit: Colour
+    cut: Suit
+    bun: bool
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, athlete: Athlete) -> Appearance:
+        """Draw skin, hair or cap, and a suit."""
+        woman = athlete.sex == "female"
+        capped, jammers, tied = rng.random(3) < (_CAPPED, 0.25, 0.75)
+        skin = _SKIN[int(rng.integers(len(_SKIN)))]
+        hair = _HAIR[int(rng.integers(len(_HAIR)))]
+        suit, cap = (_SUIT[int(k)] for k in rng.integers(len(_SUIT), size=2))
+        man: Suit = "jammers" if jammers else "briefs"
+        return cls(skin, cap if capped else hair, suit, "one-piece" if woman else man, bool(woman and tied))
+
+    def of(self, material: str) -> Colour:
+        """Return the colour of a material."""
+        if material in ("hair", "bun"):
+            return self.hair
+        return self.suit if material in _COVERED[self.cut] else self.skin
+
+    def shows(self, material: str) -> bool:
+        """Whether there is anything of this material to see."""
+        return {"bun": self.bun, "shorts": self.cut == "jammers"}.get(material, True)
+
+
+# The athlete's picture: shaded limbs in depth order, and the exact coverage they give.
+#
+# Every part of the body is a tube with elliptic cross-sections between two joints. Its silhouette depends on the
+# view, so a twisting trunk changes its width. Across its width a tube is drawn in strips that are lit like a
+# cylinder.
 
 Box = tuple[int, int, int, int]
 """Left, top, right, bottom of a window in pixels; right and bottom are outside."""
@@ -136,7 +215,7 @@ class Figure:
     order: NDArray[np.int64]
 
     @classmethod
-    def of(cls, joints: Array, athlete: Athlete, look: Look, camera: Projection, venue: Venue) -> Figure:
+    def of(cls, joints: Array, athlete: Athlete, look: Appearance, camera: Projection, venue: Venue) -> Figure:
         """Build from joints [N, joints, 3] in the world, lit and coloured as the venue's light has it."""
         along, wide, deep = _table(athlete)
         start = joints[:, [JOINT[t.start] for t in _TUBES]]
@@ -207,7 +286,7 @@ class Figure:
         return np.asarray(cv2.resize(canvas, (right - left, bottom - top), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _light_up(normal: Array, nearness: Array, look: Look, venue: Venue) -> NDArray[np.uint8]:
+def _light_up(normal: Array, nearness: Array, look: Appearance, venue: Venue) -> NDArray[np.uint8]:
     """Return the colour of every fill, uint8 [N, tubes, fills, 3], lit like a cylinder."""
     mids = (_EDGES[1:] + _EDGES[:-1]) / 2
     outwards = mids[None, None, :, None] * normal[:, :, None, :]

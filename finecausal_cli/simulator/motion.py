@@ -1,10 +1,4 @@
-"""The motion of one dive: stance, ballistic flight with constant angular momentum, entry.
-
-World axes: x from the board over the water, y away from the camera, z up; the board's tip is above x = 0, the
-water's surface is z = 0. The somersault turns in the x-z plane. The twist is planned; the tilt that conservation of
-angular momentum demands for it is added. Limits: the momentum is conserved about the somersault axis, segments are
-rigid, the air does nothing.
-"""
+"""Motion of a dive: stance, take-off, flight and entry as joint angles and a path."""
 
 from __future__ import annotations
 
@@ -14,12 +8,355 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from finecausal_cli.simulator.faults import Faults
-from finecausal_cli.simulator.plan import FlightPlan
-from finecausal_cli.simulator.stance import Stance, turn_y, turn_z
+from finecausal_cli.simulator import athlete as poses
+from finecausal_cli.simulator.athlete import JOINT, Array, Athlete, Faults, Pose
 
 if TYPE_CHECKING:
-    from finecausal_cli.simulator.body import Array, Athlete
+    from finecausal_cli.diving import DiveNumber
+
+
+# What the athlete means to do in the air: when to close, twist, open and line up.
+
+_TWIST_START_S = 0.08
+_MANY_TWISTS = 4
+"""Half-twists from which the athlete lines up later to have time for them."""
+
+_UNDER_TWIST = radians(62)
+"""Twist that is missing at the end of the most crossed twist."""
+
+
+def ease(share: Array) -> Array:
+    """Return the smooth step of ``share``, which is clipped to 0..1."""
+    share = np.clip(share, 0.0, 1.0)
+    return np.asarray(share * share * (3 - 2 * share))
+
+
+def steady(share: Array, ramp: float = 0.12) -> Array:
+    """Return a step from 0 to 1 whose rate is constant but for a linear rise and fall over ``ramp`` at the ends."""
+    share = np.clip(share, 0.0, 1.0)
+    near = np.minimum(share, 1 - share)
+    part = np.where(near < ramp, near**2 / (2 * ramp), near - ramp / 2) / (1 - ramp)
+    return np.asarray(np.where(share < 0.5, part, 1 - part))
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """Poses at instants, eased in between and held outside.
+
+    Attributes:
+        times: [K] seconds, increasing.
+        rows: [K, angles] poses.
+    """
+
+    times: Array
+    rows: Array
+
+    @classmethod
+    def of(cls, keys: list[tuple[float, Pose]]) -> Keys:
+        """Build from (time, pose) pairs; a key that is not later than its forerunner is moved just behind it."""
+        times = np.array([time for time, _ in keys])
+        for k in range(1, len(times)):
+            times[k] = max(times[k], times[k - 1] + 0.02)
+        return cls(times, np.stack([poses.vector(pose) for _, pose in keys]))
+
+    def at(self, times: Array) -> Array:
+        """Return the poses [N, angles] at ``times`` [N]."""
+        after = np.clip(np.searchsorted(self.times, times, side="right"), 1, len(self.times) - 1)
+        before = after - 1
+        share = ease((times - self.times[before]) / (self.times[after] - self.times[before]))[:, None]
+        return np.asarray(self.rows[before] * (1 - share) + self.rows[after] * share)
+
+
+@dataclass(frozen=True, slots=True)
+class FlightPlan:
+    """The plan of one flight; times count from the moment the board is left.
+
+    Attributes:
+        dive: The dive number.
+        faults: Faults that show in the positions.
+        duration_s: Flight time the athlete counts on.
+        twist_sign: 1 or -1: twist to the left or to the right.
+    """
+
+    dive: DiveNumber
+    faults: Faults
+    duration_s: float
+    twist_sign: int = 1
+
+    @property
+    def head_first(self) -> bool:
+        """Whether the hands meet the water first."""
+        halves = self.dive.half_somersaults + (1 if self.dive.armstand else 0)
+        return halves % 2 == 1
+
+    @property
+    def has_shape(self) -> bool:
+        """Whether a tuck or pike is held, whose opening the athlete can time."""
+        return self.dive.position in "BC" or (self.dive.half_twists > 0 and self.dive.half_somersaults >= 3)
+
+    @property
+    def close_s(self) -> float:
+        """When the tuck or pike is closed (before any twist has pushed it back)."""
+        return float(np.interp(self.dive.half_somersaults, [1, 3, 5, 8], [0.40, 0.32, 0.26, 0.22]))
+
+    @property
+    def open_s(self) -> float:
+        """When the athlete means to open."""
+        halves = self.dive.half_somersaults
+        lead = float(np.interp(halves, [1, 3, 5, 7, 9], [0.50, 0.52, 0.47, 0.40, 0.35]))
+        if self.dive.half_twists >= _MANY_TWISTS:
+            lead = min(lead, 0.40)
+        return max(self.duration_s - lead, self.duration_s * 0.5)
+
+    @property
+    def twist_window(self) -> tuple[float, float]:
+        """First and last moment of the twist."""
+        if not self.dive.half_twists:
+            return 0.0, 0.0
+        wanted = 0.24 + 0.16 * self.dive.half_twists
+        if self.dive.position in "BC":
+            # The more twists, the less of the flight is left for the pike or tuck.
+            part = float(np.interp(self.dive.half_twists, [2, 6], [0.62, 0.84]))
+            room = part * (self.open_s - 0.18 - _TWIST_START_S)
+        else:
+            room = self.open_s - (0.14 if self.has_shape else 0.0) - _TWIST_START_S
+        return _TWIST_START_S, _TWIST_START_S + min(wanted, max(room, 0.3 * self.duration_s))
+
+    def twist(self, times: Array) -> Array:
+        """Return the twist angle [N] at ``times`` [N], radians."""
+        if not self.dive.half_twists:
+            return np.zeros_like(times)
+        start, end = self.twist_window
+        total = self.dive.half_twists * pi - _UNDER_TWIST * self.faults.crossed_twist**1.5
+        return np.asarray(self.twist_sign * total * steady((times - start) / (end - start)))
+
+    def _shape(self) -> Pose:
+        if not self.dive.half_somersaults:
+            return poses.stretched(self.faults, head_first=True)
+        if self.dive.position == "C":
+            return poses.tuck(self.faults)
+        if self.dive.position == "B":
+            return poses.pike(self.faults)
+        return poses.open_pike(self.faults) if self.has_shape else poses.straight(self.faults)
+
+    def keys(self, open_s: float) -> Keys:
+        """Return the poses of the flight when the athlete opens at ``open_s``."""
+        faults, shape = self.faults, self._shape()
+        line = poses.stretched(faults, head_first=self.head_first)
+        keys = [(0.0, poses.leave(faults.flexed_feet))]
+        closed = self.close_s
+        if self.dive.half_twists:
+            start, end = self.twist_window
+            wrapped = poses.twist(faults)
+            keys += [(start + 0.06, wrapped), (max(end - 0.08, start + 0.1), wrapped)]
+            closed = end + (0.18 if self.has_shape else 0.14)
+        elif self.dive.flying:
+            closed = 0.52 * open_s
+            keys += [(0.2, poses.straight(faults)), (0.3 * open_s, poses.straight(faults))]
+        else:
+            keys += [(0.4 * closed, poses.reach(faults))]
+        unfolding = 0.17 * (1 + 0.35 * faults.late_opening)
+        half_open = line._replace(
+            hip=0.12 * shape.hip + 0.9 * line.hip,
+            knee=0.08 * shape.knee + 0.9 * line.knee,
+            arm=0.45 * shape.arm + 0.55 * line.arm,
+            elbow=0.35,
+        )
+        keys += [
+            (closed, shape),
+            (max(open_s, closed + 0.03), shape),
+            (open_s + unfolding, half_open),
+            (open_s + unfolding + 0.12, line),
+        ]
+        return Keys.of(keys)
+
+
+# Before the feet leave the board: standing, hurdle, crouch and jump, or the armstand.
+
+_ANKLE = Pose._fields.index("ankle")
+_HIP = Pose._fields.index("hip")
+_KNEE = Pose._fields.index("knee")
+
+_LONG_AGO_S = -60.0
+_HOP_S, _HOP_TIME_S = -0.95, 0.45
+_HOP_LENGTH_M, _HOP_RISE_M = 0.85, 0.34
+_STEP_S, _STEP_LENGTH_M = 0.46, 0.62
+
+
+def turn_y(points: Array, angle: Array) -> Array:
+    """Turn [..., P, 3] about the y axis: a positive ``angle`` [...] tips the head towards +x."""
+    cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    return np.stack([x * cos + z * sin, y, z * cos - x * sin], axis=-1)
+
+
+def turn_z(points: Array, angle: Array) -> Array:
+    """Turn [..., P, 3] about the z axis by ``angle`` [...], front towards left."""
+    cos, sin = np.cos(angle)[..., None], np.sin(angle)[..., None]
+    x, y, z = points[..., 0], points[..., 1], points[..., 2]
+    return np.stack([x * cos - y * sin, x * sin + y * cos, z], axis=-1)
+
+
+@dataclass(frozen=True, slots=True)
+class Stance:
+    """The athlete on the board; times are negative and end at 0, when the board is left.
+
+    Attributes:
+        dive: The dive number.
+        athlete: Who dives.
+        faults: Faults of the take-off show here.
+        height_m: Height of the board above the water.
+        duration_s: Time from the clip's first frame to leaving the board; what happened before is not shown.
+        springboard: Whether the board gives.
+        hurdle: Whether the athlete arrives with a hop.
+        steps: Steps of the run-up before the hop.
+        phase: Phase of the sway, radians.
+    """
+
+    dive: DiveNumber
+    athlete: Athlete
+    faults: Faults
+    height_m: float
+    duration_s: float
+    springboard: bool
+    hurdle: bool
+    steps: int
+    phase: float
+
+    @property
+    def facing(self) -> float:
+        """Turn about the vertical at the start: 0 looks over the water, pi away from it."""
+        return pi if self.dive.direction in (2, 4) else 0.0
+
+    @property
+    def sense(self) -> int:
+        """1 when the somersault tips the head away from the board (an upright start), -1 towards it."""
+        return -1 if self.dive.direction in ((3,) if self.dive.armstand else (3, 4)) else 1
+
+    @property
+    def lean(self) -> float:
+        """Lean of the body away from the board when it is left, radians."""
+        usual = 0.15 if self.sense > 0 else 0.05
+        return usual + 0.30 * self.faults.leaning_takeoff - 0.07 * self.faults.close_to_board
+
+    def board_dip(self, times: Array) -> Array:
+        """Return how far the board's tip stands above its rest [N], metres; 0 for a platform."""
+        if not self.springboard:
+            return np.zeros_like(times)
+        deep = -(0.55 - 0.22 * self.faults.low_takeoff)
+        pressed = deep * np.sin(np.clip((times + 0.5) / 0.5, 0, 1) * pi) ** 1.5
+        ringing = 0.16 * np.exp(-np.clip(times, 0, None) * 2.6) * np.sin(2 * pi * 3.1 * times) * (times > 0)
+        return np.asarray(pressed + ringing)
+
+    def _keys(self) -> Keys:
+        faults = self.faults
+        if self.dive.armstand:
+            hold = poses.handstand(faults.unsteady_start)
+            push = poses.handstand(0.3 * faults.unsteady_start)._replace(elbow=radians(14), ankle=radians(14))
+            return Keys.of([(_LONG_AGO_S, hold), (-0.45, hold), (-0.2, push), (0.0, push)])
+        depth = 0.95 - 0.4 * faults.low_takeoff
+        wobble = 40 * faults.unsteady_start
+        landing = 0.45 if self.hurdle else 0.0
+        return Keys.of(
+            [
+                (_LONG_AGO_S, poses.stand(8 + wobble)),
+                *self._gait(),
+                (_HOP_S - 0.2, poses.stand(8 + wobble)),
+                (-0.85, poses.stand(150 if self.hurdle else 95)),
+                (-0.5, poses.crouch(landing + 0.05, 60 if self.hurdle else 20)),
+                (-0.26, poses.crouch(depth, -25)),
+                (-0.10, poses.crouch(0.45 * depth, 90)),
+                (0.0, poses.leave(faults.flexed_feet)),
+            ]
+        )
+
+    @property
+    def _walk_s(self) -> tuple[float, float]:
+        """First and last moment of the run-up."""
+        end = _HOP_S - 0.2
+        return end - self.steps * _STEP_S, end
+
+    def _gait(self) -> list[tuple[float, Pose]]:
+        """Return the poses of the run-up: a leg swings through, its foot lands, the other one follows."""
+        keys: list[tuple[float, Pose]] = []
+        start, _ = self._walk_s
+        for step in range(self.steps):
+            side = 1 if step % 2 == 0 else -1
+            landing = start + (step + 1) * _STEP_S
+            keys.append((landing - 0.55 * _STEP_S, poses.swing(side)))
+            if step + 1 < self.steps:
+                keys.append((landing, poses.stride(side)))
+        return keys
+
+    def _anchor(self, times: Array) -> Array:
+        """Return where the toes (hands in an armstand) are [N, 3]."""
+        x, z = np.full_like(times, -0.03), self.height_m + self.board_dip(times)
+        if self.hurdle:
+            share = np.clip((times - _HOP_S) / _HOP_TIME_S, 0, 1)
+            x = x - _HOP_LENGTH_M * (1 - share)
+            z = z + 4 * _HOP_RISE_M * share * (1 - share)
+        if self.steps:
+            start, end = self._walk_s
+            share = np.clip((times - start) / (end - start), 0, 1)
+            x = x - _STEP_LENGTH_M * self.steps * (1 - ease(share))
+        return np.stack([x, np.zeros_like(times), z], axis=-1)
+
+    def _sway(self, times: Array) -> Array:
+        amount = radians(10) * self.faults.unsteady_start + radians(0.5)
+        fade = 1 - ease((times + 0.7) / 0.4)
+        return np.asarray(amount * fade * (np.sin(2 * pi * 0.9 * times + self.phase) + 0.4 * np.sin(14 * times)))
+
+    def _plant(self, rows: Array, pitch: Array, times: Array) -> Array:
+        """Keep the soles flat under the pitch of the body until the heels lift for the jump."""
+        forward = pitch * (1 if self.facing == 0 else -1)
+        flat = poses.HEELS_DOWN + forward - rows[:, _HIP] + rows[:, _KNEE]
+        lift = ease((times + 0.13) / 0.13)
+        rows = rows.copy()
+        rows[:, _ANKLE] = flat * (1 - lift) + rows[:, _ANKLE] * lift
+        return rows
+
+    def track(self, times: Array) -> tuple[Array, Array, Array]:
+        """Return poses [N, angles], somersault angle [N] and centre of mass [N, 3] at ``times`` <= 0."""
+        rows = self._keys().at(times)
+        sway = self._sway(times)
+        if self.dive.armstand:
+            lean = self.lean * ease((times + 0.5) / 0.5)
+            pitch = pi + lean + sway
+            support = [JOINT["wrist_l"], JOINT["wrist_r"], JOINT["finger_l"], JOINT["finger_r"]]
+            body = turn_z(self.athlete.joints(rows), np.full_like(times, self.facing))
+            hold = body[:, support].mean(axis=1)
+            centre = self._centre(body)
+            return rows, pitch, self._anchor(times) + self._turned(centre - hold, pitch)
+        pitch = np.zeros_like(times)
+        toes = [JOINT["toe_l"], JOINT["toe_r"]]
+        soles = [*toes, JOINT["heel_l"], JOINT["heel_r"]]
+        lean = self.lean * ease((times + 0.3) / 0.3)
+        for _ in range(3):
+            rows = self._plant(rows, pitch, times)
+            body = turn_z(self.athlete.joints(rows), np.full_like(times, self.facing))
+            arm = self._centre(body) - body[:, soles].mean(axis=1)
+            pitch = lean + sway - np.arctan2(arm[:, 0], arm[:, 2])
+        centre = self._centre(body)
+        turned = turn_y(body - centre[:, None], pitch)
+        ground = turned[:, toes].mean(axis=1)
+        ground[:, 2] = turned[:, soles, 2].min(axis=1)  # of two feet the lower one stands
+        return rows, pitch, self._anchor(times) - ground
+
+    def _centre(self, body: Array) -> Array:
+        points, mass = self.athlete.masses(body)
+        return np.asarray(np.einsum("npc,p->nc", points, mass) / mass.sum())
+
+    @staticmethod
+    def _turned(offset: Array, pitch: Array) -> Array:
+        return turn_y(offset[:, None, :], pitch)[:, 0]
+
+
+# The motion of one dive: stance, ballistic flight with constant angular momentum, entry.
+#
+# World axes: x from the board over the water, y away from the camera, z up; the board's tip is above x = 0, the
+# water's surface is z = 0. The somersault turns in the x-z plane. The twist is planned; the tilt that conservation of
+# angular momentum demands for it is added. Limits: the momentum is conserved about the somersault axis, segments are
+# rigid, the air does nothing.
 
 GRAVITY = 9.81
 """m/s^2"""

@@ -15,20 +15,18 @@ from typing import TYPE_CHECKING
 import cv2
 import numpy as np
 
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import UsageError
-from finecausal_cli.simulator import poses
-from finecausal_cli.simulator.body import Athlete, Pose
-from finecausal_cli.simulator.dataset_plan import plan_dataset
-from finecausal_cli.simulator.faults import Faults
+from finecausal_cli.simulator import athlete as poses
+from finecausal_cli.simulator.athlete import Athlete, Faults, Pose
+from finecausal_cli.simulator.camera import WildCamera, draw_size
+from finecausal_cli.simulator.dive import Timing
 from finecausal_cli.simulator.footage import Film, Footage
-from finecausal_cli.simulator.motion import GRAVITY, RATE_HZ, Motion
-from finecausal_cli.simulator.plan import Keys, ease, steady
-from finecausal_cli.simulator.timing import Timing
+from finecausal_cli.simulator.motion import GRAVITY, RATE_HZ, Keys, Motion, ease, steady
+from finecausal_cli.simulator.recording import plan_dataset
 from finecausal_cli.simulator.wild import Act, WildSetting, render_act
-from finecausal_cli.simulator.wild_camera import WildCamera, draw_size
 from finecausal_cli.simulator.wild_scene import Solid, paint_texture, read_photo
-from finecausal_cli.video.write import write_video
-from finecausal_cli.whole_file import whole_file
+from finecausal_cli.video.writer import write_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -36,8 +34,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from finecausal_cli.simulator.body import Array
-    from finecausal_cli.simulator.styles import Colour
+    from finecausal_cli.simulator.athlete import Array
+    from finecausal_cli.simulator.backdrop import Colour
 
 NEGATIVES_NAME = "negatives.csv"
 COLUMNS = ("video", "kind", "fps", "frames")
@@ -99,7 +97,7 @@ def write_negatives(
     writer = csv.writer(table, lineterminator="\n")
     writer.writerows([COLUMNS, *rows])
     path = Path(out) / NEGATIVES_NAME
-    with whole_file(path, "the table of negatives") as part:
+    with atomic_write(path, "the table of negatives") as part:
         part.write_text(table.getvalue(), encoding="utf-8")
     return path
 

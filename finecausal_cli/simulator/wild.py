@@ -9,22 +9,20 @@ from typing import TYPE_CHECKING, Any
 import cv2
 import numpy as np
 
-from finecausal_cli.diving.difficulty import apparatus
-from finecausal_cli.simulator.body import JOINT, Array
-from finecausal_cli.simulator.bystanders import add_spectators, draw_passers
-from finecausal_cli.simulator.figure import Figure, window
-from finecausal_cli.simulator.footage import Film, Footage
-from finecausal_cli.simulator.look import Look
-from finecausal_cli.simulator.overlays import Obstacle, Overlay, inner_size
-from finecausal_cli.simulator.render import draw_splash, mean_of
-from finecausal_cli.simulator.timing import Timing, draw_timing
+from finecausal_cli.diving import apparatus
+from finecausal_cli.simulator.athlete import JOINT, Array
+from finecausal_cli.simulator.camera import WildCamera, draw_size
+from finecausal_cli.simulator.dive import Timing, draw_timing
+from finecausal_cli.simulator.figure import Appearance, Figure, window
+from finecausal_cli.simulator.footage import Film, Footage, Obstacle, Overlay, inner_size
+from finecausal_cli.simulator.render import FOAM, draw_splash, mean_of
 from finecausal_cli.simulator.venue import Venue, draw_venue
-from finecausal_cli.simulator.water import FOAM
-from finecausal_cli.simulator.wild_camera import WildCamera, draw_size
 from finecausal_cli.simulator.wild_scene import (
     Backdrop,
     Tower,
     add_pool_wall,
+    add_spectators,
+    draw_passers,
     draw_tower,
     paint_plank,
     paint_stands,
@@ -42,9 +40,9 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.simulator.backdrop import Colour
     from finecausal_cli.simulator.dive import SimulatedDive
     from finecausal_cli.simulator.motion import Motion
-    from finecausal_cli.simulator.styles import Colour
     from finecausal_cli.simulator.wild_scene import Solid
 
 _MOST_INSTANTS = 12
@@ -214,7 +212,7 @@ class _Scene:
         self.motion, self.camera, self.venue = act.motion, setting.camera, setting.venue
         motion, camera, venue, timing = self.motion, self.camera, self.venue, setting.timing
         rng = np.random.default_rng(np.random.SeedSequence((*setting.seed, 8)))
-        look = Look.draw(np.random.default_rng(np.random.SeedSequence((*act.seed, 2))), motion.athlete)
+        look = Appearance.draw(np.random.default_rng(np.random.SeedSequence((*act.seed, 2))), motion.athlete)
         self.times, self.height_m, self.has_athlete = timing.real_s, act.height_m, act.has_athlete
         self.views = camera.views(motion, self.times)
         open_s = setting.footage.shutter / (timing.fps * timing.time_scale)

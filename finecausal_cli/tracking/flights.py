@@ -16,7 +16,7 @@ from finecausal_cli.tracking.camera import Camera, chain, measure_steps
 from finecausal_cli.tracking.extent import BODY_RADIUS_M, body_radius, diameters, implausibility, time_scale
 from finecausal_cli.tracking.motion import HOTTEST, SHRINK, motion_heat
 from finecausal_cli.tracking.transitions import REACH_M, Ends, refine, track
-from finecausal_cli.video.scan import Scanner, SmallFrame
+from finecausal_cli.video.decoders import Scanner, SmallFrame
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator

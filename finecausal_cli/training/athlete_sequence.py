@@ -13,12 +13,12 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 import numpy as np
 import torch
 
+from finecausal_cli.athlete import JOINT, MIRRORED
 from finecausal_cli.athlete.network import DIRECTIONS
 from finecausal_cli.athlete.reader import cut_window
 from finecausal_cli.athlete.sequence import Observations, SequenceNetwork, direction_track, mirrored, turned
-from finecausal_cli.athlete.skeleton import JOINT, MIRRORED
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.video.reader import open_source
-from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -124,7 +124,7 @@ def read_clip(root: Path, out: Path, clip: str, reader: AthleteReader, seed: int
     if shown is None:
         return
     read = reader.read_closer(shown.pictures)
-    with whole_file(out / f"{clip}.npz", "what was read of a clip") as part, part.open("wb") as file:
+    with atomic_write(out / f"{clip}.npz", "what was read of a clip") as part, part.open("wb") as file:
         np.savez(
             file,
             joints=(read.joints / size - 0.5).astype(np.float32),

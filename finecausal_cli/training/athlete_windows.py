@@ -14,11 +14,11 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import cv2
 import numpy as np
 
+from finecausal_cli.athlete import JOINT, MIRRORED
 from finecausal_cli.athlete.reader import cut_window
-from finecausal_cli.athlete.skeleton import JOINT, MIRRORED
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.video.reader import open_source
-from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -138,7 +138,7 @@ def cut_dataset(
     cut_as = {**asdict(config), "version": _CUT_VERSION}
     if stamp.exists() and json.loads(stamp.read_text()) != cut_as:
         raise DatasetError("the folder holds windows that were cut otherwise", where=out, hint="choose another folder")
-    with whole_file(stamp, "the windows") as part:
+    with atomic_write(stamp, "the windows") as part:
         part.write_text(json.dumps(cut_as))
     missing = [clip for clip in clips if not (out / f"{clip}.npz").exists()]
     done = len(clips) - len(missing)
@@ -171,7 +171,7 @@ def cut_clip(root: Path, out: Path, config: CutConfig, clip: str) -> None:
         else:
             box = _draw_window(rng, joints, visible, float(known["px_per_m"][frame]), picture.shape[:2])
             windows.append(_cut(picture, mask, joints, visible, box, config.stored_size))
-    with whole_file(out / f"{clip}.npz", "the windows of a clip") as part, part.open("wb") as file:
+    with atomic_write(out / f"{clip}.npz", "the windows of a clip") as part, part.open("wb") as file:
         arrays: dict[str, Any] = {}
         for name, group in (("window", windows), ("whole", whole)):
             for field, values in zip(Windows._fields, zip(*group, strict=True), strict=len(group) > 0):

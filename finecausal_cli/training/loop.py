@@ -20,8 +20,8 @@ from accelerate import Accelerator
 from accelerate.utils import set_seed
 from torch import Tensor, nn
 
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import TrainingError
-from finecausal_cli.whole_file import whole_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Mapping
@@ -244,7 +244,7 @@ class Trainer(Generic[Batch]):
         line = {"step": float(step), **figures, **metrics}
         self.progress.history.append(line)
         if self.accelerator.is_main_process:
-            with whole_file(self.out / LOG, "the run's log") as part:
+            with atomic_write(self.out / LOG, "the run's log") as part:
                 part.write_text("".join(json.dumps(one) + "\n" for one in self.progress.history))
         logger.info("step %d: %s", step, line)
         return metrics

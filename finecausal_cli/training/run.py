@@ -1,51 +1,156 @@
-"""A whole training run: from a dataset to weights with their held-out figures and their interval."""
+"""A training run: from a dataset to weights."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
+import torch
+
+from finecausal_cli.data.batch import BackgroundSwap
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.events import split_by_event
-from finecausal_cli.data.open import read_dataset
-from finecausal_cli.data.splits import assign_splits
-from finecausal_cli.data.swap import BackgroundSwap
+from finecausal_cli.data.datasets import assign_splits, read_dataset, split_by_event
 from finecausal_cli.errors import DatasetError, TrainingError
-from finecausal_cli.evaluation.run_folder import BEST, LAST
-from finecausal_cli.training.begin import begin
-from finecausal_cli.training.checkpoint import Progress
-from finecausal_cli.training.options import TrainOptions, check_precision
-from finecausal_cli.training.processes import join, leave
-from finecausal_cli.training.record import check_is_free, describe_data, read_run, write_run
-from finecausal_cli.training.tracking import Curves
-from finecausal_cli.training.trainer import LAST_NAME, Trainer
-from finecausal_cli.training.validation import calibrate, validate
-from finecausal_cli.training.views import Views
-from finecausal_cli.weights.info import WeightsInfo
-from finecausal_cli.weights.store import save_weights
+from finecausal_cli.evaluation.run import BEST, LAST
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.training import KINETICS, TRUNK, TrainOptions, check_precision
+from finecausal_cli.training.batches import Views
+from finecausal_cli.training.checkpoint import Progress, describe_data, ensure_new_run_dir, read_run, write_run
+from finecausal_cli.training.pairs import LAST_NAME, Trainer, calibrate, validate
+from finecausal_cli.training.processes import MetricLogger, end_processes, start_processes
+from finecausal_cli.weights import WeightsInfo, read_manifest
+from finecausal_cli.weights.convert import load_kinetics
+from finecausal_cli.weights.hub import resolve_weights
+from finecausal_cli.weights.store import load_weights, save_weights
 
 if TYPE_CHECKING:
-    from pathlib import Path
+    from collections.abc import Iterable
 
-    import torch
-
+    from finecausal_cli.data import Dive
     from finecausal_cli.data.cache import CacheSize
-    from finecausal_cli.data.dive import Dive
-    from finecausal_cli.evaluation.predict import Summary
+    from finecausal_cli.evaluation.predict import ErrorSummary
     from finecausal_cli.model.config import ModelConfig
-    from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.training.processes import Processes
+
+
+# What a network starts from: weights drawn at random, I3D weights from Kinetics, or weights trained before.
+
+_SHOWN = 3  # names listed in an error before "and n more"
+_OPTIONAL = ("intervention.", "tca.", "recogniser.")
+"""What an ablation may leave out, and what is learned last."""
+
+_BEFORE_PAIRS = ("video_trunk.", "parser.")
+"""What looks at one clip alone."""
+
+
+def locate_init(init: str) -> str:
+    """Return what a network starts from with its path in full, so that a run can be resumed from another folder.
+
+    Raises:
+        WeightsError: There are no such weights.
+    """
+    if init.startswith(KINETICS):
+        return KINETICS + str(Path(init.removeprefix(KINETICS)).expanduser().resolve())
+    if init.startswith(TRUNK):
+        return TRUNK + str(resolve_weights(init.removeprefix(TRUNK)).resolve())
+    return str(resolve_weights(init).resolve())
+
+
+def config_of(init: str) -> ModelConfig | None:
+    """Return the network that the weights to start from were trained as; None if they are of a trunk alone.
+
+    Raises:
+        WeightsError: The weights are not to be found or damaged.
+    """
+    return None if init.startswith(KINETICS) else read_manifest(resolve_weights(init.removeprefix(TRUNK))).model
+
+
+def init_model(config: ModelConfig, *, init: str | None, seed: int) -> tuple[FineCausal, dict[str, Any]]:
+    """Build the network of a run.
+
+    Args:
+        config: What it is made of.
+        init: Weights, ``trunk:`` and weights, or ``kinetics:`` and a file; None draws everything by chance.
+        seed: Of whatever is not loaded.
+
+    Returns:
+        The network, and what is to be recorded of where its weights come from.
+
+    Raises:
+        WeightsError: The weights cannot be trusted or do not fit.
+        TrainingError: They are of another network.
+    """
+    torch.manual_seed(seed)
+    model = FineCausal(config)
+    if init is None:
+        return model, {"from": "random"}
+    if init.startswith(KINETICS):
+        report = load_kinetics(Path(init.removeprefix(KINETICS)), model)
+        return model, {
+            "from": "kinetics",
+            "layout": report.layout,
+            "trunks": list(report.trunks),
+            "loaded": len(report.loaded),
+            "skipped": list(report.skipped),
+        }
+    if init.startswith(TRUNK):
+        taken = _load_pretrained(Path(init.removeprefix(TRUNK)), model, modules=_BEFORE_PAIRS)
+        return model, {**taken, "from": "trunk"}
+    return model, _load_pretrained(Path(init), model)
+
+
+def _load_pretrained(folder: Path, model: FineCausal, modules: tuple[str, ...] = ("",)) -> dict[str, Any]:
+    """Fill a network from weights of the same network, give or take the modules that an ablation leaves out.
+
+    Args:
+        folder: The weights.
+        model: The network.
+        modules: Beginnings of the names that are taken.
+    """
+    loaded = load_weights(folder)
+    theirs, ours = loaded.model.state_dict(), model.state_dict()
+    misfits = [
+        name
+        for name in sorted(theirs.keys() | ours.keys())
+        if name.startswith(modules)
+        and not name.startswith(_OPTIONAL)
+        and (name not in theirs or name not in ours or theirs[name].shape != ours[name].shape)
+    ]
+    if misfits:
+        more = f" and {len(misfits) - _SHOWN} more" if len(misfits) > _SHOWN else ""
+        raise TrainingError(
+            f"weights of another network: {', '.join(misfits[:_SHOWN])}{more} do not fit",
+            where=folder,
+            hint="leave out --preset to train the network that they are of",
+        )
+    shared = {name: tensor for name, tensor in theirs.items() if name in ours and name.startswith(modules)}
+    model.load_state_dict(shared, strict=False)
+    return {
+        "from": "weights",
+        "digest": loaded.digest,
+        "loaded": len(shared),
+        "skipped": _modules_of(theirs.keys() - shared),
+        "drawn": _modules_of(ours.keys() - shared),
+    }
+
+
+def _modules_of(names: Iterable[str]) -> list[str]:
+    return sorted({name.partition(".")[0] for name in names})
+
+
+# A whole training run: from a dataset to weights with their held-out figures and their interval.
 
 Report = Callable[[Progress, dict[str, float]], object]
 
 
-def _nobody(*_: object) -> None:
+def _noop(*_: object) -> None:
     """Tell nobody."""
 
 
 @dataclass(frozen=True)
-class Watch:
+class Callbacks:
     """How a run tells somebody what it does; every field may stay as it is. The main process alone tells.
 
     Attributes:
@@ -57,12 +162,12 @@ class Watch:
         validated: Called after each validation.
     """
 
-    data: Callable[[int, int, int], object] = _nobody
-    decoded: Callable[[], object] = _nobody
-    cached: Callable[[CacheSize], object] = _nobody
-    step: Report = _nobody
-    waited: Callable[[float], object] = _nobody
-    validated: Callable[[Summary], object] = _nobody
+    data: Callable[[int, int, int], object] = _noop
+    decoded: Callable[[], object] = _noop
+    cached: Callable[[CacheSize], object] = _noop
+    step: Report = _noop
+    waited: Callable[[float], object] = _noop
+    validated: Callable[[ErrorSummary], object] = _noop
 
 
 def train(
@@ -76,7 +181,7 @@ def train(
     resume: bool = False,
     read: Callable[[Path], list[Dive]] = read_dataset,
     command: Sequence[str] = (),
-    watch: Watch | None = None,
+    watch: Callbacks | None = None,
 ) -> Path:
     """Train a network and keep the one that does best on the validation set, and the last one.
 
@@ -108,7 +213,7 @@ def train(
         started = read_run(folder, TrainOptions)
         config, options, labels = started.config, started.options, started.labels_sha256
     else:
-        check_is_free(folder)
+        ensure_new_run_dir(folder)
     check_precision(options.precision, config, device)
     dives = _split([dive for dive in read(dataset) if dive.score is not None], options, dataset)
     clips = ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size)
@@ -116,16 +221,16 @@ def train(
     data.check(labels, options)
     # What a checkpoint goes on from has been loaded long ago, and may be gone.
     is_begun = resume and (folder / LAST_NAME).exists()
-    model, begun = begin(config, init=None if is_begun else options.init, seed=options.seed)
-    processes = join(device)
+    model, begun = init_model(config, init=None if is_begun else options.init, seed=options.seed)
+    processes = start_processes(device)
     processes.wait()  # until all have seen that the folder holds no run
-    run = _Run(data, folder, options, processes, (watch or Watch()) if processes.is_main else Watch())
+    run = _Run(data, folder, options, processes, (watch or Callbacks()) if processes.is_main else Callbacks())
 
     def record() -> None:
         write_run(folder, config, options, dataset, dives, begun=begun, processes=processes.count, command=command)
 
     run(model, resume=resume, record=record)
-    leave(processes)
+    end_processes(processes)
     return folder / BEST
 
 
@@ -175,13 +280,15 @@ class _Data:
 
 
 class _Run:
-    def __init__(self, data: _Data, folder: Path, options: TrainOptions, processes: Processes, watch: Watch) -> None:
+    def __init__(
+        self, data: _Data, folder: Path, options: TrainOptions, processes: Processes, watch: Callbacks
+    ) -> None:
         self._data = data
         self._folder = folder
         self._options = options
         self._processes = processes
         self._watch = watch
-        self._curves: Curves | None = None
+        self._curves: MetricLogger | None = None
         self._views: Views | None = None
 
     def __call__(self, model: FineCausal, *, resume: bool, record: Callable[[], object]) -> None:
@@ -205,7 +312,7 @@ class _Run:
         if data.cache is not None or self._views is not None:
             self._make_ready()
         if self._processes.is_main:
-            self._curves = Curves(self._folder, self._options, first=trainer.progress.step)
+            self._curves = MetricLogger(self._folder, self._options, first=trainer.progress.step)
             if not resume:
                 record()  # only now: a run that could not begin may be begun again
         try:
@@ -246,7 +353,7 @@ class _Run:
             self._curves.step(progress, losses, trainer.waiting_share)
         self._watch.step(progress, losses)
 
-    def _validate(self, trainer: Trainer, model: FineCausal) -> Summary:
+    def _validate(self, trainer: Trainer, model: FineCausal) -> ErrorSummary:
         self._watch.waited(trainer.waiting_share)
         data = self._data
         summary = validate(model, data.training, data.validation, data.clips, self._options, self._views)
@@ -256,7 +363,7 @@ class _Run:
         self._watch.validated(summary)
         return summary
 
-    def _save(self, name: str, model: FineCausal, summary: Summary, progress: Progress) -> None:
+    def _save(self, name: str, model: FineCausal, summary: ErrorSummary, progress: Progress) -> None:
         data = self._data
         facts = describe_data(data.dataset, data.dives, self._options)
         training = {"epoch": progress.epoch + 1, "validation": summary.figures(), **facts}

@@ -1,21 +1,29 @@
-"""Path -> Clip: the one way, for training and scoring alike, from a file to 96 frames at the working size."""
+"""Read a clip: open the source, choose its frames, decode and resize them."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Generic, Literal, TypeVar
 
 import numpy as np
 
 from finecausal_cli.errors import UsageError, VideoError
-from finecausal_cli.video.child import pack_clip, read_within, serve_tasks
-from finecausal_cli.video.clip import Clip
-from finecausal_cli.video.decord_source import DecordSource, decord_suits, pyav_does_as_well
-from finecausal_cli.video.folder_source import FolderSource
-from finecausal_cli.video.picture import FOREGROUND, FRAME_SIZE, Geometry, resize, working_size
-from finecausal_cli.video.pyav_source import PyAVSource
-from finecausal_cli.video.sampling import check_enough, check_range, frame_range, sample_times, stand_in
-from finecausal_cli.video.source import check_path
+from finecausal_cli.video import (
+    FOREGROUND,
+    FRAME_SIZE,
+    Clip,
+    Geometry,
+    check_enough,
+    check_range,
+    frame_range,
+    replace_corrupt_frames,
+    resize,
+    sample_times,
+    working_size,
+)
+from finecausal_cli.video.decoders import DecordSource, PyAVSource, decord_suits, pyav_does_as_well
+from finecausal_cli.video.source import FolderSource, check_path
+from finecausal_cli.video.worker import pack_clip, read_within, serve_tasks
 
 if TYPE_CHECKING:
     import os
@@ -24,6 +32,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.video.source import InspectedSource, VideoInfo, VideoSource
+
+
+# Path -> Clip: the one way, for training and scoring alike, from a file to 96 frames at the working size.
 
 T = TypeVar("T")
 
@@ -177,7 +188,7 @@ def sample_frames(
     damage = _check_sound(sound, info.path)
     first_sound, last_sound = np.flatnonzero(sound)[[0, -1]].tolist()
     indices = sample_times(source.times_s, first + first_sound, first + last_sound, shift=shift)
-    indices = stand_in(indices, sound, first)
+    indices = replace_corrupt_frames(indices, sound, first)
     repeats = check_enough(indices, info.path)
     if decoder == "auto" and damage:
         decoder = "pyav"
@@ -337,3 +348,81 @@ def length_note(source: InspectedSource, first: int, last: int) -> str | None:
 def serve() -> None:
     """Read the clips that standard input asks for: what a ``WorkerProcess`` runs."""
     serve_tasks(lambda path, options, _: pack_clip(read_clip(path, **options)))
+
+
+# Every frame of a dive, at its own size and pace; the network looks at 96 of them, a person at all.
+
+_EVEN_PACE_S = 2e-3
+"""Containers round the time of a frame to a millisecond or so; anything further off is a varying frame rate."""
+
+
+@dataclass(frozen=True, slots=True)
+class Footage:
+    """A video, or a part of it, that can be played from the beginning as often as one likes.
+
+    Attributes:
+        info: What the whole video is.
+        first: Index in the video of the first frame.
+        times_s: float64 [frames + 1], rising from 0: when each frame is shown, and when the last one ends.
+    """
+
+    info: VideoInfo
+    first: int
+    times_s: NDArray[np.float64]
+    _source: InspectedSource = field(repr=False)
+
+    def __len__(self) -> int:
+        """Return how many frames there are."""
+        return len(self.times_s) - 1
+
+    @property
+    def size(self) -> tuple[int, int]:
+        """Height and width, in pixels, of every frame."""
+        return self.info.upright_size
+
+    @property
+    def is_even(self) -> bool:
+        """Whether the frames follow each other at the pace of ``info.fps``."""
+        even = np.arange(len(self.times_s)) / self.info.fps
+        return bool(np.abs(self.times_s - even).max() <= _EVEN_PACE_S)
+
+    def frames(self) -> Iterator[NDArray[np.uint8]]:
+        """Decode one frame after the other; a damaged one is the sound one before it, or the first that is sound.
+
+        Yields:
+            uint8 [height, width, 3], RGB, upright.
+
+        Raises:
+            VideoError: Nothing can be decoded, or the size of the picture changes on the way.
+        """
+        sound = self._source.sound(self.first, self.first + len(self) - 1)
+        places = np.flatnonzero(sound)
+        if not len(places):
+            raise VideoError("None of the frames can be decoded.", where=self.info.path)
+        shown = places[np.maximum(np.searchsorted(places, np.arange(len(self)), side="right") - 1, 0)]
+        _, repeats = np.unique(shown, return_counts=True)
+        for count, index, picture in zip(repeats, places, self._source.frames(places + self.first), strict=True):
+            if picture.shape[:2] != self.size:
+                what = f"The size of the picture changes at frame {self.first + int(index)}."
+                raise VideoError(what, where=self.info.path, hint="convert it to one size")
+            for _ in range(count):
+                yield picture
+
+
+def open_footage(path: str | os.PathLike[str], start_s: float | None = None, end_s: float | None = None) -> Footage:
+    """Open a video file or a folder of frames to play it.
+
+    Args:
+        path: Video file or folder of images.
+        start_s: Where the dive starts, in seconds; None for the beginning of the file.
+        end_s: Where it ends, in seconds, exclusive; None for the end of the file.
+
+    Raises:
+        VideoError: It is missing, unreadable, holds no pictures, or none at these times.
+        UsageError: ``start_s`` or ``end_s`` make no sense.
+    """
+    source = open_source(path)
+    first, last = frame_range(source.times_s, source.info.duration_s, start_s, end_s, source.info.path)
+    ends = np.append(source.times_s, source.info.duration_s)
+    times_s = ends[first : last + 2] - ends[first]
+    return Footage(source.info, first, times_s, source)

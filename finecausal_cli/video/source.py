@@ -1,22 +1,36 @@
-"""What a file of moving pictures is, and the one interface behind which every decoder stands."""
+"""Sources of frames: the interface of every decoder, the probing of a file, folders of pictures."""
 
 from __future__ import annotations
 
 import os
+import re
 import stat
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
+import av
+import numpy as np
+from av.stream import Disposition
+from PIL import Image
+
 from finecausal_cli.errors import VideoError
+from finecausal_cli.video import is_uneven
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    import numpy as np
+    from av.container import InputContainer
+    from av.packet import Packet
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
     from numpy.typing import NDArray
 
     from finecausal_cli.errors import ErrorKind
+
+
+# What a file of moving pictures is, and the one interface behind which every decoder stands.
 
 ASSUMED_FPS = 25.0
 """Frames a second where the source does not say: a folder of frames, a raw stream."""
@@ -137,3 +151,370 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise VideoError("The file is empty.", where=path, kind="empty")
     return Path(path).absolute()
+
+
+# Look into a video file without decoding it: is it one, what is in it, when is each frame shown, is it all there.
+
+_FORMATS = (
+    "apng,asf,avi,dv,flv,gif,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe"
+)
+"""Formats that hold their pictures themselves. A playlist could name other files, or an address in the network."""
+
+_TIMED_FORMATS = {"mov", "matroska"}
+"""Formats whose packets say exactly when their picture is shown, so that a picture can be told by its time."""
+
+_LEAST_PRESENT = 0.8
+"""Share of the announced length below which a file is refused as cut short."""
+
+_WHOLE = 0.98
+"""Share of the announced length from which on a file counts as whole."""
+
+_PLAUSIBLE_RATE_ERROR = 0.01
+"""Largest relative difference between the frame rate in the header and the one counted."""
+
+_PLAUSIBLE_SAMPLE_ASPECT = 4.0
+"""Most lopsided pixel that any camera or broadcast uses; anything beyond is a broken header."""
+
+
+@dataclass(frozen=True, slots=True)
+class ContainerInfo:
+    """What one pass over the packets of a file has shown.
+
+    Attributes:
+        info: What the video is.
+        times_s: float64 [frames], when each frame is shown, counted from the first.
+        stamps: int64 [frames], the same as presentation stamps of the stream; None where they cannot be relied on.
+    """
+
+    info: VideoInfo
+    times_s: NDArray[np.float64]
+    stamps: NDArray[np.int64] | None
+
+
+@dataclass(slots=True)
+class _Packets:
+    """What is kept of the packets of a stream."""
+
+    seen: int
+    stamps: list[int | None]
+    last_duration: int
+
+
+@contextmanager
+def opened(file: Path, path: str | os.PathLike[str]) -> Iterator[tuple[InputContainer, VideoStream]]:
+    """Open a file and choose its video stream: the default one, of several the largest.
+
+    Args:
+        file: Absolute path.
+        path: The same as the user gave it, for errors.
+
+    Raises:
+        VideoError: The file is no video, or holds sound only.
+    """
+    options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
+    try:
+        container = av.open(f"file:{file}", options=options)
+    except (av.FFmpegError, OSError, ValueError) as error:
+        what, kind = _why_not_open(file, error)
+        raise VideoError(what, where=path, kind=kind) from error
+    with container:
+        streams = _pictures(container)
+        if not streams:
+            holds = "sound but no pictures" if container.streams.audio else "no pictures of a known kind"
+            raise VideoError(f"The file holds {holds}.", where=path, kind="no_frames")
+        yield (
+            container,
+            max(streams, key=lambda one: (bool(one.disposition & Disposition.default), one.width * one.height)),
+        )
+
+
+def packets(
+    container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]
+) -> Iterator[Packet[VideoStream]]:
+    """Give every packet of a stream, then the empty one that flushes the decoder; a broken end is an end.
+
+    Raises:
+        VideoError: Another stream begins in the middle of the file, which PyAV cannot bear.
+    """
+    demuxed = container.demux(stream)
+    while True:
+        try:
+            packet = next(demuxed, None)
+        except av.FFmpegError:
+            return
+        except IndexError as error:
+            what = "Another stream begins in the middle of the file, or it is damaged."
+            raise VideoError(what, where=path, hint="convert it to MP4", kind="unsupported") from error
+        if packet is None:
+            return
+        yield packet
+
+
+def probe_container(path: str | os.PathLike[str]) -> ContainerInfo:
+    """Look through a video file: every packet's time, and the first picture.
+
+    Raises:
+        VideoError: The file is missing, is no video, holds no picture that can be decoded, or misses a fifth or more.
+    """
+    file = check_path(path)
+    with opened(file, path) as (container, stream):
+        picture, found = _look_through(container, stream, path)
+        unit = float(stream.time_base or 0)
+        is_timed = bool(_TIMED_FORMATS & set(container.format.name.split(",")))
+        stamps = _rising(found.stamps) if is_timed and unit > 0 else None
+        frames = len(found.stamps)
+        notes = _stream_notes(container, stream)
+        if stamps is None:
+            fps = _announced_fps(stream)
+            if not fps:
+                notes += (f"The file does not say its frame rate; times assume {ASSUMED_FPS:g} frames a second.",)
+            fps = fps or ASSUMED_FPS
+            times_s = np.arange(frames) / fps
+            duration_s = frames / fps
+        else:
+            times_s = (stamps - stamps[0]) * unit
+            fps = _counted_fps(stream, times_s)
+            duration_s = float(times_s[-1]) + (found.last_duration * unit or 1 / fps)
+        cut_short = _length_note(container, stream, found.seen, duration_s, path)
+        # The last packets of a file cut short leave gaps, as they are stored in another order than shown.
+        notes += cut_short or _rate_note(times_s, fps)
+        info = _describe(path, container, stream, picture, (frames, fps, duration_s), notes)
+    return ContainerInfo(info, times_s, stamps)
+
+
+def _look_through(
+    container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]
+) -> tuple[VideoFrame, _Packets]:
+    """Count the packets, decoding only until a first picture appears."""
+    picture: VideoFrame | None = None
+    cause = ""
+    found = _Packets(0, [], 0)
+    for packet in packets(container, stream, path):
+        if picture is None:
+            try:
+                picture = next(iter(packet.decode()), None)
+            except av.FFmpegError as error:
+                cause = f": {error.strerror}"
+        found.seen += packet.dts is not None or packet.size > 0
+        if packet.size and not packet.is_discard:
+            found.stamps.append(packet.pts)
+            found.last_duration = packet.duration or 0
+    if picture is None or not found.stamps:
+        codec = stream.codec_context.name
+        what = f"No picture of the file can be decoded (codec {codec}){cause}."
+        raise VideoError(what, where=path, kind="no_frames")
+    return picture, found
+
+
+def _rising(stamps: list[int | None]) -> NDArray[np.int64] | None:
+    """Sort stamps into the order of display; None unless each frame has its own."""
+    known = {stamp for stamp in stamps if stamp is not None}
+    return np.array(sorted(known), dtype=np.int64) if len(known) == len(stamps) else None
+
+
+def _announced_fps(stream: VideoStream) -> float:
+    return float(stream.average_rate or stream.guessed_rate or stream.base_rate or 0)
+
+
+def _counted_fps(stream: VideoStream, times_s: NDArray[np.float64]) -> float:
+    """Prefer the exact rate of the header (30000/1001) where it agrees with the frames, whose times are rounded."""
+    announced = _announced_fps(stream)
+    if len(times_s) < 2:
+        return announced or ASSUMED_FPS
+    counted = float((len(times_s) - 1) / times_s[-1])
+    return announced if abs(announced - counted) <= _PLAUSIBLE_RATE_ERROR * counted else counted
+
+
+def _rate_note(times_s: NDArray[np.float64], fps: float) -> tuple[str, ...]:
+    if is_uneven(times_s):
+        return (f"The frame rate varies about {fps:.2f} a second; frames are sampled by the time they are shown at.",)
+    return ()
+
+
+def _length_note(
+    container: InputContainer, stream: VideoStream, seen: int, duration_s: float, path: str | os.PathLike[str]
+) -> tuple[str, ...]:
+    """Compare what is there with what the header announces."""
+    present = seen / stream.frames if stream.frames else 1.0
+    if stream.duration and stream.time_base:
+        present = min(present, duration_s / float(stream.duration * stream.time_base))
+    elif container.duration:
+        share = duration_s / (container.duration / av.time_base)
+        # The length of the whole file may be that of its sound, which is no reason to refuse the pictures.
+        present = min(present, share if len(container.streams) == 1 else max(share, _LEAST_PRESENT))
+    if present < _LEAST_PRESENT:
+        what = f"The file is cut short: only {present:.0%} of its announced length is there."
+        raise VideoError(what, where=path, hint="copy or download it again", kind="truncated")
+    if present < _WHOLE:
+        return (f"The pictures end at {duration_s:.2f} s, before the file's announced end; it may be cut short.",)
+    return ()
+
+
+def _pictures(container: InputContainer) -> list[VideoStream]:
+    """List the video streams of a known codec, without the cover image that a sound file may carry."""
+    streams = [stream for stream in container.streams.video if stream.codec_context is not None]
+    return [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
+
+
+def _stream_notes(container: InputContainer, stream: VideoStream) -> tuple[str, ...]:
+    streams = len(_pictures(container))
+    if streams == 1:
+        return ()
+    return (f"The file holds {streams} video streams; number {stream.index} ({stream.width}x{stream.height}) is read.",)
+
+
+def _describe(
+    path: str | os.PathLike[str],
+    container: InputContainer,
+    stream: VideoStream,
+    picture: VideoFrame,
+    extent: tuple[int, float, float],
+    notes: tuple[str, ...],
+) -> VideoInfo:
+    frames, fps, duration_s = extent
+    sample_aspect = float(stream.sample_aspect_ratio or 0)
+    if not 1 / _PLAUSIBLE_SAMPLE_ASPECT <= sample_aspect <= _PLAUSIBLE_SAMPLE_ASPECT:
+        sample_aspect = 1.0
+    return VideoInfo(
+        path=os.fspath(path),
+        container=container.format.name,
+        codec=stream.codec_context.codec.canonical_name,
+        width=picture.width,
+        height=picture.height,
+        frames=frames,
+        fps=fps,
+        duration_s=duration_s,
+        rotation=round(picture.rotation / 90) * 90 % 360,
+        sample_aspect=sample_aspect,
+        bits=picture.format.components[0].bits,
+        notes=notes,
+    )
+
+
+def _why_not_open(file: Path, error: Exception) -> tuple[str, ErrorKind]:
+    with file.open("rb") as content:
+        is_mp4 = content.read(12)[4:8] == b"ftyp"
+    if is_mp4:
+        return "The file is cut short or was never finished: the index of this MP4 is missing or broken.", "truncated"
+    cause = getattr(error, "strerror", None) or str(error)
+    return f"This is not a video that can be read: {cause}.", "not_a_video"
+
+
+# Frames out of a folder of images.
+
+PICTURE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
+"""What the frames of a dive are called."""
+
+VIDEO_SUFFIXES = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
+"""What a video is called in a folder of them."""
+
+FEWEST_FRAMES = 16
+"""A folder with fewer images than one snippet needs, and with videos in it or below, is meant as one of videos."""
+
+_LAST_NUMBER = re.compile(r"(\d+)\D*$")
+
+_MOST_PLACES_PER_FILE = 2
+"""With more gaps than frames the numbers mean something else, such as milliseconds."""
+
+_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
+"""What Pillow raises for a broken image."""
+
+
+class FolderSource:
+    """A folder of images, one a frame, ordered by the number in their names, or by name where not all have one.
+
+    A number missing in between is a frame that cannot be decoded: it keeps its place, so the time line stays whole.
+    Numbers may start anywhere and rise in equal steps (0, 2, 4, ...).
+    """
+
+    name = "frames"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """List the folder and look at its first image.
+
+        Raises:
+            VideoError: The folder holds no image, cannot be listed, two images have one number, or the first is broken.
+        """
+        self._path = os.fspath(path)
+        self._files = _frame_files(self._path)
+        first = self._read(min(self._files))
+        frames = max(self._files) + 1
+        self.times_s: NDArray[np.float64] = np.arange(frames) / ASSUMED_FPS
+        self.info = VideoInfo(
+            path=self._path,
+            container="folder",
+            codec=self._files[0].suffix.lower().lstrip("."),
+            width=first.shape[1],
+            height=first.shape[0],
+            frames=frames,
+            fps=ASSUMED_FPS,
+            duration_s=frames / ASSUMED_FPS,
+            notes=(f"A folder of frames has no frame rate; times assume {ASSUMED_FPS:g} frames a second.",),
+        )
+
+    def sound(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Tell which frames from ``first`` to ``last``, inclusive, are there: bool [last - first + 1]."""
+        return np.array([index in self._files for index in range(first, last + 1)])
+
+    def frames(self, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """Read chosen images; see ``VideoSource.frames``."""
+        for index in indices.tolist():
+            if index not in self._files:
+                raise VideoError(f"Frame {index} is missing in the folder.", where=self._path, kind="damaged")
+            yield self._read(index)
+
+    def _read(self, index: int) -> NDArray[np.uint8]:
+        file = self._files[index]
+        try:
+            with Image.open(file) as image:
+                return np.asarray(image.convert("RGB"))
+        except _UNREADABLE as error:
+            raise VideoError("The image is broken and cannot be decoded.", where=file, kind="damaged") from error
+
+
+def _frame_files(path: str) -> dict[int, Path]:
+    """Give every image its frame index, the first one 0."""
+    try:
+        files = [
+            file for file in Path(path).iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.name[0] != "."
+        ]
+        files = [file for file in files if file.is_file()]
+    except OSError as error:
+        kind: ErrorKind = "no_permission" if isinstance(error, PermissionError) else "unreadable"
+        raise VideoError(f"The folder cannot be listed: {error.strerror}.", where=path, kind=kind) from error
+    if len(files) < FEWEST_FRAMES:
+        _refuse_videos(path)
+    if not files:
+        what = "The folder holds no frames (jpg, png, bmp, tif or webp images)."
+        raise VideoError(what, where=path, kind="no_frames")
+    files.sort(key=lambda file: file.name)
+    found = [_LAST_NUMBER.search(file.stem) for file in files]
+    numbers = [int(match.group(1)) for match in found if match]
+    if len(numbers) < len(files):
+        return dict(enumerate(files))
+    by_number = dict(zip(numbers, files, strict=True))
+    if len(by_number) < len(files):
+        raise VideoError("Two images of the folder have the same number.", where=path, kind="unsupported")
+    first, *others = sorted(by_number)
+    step = min((after - before for before, after in zip([first, *others], others, strict=False)), default=1)
+    if any((number - first) % step for number in others):
+        step = 1
+    places = (max(by_number) - first) // step + 1
+    if places > _MOST_PLACES_PER_FILE * len(files):
+        what = f"Only {len(files)} of the frames numbered {first} to {max(by_number)} are there."
+        raise VideoError(what, where=path, kind="damaged")
+    return {(number - first) // step: file for number, file in by_number.items()}
+
+
+def _refuse_videos(path: str) -> None:
+    """Say so if a folder, or the folders in it, hold videos: one of them is meant."""
+    found = sorted(file for pattern in ("*", "*/*") for file in Path(path).glob(pattern) if _is_video(file))
+    if found:
+        what = "a folder of 1 video" if len(found) == 1 else f"a folder of {len(found)} videos"
+        raise VideoError(
+            f"This is {what}, not a dive.", where=path, hint=f"give one of them: {found[0]}", kind="not_a_dive"
+        )
+
+
+def _is_video(file: Path) -> bool:
+    return file.suffix.lower() in VIDEO_SUFFIXES and file.name[0] != "." and file.is_file()

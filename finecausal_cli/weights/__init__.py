@@ -1,1 +1,124 @@
-"""Weights: find them, read and write them as safetensors, convert foreign checkpoints."""
+"""Weights of the network: their manifest, and what is told of them."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from pathlib import Path
+
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+
+from finecausal_cli.errors import WeightsError
+from finecausal_cli.model.config import FORMAT_VERSION, LATER_FIELDS, STARTING_VALUES, VIEWING_VALUES, ModelConfig
+
+# What is known of weights besides their numbers; travels in their ``config.json``.
+
+
+class StoredInterval(BaseModel):
+    """A split-conformal interval: the score lies within difficulty * half-width of the prediction."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    level: float = Field(gt=0, lt=1, description="Stated coverage.")
+    execution_half_width: float = Field(ge=0, description="Half-width in execution units.")
+
+
+class WeightsInfo(BaseModel):
+    """What is known of weights.
+
+    Attributes:
+        note: What the weights know and do not know, in one sentence for a person.
+        interval: The interval of their predictions; None if nobody measured it.
+        training: How they came about: data, options, validation figures.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    note: str = "weights of unstated origin"
+    interval: StoredInterval | None = None
+    training: dict[str, JsonValue] = Field(default_factory=dict)
+
+    @classmethod
+    def read(cls, info: dict[str, JsonValue], where: Path) -> WeightsInfo:
+        """Check the facts stored with weights.
+
+        Raises:
+            WeightsError: They are not of this form; names the weights and the key.
+        """
+        try:
+            return cls.model_validate(info)
+        except ValidationError as error:
+            first = error.errors()[0]
+            key = ".".join(str(part) for part in first["loc"])
+            raise WeightsError(f"info.{key}: {first['msg']}", where=where) from None
+
+    def facts(self) -> dict[str, JsonValue]:
+        """Return the facts as ``save_weights`` stores them."""
+        return self.model_dump(mode="json")
+
+
+# The ``config.json`` of a folder of weights: configuration, facts and checksums. Reading it needs no torch.
+
+CONFIG_NAME = "config.json"
+
+
+class Manifest(BaseModel):
+    """The content of ``config.json``.
+
+    Attributes:
+        model: What the network is made of.
+        info: Facts about the weights, see `WeightsInfo`.
+        shards: SHA-256 (hex) of each shard by file name.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    model: ModelConfig
+    info: dict[str, JsonValue]
+    shards: dict[str, str]
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 (hex) over tensors and what they compute with; equal digests mean equal weights."""
+        unsaid = {name for name, before in LATER_FIELDS.items() if getattr(self.model, name) == before}
+        model = self.model.model_dump(mode="json", exclude=set(STARTING_VALUES | VIEWING_VALUES) | unsaid)
+        facts = {"model": model, "shards": sorted(self.shards.values())}
+        return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Read and check ``config.json`` alone.
+
+    Raises:
+        WeightsError: It is missing, malformed, of a newer format, or names a shard outside the folder.
+    """
+    path = folder / CONFIG_NAME
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        hint = f"a weights folder holds {CONFIG_NAME} and *.safetensors"
+        raise WeightsError(f"cannot be read: {error.strerror}", where=path, hint=hint) from error
+    except (ValueError, RecursionError) as error:
+        raise WeightsError("is not JSON", where=path, hint="the file is damaged; get the weights again") from error
+    _require_known_format(content, path)
+    try:
+        manifest = Manifest.model_validate(content)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = ".".join(str(part) for part in first["loc"]) or "the top level"
+        raise WeightsError(f"{key}: {first['msg']}", where=path, hint="the file is damaged or was edited") from error
+    for name in manifest.shards:
+        if Path(name).name != name or not name.endswith(".safetensors"):
+            raise WeightsError(f"{name!r} is not the name of a shard", where=path)
+    return manifest
+
+
+def _require_known_format(content: object, path: Path) -> None:
+    model = content.get("model") if isinstance(content, dict) else None
+    version = model.get("format_version") if isinstance(model, dict) else None
+    if isinstance(version, int) and version > FORMAT_VERSION:
+        raise WeightsError(
+            f"format {version} is newer than this program reads ({FORMAT_VERSION})",
+            where=path,
+            hint="update finecausal",
+        )

@@ -1,9 +1,4 @@
-"""Weights from a model hub: ``hf://owner/repo@revision``.
-
-A repository on the hub is a folder of weights as `save_weights` writes it, with its bank beside it. It is fetched at
-one commit, checked against the digests in its ``config.json``, and only then put where it will be found without a
-network. Nothing else of this package uses the network.
-"""
+"""Find weights by name: bundled, in a folder, or fetched from the Hugging Face Hub."""
 
 from __future__ import annotations
 
@@ -17,12 +12,19 @@ from typing import TYPE_CHECKING
 
 import platformdirs
 
+from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import OutputError, UsageError, WeightsError
-from finecausal_cli.weights.manifest import CONFIG_NAME
-from finecausal_cli.whole_file import whole_file
+from finecausal_cli.weights import CONFIG_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+
+# Weights from a model hub: ``hf://owner/repo@revision``.
+#
+# A repository on the hub is a folder of weights as `save_weights` writes it, with its bank beside it. It is fetched
+# at one commit, checked against the digests in its ``config.json``, and only then put where it will be found without
+# a network. Nothing else of this package uses the network.
 
 SCHEME = "hf://"
 
@@ -86,7 +88,7 @@ def is_offline() -> bool:
     return os.environ.get(OFFLINE, "").strip().lower() in ("1", "true", "yes", "on")
 
 
-def fetched(text: str) -> Path:
+def resolve_hub(text: str) -> Path:
     """Return the folder of weights on a hub, fetching them if they are not here yet.
 
     What was fetched before is used as it is, without asking the hub: `pull` brings what a branch has become since.
@@ -96,7 +98,7 @@ def fetched(text: str) -> Path:
         UsageError: The name is written wrongly.
     """
     name = HubName.parse(text)
-    known = _kept(name)
+    known = _cached_snapshot(name)
     if known is not None:
         return known
     if is_offline():
@@ -122,7 +124,7 @@ def pull(text: str) -> Path:
     folder = name.shelf / "commits" / commit
     if not (folder / CONFIG_NAME).is_file():
         _fetch(name, commit, folder)
-    with whole_file(name.note, "what was fetched") as part:
+    with atomic_write(name.note, "what was fetched") as part:
         part.write_text(f"{commit}\n", encoding="utf-8")
     return folder
 
@@ -140,7 +142,7 @@ def _notes() -> Iterator[tuple[str, Path]]:
             yield f"{SCHEME}{shelf.parent.name}/{shelf.name}@{note.name}", folder
 
 
-def _kept(name: HubName) -> Path | None:
+def _cached_snapshot(name: HubName) -> Path | None:
     commits = name.shelf / "commits"
     try:
         commit = name.note.read_text(encoding="utf-8").strip()
@@ -231,3 +233,72 @@ def _explained(error: Exception, name: HubName) -> WeightsError:
 
 def _first_line(error: Exception) -> str:
     return str(error).strip().partition("\n")[0] or type(error).__name__
+
+
+# Find weights by name or folder.
+
+DEFAULT_WEIGHTS = "compact"
+"""What is used when the user names none."""
+
+BANK_NAME = "bank"
+"""Folder, inside a folder of weights, of the exemplars that those weights encoded."""
+
+READER_NAME = "athlete"
+READER_CONFIG_NAME = "reader.json"
+"""Folder of the athlete reader beside the weights, and what tells that it is there."""
+
+_PACKAGE = Path(__file__).resolve().parent.parent
+
+
+def _shelves() -> tuple[Path, ...]:
+    """Folders that may hold bundled weights: of an installed wheel, then of a checkout."""
+    return _PACKAGE / "bundled" / "weights", _PACKAGE.parent / "weights"
+
+
+def list_readers() -> list[Path]:
+    """Return the folders of athlete readers that come with the package, the one that counts first."""
+    return [shelf / READER_NAME for shelf in _shelves() if (shelf / READER_NAME / READER_CONFIG_NAME).is_file()]
+
+
+def list_bundled() -> dict[str, Path]:
+    """Return the bundled weights by name, sorted; the installed ones win over a checkout's."""
+    found: dict[str, Path] = {}
+    for shelf in _shelves():
+        for config in shelf.glob(f"*/{CONFIG_NAME}"):
+            found.setdefault(config.parent.name, config.parent)
+    return dict(sorted(found.items()))
+
+
+def resolve_weights(name_or_folder: str | Path = DEFAULT_WEIGHTS) -> Path:
+    """Find the folder that a user means.
+
+    Args:
+        name_or_folder: The name of bundled weights, the path of a folder, or ``hf://owner/repo@revision``, which is
+            fetched unless it was before. A name wins over a folder of the same name in the working directory, so that
+            a command means the same everywhere; write ``./compact`` for the folder.
+
+    Returns:
+        A folder that holds a ``config.json``.
+
+    Raises:
+        WeightsError: Nothing of that name exists, or the folder holds no weights.
+        UsageError: The name of weights on a hub is written wrongly.
+    """
+    bundled = list_bundled()
+    text = str(name_or_folder)
+    if text.startswith(SCHEME):
+        return resolve_hub(text)
+    if text in bundled:
+        return bundled[text]
+    known = f"bundled weights: {', '.join(bundled) or 'none'}; or give a folder, or hf://owner/repo@revision"
+    folder = Path(text).expanduser()
+    if not folder.is_dir():
+        raise WeightsError("no such weights", where=text, hint=known)
+    if not (folder / CONFIG_NAME).is_file():
+        raise WeightsError(f"the folder holds no {CONFIG_NAME}", where=text, hint=known)
+    return folder
+
+
+def bank_folder(weights: Path) -> Path:
+    """Return the folder of the bank that belongs to a folder of weights; it need not exist yet."""
+    return weights / BANK_NAME

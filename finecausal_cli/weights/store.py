@@ -19,7 +19,7 @@ from safetensors.torch import save as serialise_tensors
 
 from finecausal_cli.errors import OutputError, WeightsError
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.weights.manifest import CONFIG_NAME, Manifest, read_manifest
+from finecausal_cli.weights import CONFIG_NAME, Manifest, read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator

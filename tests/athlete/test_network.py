@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 import torch
 
+from finecausal_cli.athlete import BONES, JOINT, JOINTS, MIRRORED
 from finecausal_cli.athlete.network import (
     DIRECTIONS,
     AthleteNetwork,
@@ -10,7 +11,6 @@ from finecausal_cli.athlete.network import (
     expected_place,
     imagenet_parameters,
 )
-from finecausal_cli.athlete.skeleton import BONES, JOINT, JOINTS, MIRRORED
 
 
 def test_mirroring_twice_changes_nothing_and_keeps_the_middle():

@@ -2,9 +2,9 @@ import numpy as np
 import pytest
 import torch
 
+from finecausal_cli.athlete import JOINT, JOINTS
 from finecausal_cli.athlete.network import DIRECTIONS
 from finecausal_cli.athlete.sequence import Observations, direction_track, mirrored, steps_of, turned
-from finecausal_cli.athlete.skeleton import JOINT, JOINTS
 
 STEP_S = 1 / 25
 

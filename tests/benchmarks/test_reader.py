@@ -16,9 +16,9 @@ from benchmarks.reader import (
     measure_clip,
     overlap,
 )
+from finecausal_cli.athlete import JOINT, JOINTS
 from finecausal_cli.athlete.network import DIRECTIONS, AthleteNetwork, NetworkConfig
 from finecausal_cli.athlete.reader import AthleteReader, BodyReading, save_network
-from finecausal_cli.athlete.skeleton import JOINT, JOINTS
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.training.athlete_sequence import flight_windows

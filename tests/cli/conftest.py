@@ -3,7 +3,7 @@ from dataclasses import dataclass
 
 import pytest
 
-from finecausal_cli.cli.main import run
+from finecausal_cli.cli import run
 
 
 @dataclass(frozen=True)

@@ -3,7 +3,7 @@ import json
 import numpy as np
 import pytest
 
-from finecausal_cli.video.write import write_video
+from finecausal_cli.video.writer import write_video
 
 
 @pytest.fixture

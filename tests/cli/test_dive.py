@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from finecausal_cli.cli.dive import dive
+from finecausal_cli.cli.assets import dive
 from finecausal_cli.errors import DiveNumberError, UsageError
 
 APP = typer.Typer()
@@ -56,6 +56,8 @@ def test_a_wrong_request_is_a_usage_error_and_prints_nothing(arguments: list[str
 
 
 def test_importing_the_command_loads_nothing_heavy() -> None:
-    code = "import sys, finecausal_cli.cli.dive; print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules])"
+    code = (
+        "import sys, finecausal_cli.cli.assets; print([m for m in ('torch', 'numpy', 'pydantic') if m in sys.modules])"
+    )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"

@@ -29,7 +29,7 @@ def process(*arguments, **environment):
 def test_help_does_not_import_torch():
     code = (
         "import sys\n"
-        "from finecausal_cli.cli.main import app\n"
+        "from finecausal_cli.cli import app\n"
         "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
         "heavy = {'torch', 'torch_geometric', 'cv2', 'av', 'decord', 'scipy', 'numpy'} & set(sys.modules)\n"
         "sys.exit(f'imported {heavy}' if heavy else 0)"

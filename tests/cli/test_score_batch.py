@@ -13,9 +13,9 @@ from pathlib import Path
 
 import pytest
 
-from finecausal_cli.assess.scorer import Scorer
-from finecausal_cli.cli.main import app
+from finecausal_cli.cli import app
 from finecausal_cli.errors import UsageError
+from finecausal_cli.scoring.scorer import Scorer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
 
@@ -59,7 +59,7 @@ def rows_of(path):
 
 
 def test_a_folder_is_scored_and_a_second_run_does_nothing_and_says_so(score, dives, loaded):
-    from finecausal_cli.assess.score_options import ScoreOptions
+    from finecausal_cli.scoring import ScoreOptions
 
     code, out, err = score("dives", "-o", "out", "--dive", "107B", "--height", "10")
     assert (code, err) == (1, "")

@@ -9,7 +9,7 @@ import jsonschema
 import numpy as np
 import pytest
 
-from finecausal_cli.video.write import write_video
+from finecausal_cli.video.writer import write_video
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
 DIVE = EXAMPLES / "107B-10m-good.mp4"

@@ -6,7 +6,7 @@ import typer
 from typer.testing import CliRunner
 
 from finecausal_cli.cli import options as given
-from finecausal_cli.cli.spread import spread
+from finecausal_cli.cli.options import options_from_fields
 
 
 @dataclass(frozen=True)
@@ -21,7 +21,7 @@ class Group:
 def command():
     calls = []
 
-    @spread
+    @options_from_fields
     def run(path: given.Clip, group: Group, loud: Annotated[bool, typer.Option("--loud")] = False) -> None:
         """Do it."""
         calls.append((path, group, loud))
@@ -49,22 +49,22 @@ def test_limits_hold_and_help_shows_the_group_together(command):
 
 def test_the_shared_option_itself_keeps_its_place():
     before = given.Weights.__metadata__[0].rich_help_panel
-    spread(_with_engine)
-    assert given.Weights.__metadata__[0].rich_help_panel == before != given.Engine.panel
+    options_from_fields(_with_engine)
+    assert given.Weights.__metadata__[0].rich_help_panel == before != given.RuntimeArgs.panel
 
 
-def _with_engine(engine: given.Engine) -> None:
+def _with_engine(engine: given.RuntimeArgs) -> None:
     """Compute."""
 
 
 def test_groups_hold_what_the_objects_behind_them_take():
     import inspect
 
-    from finecausal_cli.assess.comparison import CompareOptions
-    from finecausal_cli.assess.score_options import ScoreOptions
-    from finecausal_cli.assess.scorer import Scorer
-    from finecausal_cli.cli.compare import Pair
+    from finecausal_cli.cli.score import Pair
+    from finecausal_cli.scoring import ScoreOptions
+    from finecausal_cli.scoring.results import CompareOptions
+    from finecausal_cli.scoring.scorer import Scorer
 
-    assert ScoreOptions(**given.Asked().options()) == ScoreOptions(timeout_s=given.DECODE_LIMIT_S)
+    assert ScoreOptions(**given.QueryArgs().options()) == ScoreOptions(timeout_s=given.DECODE_LIMIT_S)
     assert CompareOptions(**Pair().options()) == CompareOptions(timeout_s=given.DECODE_LIMIT_S)
-    assert set(given.Engine().arguments()) == set(inspect.signature(Scorer.load).parameters)
+    assert set(given.RuntimeArgs().arguments()) == set(inspect.signature(Scorer.load).parameters)

@@ -5,11 +5,11 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from finecausal_cli.cli.weights import app
+from finecausal_cli.cli.assets import weights_app
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.model import FineCausal, ModelConfig
-from finecausal_cli.weights import registry
-from finecausal_cli.weights.info import StoredInterval, WeightsInfo
+from finecausal_cli.weights import StoredInterval, WeightsInfo
+from finecausal_cli.weights import hub as registry
 from finecausal_cli.weights.store import load_weights, save_weights
 
 
@@ -33,7 +33,7 @@ def call(shelf, monkeypatch):
     monkeypatch.setenv("COLUMNS", "80")
 
     def invoke(*arguments):
-        return CliRunner().invoke(app, [str(argument) for argument in arguments])
+        return CliRunner().invoke(weights_app, [str(argument) for argument in arguments])
 
     return invoke
 

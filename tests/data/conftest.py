@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finecausal_cli.data.dive import Dive
+from finecausal_cli.data import Dive
 
 
 def _dive(index: int, number: str | None = "107B", **facts) -> Dive:

@@ -12,12 +12,13 @@ import pytest
 from PIL import Image
 
 from finecausal_cli.data import cache as cache_module
-from finecausal_cli.data import clip_file, clip_reader
+from finecausal_cli.data import cache as clip_file
+from finecausal_cli.data import cache as clip_reader
 from finecausal_cli.data.cache import CacheSize, ClipCache
 from finecausal_cli.errors import OutputError, VideoError
+from finecausal_cli.video import crop
 from finecausal_cli.video.reader import read_clip, read_masks
-from finecausal_cli.video.transform import crop
-from finecausal_cli.video.write import write_mask_video, write_video
+from finecausal_cli.video.writer import write_mask_video, write_video
 
 FRAMES, HEIGHT, WIDTH = 60, 40, 66
 SIZE = 32
@@ -293,7 +294,7 @@ WRITER = """
 import hashlib, sys, time
 from pathlib import Path
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.dive import Dive
+from finecausal_cli.data import Dive
 folder, video, mask, begin = sys.argv[1:]
 dive = Dive(key="a", video=Path(video), score=60.0, difficulty=3.0, mask=Path(mask))
 Path(folder + ".ready" + sys.argv[4] ).touch()

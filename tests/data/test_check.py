@@ -4,10 +4,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finecausal_cli.data.check import check_dataset
-from finecausal_cli.data.summary import Spread
+from finecausal_cli.data.datasets import Spread, check_dataset
 from finecausal_cli.errors import DatasetError
-from finecausal_cli.video.write import write_mask_video, write_video
+from finecausal_cli.video.writer import write_mask_video, write_video
 
 HEADER = "video,score,difficulty,dive,height_m,twist_start,entry_start,mask,judges,deductions,split"
 FRAMES = 20

@@ -4,7 +4,7 @@ import zlib
 import numpy as np
 import pytest
 
-from finecausal_cli.data.clip_file import StoredClip, read_stored_clip, write_clip
+from finecausal_cli.data.cache import StoredClip, read_stored_clip, write_clip
 
 
 @pytest.fixture(params=[True, False], ids=["masks", "no masks"])

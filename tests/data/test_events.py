@@ -4,8 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from finecausal_cli.data.dive import Dive
-from finecausal_cli.data.events import event_of, split_by_event
+from finecausal_cli.data import Dive
+from finecausal_cli.data.datasets import event_of, split_by_event
 from finecausal_cli.errors import DatasetError
 
 

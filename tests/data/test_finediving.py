@@ -6,11 +6,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from finecausal_cli.data import Dive
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.dive import Dive
-from finecausal_cli.data.finediving import height_in, read_finediving
-from finecausal_cli.data.open import read_dataset
-from finecausal_cli.data.splits import assign_splits
+from finecausal_cli.data.datasets import assign_splits, read_dataset
+from finecausal_cli.data.published import height_in, read_finediving
 from finecausal_cli.errors import DatasetError
 
 EVENT = "FINADivingWorldCup2021_Men3m_final_r1"

@@ -5,11 +5,10 @@ import json
 import numpy as np
 import pytest
 
+from finecausal_cli.data.annotation import read_plain_pickle
 from finecausal_cli.data.batch import collate
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.check import check_dataset
-from finecausal_cli.data.open import read_dataset
-from finecausal_cli.data.plain_pickle import read_plain_pickle
+from finecausal_cli.data.datasets import check_dataset, read_dataset
 from finecausal_cli.simulator.dataset import write_dataset
 
 DIVES = 3

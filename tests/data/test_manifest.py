@@ -5,7 +5,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
-from finecausal_cli.data.dive import Dive
+from finecausal_cli.data import Dive
 from finecausal_cli.data.manifest import COLUMNS, read_manifest
 from finecausal_cli.errors import DatasetError
 

@@ -4,10 +4,10 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from finecausal_cli.data import Dive, FrameRange
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.dive import Dive, FrameRange
-from finecausal_cli.data.mtl_aqa import read_mtl_aqa
-from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data.datasets import read_dataset
+from finecausal_cli.data.published import read_mtl_aqa
 from finecausal_cli.errors import DatasetError, UsageError, VideoError
 
 LABELS = "final_annotations_dict_with_dive_number.pkl"

@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from finecausal_cli.data.open import find_layout, read_dataset
+from finecausal_cli.data.datasets import find_layout, read_dataset
 from finecausal_cli.errors import DatasetError
 
 

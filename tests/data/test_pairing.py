@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from finecausal_cli.data.pairing import pairs_of, plan_epoch
+from finecausal_cli.data.batch import pairs_of, plan_epoch
 
 NUMBERS = ["107B"] * 9 + ["5253B"] * 4 + ["626C"] + [None] * 3
 

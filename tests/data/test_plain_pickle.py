@@ -14,8 +14,8 @@ import sys
 import numpy as np
 import pytest
 
-from finecausal_cli.data import plain_pickle
-from finecausal_cli.data.plain_pickle import read_plain_pickle
+from finecausal_cli.data import annotation as plain_pickle
+from finecausal_cli.data.annotation import read_plain_pickle
 from finecausal_cli.errors import DatasetError
 
 PLAIN = {

@@ -1,6 +1,6 @@
 import pytest
 
-from finecausal_cli.data.problem import Problem, refuse
+from finecausal_cli.data import Problem, refuse
 from finecausal_cli.errors import DatasetError
 
 

@@ -2,7 +2,7 @@ from collections import Counter
 
 import pytest
 
-from finecausal_cli.data.splits import assign_splits
+from finecausal_cli.data.datasets import assign_splits
 
 SIZES = {"101B": 40, "107B": 24, "5253B": 12, "626C": 4, "301B": 1}
 

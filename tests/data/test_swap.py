@@ -4,9 +4,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from finecausal_cli.data.batch import augment, collate
+from finecausal_cli.data.batch import BackgroundSwap, augment, collate, swap_background
 from finecausal_cli.data.cache import ClipArrays
-from finecausal_cli.data.swap import BackgroundSwap, swap_background
 from finecausal_cli.errors import DatasetError
 
 OWN, OTHER = (20, 60), (40, 80)

@@ -2,8 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from finecausal_cli.diving.difficulty import HEIGHTS_M, apparatus, difficulty, heights_for, listed_dives
-from finecausal_cli.diving.number import parse_dive_number
+from finecausal_cli.diving import HEIGHTS_M, apparatus, difficulty, heights_for, listed_dives, parse_dive_number
 from finecausal_cli.errors import UsageError
 
 

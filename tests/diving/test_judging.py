@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finecausal_cli.diving.judging import (
+from finecausal_cli.diving import (
     MAX_EXECUTION,
     describe_mark,
     execution_from_marks,

@@ -6,8 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finecausal_cli.diving.difficulty import listed_dives
-from finecausal_cli.diving.number import DiveNumber, parse_dive_number
+from finecausal_cli.diving import DiveNumber, listed_dives, parse_dive_number
 from finecausal_cli.errors import DiveNumberError, UsageError
 
 LISTED = listed_dives()

@@ -2,9 +2,7 @@ from __future__ import annotations
 
 import pytest
 
-from finecausal_cli.diving.difficulty import listed_dives
-from finecausal_cli.diving.number import parse_dive_number
-from finecausal_cli.diving.wording import Part, describe_dive, explain_dive
+from finecausal_cli.diving import Part, describe_dive, explain_dive, listed_dives, parse_dive_number
 
 
 @pytest.mark.parametrize(

@@ -4,12 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from finecausal_cli.data.dive import Dive
-from finecausal_cli.exemplars.encode import EncodedDives
+from finecausal_cli.data import Dive
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.outputs import Encoding
-from finecausal_cli.video.write import write_mask_video, write_video
+from finecausal_cli.retrieval.bank import EncodedDives
+from finecausal_cli.video.writer import write_mask_video, write_video
 
 FEATURES = 32
 

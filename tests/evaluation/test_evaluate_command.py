@@ -4,15 +4,14 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from finecausal_cli.cli.main import app
+from finecausal_cli.cli import app
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import DatasetError, UsageError
 from finecausal_cli.evaluation.predict import bank_of
 from finecausal_cli.evaluation.run import evaluate
-from finecausal_cli.exemplars.bank import save_bank
-from finecausal_cli.exemplars.encode import encode_dives
 from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.retrieval.bank import encode_dives, save_bank
 from finecausal_cli.weights.store import load_weights, save_weights
 
 

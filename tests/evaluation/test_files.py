@@ -4,17 +4,20 @@ import json
 import pytest
 
 from finecausal_cli.errors import OutputError
-from finecausal_cli.evaluation.files import (
+from finecausal_cli.evaluation.predict import Prediction, summarise
+from finecausal_cli.evaluation.run import (
     METRICS_NAME,
     PREDICTIONS_NAME,
+    PROTOCOLS,
+    Evaluation,
+    EvaluationSettings,
+    Outcome,
+    Protocol,
     describe_evaluation,
+    metrics,
     prediction_row,
     write_evaluation,
 )
-from finecausal_cli.evaluation.outcome import PROTOCOLS, Evaluation, Outcome, Protocol, Setting
-from finecausal_cli.evaluation.predict import Prediction
-from finecausal_cli.evaluation.run import metrics
-from finecausal_cli.evaluation.summary import summarise
 
 PREDICTIONS = (
     Prediction("a/1.mp4", "107B", 60.0, 63.0, 66.0, 3.0, (30, 70), 0.8, 5, (32, 70), 0.75, "107B"),
@@ -29,7 +32,7 @@ def outcome(protocol):
 @pytest.fixture
 def evaluation():
     return Evaluation(
-        setting=Setting("dives", "test", "train", 0, "mine/best", "d" * 64, gat=True, tca=False),
+        setting=EvaluationSettings("dives", "test", "train", 0, "mine/best", "d" * 64, gat=True, tca=False),
         main=outcome(Protocol()),
         others=tuple(outcome(protocol) for protocol in PROTOCOLS[1:]),
         interval_level=0.9,

@@ -1,9 +1,14 @@
 import numpy as np
 import pytest
 
-from finecausal_cli.evaluation.groups import group_by_difficulty, group_by_number, is_covered
-from finecausal_cli.evaluation.metrics import relative_l2, spearman
-from finecausal_cli.evaluation.predict import Prediction
+from finecausal_cli.evaluation.predict import (
+    Prediction,
+    group_by_difficulty,
+    group_by_number,
+    is_covered,
+    relative_l2,
+    spearman,
+)
 
 
 def prediction(number, difficulty, score, predicted, overlap=None):

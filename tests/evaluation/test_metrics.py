@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as some
 from scipy import stats
 
-from finecausal_cli.evaluation.metrics import (
+from finecausal_cli.evaluation.predict import (
     average_iou_at,
     bootstrap_interval,
     bootstrap_l2_interval,
@@ -15,7 +15,7 @@ from finecausal_cli.evaluation.metrics import (
     spearman,
     temporal_iou,
 )
-from finecausal_cli.exemplars.encode import ForegroundCounts
+from finecausal_cli.retrieval.bank import ForegroundCounts
 
 pairs = some.lists(some.tuples(some.integers(0, 9), some.integers(0, 9)), min_size=3, max_size=40)
 

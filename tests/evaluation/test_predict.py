@@ -5,9 +5,8 @@ import pytest
 import torch
 
 from finecausal_cli.evaluation.predict import bank_of, mean_execution, predict
-from finecausal_cli.exemplars.bank import Bank
-from finecausal_cli.exemplars.choice import choose_voters
-from finecausal_cli.exemplars.encode import EncodedDives
+from finecausal_cli.retrieval.bank import Bank, EncodedDives
+from finecausal_cli.retrieval.voting import choose_voters
 
 NUMBERS = ["107B"] * 5 + ["5253B"] * 4
 BASELINE = {"": 20.0, "107B": 21.0}

@@ -4,16 +4,14 @@ import pytest
 import torch
 
 from finecausal_cli.data.cache import ClipCache
-from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import BankError, DatasetError
-from finecausal_cli.evaluation.metrics import share_interval
-from finecausal_cli.evaluation.outcome import PROTOCOLS, Protocol
-from finecausal_cli.evaluation.predict import bank_of
-from finecausal_cli.evaluation.run import evaluate, metrics
-from finecausal_cli.exemplars.encode import encode_dives
+from finecausal_cli.evaluation.predict import bank_of, share_interval
+from finecausal_cli.evaluation.run import PROTOCOLS, Protocol, evaluate, metrics
+from finecausal_cli.retrieval.bank import encode_dives
 from finecausal_cli.video.reader import read_clip
-from finecausal_cli.video.write import write_video
-from finecausal_cli.weights.info import StoredInterval, WeightsInfo
+from finecausal_cli.video.writer import write_video
+from finecausal_cli.weights import StoredInterval, WeightsInfo
 from finecausal_cli.weights.store import save_weights
 
 CPU = torch.device("cpu")

@@ -1,7 +1,7 @@
 import pytest
 
 from finecausal_cli.errors import WeightsError
-from finecausal_cli.evaluation.run_folder import find_weights, name_of, weights_of_run
+from finecausal_cli.evaluation.run import find_weights, name_of, weights_of_run
 
 
 def make(folder, *names):

@@ -3,10 +3,15 @@ import json
 import pytest
 from scipy import stats
 
-from finecausal_cli.evaluation.metrics import bootstrap_interval, bootstrap_l2_interval, relative_l2, share_interval
-from finecausal_cli.evaluation.predict import Prediction
-from finecausal_cli.evaluation.summary import summarise
-from finecausal_cli.exemplars.encode import ForegroundCounts
+from finecausal_cli.evaluation.predict import (
+    Prediction,
+    bootstrap_interval,
+    bootstrap_l2_interval,
+    relative_l2,
+    share_interval,
+    summarise,
+)
+from finecausal_cli.retrieval.bank import ForegroundCounts
 
 
 def prediction(score, predicted, baseline, overlap=None, reference=None):

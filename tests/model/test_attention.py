@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from finecausal_cli.model.attention import UNIFORM_ATTENTION, node_type_attention, node_type_attention_by_head
+from finecausal_cli.model.causal import UNIFORM_ATTENTION, node_type_attention, node_type_attention_by_head
 
 
 def test_no_preference_is_one_in_35_everywhere():

@@ -4,9 +4,9 @@ import sys
 import pytest
 from pydantic import ValidationError
 
+from finecausal_cli import video as clip
 from finecausal_cli.model import config
 from finecausal_cli.model.config import PRESETS, ModelConfig
-from finecausal_cli.video import clip
 
 
 def test_presets_differ_where_the_released_code_leaves_the_paper():

@@ -5,8 +5,8 @@ from torch import nn
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.model.config import PRESETS, ModelConfig
 from finecausal_cli.model.finecausal import FineCausal, cut_snippets
-from finecausal_cli.model.frames import FRAME_FEATURES, FrameTrunk, by_snippet, cut_frames
-from finecausal_cli.weights.kinetics import load_kinetics
+from finecausal_cli.model.frame_encoder import FRAME_FEATURES, FrameTrunk, by_snippet, cut_frames
+from finecausal_cli.weights.convert import load_kinetics
 
 CONFIG = ModelConfig(
     preset="compact", trunk="frames", width=1 / 16, shared_trunk=True, foreground="top_down", frame_size=32

@@ -5,8 +5,8 @@ import torch
 from torch.nn import functional
 
 from finecausal_cli.model import FineCausal
+from finecausal_cli.model.causal import CausalIntervention, GraphAttention
 from finecausal_cli.model.config import PRESETS
-from finecausal_cli.model.intervention import CausalIntervention, GraphAttention
 from finecausal_cli.model.outputs import Encoding
 
 

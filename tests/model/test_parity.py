@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from finecausal_cli.model.attention import node_type_attention, node_type_attention_by_head
+from finecausal_cli.model.causal import node_type_attention, node_type_attention_by_head
 from finecausal_cli.model.outputs import Encoding
 
 END_TO_END = {

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from finecausal_cli.model.parser import SIDE_STRIDES, ForegroundHeads, SpatialActionParser, upsample
+from finecausal_cli.model.segmentation import SIDE_STRIDES, ForegroundHeads, SpatialActionParser, upsample
 
 
 @pytest.mark.parametrize("stride", SIDE_STRIDES)

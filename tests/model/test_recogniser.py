@@ -3,11 +3,10 @@ import math
 import pytest
 import torch
 
-from finecausal_cli.diving.difficulty import listed_dives
-from finecausal_cli.diving.number import parse_dive_number
+from finecausal_cli.diving import listed_dives, parse_dive_number
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.model.recogniser import OPINIONS, PARTS, NumberRecogniser, log_chances, values_of
+from finecausal_cli.model.frame_encoder import OPINIONS, PARTS, DiveNumberClassifier, log_probs, values_of
 
 CONFIG = ModelConfig(
     preset="compact", trunk="frames", width=1 / 16, shared_trunk=True, foreground="top_down", frame_size=32
@@ -27,10 +26,10 @@ def test_chances_are_worked_by_hand_and_add_up():
     opinions = torch.randn(1, OPINIONS, generator=torch.Generator().manual_seed(0))
     place = sum([*PARTS.values()][:5])
     tuck, pike = opinions[0, place + 2].item(), opinions[0, place + 1].item()
-    chances = log_chances(opinions, [parse_dive_number("107C"), parse_dive_number("107B")]).exp()
+    chances = log_probs(opinions, [parse_dive_number("107C"), parse_dive_number("107B")]).exp()
     assert chances[0, 0].item() == pytest.approx(1 / (1 + math.exp(pike - tuck)), rel=1e-5)
     assert chances.sum().item() == pytest.approx(1)
-    assert log_chances(opinions, [parse_dive_number("107C")]).item() == pytest.approx(0)
+    assert log_probs(opinions, [parse_dive_number("107C")]).item() == pytest.approx(0)
 
 
 def test_every_listed_number_has_a_place():
@@ -42,7 +41,7 @@ def test_every_listed_number_has_a_place():
 
 def test_it_reads_the_order_of_frames():
     torch.manual_seed(0)
-    recogniser = NumberRecogniser().eval()
+    recogniser = DiveNumberClassifier().eval()
     vectors = torch.randn(2, 96, 128)
     said = recogniser(vectors)
     assert said.shape == (2, OPINIONS)

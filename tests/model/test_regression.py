@@ -1,6 +1,6 @@
 import torch
 
-from finecausal_cli.model.regression import ContrastiveRegression
+from finecausal_cli.model.temporal import ContrastiveRegression
 
 
 def test_swapping_the_dives_swaps_the_differences():

@@ -2,7 +2,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from finecausal_cli.model.stages import StageFeatures, resample, stage_spans
+from finecausal_cli.model.temporal import StageFeatures, resample, stage_spans
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
 import torch
 
-from finecausal_cli.model.tca import TemporalCausalAttention
+from finecausal_cli.model.causal import TemporalCausalAttention
 
 
 def test_a_stage_sees_itself_and_earlier_stages_only():

@@ -3,8 +3,7 @@ import torch
 
 from finecausal_cli.model.config import PRESETS, ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.model.parser import SIDE_STRIDES
-from finecausal_cli.model.top_down import TopDownForeground
+from finecausal_cli.model.segmentation import SIDE_STRIDES, TopDownForeground
 
 CHANNELS = (4, 6, 8, 10)
 

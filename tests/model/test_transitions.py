@@ -1,6 +1,6 @@
 import torch
 
-from finecausal_cli.model.transitions import TemporalActionParser, locate_transitions
+from finecausal_cli.model.temporal import TemporalActionParser, locate_transitions
 
 
 def test_first_transition_lies_in_the_first_half_and_the_last_in_the_second():

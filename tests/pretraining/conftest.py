@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 
 from finecausal_cli.data.cache import ClipArrays, ClipCache
-from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.model.config import ModelConfig
-from finecausal_cli.pretraining.options import PretrainOptions
-from finecausal_cli.pretraining.snippets import Shelf
 from finecausal_cli.simulator.dataset import write_dataset
+from finecausal_cli.training.motion_pretraining import PretrainOptions
+from finecausal_cli.training.motion_snippets import SnippetDataset
 
 SIDE = 32
 
@@ -26,7 +26,7 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def shelf(simulated, clips):
-    return Shelf(read_dataset(simulated), clips)
+    return SnippetDataset(read_dataset(simulated), clips)
 
 
 @pytest.fixture(scope="session")

@@ -1,8 +1,8 @@
 import pytest
 
 from finecausal_cli.errors import UsageError
-from finecausal_cli.pretraining.options import PretrainOptions, build_pretrain_options, read_counts
-from finecausal_cli.pretraining.targets import SEEN
+from finecausal_cli.training.motion_pretraining import PretrainOptions, build_pretrain_options, read_counts
+from finecausal_cli.training.motion_snippets import SEEN
 
 
 def test_errors_count_by_stretch():

@@ -5,9 +5,8 @@ import torch
 
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.pretraining.pupil import Answers, Outline, Pupil, error_of_shown
-from finecausal_cli.pretraining.snippets import put_together
-from finecausal_cli.pretraining.targets import SEEN
+from finecausal_cli.training.motion_pretraining import HeadOutputs, MaskPrediction, PretrainModel, error_of_shown
+from finecausal_cli.training.motion_snippets import SEEN, collate_snippets
 
 from .conftest import SIDE
 
@@ -16,7 +15,7 @@ EVERYTHING = torch.ones(len(SEEN))
 
 @pytest.fixture(scope="module")
 def batch(shelf):
-    return put_together([*shelf.cut(0, [0, 40], None), *shelf.cut(1, [70], None)], shelf.scale(), None)
+    return collate_snippets([*shelf.cut(0, [0, 40], None), *shelf.cut(1, [70], None)], shelf.scale(), None)
 
 
 @pytest.fixture(scope="module")
@@ -35,7 +34,7 @@ def nets(config):
 def pupil_of(config, batch):
     torch.manual_seed(1)
     network = FineCausal(config)
-    return network, Pupil(network, batch.motion.shape[2], len(SEEN))
+    return network, PretrainModel(network, batch.motion.shape[2], len(SEEN))
 
 
 def test_the_error_is_the_mean_square_of_what_is_shown():
@@ -57,14 +56,14 @@ def test_what_is_not_shown_teaches_nothing():
 
 def test_who_knows_everything_errs_in_nothing(batch):
     sure = 40 * (torch.nn.functional.one_hot(batch.stage, 3) - 0.5)
-    answers = Answers(batch.motion, sure, batch.seen, batch.seen[:, None].expand(-1, 16, -1))
+    answers = HeadOutputs(batch.motion, sure, batch.seen, batch.seen[:, None].expand(-1, 16, -1))
     assert {name: round(loss.item(), 5) for name, loss in answers.losses(batch, EVERYTHING).items()} == {
         "motion": 0,
         "stage": 0,
         "seen": 0,
         "seen_by_frame": 0,
     }
-    assert Outline(40 * (batch.mask - 0.5), batch.mask).loss().item() == pytest.approx(0, abs=1e-2)
+    assert MaskPrediction(40 * (batch.mask - 0.5), batch.mask).loss().item() == pytest.approx(0, abs=1e-2)
     wrong = replace(answers, motion=batch.motion + 1, seen=batch.seen + 1).losses(batch, EVERYTHING)
     assert wrong["motion"].item() == pytest.approx(2 * (1 - 0.2 / 2))  # |x| - beta / 2, twice
     assert 0 < wrong["seen"].item() <= 1
@@ -74,14 +73,14 @@ def test_motion_under_water_is_not_asked(batch):
     hidden = replace(batch, visible=(torch.arange(16) < 3).expand(3, -1))
     moved = batch.motion.clone()
     moved[:, 3:] += 9
-    answers = Answers(moved, torch.zeros(*batch.stage.shape, 3), batch.seen, None)
+    answers = HeadOutputs(moved, torch.zeros(*batch.stage.shape, 3), batch.seen, None)
     assert answers.losses(hidden, EVERYTHING)["motion"].item() == 0
     seen = answers.losses(replace(batch, visible=(torch.arange(16) < 4).expand(3, -1)), EVERYTHING)["motion"].item()
     assert seen == pytest.approx(2 * (9 - 0.1) / 4, rel=1e-5)  # one frame of four is nine off
 
 
 def test_a_batch_that_is_all_under_water_teaches_the_rest(batch):
-    answers = Answers(batch.motion + 1, torch.zeros(*batch.stage.shape, 3), batch.seen, None)
+    answers = HeadOutputs(batch.motion + 1, torch.zeros(*batch.stage.shape, 3), batch.seen, None)
     losses = answers.losses(replace(batch, visible=torch.zeros_like(batch.visible)), EVERYTHING)
     assert losses["motion"].item() == 0
     assert losses["stage"].isfinite()

@@ -7,12 +7,10 @@ import torch
 from finecausal_cli.errors import DatasetError, TrainingError, VideoError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.pretraining.run import CHECKPOINT_NAME, Watch, pretrain
-from finecausal_cli.training.begin import begin
-from finecausal_cli.training.checkpoint import load_checkpoint
-from finecausal_cli.training.log import LOG_NAME
-from finecausal_cli.training.record import PRETRAINING_NAME, RUN_NAME
-from finecausal_cli.weights.info import WeightsInfo
+from finecausal_cli.training.checkpoint import LOG_NAME, PRETRAINING_NAME, RUN_NAME, load_checkpoint
+from finecausal_cli.training.motion_pretraining import CHECKPOINT_NAME, PretrainCallbacks, pretrain
+from finecausal_cli.training.run import init_model
+from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.store import load_weights
 
 CPU = torch.device("cpu")
@@ -39,7 +37,7 @@ def teach(simulated, config, make_options, tmp_path_factory):
             cache=cache,
             device=CPU,
             resume=resume,
-            watch=watch or Watch(step=stop),
+            watch=watch or PretrainCallbacks(step=stop),
         )
 
     return call
@@ -51,7 +49,7 @@ def state_of(folder):
 
 def test_a_trunk_learns_what_it_is_shown(teach, tmp_path):
     told, found = [], []
-    watch = Watch(step=lambda _, losses: told.append(losses), examined=found.append)
+    watch = PretrainCallbacks(step=lambda _, losses: told.append(losses), examined=found.append)
     teach(tmp_path / "run", steps=40, save_every=40, dives=4, lr=1e-2, watch=watch)
     assert [*told[0]] == ["motion", "stage", "seen", "seen_by_frame", "foreground"]
     early, late = ({name: sum(one[name] for one in part) for name in told[0]} for part in (told[:5], told[-5:]))
@@ -67,7 +65,7 @@ def test_its_weights_are_taken_as_a_trunk(teach, tmp_path):
     assert "no scores yet" in info.note
     assert info.training["step"] == 4
     assert info.training["understood"].keys() >= {"stage", "foreground_iou", "splash"}
-    model, begun = begin(loaded.config, init=f"trunk:{folder}", seed=9)
+    model, begun = init_model(loaded.config, init=f"trunk:{folder}", seed=9)
     for name, tensor in model.state_dict().items():
         if name.startswith(("video_trunk", "parser")):
             torch.testing.assert_close(tensor, loaded.model.state_dict()[name], atol=0, rtol=0)
@@ -161,7 +159,7 @@ def test_a_run_that_could_not_begin_may_be_begun_again(teach, simulated, tmp_pat
 def test_a_run_that_goes_on_from_another_does_not_see_its_snippets_again(teach, tmp_path):
     first = teach(tmp_path / "first", steps=1)
     losses = []
-    watch = Watch(step=lambda _, found: losses.append(found["stage"]))
+    watch = PretrainCallbacks(step=lambda _, found: losses.append(found["stage"]))
     teach(tmp_path / "again", steps=1, lr=1e-12, init=f"trunk:{first}", watch=watch)
     teach(tmp_path / "once more", steps=1, lr=1e-12, init=f"trunk:{tmp_path / 'again'}", watch=watch)
     assert losses[0] != losses[1]  # the same trunk, but for nothing
@@ -222,9 +220,9 @@ def test_on_a_gpu_a_run_is_stopped_and_goes_on(simulated, config, make_options, 
 
     options = make_options(precision="bf16", workers=1)
     with pytest.raises(PulledPlugError):
-        pretrain(simulated, tmp_path / "run", options=options, watch=Watch(step=stop), **given)
+        pretrain(simulated, tmp_path / "run", options=options, watch=PretrainCallbacks(step=stop), **given)
     losses = []
-    watch = Watch(step=lambda done, found: losses.append((done, sum(found.values()))))
+    watch = PretrainCallbacks(step=lambda done, found: losses.append((done, sum(found.values()))))
     pretrain(simulated, tmp_path / "run", options=options, resume=True, watch=watch, **given)
     assert [done for done, _ in losses] == [3, 4]
     assert all(0 < loss < 100 for _, loss in losses)

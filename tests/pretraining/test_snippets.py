@@ -2,11 +2,11 @@ import numpy as np
 import pytest
 import torch
 
+from finecausal_cli.data.batch import normalise
 from finecausal_cli.data.cache import ClipArrays
-from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import DatasetError
-from finecausal_cli.pretraining.snippets import BEFORE_LEAVING, Shelf, put_together
-from finecausal_cli.video.transform import normalise
+from finecausal_cli.training.motion_snippets import BEFORE_LEAVING, SnippetDataset, collate_snippets
 
 from .conftest import SIDE
 
@@ -25,7 +25,7 @@ def test_a_share_of_the_snippets_starts_before_the_board_is_left(shelf):
 
 
 def test_without_chance_the_middle_is_cut(simulated, gradient):
-    shelf = Shelf(read_dataset(simulated)[:1], gradient)
+    shelf = SnippetDataset(read_dataset(simulated)[:1], gradient)
     first, second = shelf.cut(0, [0, 80], None)
     np.testing.assert_array_equal(first.frames, gradient.clip.frames[:16, 4:-4, 4:-4])
     np.testing.assert_array_equal(second.mask, gradient.clip.mask[80:96, 4:-4, 4:-4])
@@ -37,7 +37,7 @@ def test_without_chance_the_middle_is_cut(simulated, gradient):
 
 
 def test_by_chance_any_place_mirrored_or_not_and_the_mask_alike(simulated, gradient):
-    shelf = Shelf(read_dataset(simulated)[:1], gradient)
+    shelf = SnippetDataset(read_dataset(simulated)[:1], gradient)
     mirrored, places = set(), set()
     for seed in range(30):
         (cut,) = shelf.cut(0, [10], np.random.default_rng(seed))
@@ -55,7 +55,7 @@ def test_a_clip_without_masks_is_refused(simulated, gradient):
         def load(self, _):
             return ClipArrays(gradient.clip.frames, None, (30, 70))
 
-    shelf = Shelf(read_dataset(simulated)[:1], Bare())
+    shelf = SnippetDataset(read_dataset(simulated)[:1], Bare())
     with pytest.raises(DatasetError, match="no masks"):
         shelf.make_ready(lambda: None)
 
@@ -69,7 +69,7 @@ def test_every_clip_is_decoded_once_and_reported(simulated, gradient):
             return gradient.clip
 
     dives = read_dataset(simulated)
-    Shelf(dives, Counting()).make_ready(lambda: told.append(1))
+    SnippetDataset(dives, Counting()).make_ready(lambda: told.append(1))
     assert asked == [dive.key for dive in dives]
     assert len(told) == len(dives)
 
@@ -77,7 +77,7 @@ def test_every_clip_is_decoded_once_and_reported(simulated, gradient):
 def test_a_batch_is_standardised_and_can_be_taken_back(shelf):
     scale = shelf.scale()
     cuts = [*shelf.cut(0, [0, 40], None), *shelf.cut(1, [80], None)]
-    batch = put_together(cuts, scale, None)
+    batch = collate_snippets(cuts, scale, None)
     assert batch.pictures.shape == (3, 3, 16, SIDE, SIDE)
     torch.testing.assert_close(batch.pictures[1], normalise(cuts[1].frames))
     motion = batch.motion * scale.motion[1] + scale.motion[0]
@@ -91,7 +91,7 @@ def test_a_batch_is_standardised_and_can_be_taken_back(shelf):
 
 def test_light_changes_the_pictures_alone(shelf):
     scale, cuts = shelf.scale(), shelf.cut(0, [40], None)
-    plain, lit = put_together(cuts, scale, None), put_together(cuts, scale, np.random.default_rng(0))
+    plain, lit = collate_snippets(cuts, scale, None), collate_snippets(cuts, scale, np.random.default_rng(0))
     before, after = (one.pictures[0, 0, 0] - one.pictures[0, 0, 0].mean() for one in (plain, lit))
     gain = (after / before)[before.abs() > 0.1]
     assert gain.std() < 1e-2

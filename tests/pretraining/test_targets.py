@@ -3,12 +3,12 @@ import json
 import numpy as np
 import pytest
 
-from finecausal_cli.data.dive import Dive
-from finecausal_cli.data.open import read_dataset
+from finecausal_cli.data import Dive
+from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import DatasetError
-from finecausal_cli.pretraining.targets import LEAST_SHOWN, SEEN, read_targets
-from finecausal_cli.simulator.judges import Observation
-from finecausal_cli.video.sampling import sample_indices
+from finecausal_cli.simulator.dive import Observation
+from finecausal_cli.training.motion_snippets import LEAST_SHOWN, SEEN, read_targets
+from finecausal_cli.video import sample_indices
 
 FRAMES = 96
 

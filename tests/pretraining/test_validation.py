@@ -3,9 +3,8 @@ import pytest
 import torch
 from torch import nn
 
-from finecausal_cli.pretraining.pupil import Answers, Outline
-from finecausal_cli.pretraining.targets import SEEN
-from finecausal_cli.pretraining.validation import correlation, examine
+from finecausal_cli.training.motion_pretraining import HeadOutputs, MaskPrediction, correlation, validate_pretraining
+from finecausal_cli.training.motion_snippets import SEEN
 
 
 class Knowing(nn.Module):
@@ -23,13 +22,13 @@ class Knowing(nn.Module):
         if self._half:
             drawn.view(-1)[drawn.view(-1).nonzero()[::2]] = 0
         seen = 5 * batch.seen.where(batch.shown, torch.full_like(batch.seen, 99)) + 2
-        answers = Answers(batch.motion, nn.functional.one_hot(stage, 3).float(), seen, None)
-        return [answers, answers], Outline(drawn - 0.5, batch.mask)
+        answers = HeadOutputs(batch.motion, nn.functional.one_hot(stage, 3).float(), seen, None)
+        return [answers, answers], MaskPrediction(drawn - 0.5, batch.mask)
 
 
 def test_who_knows_everything_is_found_to(shelf):
     pupil = Knowing().train()
-    found = examine(pupil, shelf, shelf.scale(), 5, torch.device("cpu"))
+    found = validate_pretraining(pupil, shelf, shelf.scale(), 5, torch.device("cpu"))
     assert pupil.training
     assert (found.stage, found.foreground_iou) == (1.0, 1.0)
     known = {name: r for name, r in found.seen.items() if r is not None}
@@ -39,7 +38,7 @@ def test_who_knows_everything_is_found_to(shelf):
 
 
 def test_who_knows_half_too(shelf):
-    found = examine(Knowing(wrong=4, half=True), shelf, shelf.scale(), 2, torch.device("cpu"))
+    found = validate_pretraining(Knowing(wrong=4, half=True), shelf, shelf.scale(), 2, torch.device("cpu"))
     assert found.stage == pytest.approx(12 / 16)
     assert found.foreground_iou == pytest.approx(0.5, abs=1e-2)
 

@@ -6,17 +6,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from finecausal_cli.assess.assessment import (
+from finecausal_cli.batch.records import Row
+from finecausal_cli.evaluation.predict import Prediction, summarise, temporal_iou
+from finecausal_cli.evaluation.run import PROTOCOLS, Evaluation, EvaluationSettings, Outcome, Protocol
+from finecausal_cli.scoring.background import Evidence
+from finecausal_cli.scoring.results import (
     Assessment,
     Attention,
-    Interval,
-    Provenance,
-    Stage,
-    StageName,
-    Vote,
-)
-from finecausal_cli.assess.batch.row import Row
-from finecausal_cli.assess.explanation import (
     BackgroundChange,
     BankMean,
     Checks,
@@ -24,18 +20,18 @@ from finecausal_cli.assess.explanation import (
     Explanation,
     Foreground,
     GraphAttention,
+    Interval,
     Jitter,
+    Provenance,
     Ranking,
     Replacement,
     Snippet,
+    Stage,
     StageAttention,
     StageIntervention,
+    StageName,
+    Vote,
 )
-from finecausal_cli.assess.foreground import Evidence
-from finecausal_cli.evaluation.metrics import temporal_iou
-from finecausal_cli.evaluation.outcome import PROTOCOLS, Evaluation, Outcome, Protocol, Setting
-from finecausal_cli.evaluation.predict import Prediction
-from finecausal_cli.evaluation.summary import summarise
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -158,7 +154,7 @@ def _evaluate(
         return Outcome(protocol, summarise(predictions), predictions, 0.6 if interval else None, recognised)
 
     return Evaluation(
-        setting=Setting(dataset, "test", "train", 0, "mine/best", "d1" * 32, gat=True, tca=True),
+        setting=EvaluationSettings(dataset, "test", "train", 0, "mine/best", "d1" * 32, gat=True, tca=True),
         main=outcome(Protocol()),
         others=tuple(outcome(protocol) for protocol in PROTOCOLS[1:]) if protocols else (),
         interval_level=0.9 if interval else None,

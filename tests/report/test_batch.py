@@ -6,14 +6,13 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.console import Console
 
-from finecausal_cli.assess.batch.run import Plan, Tally
-from finecausal_cli.report.batch import print_failures, print_line, print_summary
-from finecausal_cli.report.batch_rows import spent, summarise_rows
+from finecausal_cli.batch.runner import BatchStats, Plan
+from finecausal_cli.report.batch import print_failures, print_line, print_summary, spent, summarise_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.assess.batch.row import Row
+    from finecausal_cli.batch.records import Row
 
 
 def console(columns: int = 80) -> Console:
@@ -24,8 +23,8 @@ def text_of(page: Console) -> str:
     return page.file.getvalue()  # type: ignore[attr-defined]
 
 
-def tally_of(*rows: Row, places: int | None = None) -> Tally:
-    tally = Tally()
+def tally_of(*rows: Row, places: int | None = None) -> BatchStats:
+    tally = BatchStats()
     names = [row.place for row in rows]
     names += [(f"missing{number}", None, None) for number in range((places or len(rows)) - len(rows))]
     tally.plan(Plan((), (), (), tuple(names)))
@@ -79,7 +78,7 @@ def test_the_summary_says_what_was_done_and_what_was_known(make_batch_row: Calla
     assert "2 0 1 50.00 50.00 50.00 50.00" in text
     assert "2 in 30 s, 4 a minute" in text
     assert "Nothing to do" not in text
-    known = Tally()
+    known = BatchStats()
     rows = (make_batch_row("a", 50.0), make_batch_row("b", None))
     known.plan(Plan((), (), rows, tuple(row.place for row in rows)))
     page = console()

@@ -8,11 +8,17 @@ from typing import TYPE_CHECKING
 import pyarrow.parquet as pq
 import pytest
 
-from finecausal_cli.assess.batch.journal import Journal
-from finecausal_cli.assess.batch.row import COLUMNS, Row
+from finecausal_cli.batch.records import COLUMNS, Journal, Row
 from finecausal_cli.errors import UsageError
-from finecausal_cli.report.batch_files import row_writer, write_file, write_files
-from finecausal_cli.report.batch_target import BatchTarget, check_batch_target, find_journal, plan_target
+from finecausal_cli.report.files import (
+    BatchTarget,
+    check_batch_target,
+    find_journal,
+    plan_target,
+    row_writer,
+    write_file,
+    write_files,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -112,8 +118,8 @@ def test_names_that_contradict_the_format(tmp_path: Path, name: str, asked: str 
 
 
 def test_nothing_that_is_read_is_written_over(tmp_path: Path) -> None:
-    from finecausal_cli.assess.batch.inputs import find_inputs
-    from finecausal_cli.assess.score_options import ScoreOptions
+    from finecausal_cli.batch.inputs import find_inputs
+    from finecausal_cli.scoring import ScoreOptions
 
     (tmp_path / "frames").mkdir()
     (tmp_path / "frames" / "1.jpg").touch()

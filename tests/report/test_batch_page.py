@@ -3,12 +3,12 @@ from __future__ import annotations
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
-from finecausal_cli.report.batch_page import batch_page
+from finecausal_cli.report.pages import batch_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.assess.batch.row import Row
+    from finecausal_cli.batch.records import Row
 
 EVIL = "<img src=x onerror=alert(1)>.mp4"
 VOID = {"meta", "link", "img", "br", "hr", "input"}

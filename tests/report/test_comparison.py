@@ -6,7 +6,10 @@ import jsonschema
 import pytest
 from rich.console import Console
 
-from finecausal_cli.assess.comparison import (
+from finecausal_cli.report import comparison as rows
+from finecausal_cli.report.comparison import comparison_page, print_comparison, reels_of, write_comparison_page
+from finecausal_cli.report.output import comparison_schema, to_json
+from finecausal_cli.scoring.results import (
     ComparedDive,
     ComparedStage,
     Comparison,
@@ -15,9 +18,6 @@ from finecausal_cli.assess.comparison import (
     PairAttention,
     StageSpan,
 )
-from finecausal_cli.report import comparison_rows as rows
-from finecausal_cli.report.comparison import comparison_page, print_comparison, reels_of, write_comparison_page
-from finecausal_cli.report.document import comparison_schema, to_json
 
 NAMES = ("takeoff", "flight", "entry")
 WEIGHTS = (0.3, 0.5, 0.2)

@@ -6,10 +6,9 @@ import json
 import pytest
 from rich.console import Console
 
-from finecausal_cli.diving.difficulty import listed_dives
-from finecausal_cli.diving.number import parse_dive_number
+from finecausal_cli.diving import listed_dives, parse_dive_number
 from finecausal_cli.errors import UsageError
-from finecausal_cli.report.dive_card import dive_json, print_dive
+from finecausal_cli.report.assets import dive_json, print_dive
 
 
 def printed(number: str, height_m: float | None = None) -> list[str]:

@@ -6,9 +6,8 @@ from typing import TYPE_CHECKING
 import jsonschema
 import pytest
 
-from finecausal_cli.assess.assessment import SCHEMA_VERSION, Assessment
-from finecausal_cli.assess.explanation import EXPLANATION_SCHEMA_VERSION, Explanation
-from finecausal_cli.report.document import assessment_schema, explanation_schema, to_json
+from finecausal_cli.report.output import assessment_schema, explanation_schema, to_json
+from finecausal_cli.scoring.results import EXPLANATION_SCHEMA_VERSION, SCHEMA_VERSION, Assessment, Explanation
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 import pytest
 from rich.cells import cell_len
 
+from finecausal_cli.report.console import open_console
 from finecausal_cli.report.evaluation import evaluation_json, print_evaluation
-from finecausal_cli.report.terminal import open_console
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.evaluation.outcome import Evaluation
+    from finecausal_cli.evaluation.run import Evaluation
 
 
 def _printed(evaluation: Evaluation, **options: object) -> str:

@@ -5,13 +5,13 @@ import json
 from typing import TYPE_CHECKING
 
 from finecausal_cli.evaluation.ablation import Variant, VariantResult
-from finecausal_cli.report.evaluation_ablation import ablation_json, print_ablation
-from finecausal_cli.report.terminal import open_console
+from finecausal_cli.report.console import open_console
+from finecausal_cli.report.evaluation import ablation_json, print_ablation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.evaluation.outcome import Evaluation
+    from finecausal_cli.evaluation.run import Evaluation
 
 
 def _results(make_evaluation: Callable[..., Evaluation]) -> list[VariantResult]:

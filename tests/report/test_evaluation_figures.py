@@ -9,22 +9,22 @@ import pytest
 from PIL import Image
 
 from finecausal_cli.errors import UsageError
-from finecausal_cli.report import drawing
-from finecausal_cli.report.evaluation_figures import draw_figures, write_figures
-from finecausal_cli.report.evaluation_files import deliver_evaluation, require_figures
+from finecausal_cli.report import output as drawing
+from finecausal_cli.report.figures import draw_figures, write_evaluation_figures
+from finecausal_cli.report.files import deliver_evaluation, require_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from finecausal_cli.evaluation.outcome import Evaluation
+    from finecausal_cli.evaluation.run import Evaluation
 
 NAMES = ("residuals-by-number", "scores", "transition-errors")
 SVG = "{http://www.w3.org/2000/svg}"
 
 
 def test_every_figure_is_a_picture_and_a_drawing(make_evaluation: Callable[..., Evaluation], tmp_path: Path) -> None:
-    write_figures(tmp_path, make_evaluation())
+    write_evaluation_figures(tmp_path, make_evaluation())
     assert sorted(path.name for path in tmp_path.iterdir()) == [
         f"{name}.{suffix}" for name in NAMES for suffix in ("png", "svg")
     ]

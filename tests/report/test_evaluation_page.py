@@ -4,13 +4,13 @@ import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
-from finecausal_cli.report.evaluation_figures import draw_figures
-from finecausal_cli.report.evaluation_page import evaluation_page
+from finecausal_cli.report.figures import draw_figures
+from finecausal_cli.report.pages import evaluation_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.evaluation.outcome import Evaluation
+    from finecausal_cli.evaluation.run import Evaluation
 
 EVIL = "<script>alert('1')</script>&{:d}"
 VOID = {"meta", "link", "img", "br", "hr", "input"}

@@ -13,8 +13,7 @@ from finecausal_cli.report.explanation import print_explanation
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.assess.assessment import Assessment
-    from finecausal_cli.assess.explanation import Explanation
+    from finecausal_cli.scoring.results import Assessment, Explanation
 
 TITLES = (
     "In short",

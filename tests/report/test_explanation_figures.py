@@ -6,15 +6,15 @@ from xml.etree import ElementTree as ET
 import numpy as np
 from PIL import Image
 
-from finecausal_cli.report.explanation_figures import draw_charts, write_figures, write_side_by_side
-from finecausal_cli.report.filmstrip import Reel
+from finecausal_cli.report.figures import draw_charts, write_explanation_figures, write_side_by_side
+from finecausal_cli.report.overlay import KeyFrameStrip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from finecausal_cli.assess.explanation import Explanation
-    from finecausal_cli.assess.foreground import Evidence
+    from finecausal_cli.scoring.background import Evidence
+    from finecausal_cli.scoring.results import Explanation
 
 NAMES = ("filmstrip", "contributions", "interventions", "graph-attention", "stage-attention")
 SVG = "{http://www.w3.org/2000/svg}"
@@ -28,7 +28,7 @@ def words(drawing: str) -> str:
 
 
 def test_every_figure_is_a_picture_and_a_drawing(explanation: Explanation, evidence: Evidence, tmp_path: Path) -> None:
-    written = write_figures(tmp_path, explanation, evidence)
+    written = write_explanation_figures(tmp_path, explanation, evidence)
     assert [path.name for path in written] == [f"{name}.{suffix}" for name in NAMES for suffix in ("png", "svg")]
     assert sorted(written) == sorted(tmp_path.iterdir())
     for name in NAMES:
@@ -58,14 +58,14 @@ def test_a_name_is_never_a_formula_nor_a_box(
     make_explanation: Callable[..., Explanation], evidence: Evidence, tmp_path: Path
 ) -> None:
     odd = make_explanation(text="$\\frac$\x07\ud800.mp4", graph=False, tca=False)
-    assert len(write_figures(tmp_path, odd, evidence)) == 6
+    assert len(write_explanation_figures(tmp_path, odd, evidence)) == 6
 
 
 def test_two_dives_stand_side_by_side_stage_by_stage(
     explanation: Explanation, evidence: Evidence, tmp_path: Path
 ) -> None:
-    other = Reel("other.mp4", evidence, (0, 30, 60, 96))
-    png, svg = write_side_by_side(tmp_path, [Reel.of(explanation.assessment, evidence), other])
+    other = KeyFrameStrip("other.mp4", evidence, (0, 30, 60, 96))
+    png, svg = write_side_by_side(tmp_path, [KeyFrameStrip.of(explanation.assessment, evidence), other])
     assert (png.name, svg.name) == ("side-by-side.png", "side-by-side.svg")
     drawing = svg.read_text(encoding="utf-8")
     assert len(list(ET.fromstring(drawing).iter(f"{SVG}image"))) == 24  # noqa: S314 - our own file

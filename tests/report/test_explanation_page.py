@@ -8,16 +8,16 @@ from typing import TYPE_CHECKING
 import pytest
 
 from finecausal_cli.errors import OutputError
-from finecausal_cli.report import explanation_page as page_module
-from finecausal_cli.report.explanation_figures import draw_charts
-from finecausal_cli.report.explanation_page import explanation_page, write_page
+from finecausal_cli.report import pages as page_module
+from finecausal_cli.report.figures import draw_charts
+from finecausal_cli.report.pages import explanation_page, write_page
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from finecausal_cli.assess.explanation import Explanation
-    from finecausal_cli.assess.foreground import Evidence
+    from finecausal_cli.scoring.background import Evidence
+    from finecausal_cli.scoring.results import Explanation
 
 EVIL = "<img src=x onerror=alert(1)>.mp4"
 VOID = {"meta", "link", "img", "br", "hr", "input"}

@@ -4,14 +4,14 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from finecausal_cli.report import attention_rows, explanation_rows
-from finecausal_cli.report.explanation_rows import time_code
+from finecausal_cli.report import explanation as attention_rows
+from finecausal_cli.report import explanation as explanation_rows
+from finecausal_cli.report.explanation import time_code
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.assess.assessment import Assessment
-    from finecausal_cli.assess.explanation import Explanation
+    from finecausal_cli.scoring.results import Assessment, Explanation
 
 
 def hundredths(cell: str) -> int:

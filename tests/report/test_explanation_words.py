@@ -2,13 +2,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finecausal_cli.report.explanation_words import LIMITS, limits_of, summarise_explanation
+from finecausal_cli.report.explanation import LIMITS, limits_of, summarise_explanation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.assess.assessment import Assessment
-    from finecausal_cli.assess.explanation import Explanation
+    from finecausal_cli.scoring.results import Assessment, Explanation
 
 
 def test_the_summary_says_what_was_measured(explanation: Explanation) -> None:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finecausal_cli.report.filmstrip import Reel, key_frames, outline
+from finecausal_cli.report.overlay import KeyFrameStrip, key_frames, outline
 
 if TYPE_CHECKING:
-    from finecausal_cli.assess.explanation import Explanation
-    from finecausal_cli.assess.foreground import Evidence
+    from finecausal_cli.scoring.background import Evidence
+    from finecausal_cli.scoring.results import Explanation
 
 
 def yellow(picture: np.ndarray) -> np.ndarray:
@@ -23,7 +23,7 @@ def yellow(picture: np.ndarray) -> np.ndarray:
 
 
 def test_each_stage_gives_its_first_frame_and_three_more(explanation: Explanation, evidence: Evidence) -> None:
-    strips = key_frames(Reel.of(explanation.assessment, evidence), side=112)
+    strips = key_frames(KeyFrameStrip.of(explanation.assessment, evidence), side=112)
     assert {stage: [one.frame for one in frames] for stage, frames in strips.items()} == {
         "takeoff": [0, 10, 20, 30],
         "flight": [41, 50, 59, 68],
@@ -34,7 +34,7 @@ def test_each_stage_gives_its_first_frame_and_three_more(explanation: Explanatio
 
 
 def test_the_athlete_is_outlined_where_it_is_predicted(evidence: Evidence) -> None:
-    (first, *_) = key_frames(Reel("dive", evidence, (30, 60, 80, 96)), side=112)["takeoff"]
+    (first, *_) = key_frames(KeyFrameStrip("dive", evidence, (30, 60, 80, 96)), side=112)["takeoff"]
     # The square that falls lies at rows 40..51 and columns 94..105; the crop begins at row 4 and column 44.
     rows, columns = np.nonzero(yellow(first.picture))
     assert 34 <= rows.min() <= 36
@@ -47,14 +47,16 @@ def test_the_athlete_is_outlined_where_it_is_predicted(evidence: Evidence) -> No
 
 
 def test_where_no_athlete_is_predicted_nothing_is_outlined(explanation: Explanation, evidence: Evidence) -> None:
-    last = key_frames(Reel.of(explanation.assessment, evidence), side=112)["entry"][-1]
+    last = key_frames(KeyFrameStrip.of(explanation.assessment, evidence), side=112)["entry"][-1]
     assert yellow(last.picture).any()
     gone = replace(evidence, masks=np.zeros_like(evidence.masks))
-    assert not any(yellow(one.picture).any() for one in key_frames(Reel("dive", gone, (0, 41, 77, 96)))["entry"])
+    assert not any(
+        yellow(one.picture).any() for one in key_frames(KeyFrameStrip("dive", gone, (0, 41, 77, 96)))["entry"]
+    )
 
 
 def test_a_short_stage_repeats_and_an_empty_one_shows_nothing(evidence: Evidence) -> None:
-    strips = key_frames(Reel("dive", evidence, (0, 0, 94, 96)), side=64)
+    strips = key_frames(KeyFrameStrip("dive", evidence, (0, 0, 94, 96)), side=64)
     assert strips["takeoff"] == []
     assert [one.frame for one in strips["entry"]] == [94, 94, 95, 95]
 
@@ -67,7 +69,7 @@ def test_outlining_changes_a_copy(evidence: Evidence) -> None:
 
 
 def test_a_page_can_carry_the_picture(evidence: Evidence) -> None:
-    frame = key_frames(Reel("dive", evidence, (0, 41, 77, 96)), side=96)["takeoff"][0]
+    frame = key_frames(KeyFrameStrip("dive", evidence, (0, 41, 77, 96)), side=96)["takeoff"][0]
     kind, content = frame.data_uri().split(",")
     assert kind == "data:image/jpeg;base64"
     decoded = np.asarray(Image.open(io.BytesIO(base64.b64decode(content, validate=True))))

@@ -1,13 +1,13 @@
 import numpy as np
 import pytest
 
-from finecausal_cli.report.hud import STAGE_COLOURS, WHITE, Hud
+from finecausal_cli.report.overlay import OVERLAY_COLOURS, WHITE, ScoreOverlay
 
 SIZES = [(256, 456), (1080, 1920), (456, 256), (2160, 3840), (96, 160)]
 
 
 def draw(assessment, size, frame=50, frames=100):
-    hud = Hud(assessment, (0, 43, 80, frames), size)
+    hud = ScoreOverlay(assessment, (0, 43, 80, frames), size)
     strip = np.zeros((hud.height, size[1], 3), np.uint8)
     hud.draw(strip, frame, frame / 25)
     return hud, strip
@@ -38,12 +38,12 @@ def test_a_stage_begins_at_its_border(assessment):
 
 
 def test_a_stage_without_frames_is_never_shown(assessment):
-    hud = Hud(assessment, (0, 40, 40, 100), (256, 456))
+    hud = ScoreOverlay(assessment, (0, 40, 40, 100), (256, 456))
     assert [hud.stage_at(frame) for frame in (39, 40)] == [0, 2]
     strip = np.zeros((hud.height, 456, 3), np.uint8)
     hud.draw(strip, 60, 1.0)
     timeline = strip[:, : int(456 * 0.55)]
-    assert not len(columns_of(timeline, STAGE_COLOURS[1]))
+    assert not len(columns_of(timeline, OVERLAY_COLOURS[1]))
 
 
 def test_the_played_part_of_the_timeline_grows_with_time(assessment):
@@ -51,7 +51,7 @@ def test_the_played_part_of_the_timeline_grows_with_time(assessment):
     for frame in (10, 30, 42):
         _, strip = draw(assessment, (256, 456), frame)
         bar = strip[-8:-4, : int(456 * 0.55)]  # below the text, left of the points
-        reach.append(columns_of(bar, STAGE_COLOURS[0]).max())
+        reach.append(columns_of(bar, OVERLAY_COLOURS[0]).max())
     assert reach == sorted(set(reach))
 
 
@@ -59,14 +59,14 @@ def test_the_played_part_of_the_timeline_grows_with_time(assessment):
 def test_each_stage_adds_its_points_when_it_begins(assessment, frame, stages):
     _, strip = draw(assessment, (1080, 1920), frame)
     points = strip[-30:, int(1920 * 0.605) :]
-    shown = [len(columns_of(points, colour)) > 0 for colour in STAGE_COLOURS]
+    shown = [len(columns_of(points, colour)) > 0 for colour in OVERLAY_COLOURS]
     assert shown == [place < stages for place in range(3)]
 
 
 def test_bars_of_points_are_as_long_as_the_points(assessment):
     _, strip = draw(assessment, (1080, 1920), 90)
     points = strip[-30:, int(1920 * 0.605) :]
-    lengths = [len(columns_of(points, colour)) for colour in STAGE_COLOURS]
+    lengths = [len(columns_of(points, colour)) for colour in OVERLAY_COLOURS]
     contributions = [abs(stage.contribution) for stage in assessment.stages]
     for stage in range(3):
         assert lengths[stage] / lengths[1] == pytest.approx(contributions[stage] / contributions[1], abs=0.03)

@@ -9,8 +9,8 @@ import pytest
 
 from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.report.overlay import nearest_samples, outlines, overlay_clip, write_overlay
-from finecausal_cli.video.footage import open_footage
-from finecausal_cli.video.write import write_video
+from finecausal_cli.video.reader import open_footage
+from finecausal_cli.video.writer import write_video
 
 GREY = 90
 

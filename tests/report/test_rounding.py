@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from finecausal_cli.report.rounding import hundredths_that_add_up, signed
+from finecausal_cli.report.console import hundredths_that_add_up, signed
 
 
 def test_the_part_that_lost_most_gets_the_hundredth_back() -> None:

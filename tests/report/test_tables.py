@@ -10,12 +10,12 @@ from hypothesis import strategies as st
 from rich.cells import cell_len
 from rich.console import Console
 
-from finecausal_cli.report.tables import print_assessment
+from finecausal_cli.report.score import print_assessment
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.assess.assessment import Assessment
+    from finecausal_cli.scoring.results import Assessment
 
     Make = Callable[..., Assessment]
 

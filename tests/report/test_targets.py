@@ -3,7 +3,7 @@ from pathlib import Path
 import pytest
 
 from finecausal_cli.errors import UsageError
-from finecausal_cli.report.targets import check_targets
+from finecausal_cli.report.output import check_targets
 
 
 @pytest.fixture

@@ -6,7 +6,7 @@ import pytest
 from rich.cells import cell_len
 from rich.text import Text
 
-from finecausal_cli.report.terminal import open_console, printable, shorten, words
+from finecausal_cli.report.console import open_console, printable, shorten, words
 
 
 def _stream(encoding: str) -> tuple[io.BytesIO, io.TextIOWrapper]:

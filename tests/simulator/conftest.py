@@ -7,10 +7,10 @@ import cv2
 import numpy as np
 import pytest
 
-from finecausal_cli.diving.number import parse_dive_number
-from finecausal_cli.simulator.dataset_plan import DatasetPlan
+from finecausal_cli.diving import parse_dive_number
+from finecausal_cli.simulator.athlete import Faults
 from finecausal_cli.simulator.dive import SimulatedDive, simulate_dive
-from finecausal_cli.simulator.faults import Faults
+from finecausal_cli.simulator.recording import DatasetPlan
 
 Simulate = Callable[..., SimulatedDive]
 

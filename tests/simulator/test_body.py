@@ -3,9 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from finecausal_cli.simulator import poses
-from finecausal_cli.simulator.body import JOINT, JOINTS, SEGMENTS, Athlete
-from finecausal_cli.simulator.faults import Faults
+from finecausal_cli.simulator import athlete as poses
+from finecausal_cli.simulator.athlete import JOINT, JOINTS, SEGMENTS, Athlete, Faults
 
 MAN = Athlete("male", 1.741, 73.0)
 WOMAN = Athlete("female", 1.735, 61.9)

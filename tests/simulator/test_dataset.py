@@ -11,13 +11,11 @@ import av
 import numpy as np
 import pytest
 
-from finecausal_cli.diving.difficulty import difficulty
-from finecausal_cli.diving.number import parse_dive_number
+from finecausal_cli.diving import difficulty, parse_dive_number
 from finecausal_cli.errors import DiveNumberError, OutputError, UsageError
+from finecausal_cli.simulator.athlete import STAGE_FAULTS
 from finecausal_cli.simulator.dataset import write_dataset
-from finecausal_cli.simulator.dataset_plan import DIVES, DatasetPlan, confounded_style
-from finecausal_cli.simulator.faults import STAGE_FAULTS
-from finecausal_cli.simulator.manifest_layout import COLUMNS
+from finecausal_cli.simulator.recording import COLUMNS, DIVES, DatasetPlan, confounded_style
 from finecausal_cli.simulator.venue import STYLES
 
 COUNT = 3

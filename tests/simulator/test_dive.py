@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from finecausal_cli.diving.number import parse_dive_number
+from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator.dive import simulate_dive
 

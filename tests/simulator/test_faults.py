@@ -3,8 +3,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from finecausal_cli.diving.number import parse_dive_number
-from finecausal_cli.simulator.faults import STAGE_FAULTS, Faults, draw_faults, draw_quality
+from finecausal_cli.diving import parse_dive_number
+from finecausal_cli.simulator.athlete import STAGE_FAULTS, Faults, draw_faults, draw_quality
 
 
 def draws(number: str, count: int) -> tuple[np.ndarray, dict[str, np.ndarray]]:

@@ -15,19 +15,19 @@ import cv2
 import numpy as np
 import pytest
 
-from finecausal_cli.data.open import read_dataset
-from finecausal_cli.diving.judging import final_score
+from finecausal_cli.data.datasets import read_dataset
+from finecausal_cli.diving import final_score
 from finecausal_cli.errors import OutputError, UsageError
-from finecausal_cli.simulator.dataset import write_dataset
-from finecausal_cli.simulator.dive import SimulatedDive
-from finecausal_cli.simulator.finediving_layout import (
+from finecausal_cli.simulator.dataset import (
     first_frame,
     key_of,
     lacks_entry,
     split_keys,
     whole_folder,
+    write_dataset,
     write_frames,
 )
+from finecausal_cli.simulator.dive import SimulatedDive
 
 COUNT = 3
 DIVES = ["5253B", "407C"]

@@ -5,12 +5,11 @@ from math import degrees, pi, sqrt
 import numpy as np
 import pytest
 
-from finecausal_cli.diving.difficulty import heights_for, listed_dives
-from finecausal_cli.diving.number import parse_dive_number
-from finecausal_cli.simulator.body import JOINT
-from finecausal_cli.simulator.dataset_plan import DIVES
-from finecausal_cli.simulator.judges import deductions
+from finecausal_cli.diving import heights_for, listed_dives, parse_dive_number
+from finecausal_cli.simulator.athlete import JOINT
+from finecausal_cli.simulator.dive import deductions
 from finecausal_cli.simulator.motion import Motion, flight_time
+from finecausal_cli.simulator.recording import DIVES
 
 SAMPLE = [
     ("107B", 10.0),

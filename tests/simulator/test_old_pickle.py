@@ -6,7 +6,7 @@ import pickletools
 import numpy as np
 import pytest
 
-from finecausal_cli.simulator.old_pickle import old_pickle
+from finecausal_cli.simulator.dataset import old_pickle
 
 ANNOTATION = {("01", 1): ["407c", np.float64(88.0), 3.2, np.array([2, 34]), np.arange(63)]}
 

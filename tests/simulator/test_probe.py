@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy.stats import spearmanr
 
-from finecausal_cli.simulator.dataset_plan import DatasetPlan
-from finecausal_cli.simulator.render import Setting, render
+from finecausal_cli.simulator.recording import DatasetPlan
+from finecausal_cli.simulator.render import SceneConfig, render
 
 DIVES = 300
 FOLDS = 10
@@ -100,7 +100,7 @@ def test_a_dive_that_went_otherwise_is_filmed_by_the_same_camera_in_the_same_ven
 
 @pytest.mark.parametrize("frames", [[0], [40, 12]])
 def test_a_frame_is_the_same_alone_and_in_its_clip(simulate, frames):
-    dive, setting = simulate("107B", 3.0), Setting.draw((9, 4))
+    dive, setting = simulate("107B", 3.0), SceneConfig.draw((9, 4))
     clip = list(render(dive, setting))
     for number, (frame, mask) in zip(frames, render(dive, setting, frames), strict=True):
         np.testing.assert_array_equal(frame, clip[number][0])

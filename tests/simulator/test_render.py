@@ -7,15 +7,14 @@ import numpy as np
 import pytest
 
 from finecausal_cli.simulator.camera import HEIGHT, WIDTH
-from finecausal_cli.simulator.dataset_plan import DatasetPlan
-from finecausal_cli.simulator.render import Setting, render
-from finecausal_cli.simulator.scene import Scene
+from finecausal_cli.simulator.recording import DatasetPlan
+from finecausal_cli.simulator.render import Scene, SceneConfig, render
 from finecausal_cli.simulator.venue import STYLES
 
 CLEAN_VENUE = 2
 
 
-def quiet(setting: Setting) -> Setting:
+def quiet(setting: SceneConfig) -> SceneConfig:
     """The setting without picture noise and with true colours, so that pictures can be compared."""
     return replace(setting, venue=replace(setting.venue, noise=0.0, gain=(1.0, 1.0, 1.0)))
 
@@ -23,7 +22,7 @@ def quiet(setting: Setting) -> Setting:
 @pytest.fixture(scope="module")
 def rendered(simulate):
     dive = simulate("5253B", 10.0)
-    setting = quiet(Setting.draw((3, 1), CLEAN_VENUE))
+    setting = quiet(SceneConfig.draw((3, 1), CLEAN_VENUE))
     return dive, setting, list(render(dive, setting))
 
 
@@ -87,14 +86,14 @@ def test_the_athlete_fills_the_picture_and_stays_in_its_middle():
 
 def test_another_venue_shows_the_same_dive_in_other_pixels(simulate):
     dive = simulate("403B", 3.0)
-    settings = [Setting.draw(seed) for seed in ((8, 0), (8, 1))]
+    settings = [SceneConfig.draw(seed) for seed in ((8, 0), (8, 1))]
     pictures = [next(iter(render(dive, setting)))[0].astype(int) for setting in settings]
     assert np.abs(pictures[0] - pictures[1]).mean() > 5
     assert settings[0].record()["venue_seed"] != settings[1].record()["venue_seed"]
 
 
 def test_a_big_splash_is_seen(simulate):
-    setting = quiet(Setting.draw((3, 1), CLEAN_VENUE))
+    setting = quiet(SceneConfig.draw((3, 1), CLEAN_VENUE))
     white = []
     for size in (0.0, 1.0):
         dive = simulate("403B", 10.0, big_splash=size)
@@ -105,11 +104,11 @@ def test_a_big_splash_is_seen(simulate):
 
 
 def test_rendering_is_deterministic(simulate):
-    dive, setting = simulate("614B", 5.0), Setting.draw((2, 2))
+    dive, setting = simulate("614B", 5.0), SceneConfig.draw((2, 2))
     first, second = (next(iter(render(dive, setting))) for _ in range(2))
     np.testing.assert_array_equal(first[0], second[0])
 
 
 @pytest.mark.parametrize("style", range(len(STYLES)))
 def test_every_kind_of_venue_can_be_asked_for(style):
-    assert Setting.draw((1,), style).venue.style is STYLES[style]
+    assert SceneConfig.draw((1,), style).venue.style is STYLES[style]

@@ -5,11 +5,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from finecausal_cli.simulator.backdrop import STYLES
 from finecausal_cli.simulator.camera import HEIGHT, WIDTH, Camera
-from finecausal_cli.simulator.scene import Scene
-from finecausal_cli.simulator.styles import STYLES
-from finecausal_cli.simulator.tower import build
-from finecausal_cli.simulator.venue import draw_venue
+from finecausal_cli.simulator.render import Scene
+from finecausal_cli.simulator.venue import build, draw_venue
 
 ABOVE_WATER = np.array([1.0, 0.4, 72.0])
 

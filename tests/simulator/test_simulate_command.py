@@ -8,7 +8,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from finecausal_cli.cli.simulate import simulate
+from finecausal_cli.cli.data import simulate
 
 
 @pytest.fixture

@@ -6,11 +6,10 @@ from typing import cast
 import numpy as np
 import pytest
 
-from finecausal_cli.diving.number import parse_dive_number
+from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import UsageError
-from finecausal_cli.simulator.dataset_plan import DIVES
-from finecausal_cli.simulator.dive import FPS, SimulatedDive
-from finecausal_cli.simulator.sub_actions import SUB_ACTIONS, divide_into_steps, find_twist, flight_labels
+from finecausal_cli.simulator.dive import FPS, SUB_ACTIONS, SimulatedDive, divide_into_steps, find_twist, flight_labels
+from finecausal_cli.simulator.recording import DIVES
 
 
 def named(dive: str) -> list[str]:

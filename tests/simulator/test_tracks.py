@@ -3,10 +3,10 @@ import json
 import numpy as np
 import pytest
 
-from finecausal_cli.simulator.body import Pose
+from finecausal_cli.simulator.athlete import Pose
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.simulator.dive import FPS
-from finecausal_cli.simulator.tracks import tracks
+from finecausal_cli.simulator.recording import tracks
 
 
 def test_every_frame_has_every_value(simulate):

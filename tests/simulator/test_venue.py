@@ -5,8 +5,7 @@ from itertools import combinations
 import numpy as np
 import pytest
 
-from finecausal_cli.simulator.layer import FAR_BOTTOM_M, FAR_LEFT_M, FAR_RATE, FAR_RIGHT_M, FAR_TOP_M, row
-from finecausal_cli.simulator.styles import STYLES
+from finecausal_cli.simulator.backdrop import FAR_BOTTOM_M, FAR_LEFT_M, FAR_RATE, FAR_RIGHT_M, FAR_TOP_M, STYLES, row
 from finecausal_cli.simulator.venue import draw_venue
 
 

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from finecausal_cli.simulator.camera import HEIGHT, WIDTH, Camera
-from finecausal_cli.simulator.water import Splash
+from finecausal_cli.simulator.render import Splash
 
 VIEW = np.array([0.0, 0.6, 72.0])
 BLUE = (20, 80, 140)

@@ -10,16 +10,14 @@ import cv2
 import numpy as np
 import pytest
 
-from finecausal_cli.athlete.skeleton import JOINT, MIRRORED
+from finecausal_cli.athlete import JOINT, MIRRORED
 from finecausal_cli.data.manifest import read_manifest
 from finecausal_cli.errors import UsageError
-from finecausal_cli.simulator.body import JOINT as BODY_JOINT
+from finecausal_cli.simulator.athlete import JOINT as BODY_JOINT
 from finecausal_cli.simulator.dataset import write_dataset
-from finecausal_cli.simulator.dataset_plan import DatasetPlan, find_photos
-from finecausal_cli.simulator.layout import Take
-from finecausal_cli.simulator.overlays import Overlay
-from finecausal_cli.simulator.timing import Timing
-from finecausal_cli.simulator.truth import Truth, box_of
+from finecausal_cli.simulator.dive import Timing
+from finecausal_cli.simulator.footage import Overlay
+from finecausal_cli.simulator.recording import DatasetPlan, Recording, Truth, box_of, find_photos
 from finecausal_cli.simulator.wild import render_wild
 
 SIZE = (320, 240)
@@ -42,13 +40,13 @@ def plan(photos: Path) -> DatasetPlan:
 
 
 @pytest.fixture(scope="module")
-def takes(plan: DatasetPlan) -> list[Take]:
-    return [Take.of(plan, index) for index in range(40)]
+def takes(plan: DatasetPlan) -> list[Recording]:
+    return [Recording.of(plan, index) for index in range(40)]
 
 
-def plain_take(plan: DatasetPlan, index: int, **camera: object) -> Take:
+def plain_take(plan: DatasetPlan, index: int, **camera: object) -> Recording:
     """A dive in a small picture without graphics, in full view of a camera that is led."""
-    take = Take.of(plan, index)
+    take = Recording.of(plan, index)
     clear = Overlay.draw(np.random.default_rng(0), SIZE, SIZE)
     while clear.kinds:
         clear = Overlay.draw(np.random.default_rng(clear.ink.sum() + 1), SIZE, SIZE)
@@ -57,7 +55,7 @@ def plain_take(plan: DatasetPlan, index: int, **camera: object) -> Take:
     return replace(take, setting=setting)
 
 
-def flight(take: Take, count: int = 6) -> list[int]:
+def flight(take: Recording, count: int = 6) -> list[int]:
     """Frames that are spread over the dry part of the flight."""
     motion, timing = take.simulated.motion, take.timing
     return (
@@ -65,7 +63,7 @@ def flight(take: Take, count: int = 6) -> list[int]:
     )
 
 
-def seen(take: Take, frames: list[int]) -> tuple[list[np.ndarray], Truth]:
+def seen(take: Recording, frames: list[int]) -> tuple[list[np.ndarray], Truth]:
     truth = take.truth(frames)
     return [mask for _, mask in take.pictures_with_truth(truth, frames)], truth
 
@@ -178,7 +176,7 @@ def test_bars_leave_the_middle(plan):
 
 
 def test_slow_motion_stretches_the_file_not_the_dive(plan):
-    motion = Take.of(plan, 0).simulated.motion
+    motion = Recording.of(plan, 0).simulated.motion
     timing = Timing(25.0, 4.0, 1.0, np.arange(401) / 25, False, "whole")
     flight_s = motion.contact_s - motion.leave_s
     assert timing.in_file(motion.contact_s) - timing.in_file(motion.leave_s) == pytest.approx(4 * flight_s)
@@ -278,7 +276,7 @@ def test_the_layout_of_finediving_has_no_wild_clips(tmp_path):
 
 
 def test_clean_clips_have_joints_on_their_masks_too():
-    take = Take.of(DatasetPlan(seed=5), 0)
+    take = Recording.of(DatasetPlan(seed=5), 0)
     frames = flight(take, 5)
     masks, truth = seen(take, frames)
     x, y = truth.joints[:, JOINT["pelvis"]].astype(int).T

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from finecausal_cli.errors import OutputError
-from finecausal_cli.simulator.workers import for_each
+from finecausal_cli.simulator.dataset import for_each
 
 
 @pytest.mark.parametrize("workers", [1, 2])

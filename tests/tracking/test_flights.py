@@ -5,7 +5,7 @@ import pytest
 
 from finecausal_cli.errors import VideoError
 from finecausal_cli.tracking.flights import Search, find_flights
-from finecausal_cli.video.write import write_video
+from finecausal_cli.video.writer import write_video
 
 from .conftest import ENTRY_S, FPS, PX_PER_M, TAKEOFF_S, Film, film, line
 

@@ -4,11 +4,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from finecausal_cli.data import Dive
 from finecausal_cli.data.cache import ClipArrays
-from finecausal_cli.data.dive import Dive
 from finecausal_cli.model.config import ModelConfig
-from finecausal_cli.training.options import TrainOptions
-from finecausal_cli.video.write import write_mask_video, write_video
+from finecausal_cli.training import TrainOptions
+from finecausal_cli.video.writer import write_mask_video, write_video
 
 SIDE = 34
 

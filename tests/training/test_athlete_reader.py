@@ -4,14 +4,13 @@ import numpy as np
 import pytest
 import torch
 
+from finecausal_cli.athlete import JOINT, JOINTS
 from finecausal_cli.athlete.network import DIRECTIONS, AthleteMaps, AthleteNetwork, NetworkConfig
 from finecausal_cli.athlete.reader import AthleteReader
 from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork
-from finecausal_cli.athlete.skeleton import JOINT, JOINTS
 from finecausal_cli.errors import DatasetError, WeightsError
 from finecausal_cli.simulator.dataset import write_dataset
-from finecausal_cli.training.athlete_reader import AthleteTask, measure, window_losses
-from finecausal_cli.training.athlete_run import ReaderRun, train_athlete_reader
+from finecausal_cli.training.athlete_reader import AthleteTask, ReaderRun, measure, train_athlete_reader, window_losses
 from finecausal_cli.training.athlete_sequence import SequenceTask
 from finecausal_cli.training.athlete_windows import CutConfig, WindowSet, cut_dataset, degrade
 

@@ -6,7 +6,7 @@ import torch
 from finecausal_cli.errors import TrainingError, WeightsError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.training.begin import begin, config_of, locate_init
+from finecausal_cli.training.run import config_of, init_model, locate_init
 from finecausal_cli.weights.store import load_weights, save_weights
 
 
@@ -18,13 +18,13 @@ def trained(tmp_path, config):
 
 
 def test_without_weights_the_seed_draws_them(config):
-    one, two, other = (begin(config, init=None, seed=seed)[0].state_dict() for seed in (1, 1, 2))
+    one, two, other = (init_model(config, init=None, seed=seed)[0].state_dict() for seed in (1, 1, 2))
     assert all(torch.equal(one[name], two[name]) for name in one)
     assert not torch.equal(one["regression.judge.0.weight"], other["regression.judge.0.weight"])
 
 
 def test_weights_trained_before_are_taken_over_whole(trained, config):
-    model, facts = begin(config, init=str(trained), seed=5)
+    model, facts = init_model(config, init=str(trained), seed=5)
     expected = load_weights(trained)
     assert all(torch.equal(tensor, expected.model.state_dict()[name]) for name, tensor in model.state_dict().items())
     assert facts == {
@@ -38,10 +38,10 @@ def test_weights_trained_before_are_taken_over_whole(trained, config):
 
 
 def test_a_module_may_be_left_out_or_added(trained, config, tmp_path):
-    _, without = begin(config.model_copy(update={"gat": False}), init=str(trained), seed=5)
+    _, without = init_model(config.model_copy(update={"gat": False}), init=str(trained), seed=5)
     assert (without["skipped"], without["drawn"]) == (["intervention"], [])
     save_weights(tmp_path / "bare", FineCausal(config.model_copy(update={"tca": False})), {})
-    model, added = begin(config, init=str(tmp_path / "bare"), seed=5)
+    model, added = init_model(config, init=str(tmp_path / "bare"), seed=5)
     assert (added["skipped"], added["drawn"]) == ([], ["tca"])
     assert model.tca is not None
 
@@ -49,13 +49,13 @@ def test_a_module_may_be_left_out_or_added(trained, config, tmp_path):
 def test_weights_of_another_width_are_refused_by_name(trained, config):
     wider = config.model_copy(update={"width": 1 / 16})
     with pytest.raises(TrainingError, match=r"trained: weights of another network: .* and \d+ more do not fit"):
-        begin(wider, init=str(trained), seed=5)
+        init_model(wider, init=str(trained), seed=5)
 
 
 def test_kinetics_weights_do_not_fit_a_narrow_network(tmp_path, config):
     torch.save({"conv3d_1a_7x7.conv3d.weight": torch.zeros(64, 3, 7, 7, 7)}, tmp_path / "rgb.pth")
     with pytest.raises(WeightsError, match=r"rgb\.pth: missing tensor conv3d_1a_7x7\.batch3d\.weight"):
-        begin(config, init=f"kinetics:{tmp_path / 'rgb.pth'}", seed=5)
+        init_model(config, init=f"kinetics:{tmp_path / 'rgb.pth'}", seed=5)
 
 
 def test_where_to_start_is_found_from_every_folder(trained, tmp_path, monkeypatch):
@@ -76,8 +76,8 @@ def test_the_network_of_weights_is_known_before_they_are_read(trained, config):
 def test_a_trunk_alone_is_taken_over_and_the_rest_is_drawn(trained, config):
     named = locate_init(f"trunk:{trained}")
     assert config_of(named) == config
-    model, facts = begin(config, init=named, seed=3)
-    theirs, fresh = load_weights(trained).model.state_dict(), begin(config, init=None, seed=3)[0].state_dict()
+    model, facts = init_model(config, init=named, seed=3)
+    theirs, fresh = load_weights(trained).model.state_dict(), init_model(config, init=None, seed=3)[0].state_dict()
     for name, tensor in model.state_dict().items():
         source = theirs if name.startswith(("video_trunk.", "parser.")) else fresh
         assert torch.equal(tensor, source[name]), name

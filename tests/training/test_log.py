@@ -3,7 +3,7 @@ import json
 import pytest
 
 from finecausal_cli.errors import TrainingError
-from finecausal_cli.training.log import LOG_NAME, RunLog
+from finecausal_cli.training.checkpoint import LOG_NAME, RunLog
 
 
 def test_lines_after_a_checkpoint_are_forgotten_torn_ones_too(tmp_path):

@@ -9,7 +9,7 @@ from hypothesis import strategies as some
 from finecausal_cli.data.batch import PairBatch
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.model.outputs import PairOutput
-from finecausal_cli.training.losses import (
+from finecausal_cli.training.pairs import (
     UncertaintyWeights,
     all_losses,
     foreground_loss,

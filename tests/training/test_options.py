@@ -3,7 +3,7 @@ import torch
 
 from finecausal_cli.errors import TrainingError, UsageError
 from finecausal_cli.model.config import PRESETS
-from finecausal_cli.training.options import TrainOptions, build_config, build_options, check_precision
+from finecausal_cli.training import TrainOptions, build_config, build_options, check_precision
 
 
 @pytest.mark.parametrize(

@@ -6,12 +6,12 @@ import numpy as np
 import pytest
 import torch
 
+from finecausal_cli.data import Dive
 from finecausal_cli.data.cache import ClipArrays
-from finecausal_cli.data.dive import Dive
-from finecausal_cli.evaluation.summary import Summary
+from finecausal_cli.evaluation.predict import ErrorSummary
 from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.training.pairs import Trainer
 from finecausal_cli.training.processes import Processes
-from finecausal_cli.training.trainer import Trainer
 
 STARTS = (30, 70)
 
@@ -49,7 +49,7 @@ def test_eight_dives_are_learned_by_heart_stage_by_stage(config, make_options, t
     seen = []
     trainer.fit(
         report=lambda progress, losses: seen.append(losses),
-        validate=lambda model: Summary(*(0.0,) * len(Summary.__slots__)),
+        validate=lambda model: ErrorSummary(*(0.0,) * len(ErrorSummary.__slots__)),
         keep=lambda model, summary, progress: None,
     )
     first, last = seen[0], {name: np.mean([losses[name] for losses in seen[-5:]]) for name in seen[0]}

@@ -10,12 +10,10 @@ import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from finecausal_cli.errors import TrainingError
-from finecausal_cli.evaluation.run_folder import BEST, LAST
-from finecausal_cli.training.log import LOG_NAME
-from finecausal_cli.training.processes import Processes, is_main_process, join
-from finecausal_cli.training.record import RUN_NAME
-from finecausal_cli.training.tracking import BOARD_NAME
-from finecausal_cli.training.trainer import LAST_NAME
+from finecausal_cli.evaluation.run import BEST, LAST
+from finecausal_cli.training.checkpoint import LOG_NAME, RUN_NAME
+from finecausal_cli.training.pairs import LAST_NAME
+from finecausal_cli.training.processes import BOARD_NAME, Processes, is_main_process, start_processes
 from finecausal_cli.weights.store import load_weights
 
 SCRIPT = """
@@ -24,7 +22,7 @@ from pathlib import Path
 import torch
 from finecausal_cli.errors import FinecausalError
 from finecausal_cli.model.config import ModelConfig
-from finecausal_cli.training.options import TrainOptions
+from finecausal_cli.training import TrainOptions
 from finecausal_cli.training.run import Watch, train
 
 dataset, folder, cache = map(Path, sys.argv[1:4])
@@ -141,7 +139,7 @@ def test_every_process_stops_when_one_cannot_go_on(start, small_dataset, frozen,
 
 
 def test_one_process_is_the_main_one_and_waits_for_nobody():
-    alone = join(torch.device("cpu"))
+    alone = start_processes(torch.device("cpu"))
     assert (alone.rank, alone.count, alone.is_main) == (0, 1, True)
     alone.wait()
     assert alone.tell("word") == "word"
@@ -163,7 +161,7 @@ def test_the_main_process_is_known_from_the_environment(monkeypatch, world, rank
 def test_a_device_that_cannot_be_shared_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(TrainingError, match="--device: several processes cannot share mps"):
-        join(torch.device("mps"))
+        start_processes(torch.device("mps"))
 
 
 def test_others_are_not_the_main_process():

@@ -2,18 +2,18 @@ import numpy as np
 import pytest
 import torch
 
+from finecausal_cli.data.batch import normalise
 from finecausal_cli.data.cache import ClipArrays
-from finecausal_cli.diving.number import parse_dive_number
+from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.model.recogniser import log_chances
-from finecausal_cli.training import recognition
-from finecausal_cli.training.begin import begin
-from finecausal_cli.training.options import build_config
-from finecausal_cli.training.recognition import teach_numbers
-from finecausal_cli.video.transform import normalise
-from finecausal_cli.weights.info import WeightsInfo
+from finecausal_cli.model.frame_encoder import log_probs
+from finecausal_cli.training import build_config
+from finecausal_cli.training import dive_classifier as recognition
+from finecausal_cli.training.dive_classifier import train_dive_classifier
+from finecausal_cli.training.run import init_model
+from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.store import load_weights, save_weights
 
 CPU = torch.device("cpu")
@@ -63,7 +63,7 @@ def dives(tmp_path, monkeypatch):
 
 def test_numbers_are_recognised_and_scores_stay_as_they_are(trained, dives, tmp_path):
     counted = []
-    found = teach_numbers(
+    found = train_dive_classifier(
         trained, dives, tmp_path / "out", cache=None, device=CPU, steps=60, total=counted.append,
         advance=lambda: counted.append(1),
     )  # fmt: skip
@@ -81,21 +81,21 @@ def test_numbers_are_recognised_and_scores_stay_as_they_are(trained, dives, tmp_
     clip = normalise(clip_of(2, 99).frames[:, 2:34, 2:34])[None]
     with torch.inference_mode():
         opinions = after.model.encode(clip).opinions
-    assert log_chances(opinions, [parse_dive_number(number) for number in NUMBERS]).argmax().item() == 2
+    assert log_probs(opinions, [parse_dive_number(number) for number in NUMBERS]).argmax().item() == 2
 
 
 def test_the_same_seed_teaches_the_same_and_a_second_time_begins_anew(trained, dives, tmp_path):
     for name, weights in (("one", trained), ("two", trained), ("again", tmp_path / "one")):
-        teach_numbers(weights, dives, tmp_path / name, cache=None, device=CPU, steps=3)
+        train_dive_classifier(weights, dives, tmp_path / name, cache=None, device=CPU, steps=3)
     one, two, again = (load_weights(tmp_path / name).digest for name in ("one", "two", "again"))
     assert one == two == again
 
 
 def test_training_goes_on_without_it_for_it_knows_the_trunk_as_it_was(trained, dives, tmp_path):
-    teach_numbers(trained, dives, tmp_path / "out", cache=None, device=CPU, steps=2)
+    train_dive_classifier(trained, dives, tmp_path / "out", cache=None, device=CPU, steps=2)
     config = build_config("compact", base=load_weights(tmp_path / "out").config)
     assert not config.recognises
-    model, begun = begin(config, init=str(tmp_path / "out"), seed=0)
+    model, begun = init_model(config, init=str(tmp_path / "out"), seed=0)
     assert model.recogniser is None
     assert begun["skipped"] == ["recogniser"]
 
@@ -103,11 +103,11 @@ def test_training_goes_on_without_it_for_it_knows_the_trunk_as_it_was(trained, d
 def test_other_trunks_and_dives_without_numbers_are_refused(trained, dives, tmp_path):
     save_weights(tmp_path / "i3d", FineCausal(ModelConfig(width=1 / 32, shared_trunk=True, frame_size=32)), {})
     with pytest.raises(TrainingError, match="reads no single frames"):
-        teach_numbers(tmp_path / "i3d", dives, tmp_path / "out", cache=None, device=CPU)
+        train_dive_classifier(tmp_path / "i3d", dives, tmp_path / "out", cache=None, device=CPU)
     rows = (dives / "dives.csv").read_text()
     for number in NUMBERS:
         rows = rows.replace(number, "")
     (dives / "dives.csv").write_text(rows)
     with pytest.raises(TrainingError, match="0 training and 0 validation dives with a number"):
-        teach_numbers(trained, dives, tmp_path / "out", cache=None, device=CPU)
+        train_dive_classifier(trained, dives, tmp_path / "out", cache=None, device=CPU)
     assert not (tmp_path / "out").exists()

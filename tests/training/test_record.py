@@ -6,12 +6,12 @@ from pathlib import Path
 import pytest
 
 import finecausal_cli
-from finecausal_cli.data.dive import Dive
-from finecausal_cli.training import record
-from finecausal_cli.training.options import TrainOptions
-from finecausal_cli.training.record import (
+from finecausal_cli.data import Dive
+from finecausal_cli.training import TrainOptions
+from finecausal_cli.training import checkpoint as record
+from finecausal_cli.training.checkpoint import (
     RUN_NAME,
-    Started,
+    RunMetadata,
     describe_data,
     digest_files,
     digest_labels,
@@ -51,7 +51,7 @@ def test_a_run_describes_itself(tmp_path, config, make_options, dives):
     assert run["versions"]["finecausal"] == finecausal_cli.__version__
     assert {"python", "torch", "numpy"} <= set(run["versions"])
     begun = {"from": "random"}
-    assert read_run(tmp_path / "run", TrainOptions) == Started(config, make_options(), digest_labels(dives), begun)
+    assert read_run(tmp_path / "run", TrainOptions) == RunMetadata(config, make_options(), digest_labels(dives), begun)
 
 
 def test_the_state_of_the_checkout_is_recorded(monkeypatch):

@@ -10,10 +10,9 @@ import numpy as np
 import pytest
 import torch
 
-from finecausal_cli.evaluation.run_folder import BEST, LAST
-from finecausal_cli.training.checkpoint import load_checkpoint
-from finecausal_cli.training.log import LOG_NAME
-from finecausal_cli.training.trainer import LAST_NAME
+from finecausal_cli.evaluation.run import BEST, LAST
+from finecausal_cli.training.checkpoint import LOG_NAME, load_checkpoint
+from finecausal_cli.training.pairs import LAST_NAME
 from finecausal_cli.weights.store import load_weights
 
 SCRIPT = """
@@ -21,7 +20,7 @@ import sys, time
 from pathlib import Path
 import torch
 from finecausal_cli.model.config import ModelConfig
-from finecausal_cli.training.options import TrainOptions
+from finecausal_cli.training import TrainOptions
 from finecausal_cli.training.run import Watch, train
 
 torch.set_num_threads(1)

@@ -5,14 +5,12 @@ import pytest
 import torch
 
 from finecausal_cli.errors import TrainingError, VideoError
-from finecausal_cli.evaluation.run import evaluate
-from finecausal_cli.evaluation.run_folder import BEST, LAST
-from finecausal_cli.training.log import LOG_NAME
-from finecausal_cli.training.record import RUN_NAME
-from finecausal_cli.training.run import Watch, train
-from finecausal_cli.training.tracking import BOARD_NAME
-from finecausal_cli.training.trainer import LAST_NAME
-from finecausal_cli.weights.info import WeightsInfo
+from finecausal_cli.evaluation.run import BEST, LAST, evaluate
+from finecausal_cli.training.checkpoint import LOG_NAME, RUN_NAME
+from finecausal_cli.training.pairs import LAST_NAME
+from finecausal_cli.training.processes import BOARD_NAME
+from finecausal_cli.training.run import Callbacks, train
+from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.store import load_weights
 
 CPU = torch.device("cpu")
@@ -49,7 +47,7 @@ class Log:
     def __init__(self, *, stop_at=None):
         self.data, self.decoded, self.steps, self.validated, self.cached = [], 0, [], [], []
         self._stop_at = stop_at
-        self.watch = Watch(
+        self.watch = Callbacks(
             data=lambda *counts: self.data.append(counts),
             decoded=self._decoded,
             cached=self.cached.append,

@@ -5,11 +5,10 @@ import torch
 
 from finecausal_cli.data.batch import collate
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.training.averaging import averaged
+from finecausal_cli.training import set_training
 from finecausal_cli.training.batches import Part, split_groups
-from finecausal_cli.training.freezing import set_training
+from finecausal_cli.training.pairs import Stepper, averaged
 from finecausal_cli.training.processes import Processes
-from finecausal_cli.training.step import Stepper
 
 CPU = Processes(torch.device("cpu"))
 GROUPS = [(0, 1), (2, 3), (4, 5, 6)]

@@ -3,7 +3,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.training.checkpoint import Progress
-from finecausal_cli.training.tracking import BOARD_NAME, Curves
+from finecausal_cli.training.processes import BOARD_NAME, MetricLogger
 
 
 def drawn(folder, name):
@@ -12,7 +12,7 @@ def drawn(folder, name):
 
 
 def draw(folder, options, steps, *, first=0):
-    curves = Curves(folder, options, first=first)
+    curves = MetricLogger(folder, options, first=first)
     for step in steps:
         curves.step(Progress(step=step), {"total": 10.0 - step, "regression": 0.5}, 0.25)
     curves.validation(Progress(step=steps[-1]), {"rho": 0.1 * steps[-1], "aiou_50": None, "dives": 4})
@@ -37,9 +37,9 @@ def test_a_resumed_run_draws_no_step_twice(tmp_path, make_options):
 
 def test_an_unknown_tracker_and_one_that_is_not_installed_are_named(tmp_path, make_options):
     with pytest.raises(TrainingError, match=r"--track: no tracker 'paper' \(accelerate knows .*wandb"):
-        Curves(tmp_path, make_options(trackers=("paper",)), first=0)
+        MetricLogger(tmp_path, make_options(trackers=("paper",)), first=0)
     with pytest.raises(TrainingError, match=r"--track: swanlab is not installed \(pip install swanlab\)"):
-        Curves(tmp_path, make_options(trackers=("swanlab",)), first=0)
+        MetricLogger(tmp_path, make_options(trackers=("swanlab",)), first=0)
     assert not (tmp_path / BOARD_NAME).exists()
 
 

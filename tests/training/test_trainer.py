@@ -7,12 +7,11 @@ import torch
 
 from finecausal_cli.data.cache import ClipArrays
 from finecausal_cli.errors import TrainingError
-from finecausal_cli.evaluation.predict import Summary
+from finecausal_cli.evaluation.predict import ErrorSummary
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.training.log import LOG_NAME
+from finecausal_cli.training.checkpoint import LOG_NAME
+from finecausal_cli.training.pairs import LAST_NAME, Trainer, rate_at
 from finecausal_cli.training.processes import Processes
-from finecausal_cli.training.step import rate_at
-from finecausal_cli.training.trainer import LAST_NAME, Trainer
 
 CPU = Processes(torch.device("cpu"))
 
@@ -21,8 +20,8 @@ class StoppedError(Exception):
     """The run is interrupted."""
 
 
-def summary(rho: float) -> Summary:
-    return Summary(4, rho, rho, rho, 1.0, None, None, None, 0.1, 2.0)
+def summary(rho: float) -> ErrorSummary:
+    return ErrorSummary(4, rho, rho, rho, 1.0, None, None, None, 0.1, 2.0)
 
 
 class Run:

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from finecausal_cli.training.validation import conformal_half_width
+from finecausal_cli.training.pairs import conformal_half_width
 
 
 @pytest.mark.parametrize(

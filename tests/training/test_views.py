@@ -5,17 +5,17 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from finecausal_cli.data.open import read_dataset
-from finecausal_cli.data.swap import BackgroundSwap
+from finecausal_cli.data.batch import BackgroundSwap, normalise
+from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import DatasetError, UsageError
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.outputs import Encoding
-from finecausal_cli.training.options import build_options
+from finecausal_cli.training import build_options
+from finecausal_cli.training.batches import FOLDER, Views
+from finecausal_cli.training.pairs import Trainer
 from finecausal_cli.training.processes import Processes
 from finecausal_cli.training.run import train
-from finecausal_cli.training.trainer import Trainer
-from finecausal_cli.training.views import FOLDER, Views
-from finecausal_cli.video.transform import crop, normalise
+from finecausal_cli.video import crop
 from finecausal_cli.weights.store import load_weights
 
 CPU = torch.device("cpu")

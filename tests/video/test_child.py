@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from finecausal_cli.errors import UsageError, VideoError
-from finecausal_cli.video import child
+from finecausal_cli.video import worker as child
 from finecausal_cli.video.reader import read_clip
 
 if TYPE_CHECKING:

@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from finecausal_cli.errors import VideoError
-from finecausal_cli.video.folder_source import FolderSource
+from finecausal_cli.video.source import FolderSource
 
 if TYPE_CHECKING:
     from pathlib import Path

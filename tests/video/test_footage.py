@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from finecausal_cli.errors import UsageError, VideoError
-from finecausal_cli.video.footage import open_footage
-from finecausal_cli.video.write import write_video
+from finecausal_cli.video.reader import open_footage
+from finecausal_cli.video.writer import write_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable

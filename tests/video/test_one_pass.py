@@ -11,13 +11,13 @@ import pytest
 
 from finecausal_cli.errors import VideoError
 from finecausal_cli.video import reader
-from finecausal_cli.video.pyav_source import PyAVSource
+from finecausal_cli.video.decoders import PyAVSource
 from finecausal_cli.video.reader import read_clip
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from finecausal_cli.video.clip import Clip
+    from finecausal_cli.video import Clip
 
 EXAMPLES = sorted((Path(__file__).parents[2] / "examples").glob("**/*.mp4"))
 X264 = {"crf": "12", "preset": "veryfast"}

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finecausal_cli.video.picture import resize, scale_frame, scale_mask, working_size
+from finecausal_cli.video import resize, scale_frame, scale_mask, working_size
 
 
 @pytest.mark.parametrize(

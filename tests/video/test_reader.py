@@ -9,15 +9,15 @@ import pytest
 from PIL import Image
 
 from finecausal_cli.errors import UsageError, VideoError
+from finecausal_cli.video import sample_indices
 from finecausal_cli.video.reader import probe, read_clip, read_masks
-from finecausal_cli.video.sampling import sample_indices
-from finecausal_cli.video.write import write_mask_video, write_video
+from finecausal_cli.video.writer import write_mask_video, write_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable
     from pathlib import Path
 
-    from finecausal_cli.video.clip import Clip
+    from finecausal_cli.video import Clip
 
 DECODERS = ["decord", "pyav"]
 

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from finecausal_cli.errors import UsageError, VideoError
-from finecausal_cli.video.sampling import check_enough, frame_range, sample_indices, stand_in
+from finecausal_cli.video import check_enough, frame_range, replace_corrupt_frames, sample_indices
 
 
 def test_ninety_six_frames_are_taken_as_they_are() -> None:
@@ -88,7 +88,7 @@ def test_a_range_between_two_frames_holds_none() -> None:
 
 def test_a_lost_frame_is_replaced_by_the_sound_one_before() -> None:
     sound = np.array([True, False, False, True, True])
-    assert stand_in(np.array([10, 11, 12, 13, 14]), sound, 10).tolist() == [10, 10, 10, 13, 14]
+    assert replace_corrupt_frames(np.array([10, 11, 12, 13, 14]), sound, 10).tolist() == [10, 10, 10, 13, 14]
 
 
 @pytest.mark.parametrize(("frames", "word"), [(1, "1 frame;"), (2, "2 frames;"), (15, "15 frames;")])

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finecausal_cli.video.scan import INTERLACED_NOTE, Scanner
+from finecausal_cli.video.decoders import INTERLACED_NOTE, Scanner
 
 from .conftest import HEIGHT, WIDTH, encode, number_of, paint
 

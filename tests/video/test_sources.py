@@ -11,9 +11,8 @@ import numpy as np
 import pytest
 
 from finecausal_cli.errors import VideoError
-from finecausal_cli.video.decord_source import DecordSource
-from finecausal_cli.video.folder_source import FolderSource
-from finecausal_cli.video.pyav_source import PyAVSource
+from finecausal_cli.video.decoders import DecordSource, PyAVSource
+from finecausal_cli.video.source import FolderSource
 
 if TYPE_CHECKING:
     from collections.abc import Callable

@@ -9,7 +9,7 @@ import pytest
 
 from finecausal_cli.errors import VideoError
 from finecausal_cli.video.reader import probe
-from finecausal_cli.video.survey import survey
+from finecausal_cli.video.source import probe_container
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -29,7 +29,7 @@ def test_the_rate_is_the_headers_exact_one(fps: Fraction, unit: Any, name: str, 
 
 
 def test_times_and_stamps_are_those_of_the_packets(numbered: Callable[..., Path]) -> None:
-    found = survey(numbered(20, stamp=lambda number: 10 * number * number, unit=Fraction(1, 1000)))
+    found = probe_container(numbered(20, stamp=lambda number: 10 * number * number, unit=Fraction(1, 1000)))
     assert found.stamps is not None
     assert found.times_s.tolist() == pytest.approx([number * number / 100 for number in range(20)], abs=1e-3)
     assert "frame rate varies" in found.info.notes[0]
@@ -37,7 +37,7 @@ def test_times_and_stamps_are_those_of_the_packets(numbered: Callable[..., Path]
 
 
 def test_formats_without_reliable_stamps_are_counted(numbered: Callable[..., Path]) -> None:
-    found = survey(numbered(50, name="a.avi"))
+    found = probe_container(numbered(50, name="a.avi"))
     assert found.stamps is None
     assert found.times_s.tolist() == pytest.approx([number / 25 for number in range(50)])
 
@@ -100,7 +100,7 @@ def test_a_cover_picture_is_no_video(tmp_path: Path) -> None:
         output.mux(sound.encode(frame))
         output.mux(sound.encode(None))
     with pytest.raises(VideoError, match="sound but no pictures"):
-        survey(path)
+        probe_container(path)
 
 
 def test_pictures_that_end_before_the_sound_are_noted_not_refused(tmp_path: Path) -> None:
@@ -133,7 +133,7 @@ def test_an_error_in_the_demuxer_is_told_in_one_line(
             raise IndexError
             yield
 
-    from finecausal_cli.video.survey import packets
+    from finecausal_cli.video.source import packets
 
     with pytest.raises(VideoError, match="begins in the middle"):
         list(packets(Container(), None, path))  # type: ignore[arg-type]

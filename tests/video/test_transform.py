@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 import torch
 
-from finecausal_cli.video.transform import centre_offset, crop, mirror, normalise, random_offset
+from finecausal_cli.data.batch import normalise
+from finecausal_cli.video import centre_offset, crop, mirror, random_offset
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from finecausal_cli.errors import OutputError
-from finecausal_cli.video.write import write_mask_video, write_video
+from finecausal_cli.video.writer import write_mask_video, write_video
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -62,7 +62,7 @@ def test_odd_sides_get_their_last_row_or_column_doubled(tmp_path: Path, height: 
 def test_equal_frames_give_equal_bytes_whatever_memory_holds(tmp_path: Path) -> None:
     # glibc fills fresh memory with this pattern, which brings out an encoder that reads what it never set.
     program = (
-        "import sys, numpy as np; from finecausal_cli.video.write import write_video\n"
+        "import sys, numpy as np; from finecausal_cli.video.writer import write_video\n"
         "y, x = np.mgrid[:101, :151]\n"
         "f = (np.stack([2 * x + 3 * i, 2 * y, x + y], -1).astype(np.uint8) for i in range(30))\n"
         "write_video(sys.argv[1], f, 29.97)"
@@ -132,7 +132,7 @@ def test_a_full_disk_is_one_clear_line(tmp_path: Path, room: int) -> None:
     # A limit on the size of a file fails every write beyond it, as a full disk does, at the same places.
     program = (
         "import resource, sys, numpy as np; from finecausal_cli.errors import OutputError\n"
-        "from finecausal_cli.video.write import write_video\n"
+        "from finecausal_cli.video.writer import write_video\n"
         f"resource.setrlimit(resource.RLIMIT_FSIZE, ({room}, {room}))\n"
         "rng = np.random.default_rng(0)\n"
         "try: write_video(sys.argv[1], (rng.integers(0, 256, (64, 64, 3), dtype=np.uint8) for _ in range(20)), 25)\n"

@@ -13,7 +13,7 @@ import torch
 
 from finecausal_cli.errors import OutputError, WeightsError
 from finecausal_cli.model import PRESETS, FineCausal
-from finecausal_cli.weights import reference_names
+from finecausal_cli.weights import convert as reference_names
 from finecausal_cli.weights.convert import convert_checkpoint, flatten_checkpoint, map_tensors, read_checkpoint
 
 PATH = Path("best.pth")

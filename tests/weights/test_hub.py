@@ -11,13 +11,12 @@ import pytest
 import torch
 from typer.testing import CliRunner
 
-from finecausal_cli.cli.main import run
-from finecausal_cli.cli.weights import app
+from finecausal_cli.cli import run
+from finecausal_cli.cli.assets import weights_app
 from finecausal_cli.errors import OutputError, UsageError, WeightsError
 from finecausal_cli.model import FineCausal, ModelConfig
 from finecausal_cli.weights import hub
-from finecausal_cli.weights.hub import HubName, fetched, list_fetched, pull
-from finecausal_cli.weights.registry import bank_folder, resolve_weights
+from finecausal_cli.weights.hub import HubName, bank_folder, list_fetched, pull, resolve_hub, resolve_weights
 from finecausal_cli.weights.store import load_weights, save_weights
 
 FIRST, SECOND = "1" * 40, "2" * 40
@@ -169,7 +168,7 @@ def test_what_was_fetched_needs_no_network_and_a_branch_stays_what_it_was(server
 def test_offline_says_what_is_missing_and_asks_nobody(server, monkeypatch):
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     with pytest.raises(WeightsError, match=r"hf://coach/dives@v1: not here, and the network is forbidden"):
-        fetched("hf://coach/dives@v1")
+        resolve_hub("hf://coach/dives@v1")
     with pytest.raises(UsageError, match="network"):
         pull("hf://coach/dives@v1")
     assert server.asked == []
@@ -247,13 +246,13 @@ def test_revisions_with_slashes_have_files_of_their_own():
 
 def test_the_command_fetches_and_lists(server):
     runner = CliRunner()
-    result = runner.invoke(app, ["pull", "hf://coach/dives@v1"])
+    result = runner.invoke(weights_app, ["pull", "hf://coach/dives@v1"])
     assert result.exit_code == 0
     assert load_weights(server.commits[FIRST]).digest in result.stdout
-    listed = runner.invoke(app, ["list"]).stdout
+    listed = runner.invoke(weights_app, ["list"]).stdout
     assert "hf://coach/dives@v1" in listed
     assert "number 1" in listed
-    assert runner.invoke(app, ["verify", "hf://coach/dives@v1"]).exit_code == 0
+    assert runner.invoke(weights_app, ["verify", "hf://coach/dives@v1"]).exit_code == 0
 
 
 @pytest.mark.parametrize("place", [1, 3, 4])

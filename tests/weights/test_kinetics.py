@@ -6,12 +6,12 @@ import pytest
 import torch
 from torch.nn import functional
 
+from finecausal_cli.data.batch import normalise
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.model.config import PRESETS, ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.i3d import I3D
-from finecausal_cli.video.transform import normalise
-from finecausal_cli.weights.kinetics import load_kinetics
+from finecausal_cli.weights.convert import load_kinetics
 
 PORT_EPSILON = 1e-3
 

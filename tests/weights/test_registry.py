@@ -1,8 +1,8 @@
 import pytest
 
 from finecausal_cli.errors import WeightsError
-from finecausal_cli.weights import registry
-from finecausal_cli.weights.registry import bank_folder, list_bundled, resolve_weights
+from finecausal_cli.weights import hub as registry
+from finecausal_cli.weights.hub import bank_folder, list_bundled, resolve_weights
 
 
 @pytest.fixture

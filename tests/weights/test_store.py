@@ -11,8 +11,7 @@ from safetensors.torch import load_file, save
 from finecausal_cli.errors import OutputError, WeightsError
 from finecausal_cli.model import FineCausal, ModelConfig
 from finecausal_cli.model.config import Framing
-from finecausal_cli.weights import store
-from finecausal_cli.weights.manifest import Manifest
+from finecausal_cli.weights import Manifest, store
 from finecausal_cli.weights.store import load_weights, save_weights
 
 TINY = ModelConfig(preset="compact", width=1 / 16, frame_size=32, readout="o", tca_mode="replace")

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from finecausal_cli.exemplars.bank import load_bank
+from finecausal_cli.retrieval.bank import load_bank
 from finecausal_cli.simulator.dataset import write_dataset
-from finecausal_cli.weights.info import WeightsInfo
+from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.store import load_weights
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -1,0 +1,347 @@
+"""Inputs of a batch: files, folders, manifests, watched folders."""
+
+from __future__ import annotations
+
+import glob
+import math
+import os
+import time
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any
+
+from finecausal_cli.data.manifest import find_manifest, read_rows
+from finecausal_cli.errors import DatasetError, FinecausalError, UsageError
+from finecausal_cli.video.source import FEWEST_FRAMES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+    from threading import Event
+
+    from finecausal_cli.data.manifest import Cells
+    from finecausal_cli.scoring import ScoreOptions
+
+
+# What a manifest says of each dive to score. Its scores, masks and boundaries are of no account here.
+
+TIMES = ("start_s", "end_s")
+"""Columns that a manifest may have only to be scored: where the dive starts and ends in its video, seconds."""
+
+_NUMBERS = ("difficulty", "height_m", *TIMES)
+
+FoundItem = tuple[str, FinecausalError | None, dict[str, Any]]
+
+
+def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[FoundItem]:
+    """Read the dives of a manifest; a row that is wrong stops nothing.
+
+    Args:
+        path: A ``.csv``, ``.jsonl`` or ``.parquet`` file.
+        allow_outside: Accept paths that lead out of the manifest's folder.
+
+    Yields:
+        The video as a path, what is wrong with the row (or None), and the fields of ``ScoreOptions`` that it sets.
+
+    Raises:
+        DatasetError: The manifest is missing, unreadable, or has no usable header.
+    """
+    for cells in read_rows(path, TIMES):
+        yield _read_row(path, cells, allow_outside=allow_outside)
+
+
+def _read_row(manifest: Path, cells: Cells, *, allow_outside: bool) -> FoundItem:
+    place = f"{manifest}: row {cells.row}"
+    wrong = [what if column is None else f"column {column!r}: {what}" for column, what in cells.wrong]
+    changes: dict[str, Any] = {}
+    video = cells.texts.get("video", "")
+    if not video:
+        wrong.append("column 'video': empty")
+        source = place
+    else:
+        folder = os.path.dirname(manifest)  # noqa: PTH120 - "" where the manifest is here: nobody writes "./"
+        source = os.path.join(folder, video)  # noqa: PTH118 - a name with a zero byte is a row that fails
+        if not allow_outside and not _is_inside(source, manifest.parent):
+            wrong.append(f"column 'video': {video!r} leads out of the manifest's folder (--allow-outside)")
+    if cells.texts.get("dive"):
+        changes["dive"] = cells.texts["dive"]
+    for column in _NUMBERS:
+        text = cells.texts.get(column, "")
+        if text:
+            try:
+                changes[column] = _number(text)
+            except ValueError:
+                wrong.append(f"column {column!r}: {text!r} is not a number from 0 on")
+    problem = DatasetError(wrong[0], where=place, kind="bad_option") if wrong else None
+    return source, problem, changes
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(text)
+    return value
+
+
+def _is_inside(source: str, folder: Path) -> bool:
+    try:
+        inside = os.path.commonpath((os.path.realpath(source), os.path.realpath(folder)))
+        return inside == os.path.realpath(folder)
+    except (OSError, ValueError):  # a zero byte: reading it will say so
+        return True
+
+
+# What to score: files, folders, globs, manifests and lists, as one list of dives in a stable order.
+
+MANIFEST_SUFFIXES = {".csv", ".jsonl", ".parquet"}
+
+_WILD = "*?["
+
+
+@dataclass(frozen=True, slots=True)
+class Item:
+    """A dive to score. Small and picklable.
+
+    Attributes:
+        source: The video file or folder of frames, as given: what its row is called.
+        path: The same, absolute.
+        options: How to score it, with what a manifest says of it.
+        problem: Why it cannot be scored, where that is known already: a wrong cell of a manifest.
+        notes: What a person should know of how it is scored: corrections of an earlier run.
+    """
+
+    source: str
+    path: str
+    options: ScoreOptions
+    problem: FinecausalError | None = None
+    notes: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The dives, and what a person should know of how they were found.
+
+    Attributes:
+        items: In the order of the arguments; within a folder by name.
+        notes: For example how many were named twice.
+        is_one_dive: Whether a single path was given and that is the dive itself.
+    """
+
+    items: tuple[Item, ...]
+    notes: tuple[str, ...] = ()
+    is_one_dive: bool = False
+
+
+def find_inputs(
+    paths: Sequence[str],
+    options: ScoreOptions,
+    *,
+    recursive: bool = False,
+    listed: Sequence[str] = (),
+    allow_outside: bool = False,
+    may_be_empty: bool = False,
+) -> Inputs:
+    """Find the dives to score.
+
+    A folder of pictures is one dive, a folder of videos is many, a folder with a manifest is what that says. What does
+    not exist becomes a dive all the same, and its row will say so; only a pattern or a folder without any is refused.
+
+    Args:
+        paths: Files, folders, manifests, patterns with ``*``, ``?``, ``[...]`` or ``**``.
+        options: How to score; a manifest may say more of each dive.
+        recursive: Look into the folders of folders too.
+        listed: Further paths, from a list: never patterns.
+        allow_outside: Accept paths in a manifest that lead out of its folder.
+        may_be_empty: Find nothing in a folder or by a pattern that holds nothing yet.
+
+    Raises:
+        UsageError: A pattern or folder holds nothing to score, or nothing was named.
+        DatasetError: A manifest cannot be read.
+    """
+    finder = _Finder(options, recursive, allow_outside, may_be_empty)
+    found = [item for path in paths for item in finder.expand(path)]
+    found += [item for path in listed for item in finder.look(path)]
+    if not found and not may_be_empty:
+        raise UsageError("nothing to score", where="PATH", hint="name videos, a folder of them or a manifest")
+    items: dict[tuple[str, float | None, float | None], Item] = {}
+    for item in found:
+        items.setdefault((os.path.realpath(item.path), item.options.start_s, item.options.end_s), item)
+    twice = len(found) - len(items)
+    named = "dive was" if twice == 1 else "dives were"
+    notes = (f"{twice} {named} named more than once and kept once",) if twice else ()
+    is_one = len(paths) == 1 and not listed and len(found) == 1 and found[0].source == paths[0]
+    return Inputs(tuple(items.values()), notes, is_one)
+
+
+def read_list(stream: IO[bytes]) -> list[str]:
+    """Return the paths of a list, one a line, or separated by zero bytes if there are any (``find -print0``)."""
+    content = stream.read()
+    lines = content.split(b"\0") if b"\0" in content else content.splitlines()
+    return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+@dataclass(frozen=True, slots=True)
+class _Finder:
+    options: ScoreOptions
+    recursive: bool
+    allow_outside: bool
+    may_be_empty: bool
+
+    def expand(self, path: str) -> Iterator[Item]:
+        if not any(sign in path for sign in _WILD) or os.path.lexists(path):
+            yield from self.look(path)
+            return
+        matches = sorted(glob.glob(path, recursive=True))  # noqa: PTH207 - Path.glob refuses absolute patterns
+        if not matches and not self.may_be_empty:
+            raise UsageError("no file matches", where=path)
+        for match in matches:
+            yield from self.look(match)
+
+    def look(self, path: str) -> Iterator[Item]:
+        """Give the dives of one path that exists, or the path itself."""
+        if os.path.isdir(path):  # noqa: PTH112 - a name with a zero byte is a dive that fails, not an error here
+            yield from self._folder(path, is_named=True, seen=set())
+        elif Path(path).suffix.lower() in MANIFEST_SUFFIXES:
+            yield from self._manifest(Path(path))
+        else:
+            yield self._item(path)
+
+    def _manifest(self, path: Path) -> Iterator[Item]:
+        for source, problem, changes in read_manifest_items(path, allow_outside=self.allow_outside):
+            try:
+                options = replace(self.options, **changes)
+            except FinecausalError as error:
+                options, problem = self.options, problem or error
+            yield Item(source, os.path.abspath(source), options, problem)  # noqa: PTH100 - keeps links as they are
+
+    def _folder(self, path: str, *, is_named: bool, seen: set[tuple[int, int]]) -> Iterator[Item]:
+        status = os.stat(path)  # noqa: PTH116 - beside os.scandir
+        if (status.st_dev, status.st_ino) in seen:  # a loop of links
+            return
+        seen.add((status.st_dev, status.st_ino))
+        manifest = find_manifest(Path(path)) if is_named else None
+        if manifest is not None:
+            yield from self._manifest(manifest)
+            return
+        try:
+            with os.scandir(path) as listing:
+                entries = sorted((one for one in listing if one.name[0] != "."), key=lambda one: one.name)
+        except OSError:
+            yield self._item(path)  # its row will say why it cannot be listed
+            return
+        folders = [one.path for one in entries if _is_dir(one)]
+        files = [one.path for one in entries if not _is_dir(one)]
+        videos = [file for file in files if Path(file).suffix.lower() in VIDEO_SUFFIXES]
+        pictures = sum(Path(file).suffix.lower() in PICTURE_SUFFIXES for file in files)
+        if videos and pictures < FEWEST_FRAMES:
+            yield from (self._item(video) for video in videos)
+        elif pictures:
+            yield self._item(path)
+        if self.recursive:
+            for folder in folders:
+                yield from self._folder(folder, is_named=False, seen=seen)
+        elif is_named and not videos and not pictures and not self.may_be_empty:
+            yield from self._nothing_here(path, has_folders=bool(folders))
+
+    def _nothing_here(self, path: str, *, has_folders: bool) -> Iterator[Item]:
+        if has_folders:
+            hint = "with --recursive its folders are looked through too"
+            raise UsageError("no video and no frames in this folder", where=path, hint=hint)
+        yield self._item(path)  # reading it will say that it is empty
+
+    def _item(self, path: str) -> Item:
+        return Item(path, os.path.abspath(path), self.options)  # noqa: PTH100 - keeps links as they are
+
+
+def _is_dir(entry: os.DirEntry[str]) -> bool:
+    try:
+        return entry.is_dir()
+    except OSError:
+        return False
+
+
+# Keep scoring what appears, once it has stopped growing.
+
+INTERVAL_S = 1.0
+"""How often the folders are looked at."""
+
+SETTLE_S = 3.0
+"""How long a file must not have changed: whoever writes it may pause."""
+
+_State = tuple[object, ...]
+
+
+@dataclass(slots=True)
+class StableFileFilter:
+    """Tells which dives have stopped changing, each of them once for each content.
+
+    Args:
+        settle_s: How long size and time of change must have stayed the same.
+        clock: Seconds, never going back.
+    """
+
+    settle_s: float = SETTLE_S
+    clock: Callable[[], float] = time.monotonic
+    _seen: dict[str, tuple[_State, float]] = field(default_factory=dict)
+    _given: dict[str, _State] = field(default_factory=dict)
+
+    def ready(self, items: Iterable[Item]) -> list[Item]:
+        """Return the dives that have settled since they were last given."""
+        now, found = self.clock(), []
+        for item in items:
+            state = _state(item)
+            if self._given.get(item.source) == state:
+                continue
+            before, since = self._seen.get(item.source, (None, now))
+            if before != state:
+                self._seen[item.source] = (state, now)
+            elif now - since >= self.settle_s:
+                del self._seen[item.source]
+                self._given[item.source] = state
+                found.append(item)
+        return found
+
+
+def watch(
+    find: Callable[[], Sequence[Item]],
+    score: Callable[[Sequence[Item]], None],
+    stop: Event,
+    *,
+    settling: StableFileFilter | None = None,
+    interval_s: float = INTERVAL_S,
+) -> None:
+    """Score dives as they appear, until told to stop.
+
+    Args:
+        find: Gives every dive that there is now.
+        score: Scores new ones, and returns early when told to stop.
+        stop: Set by whoever has seen enough.
+        settling: Decides what is ready.
+        interval_s: How often to look.
+    """
+    settled = settling or StableFileFilter()
+    while not stop.is_set():
+        ready = settled.ready(find())
+        if ready:
+            score(ready)
+        stop.wait(interval_s)
+
+
+def _state(item: Item) -> _State:
+    """Return what changes when a dive does: of the file, or of every file in the folder; and of its options."""
+    return (item.options, str(item.problem), *_file_states(item.path))
+
+
+def _file_states(path: str) -> _State:
+    try:
+        if os.path.isdir(path):  # noqa: PTH112 - a name with a zero byte is a dive that fails, not an error here
+            with os.scandir(path) as listing:
+                files = sorted((one for one in listing), key=lambda one: one.name)
+            return tuple((one.name, *_size_and_time(one.path)) for one in files)
+        return _size_and_time(Path(path))
+    except (OSError, ValueError):
+        return ("missing",)
+
+
+def _size_and_time(path: str | Path) -> tuple[int, int]:
+    status = os.stat(path)  # noqa: PTH116 - beside os.scandir
+    return status.st_size, status.st_mtime_ns

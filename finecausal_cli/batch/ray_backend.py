@@ -1,0 +1,410 @@
+"""Score a batch on a Ray cluster."""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import socket
+import tempfile
+import warnings
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
+import torch
+
+from finecausal_cli.batch.pipeline import TIMEOUT_S, JobScorer
+from finecausal_cli.batch.records import RunSettings, failed_row
+from finecausal_cli.errors import FinecausalError, UsageError
+from finecausal_cli.retrieval.bank import INDEX_NAME, read_index
+from finecausal_cli.scoring.scorer import Scorer
+from finecausal_cli.version import __version__
+from finecausal_cli.weights import CONFIG_NAME, read_manifest
+from finecausal_cli.weights.hub import bank_folder, resolve_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Generator, Iterable, Iterator
+
+    from finecausal_cli.batch.records import Job, Row
+
+
+# Weights and their bank as bytes, to be loaded where there is no common disk.
+
+
+@dataclass(frozen=True, slots=True)
+class ModelBundle:
+    """Everything that judging needs, and nothing else: no thumbnails, no model card.
+
+    Attributes:
+        weights_name: Name of the folder of weights: rows carry it.
+        weights: Its files by name.
+        bank_name: Name of the bank's folder: rows carry it too.
+        bank: Its files by name.
+    """
+
+    weights_name: str
+    weights: dict[str, bytes]
+    bank_name: str
+    bank: dict[str, bytes]
+
+    @classmethod
+    def pack(cls, weights: str, bank: Path | None = None) -> ModelBundle:
+        """Read the files of weights and bank; they are checked where they are unpacked.
+
+        Args:
+            weights: Name of bundled weights, or a folder.
+            bank: Another bank; the weights' own when absent.
+
+        Raises:
+            WeightsError: There are no such weights.
+            BankError: There is no such bank.
+            FinecausalError: A file cannot be read.
+        """
+        folder = resolve_weights(weights)
+        shelf = bank or bank_folder(folder)
+        return cls(
+            folder.name,
+            _read(folder, [CONFIG_NAME, *read_manifest(folder).shards]),
+            shelf.name,
+            _read(shelf, [INDEX_NAME, read_index(shelf).encodings_name]),
+        )
+
+    def unpack(self, *, device: str, precision: str) -> Scorer:
+        """Load what was packed; the files are on the disk only meanwhile.
+
+        Raises:
+            WeightsError: The weights cannot be trusted.
+            BankError: The bank is damaged or of other weights.
+            UsageError: The device or precision is not to be had.
+        """
+        with tempfile.TemporaryDirectory(prefix="finecausal-") as place:
+            weights = _write(Path(place, "weights"), self.weights_name, self.weights)
+            bank = _write(Path(place, "bank"), self.bank_name, self.bank)
+            return Scorer.load(str(weights), bank=bank, device=device, precision=precision)
+
+
+def _read(folder: Path, names: list[str]) -> dict[str, bytes]:
+    try:
+        return {name: (folder / name).read_bytes() for name in names}
+    except OSError as error:
+        raise FinecausalError(f"cannot be read: {error.strerror}", where=error.filename) from None
+
+
+def _write(parent: Path, name: str, files: dict[str, bytes]) -> Path:
+    # A folder given as "." or ".." has no name of its own.
+    folder = parent / (name if name not in ("", "..") else "here")
+    folder.mkdir(parents=True)
+    for file, content in files.items():
+        (folder / file).write_bytes(content)
+    return folder
+
+
+# How many actors of a cluster score dives, and what each of them has.
+
+_GPU_BATCH = 8
+_MOST_PER_GPU = 4
+"""Actors that share a GPU: one judges while others wait for their clips to be read."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClusterOptions:
+    """How to use a cluster.
+
+    Attributes:
+        workers: Actors in all, each with one process that reads; None for one a core, or up to four a GPU.
+        batch_size: Dives judged in one pass; None for 1 on a CPU and 8 on a GPU.
+        timeout_s: Most seconds that reading one clip may take.
+        device: ``auto`` for GPUs if the cluster has any; ``cpu`` or ``cuda``.
+    """
+
+    workers: int | None = None
+    batch_size: int | None = None
+    timeout_s: float = TIMEOUT_S
+    device: str = "auto"
+
+    def __post_init__(self) -> None:
+        if self.device not in ("auto", "cpu", "cuda"):
+            what = f"device {self.device!r} on a cluster"
+            raise UsageError(what, where="--device", hint="auto, cpu or cuda; Ray chooses which GPU")
+
+
+@dataclass(frozen=True, slots=True)
+class Pool:
+    """The actors of a run.
+
+    Attributes:
+        size: How many at most.
+        device: Where they compute.
+        gpus_each: Share of a GPU that one takes.
+        batch_size: Dives that one judges together.
+    """
+
+    size: int
+    device: str
+    gpus_each: float
+    batch_size: int
+
+
+def plan_pool(resources: dict[str, float], options: ClusterOptions) -> Pool:
+    """Decide how many actors there are and what each has.
+
+    Args:
+        resources: What the cluster has in all, as Ray counts it: ``CPU`` and ``GPU``.
+        options: What was asked for.
+
+    Raises:
+        UsageError: GPUs were asked for, and there are none.
+    """
+    cpus, gpus = (int(resources.get(name, 0)) for name in ("CPU", "GPU"))
+    if options.device == "cuda" and not gpus:
+        raise UsageError("the cluster has no GPU", where="--device cuda", hint="--device auto or cpu")
+    if options.device == "cpu" or not gpus:
+        return Pool(options.workers or max(1, cpus), "cpu", 0.0, options.batch_size or 1)
+    each = min(max(1, cpus // gpus), _MOST_PER_GPU) if options.workers is None else -(-options.workers // gpus)
+    size = options.workers or each * gpus
+    # Ray counts in ten-thousandths: rounded down, so that the last actor still fits.
+    return Pool(size, "cuda", 10_000 // each / 10_000, options.batch_size or _GPU_BATCH)
+
+
+# Score on a Ray cluster: actors hold the model, videos are shared out among them, and their rows come back.
+#
+# What a row says, the journal, resuming and exit codes are those of one machine: this is one more maker of rows
+# (``assess.batch.run.RowMaker``). Weights and bank travel through Ray's object store, once to each machine; of a
+# video only the path does, so every machine must see the videos under the same paths.
+
+INSTALL_HINT = "pip install 'finecausal-cli[ray]', here and on every machine of the cluster"
+
+_CONNECT_S = 5.0
+"""Most seconds that the cluster's first machine may take to answer."""
+
+_RETRIES = 2
+"""How often a dive is tried again whose actor died. One that kills its actor each time must not do so for ever."""
+
+_GO_ON = "what is scored is kept: run it again"
+
+
+def check_address(address: str) -> tuple[str, int] | None:
+    """Take the address of a cluster apart.
+
+    Returns:
+        Host and port; None for ``auto``, which leaves finding it to Ray.
+
+    Raises:
+        UsageError: It is neither ``auto`` nor HOST:PORT.
+    """
+    if address == "auto":
+        return None
+    host, _, port = address.rpartition(":")
+    if "/" in address or not host or not port.isdecimal() or not 0 < int(port) < 2**16:
+        hint = "auto, or HOST:PORT of its head; run this on a machine of the cluster"
+        raise UsageError(f"{address!r} is no address of a cluster", where="--cluster", hint=hint)
+    return host.removeprefix("[").removesuffix("]"), int(port)
+
+
+@contextmanager
+def connect(address: str) -> Iterator[Cluster]:
+    """Join a running cluster from one of its machines, and leave it at the end.
+
+    Args:
+        address: ``auto``, or HOST:PORT of its head.
+
+    Raises:
+        UsageError: That is no address, or Ray is not installed.
+        FinecausalError: No cluster answers there.
+    """
+    place = check_address(address)
+    ray = _import_ray()
+    if ray.is_initialized():  # a program that uses Ray itself
+        yield Cluster(ray)
+        return
+    hint = "start one with: ray start --head; and run this on one of its machines"
+    try:
+        if place is not None:
+            socket.create_connection(place, _CONNECT_S).close()  # Ray itself would try for a minute
+        with _hushed():
+            ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
+    except Exception as error:
+        raise FinecausalError(
+            f"no cluster to be reached: {_first_line(error)}", where=f"--cluster {address}", hint=hint
+        ) from error
+    try:
+        yield Cluster(ray)
+    finally:
+        ray.shutdown()
+
+
+class Cluster:
+    """A cluster that this process has joined; see `connect`.
+
+    Args:
+        ray: The module, connected.
+    """
+
+    def __init__(self, ray: Any) -> None:
+        self._ray = ray
+
+    def score_jobs(
+        self, parcel: ModelBundle, setting: RunSettings, jobs: Iterable[Job], options: ClusterOptions | None = None
+    ) -> Iterator[tuple[Row, ...]]:
+        """Score dives and give the rows of each job as they come, in any order.
+
+        An actor that dies is replaced and its dives are tried again; what it takes with it each time becomes a failed
+        row. Close the iterator when it is not run to its end.
+
+        Args:
+            parcel: Weights and bank.
+            setting: What the jobs' keys were made with; every actor must judge with just that.
+            jobs: The dives.
+            options: How to use the cluster.
+
+        Raises:
+            UsageError: GPUs were asked for, and there are none.
+            FinecausalError: The cluster is gone, or its machines cannot judge alike.
+        """
+        asked = options or ClusterOptions()
+        pool = plan_pool(self._ray.cluster_resources(), asked)
+        start = {
+            "parcel": self._ray.put(parcel),
+            "setting": setting,
+            "version": __version__,
+            "device": pool.device,
+            "timeout_s": asked.timeout_s,
+        }
+        left = dict(enumerate(jobs))
+        # One that kills its actor takes its batch with it: those are tried once more, each alone.
+        for size in sorted({pool.batch_size, 1}, reverse=True):
+            if left:
+                yield from self._pass(left, pool, size, start)
+        for job in left.values():
+            died = FinecausalError(f"the process that scored it died {_RETRIES + 1} times", kind="crashed")
+            yield (failed_row(job, died),)
+
+    def _pass(self, left: dict[int, Job], pool: Pool, size: int, start: dict[str, Any]) -> Iterator[tuple[Row, ...]]:
+        """Give rows, and take their jobs from those left; a job whose actor died too often stays."""
+        with closing(self._answers(dict(left), pool, size, start)) as answers:
+            for place, answer in answers:
+                if isinstance(answer, FinecausalError):
+                    raise answer
+                if left.pop(place, None) is not None:  # what was tried again may come twice
+                    yield answer
+
+    def _answers(
+        self, jobs: dict[int, Job], pool: Pool, size: int, start: dict[str, Any]
+    ) -> Generator[tuple[int, tuple[Row, ...] | FinecausalError]]:
+        data = _quiet_data()
+        # A block is what an actor takes at once, and its rows come when it is done: as small as a batch.
+        dataset = data.from_items(
+            [{"place": place, "job": pickle.dumps(job)} for place, job in jobs.items()],
+            override_num_blocks=-(-len(jobs) // size),
+        ).map_batches(
+            Judge,
+            fn_constructor_kwargs=start,
+            batch_size=None,
+            batch_format="pyarrow",
+            # A second dive waiting at an actor would share the blame for its death.
+            compute=data.ActorPoolStrategy(
+                min_size=1, max_size=pool.size, initial_size=pool.size, max_tasks_in_flight_per_actor=1
+            ),
+            num_cpus=1,
+            num_gpus=pool.gpus_each,
+            max_restarts=-1,
+            max_task_retries=_RETRIES,
+        )
+        try:
+            for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
+                for place, answer in zip(batch["place"].to_pylist(), batch["answer"].to_pylist(), strict=True):
+                    # S301: written by our own actors; whoever could forge it runs code on the cluster anyway.
+                    yield place, pickle.loads(answer)  # noqa: S301
+        except Exception as error:
+            raise FinecausalError(f"the cluster failed: {_first_line(error)}", hint=_GO_ON) from error
+
+
+class Judge:
+    """An actor: a scorer with its reading process. Never raises: what is wrong with it is its answer.
+
+    Args:
+        parcel: Reference to weights and bank in the object store.
+        setting: What it must judge with.
+        version: Version of finecausal that sent the work.
+        device: ``cpu`` or ``cuda``.
+        timeout_s: Most seconds that reading one clip may take.
+    """
+
+    def __init__(self, parcel: Any, setting: RunSettings, version: str, device: str, timeout_s: float) -> None:
+        self._problem: FinecausalError | None = None
+        try:
+            if version != __version__:
+                what = f"finecausal {__version__}, and {version} sent the work"
+                raise FinecausalError(what, hint="install the same version on every machine")
+            torch.set_num_threads(1)
+            scorer = _import_ray().get(parcel).unpack(device=device, precision=setting.precision)
+            if RunSettings.of(scorer) != setting:
+                raise FinecausalError("weights or bank changed while they were sent", hint="run it again")
+            self._scorer = JobScorer(scorer, timeout_s=timeout_s)
+        except Exception as error:
+            said = error if isinstance(error, FinecausalError) else FinecausalError(_first_line(error))
+            where = f"worker {socket.gethostname()}"
+            self._problem = FinecausalError(f"cannot judge: {said}", where=where)
+
+    def __call__(self, batch: pa.Table) -> pa.Table:
+        """Turn jobs into rows: columns ``place`` and ``job`` into ``place`` and ``answer``, pickled."""
+        places = batch["place"].to_pylist()
+        if self._problem is not None:
+            answers: list[Any] = [self._problem] * len(places)
+        else:
+            # S301: written by the process that started this one.
+            answers = list(self._scorer.rows([pickle.loads(job) for job in batch["job"].to_pylist()]))  # noqa: S301
+        return pa.table({"place": places, "answer": [pickle.dumps(answer) for answer in answers]})
+
+
+def _import_ray() -> Any:
+    """Return the module.
+
+    Raises:
+        UsageError: It is not installed.
+    """
+    os.environ.setdefault("RAY_BACKEND_LOG_LEVEL", "fatal")  # what fails is ours to say, in one line
+    try:
+        import ray
+        import ray.data
+    except ImportError as error:
+        raise UsageError(f"a cluster needs Ray: {_first_line(error)}", where="--cluster", hint=INSTALL_HINT) from None
+    return ray
+
+
+@contextmanager
+def _hushed() -> Iterator[None]:
+    """Keep the file of standard error shut: Ray's core greets there, whatever its log level, and raises what fails."""
+    kept = os.dup(2)
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    try:
+        os.dup2(nowhere, 2)
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(nowhere)
+        os.close(kept)
+
+
+def _quiet_data() -> Any:
+    """Return ``ray.data``, set to leave the screen alone and to outlive actors that die."""
+    data = _import_ray().data
+    context = data.DataContext.get_current()
+    context.enable_progress_bars = False
+    context.print_on_execution_start = False
+    context.max_errored_blocks = -1
+    logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+    # Ray 2.60 says so of the number of retries and names nothing in its place.
+    warnings.filterwarnings("ignore", message="`ray_remote_args` is deprecated")
+    return data
+
+
+def _first_line(error: Exception) -> str:
+    """Return what an error says, without the traceback that Ray adds: the last line of it says most."""
+    lines = [line.strip() for line in str(error).splitlines() if line.strip()]
+    if not lines:
+        return type(error).__name__
+    return lines[-1] if "Traceback" in str(error) else lines[0]

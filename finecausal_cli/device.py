@@ -1,0 +1,60 @@
+"""Where the network computes, and in which precision."""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager, nullcontext
+from typing import Literal
+
+import torch
+
+from finecausal_cli.errors import UsageError
+
+Precision = Literal["fp32", "bf16", "fp16"]
+
+
+def resolve_device(name: str) -> torch.device:
+    """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there.
+
+    Raises:
+        UsageError: No such device, or it is not available here.
+    """
+    if name == "auto":
+        if torch.cuda.is_available():
+            return torch.device("cuda")
+        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+    try:
+        device = torch.device(name)
+    except RuntimeError:
+        raise UsageError(f"no device {name!r}", where="--device", hint="auto, cpu, cuda, cuda:N or mps") from None
+    there = {
+        "cpu": True,
+        "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
+        "mps": torch.backends.mps.is_available(),
+    }
+    if not there.get(device.type, False):
+        raise UsageError(f"device {name!r} is not available here", where="--device", hint="see: finecausal doctor")
+    return device
+
+
+def resolve_precision(name: str, device: torch.device) -> Precision:
+    """Turn ``auto`` into the precision that is proven on the device: fp32, except bf16 on a GPU that has it.
+
+    Raises:
+        UsageError: No such precision, or fp16 on a CPU.
+    """
+    if name == "auto":
+        return "bf16" if device.type == "cuda" and torch.cuda.is_bf16_supported() else "fp32"
+    known: dict[str, Precision] = {"fp32": "fp32", "bf16": "bf16"}
+    if device.type != "cpu":
+        known["fp16"] = "fp16"
+    if name in known:
+        return known[name]
+    where = "--precision"
+    raise UsageError(f"no precision {name!r} on {device.type}", where=where, hint="auto, fp32, bf16; fp16 on a GPU")
+
+
+def computing(precision: Precision, device: torch.device) -> AbstractContextManager[object]:
+    """Return the context in which the backbones run at a precision."""
+    if precision == "fp32":
+        return nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)

@@ -1,1 +1,0 @@
-"""Exemplars: judged dives whose encodings are stored, the choice among them, and their votes."""

@@ -1,0 +1,362 @@
+"""Datasets, weights, exemplars, dive numbers and diagnostics in the terminal."""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.padding import Padding
+from rich.table import Table
+from rich.text import Text
+
+from finecausal_cli.diving import apparatus, describe_dive, difficulty, explain_dive, heights_for
+from finecausal_cli.report.console import BarDisplay, add_row, new_table, page_columns, print_table, printable, words
+from finecausal_cli.weights import WeightsInfo
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+
+    from rich.console import Console
+    from rich.progress import TaskID
+
+    from finecausal_cli.data import Problem
+    from finecausal_cli.data.datasets import DatasetCheck, DatasetSummary, Spread
+    from finecausal_cli.diving import DiveNumber
+    from finecausal_cli.model.config import ModelConfig
+    from finecausal_cli.retrieval.bank import Exemplar
+    from finecausal_cli.scoring.doctor import Diagnostics
+    from finecausal_cli.training.dive_classifier import Recognition
+    from finecausal_cli.weights import Manifest
+    from finecausal_cli.weights.store import LoadedWeights
+
+
+# Show the findings of a checkup.
+
+
+def print_checkup(checkup: Diagnostics, console: Console) -> None:
+    """Print one row a finding, and the verdict."""
+    table = Table.grid(padding=(0, 2))
+    table.add_column(no_wrap=True)
+    table.add_column(no_wrap=True)
+    table.add_column(overflow="fold")
+    for finding in checkup.findings:
+        mark = Text("ok", style="green") if finding.well else Text("!!", style="bold red")
+        table.add_row(mark, finding.subject, Text(printable(finding.finding, console)))
+    console.print(table, width=page_columns(console))
+    console.print("All is well." if checkup.healthy else "Something stands in the way: see the lines marked !!")
+
+
+def checkup_json(checkup: Diagnostics) -> str:
+    """Return the findings as JSON."""
+    return json.dumps({"healthy": checkup.healthy, "findings": [asdict(one) for one in checkup.findings]}, indent=2)
+
+
+# Show what is in a dataset and what is wrong with it.
+
+_FORMAT = 1
+"""Version of the JSON."""
+
+_MOST_NUMBERS = 12
+"""Dive numbers that the table names; JSON names them all."""
+
+
+def print_dataset(check: DatasetCheck, console: Console) -> None:
+    """Print every problem, grouped by what it concerns, and the figures of what can be read."""
+    by_kind: dict[str, list[Problem]] = defaultdict(list)
+    for problem in check.problems:
+        by_kind[problem.kind].append(problem)
+    for kind, problems in by_kind.items():
+        console.print(Text(f"{kind} ({len(problems)})", style="bold"))
+        for problem in problems:
+            _print_problem(problem, check.path, console)
+        console.print()
+    _print_summary(check, console)
+    found = len(check.problems)
+    verdict = Text("Nothing is wrong.", style="green") if not found else Text(f"{found} problems.", style="bold red")
+    console.print(Text("1 problem.", style="bold red") if found == 1 else verdict)
+
+
+def dataset_json(check: DatasetCheck) -> str:
+    """Return every problem and the figures as JSON."""
+    content = {
+        "format": _FORMAT,
+        "path": str(check.path),
+        "layout": check.layout,
+        "clean": not check.problems,
+        "problems": [asdict(problem) for problem in check.problems],
+        "summary": asdict(check.summary),
+    }
+    return json.dumps(content, indent=2)
+
+
+def _print_problem(problem: Problem, root: Path, console: Console) -> None:
+    hint = f" ({problem.hint})" if problem.hint else ""
+    text = Text(words(printable(f"{_relative(problem.where, root)}: {problem.what}{hint}", console), console))
+    if console.is_terminal:
+        console.print(Padding(text, (0, 0, 0, 2)), width=page_columns(console))
+    else:
+        console.print(text, soft_wrap=True)  # one line a problem, for grep
+
+
+def _relative(where: str, root: Path) -> str:
+    """Name a file as seen from the dataset's folder."""
+    folder = root if root.is_dir() else root.parent
+    for base in (folder, folder.resolve()):
+        if Path(where).is_relative_to(base) and where != str(base):
+            return str(Path(where).relative_to(base))
+    return where
+
+
+def _print_summary(check: DatasetCheck, console: Console) -> None:
+    summary = check.summary
+    facts = {
+        "dataset": f"{check.path}, {check.layout}",
+        "dives": f"{summary.dives} that can be read",
+        "splits": _counts(summary.splits) + ("" if summary.splits_given else " (drawn; the dataset names none)"),
+        "dive numbers": _numbers(summary.numbers),
+        "heights": _counts({f"{height} m" if height else "unknown": n for height, n in summary.heights_m.items()}),
+        "scores": f"{_of(summary.scored, summary)}{_spread(summary.scores)}",
+        "judges' marks": _of(summary.judged, summary),
+        "lengths": f"in frames{_spread(summary.frames)}" if summary.frames else "unknown",
+        "masks": _of(summary.masked, summary),
+        "transitions": f"flight {_of(summary.flights, summary)}, entry {_of(summary.entries, summary)}",
+        "deductions": _of(summary.deductions, summary),
+    }
+    lines = Table.grid(padding=(0, 2))
+    lines.add_column(style="dim", no_wrap=True)
+    lines.add_column(overflow="fold")
+    for name, value in facts.items():
+        add_row(lines, name, words(printable(value, console), console))
+    console.print(lines, width=page_columns(console))
+
+
+def _counts(counts: Mapping[str, int]) -> str:
+    return ", ".join(f"{name} {count}" for name, count in counts.items()) or "none"
+
+
+def _of(count: int, summary: DatasetSummary) -> str:
+    return "all" if count == summary.dives and count else f"{count} of {summary.dives}" if count else "none"
+
+
+def _numbers(numbers: Mapping[str, int]) -> str:
+    named = {number or "unknown": count for number, count in numbers.items()}
+    shown = dict(list(named.items())[:_MOST_NUMBERS])
+    more = f", and {len(named) - len(shown)} more" if len(named) > len(shown) else ""
+    return f"{len(numbers) - ('' in numbers)}: {_counts(shown)}{more}"
+
+
+def _spread(spread: Spread | None) -> str:
+    if spread is None:
+        return ""
+    values = (spread.least, spread.lower_quartile, spread.median, spread.upper_quartile, spread.most)
+    least, lower, median, upper, most = (f"{round(value, 2):g}" for value in values)
+    return f", {least} to {most}, half of them {lower} to {upper}, median {median}"
+
+
+class CheckProgress(BarDisplay):
+    """A bar on standard error while the files are looked at; silent where nobody watches."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._task: TaskID | None = None
+
+    def start(self, dives: int) -> None:
+        """Begin to count."""
+        self._task = self._bar.add_task("looking at dives", total=dives)
+
+    def advance(self) -> None:
+        """Count one dive."""
+        if self._task is not None:
+            self._bar.advance(self._task)
+
+
+# What a dive number means and how difficult it is, for a person and for a program.
+
+DIVE_SCHEMA_VERSION = 1
+"""Raised whenever a reader of an older JSON could misread a newer one."""
+
+
+def print_dive(dive: DiveNumber, height_m: float | None, console: Console) -> None:
+    """Print what each symbol of a dive number means and its difficulty.
+
+    Args:
+        dive: The dive.
+        height_m: Height in metres, or None for every height where the dive is listed.
+        console: Where to print.
+
+    Raises:
+        UsageError: When no difficulty list exists for that height.
+    """
+    rows = _difficulty_rows(dive, height_m)
+    console.print(Text.assemble((str(dive), "bold cyan"), "  ", words(describe_dive(dive), console)))
+    for part in explain_dive(dive):
+        meaning = words(part.meaning, console)
+        console.print(Text.assemble((f"  {part.symbol:<2}", "cyan"), (f"  {part.name:<16}  ", "dim"), meaning))
+    console.print(Text("difficulty", style="bold"))
+    for row in rows:
+        console.print(Text(f"  {row}"))
+
+
+def dive_json(dive: DiveNumber, height_m: float | None) -> str:
+    """Return the same as a JSON document; ``difficulty`` is a list of ``{height_m, apparatus, difficulty}``.
+
+    Args:
+        dive: The dive.
+        height_m: Height in metres, or None for every height where the dive is listed. A dive that is not listed
+            at the height has difficulty null there.
+
+    Raises:
+        UsageError: When no difficulty list exists for that height.
+    """
+    document = {
+        "schema_version": DIVE_SCHEMA_VERSION,
+        "dive": str(dive),
+        "description": describe_dive(dive),
+        "group": dive.group,
+        "flying": dive.flying,
+        "armstand": dive.armstand,
+        "direction": dive.direction,
+        "half_somersaults": dive.half_somersaults,
+        "half_twists": dive.half_twists,
+        "position": dive.position,
+        "parts": [{"symbol": part.symbol, "name": part.name, "meaning": part.meaning} for part in explain_dive(dive)],
+        "difficulty": [
+            {"height_m": height, "apparatus": apparatus(height), "difficulty": value}
+            for height, value in _difficulties(dive, height_m).items()
+        ],
+    }
+    return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def _difficulties(dive: DiveNumber, height_m: float | None) -> dict[float, float] | dict[float, float | None]:
+    return heights_for(dive) if height_m is None else {height_m: difficulty(dive, height_m)}
+
+
+def _difficulty_rows(dive: DiveNumber, height_m: float | None) -> list[str]:
+    difficulties = _difficulties(dive, height_m)
+    if not difficulties:
+        return ["not listed at any height: give --difficulty to score it"]
+    return [
+        f"{f'{height:g} m':<5}  {apparatus(height):<11}  "
+        + ("not listed: give --difficulty to score it" if value is None else f"{value:.1f}")
+        for height, value in difficulties.items()
+    ]
+
+
+# Show the exemplars of a bank.
+
+
+def print_exemplars(exemplars: Sequence[Exemplar], console: Console) -> None:
+    """Print one line an exemplar."""
+    table = new_table("exemplar", "dive", "height, m", "difficulty", "execution", "score")
+    for one in exemplars:
+        height = "-" if one.height_m is None else f"{one.height_m:g}"
+        add_row(
+            table,
+            printable(one.id, console),
+            one.dive or "-",
+            height,
+            f"{one.difficulty:g}",
+            f"{one.execution:.2f}",
+            f"{one.execution * one.difficulty:.2f}",
+        )
+    print_table(table, console)
+
+
+def print_exemplar(exemplar: Exemplar, folder: Path, console: Console) -> None:
+    """Print all that is known of one exemplar."""
+    facts = {
+        "exemplar": exemplar.id,
+        "dive": exemplar.dive or "-",
+        "height": "-" if exemplar.height_m is None else f"{exemplar.height_m:g} m",
+        "difficulty": f"{exemplar.difficulty:g}",
+        "execution": f"{exemplar.execution:.2f}",
+        "score": f"{exemplar.execution * exemplar.difficulty:.2f}",
+        "picture": "-" if exemplar.thumbnail is None else str(folder / exemplar.thumbnail),
+        "origin": exemplar.origin or "-",
+    }
+    for name, value in facts.items():
+        console.print(f"{name:<11} {printable(value, console)}", soft_wrap=True)
+
+
+# Show what weights are.
+
+_MIB = 2**20
+
+
+def print_weights_list(bundled: Mapping[str, Manifest], console: Console) -> None:
+    """Print one line for each bundled weights."""
+    table = new_table("weights", "preset", "features", "picture", "trained on")
+    for name, manifest in bundled.items():
+        note = str(manifest.info.get("note", "-"))
+        config = manifest.model
+        add_row(
+            table,
+            printable(name, console),
+            config.preset,
+            str(config.features),
+            f"{config.frame_size} px",
+            printable(note, console),
+        )
+    print_table(table, console)
+
+
+def print_weights(folder: Path, manifest: Manifest, console: Console) -> None:
+    """Print what weights are and where they come from."""
+    info = WeightsInfo.read(manifest.info, folder)
+    size = sum((folder / name).stat().st_size for name in manifest.shards if (folder / name).exists())
+    interval = info.interval
+    facts = {
+        "folder": str(folder),
+        "size": f"{size / _MIB:.1f} MiB in {len(manifest.shards)} shards",
+        "digest": manifest.digest,
+        "network": _describe(manifest.model),
+        "note": info.note,
+        "interval": "none"
+        if interval is None
+        else f"execution +/- {interval.execution_half_width:.2f} at {interval.level:.0%}",
+        **{key: str(value) for key, value in info.training.items()},
+    }
+    _print_facts(facts, console)
+
+
+def print_recognition(found: Recognition, console: Console) -> None:
+    """Print how well dive numbers are recognised."""
+    console.print(
+        f"of {found.dives} validation dives {found.right:.1%} recognised, {found.among_three:.1%} among the three "
+        f"likeliest; mean certainty {found.certainty:.1%}",
+        soft_wrap=True,
+    )
+
+
+def print_verified(folder: Path, loaded: LoadedWeights, console: Console) -> None:
+    """Print that weights are whole."""
+    parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
+    facts = {
+        "folder": str(folder),
+        "digest": loaded.digest,
+        "network": _describe(loaded.config),
+        "verdict": f"whole: {len(loaded.model.state_dict())} tensors, {parameters:,} parameters, all finite",
+    }
+    _print_facts(facts, console)
+
+
+def _describe(config: ModelConfig) -> str:
+    parts = [
+        f"{config.preset}, {config.features} features, {config.frame_size} x {config.frame_size} pixels",
+        "one trunk" if config.shared_trunk else "two trunks",
+        "static branch" if config.static_branch else "",
+        f"graph attention reads out {config.readout}" if config.gat else "no graph attention",
+        f"causal attention: {config.tca_mode}" if config.tca else "no causal attention",
+        "recognises dive numbers" if config.recognises else "",
+    ]
+    return ", ".join(part for part in parts if part)
+
+
+def _print_facts(facts: Mapping[str, str], console: Console) -> None:
+    width = max(map(len, facts))
+    for name, value in facts.items():
+        console.print(f"{printable(name, console):<{width}} {printable(value, console)}", soft_wrap=True)

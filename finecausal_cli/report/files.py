@@ -1,0 +1,384 @@
+"""Files of a batch and of an evaluation: CSV, JSON, pages, figures."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+from dataclasses import dataclass
+from itertools import islice
+from pathlib import Path
+from typing import IO, TYPE_CHECKING, Any, Literal, get_args
+
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.batch.inputs import MANIFEST_SUFFIXES
+from finecausal_cli.batch.records import COLUMNS, Journal, Row, merge_journals, read_result_rows, to_line
+from finecausal_cli.errors import OutputError, UsageError
+from finecausal_cli.evaluation.ablation import describe_ablation
+from finecausal_cli.evaluation.run import write_evaluation, write_json
+from finecausal_cli.report import output as drawing
+from finecausal_cli.report.batch import print_figures, summarise_rows
+from finecausal_cli.report.console import open_console, printable, working
+from finecausal_cli.report.evaluation import ablation_json, evaluation_json, print_ablation, print_evaluation
+from finecausal_cli.report.pages import batch_page, evaluation_page
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Sequence
+
+    import pyarrow as pa
+
+    from finecausal_cli.batch.inputs import Item
+    from finecausal_cli.evaluation.ablation import VariantResult
+    from finecausal_cli.evaluation.run import Evaluation
+
+
+# Where the rows of a batch go: one file, a folder of files, or standard output.
+
+BatchFormat = Literal["table", "json", "jsonl", "csv", "parquet"]
+FileFormat = Literal["json", "jsonl", "csv", "parquet", "html"]
+
+_FORMATS: dict[str, FileFormat] = {f".{name}": name for name in get_args(FileFormat)}
+_ENDINGS = ", ".join(_FORMATS)
+
+RESULTS_NAME = "results.jsonl"
+TABLE_NAME = "results.csv"
+PAGE_NAME = "report.html"
+_JOURNAL_ENDING = ".journal.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchTarget:
+    """Files of a batch.
+
+    Attributes:
+        output: What the user named.
+        journal: The file to which rows are added as they come; it alone is read when a run is repeated.
+        files: What is made of the journal at the end, by format.
+    """
+
+    output: Path
+    journal: Path
+    files: tuple[tuple[FileFormat, Path], ...] = ()
+
+
+def plan_target(output: Path, asked: BatchFormat | None = None) -> BatchTarget:
+    """Tell which files a batch writes.
+
+    Args:
+        output: A folder (it exists, ends in a slash, or its name has no ending), or a file.
+        asked: Format of the file; its ending decides when absent.
+
+    Raises:
+        UsageError: The ending is none that is known, or the format and the ending differ.
+    """
+    if output.is_dir() or str(output).endswith(os.sep) or (not output.suffix and asked is None):
+        if asked not in (None, "table"):
+            hint = "name a file, or leave out --format: a folder gets jsonl, csv and html"
+            raise UsageError(f"-o is a folder, and --format {asked} is one file", where=output, hint=hint)
+        files: tuple[tuple[FileFormat, Path], ...] = (("csv", output / TABLE_NAME), ("html", output / PAGE_NAME))
+        return BatchTarget(output, output / RESULTS_NAME, files)
+    by_ending = _FORMATS.get(output.suffix.lower())
+    if asked == "table":
+        hint = f"leave out --format and let the name end in one of {_ENDINGS}, or name a folder"
+        raise UsageError("--format table is for the screen", where=output, hint=hint)
+    if asked is not None and by_ending not in (None, asked):
+        raise UsageError(f"--format {asked} and a name that says otherwise", where=output, hint="leave out --format")
+    chosen = asked or by_ending
+    if chosen is None:
+        hint = f"let it end in one of {_ENDINGS}, or name a folder"
+        raise UsageError("the name of -o does not say its format", where=output, hint=hint)
+    if chosen == "jsonl":
+        return BatchTarget(output, output)
+    return BatchTarget(output, journal_beside(output), ((chosen, output),))
+
+
+def journal_beside(output: Path) -> Path:
+    """Return where the rows of a table are kept as they come."""
+    return output.with_name(output.name + _JOURNAL_ENDING)
+
+
+def find_journal(given: Path) -> Path:
+    """Return the journal that a user means: of a folder of results, of a table, or the file itself.
+
+    Raises:
+        UsageError: There is none.
+    """
+    if given.is_dir():
+        found = given / RESULTS_NAME
+    elif given.suffix.lower() == ".jsonl":
+        found = given
+    else:
+        found = journal_beside(given)
+    if not found.is_file():
+        hint = "name a folder of results, a .jsonl of results, or a table beside its journal"
+        raise UsageError(f"no results here: {found.name} is missing", where=given, hint=hint)
+    return found
+
+
+def check_batch_target(target: BatchTarget, items: Sequence[Item], named: Iterable[str]) -> None:
+    """Refuse to write over what is read, before anything is computed.
+
+    Args:
+        target: Where results go.
+        items: What is read.
+        named: The arguments: manifests and lists among them are read too.
+
+    Raises:
+        UsageError: A file of the results is a dive, lies among the frames of one, or is a manifest.
+    """
+    writes = [target.journal, *(path for _, path in target.files)]
+    sources = {os.path.realpath(item.path) for item in items}
+    for path in writes:
+        real = os.path.realpath(path)
+        if real in sources:
+            raise UsageError("-o would write over a dive that is read", where=path)
+        if os.path.dirname(real) in sources:  # noqa: PTH120 - names that are no valid text
+            raise UsageError("-o would write among the frames that are read", where=path)
+        if path.exists() and any(
+            Path(one).suffix.lower() in MANIFEST_SUFFIXES and os.path.realpath(one) == real for one in named
+        ):
+            raise UsageError("-o would write over the manifest that is read", where=path)
+        if path.is_dir():
+            raise UsageError("-o needs a file, and this is a folder", where=path)
+
+
+# The rows of a batch as files: JSON Lines, JSON, CSV, Parquet. One row at a time, however many there are.
+
+_ROW_GROUP = 1000
+
+
+def write_files(target: BatchTarget) -> None:
+    """Make the files of a batch out of its journal, sorted by name, each whole or not at all.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    for file_format, path in target.files:
+        rows = read_result_rows(target.journal)
+        write_file(path, file_format, sort_rows(rows if file_format == "json" else (row.light() for row in rows)))
+
+
+def sort_rows(rows: Iterable[Row]) -> list[Row]:
+    """Return rows by name of the source: the same order whoever was ready first."""
+    return sorted(rows, key=lambda row: (row.source, row.start_s or 0.0, row.end_s or 0.0, row.dive_index or 0))
+
+
+def write_file(path: Path, file_format: FileFormat, rows: Iterable[Row]) -> None:
+    """Write rows in one format.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic_write(path, "the results") as part:
+        if file_format == "parquet":
+            _write_parquet(part, rows)
+            return
+        with part.open("wb") as stream:
+            if file_format == "html":
+                stream.write(batch_page([row.light() for row in rows]).encode("utf-8", "replace"))
+                return
+            writer = row_writer(file_format, stream)
+            for row in rows:
+                writer.add(row)
+            writer.close()
+
+
+class JsonLinesWriter:
+    """One object a line."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        self._stream = stream
+
+    def add(self, row: Row) -> None:
+        """Write a row."""
+        self._stream.write(to_line(row))
+        self._stream.flush()
+
+    def close(self) -> None:
+        """Write the end."""
+
+
+class JsonWriter(JsonLinesWriter):
+    """One array of objects."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(stream)
+        self._is_first = True
+
+    def add(self, row: Row) -> None:
+        """Write a row."""
+        self._stream.write((b"[\n" if self._is_first else b",\n") + to_line(row).rstrip(b"\n"))
+        self._is_first = False
+
+    def close(self) -> None:
+        """Write the end."""
+        self._stream.write(b"[]\n" if self._is_first else b"\n]\n")
+        self._stream.flush()
+
+
+class CsvWriter(JsonLinesWriter):
+    """A table in UTF-8: a header, then a line a row; empty where nothing is known."""
+
+    def __init__(self, stream: IO[bytes]) -> None:
+        super().__init__(stream)
+        self._write(COLUMNS)
+
+    def add(self, row: Row) -> None:
+        """Write a row."""
+        self._write([cell for _, cell in _cells(row)])
+        self._stream.flush()
+
+    def _write(self, cells: Iterable[object]) -> None:
+        line = io.StringIO(newline="")
+        csv.writer(line, lineterminator="\n").writerow(cells)
+        self._stream.write(line.getvalue().encode("utf-8", "backslashreplace"))
+
+
+def row_writer(file_format: FileFormat, stream: IO[bytes]) -> JsonLinesWriter:
+    """Return what writes rows to a stream as they come."""
+    kinds = {"jsonl": JsonLinesWriter, "json": JsonWriter, "csv": CsvWriter}
+    return kinds[file_format](stream)
+
+
+def _write_parquet(path: Path, rows: Iterable[Row]) -> None:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = _schema()
+    remaining = iter(rows)
+    try:
+        with pq.ParquetWriter(path, schema) as writer:
+            while group := [dict(_cells(row)) for row in islice(remaining, _ROW_GROUP)]:
+                writer.write_table(pa.Table.from_pylist(group, schema=schema))
+    except pa.ArrowException as error:
+        raise OutputError(f"the results cannot be written as Parquet: {error}", where=path) from error
+
+
+def _schema() -> pa.Schema:
+    import pyarrow as pa
+
+    kinds = {int: pa.int64(), float: pa.float64()}
+    fields = []
+    for name in COLUMNS:
+        annotation = Row.model_fields[name].annotation
+        alternatives = set(get_args(annotation)) or {annotation}
+        kind = next((kinds[each] for each in kinds if each in alternatives), pa.string())
+        fields.append((name, pa.int64() if name == "row_version" else kind))
+    return pa.schema(fields)
+
+
+def _cells(row: Row) -> list[tuple[str, Any]]:
+    """Return the columns of a row; text that is no valid Unicode is written with escapes."""
+    values = [(name, getattr(row, name)) for name in COLUMNS]
+    return [
+        (name, value.encode("utf-8", "backslashreplace").decode() if isinstance(value, str) else value)
+        for name, value in values
+    ]
+
+
+# Hand an evaluation over: on the screen, as JSON, and as a folder of files.
+
+FIGURES_NAME = "figures"
+ABLATION_NAME = "ablation.json"
+LAST_NAME = "last-epoch"
+
+
+def require_figures() -> None:
+    """Refuse to begin what would end without its figures.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    drawing.require_figures("add --no-figures")
+
+
+def deliver_evaluation(
+    evaluations: Sequence[Evaluation], output_format: str, output: Path | None, *, by: str | None, figures: bool
+) -> None:
+    """Print an evaluation, then write its files: a full disk must not take the figures along.
+
+    Args:
+        evaluations: One, or the best and the last epoch of a run.
+        output_format: ``table`` or ``json``.
+        output: Folder for the files, or None for none.
+        by: Also print a table by ``number`` or by ``difficulty``.
+        figures: Draw figures.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    best, last = evaluations[0], evaluations[1] if len(evaluations) > 1 else None
+    console = open_console()
+    if output_format == "json":
+        console.file.write(evaluation_json(best, last=last) + "\n")
+    else:
+        print_evaluation(best, console, by=by, last=last)
+    if output is not None:
+        with working("writing the report"):
+            _write_files(output, best, last, figures=figures)
+
+
+def deliver_ablation(results: Sequence[VariantResult], output_format: str, output: Path | None) -> None:
+    """Print an ablation, then write its files: everything in one JSON, and the predictions of every network.
+
+    Raises:
+        OutputError: A file cannot be written.
+    """
+    console = open_console()
+    if output_format == "json":
+        console.file.write(ablation_json(results) + "\n")
+    else:
+        print_ablation(results, console)
+    if output is not None:
+        write_json(output / ABLATION_NAME, describe_ablation(results))
+        for result in results:
+            for evaluation in result.evaluations:
+                write_evaluation(output / evaluation.setting.weights, evaluation)
+
+
+def _write_files(folder: Path, best: Evaluation, last: Evaluation | None, *, figures: bool) -> None:
+    write_evaluation(folder, best)
+    if last is not None:
+        write_evaluation(folder / LAST_NAME, last)
+    drawings: dict[str, str] = {}
+    if figures:
+        from finecausal_cli.report.figures import draw_figures, write_evaluation_figures
+
+        write_evaluation_figures(folder / FIGURES_NAME, best)
+        drawings = draw_figures(best)
+    with atomic_write(folder / PAGE_NAME, "the report") as part:
+        part.write_text(evaluation_page(best, drawings, last=last), encoding="utf-8")
+
+
+# Join results and write them as one.
+
+
+def merge_results(output: Path, results: Sequence[Path]) -> None:
+    """Write the rows of several runs, and of ``output`` if it is there already, to ``output``.
+
+    Raises:
+        UsageError: The name of ``output`` does not say its format, or one of the results is missing.
+        DatasetError: One of them holds something that is no row of results.
+        OutputError: ``output`` cannot be written, or another run writes to it.
+    """
+    target = plan_target(output)
+    journals = [find_journal(each) for each in results]
+    with working("merging"), Journal(target.journal):
+        there = {journal.resolve() for journal in journals}
+        if target.journal.resolve() not in there:
+            journals.insert(0, target.journal)
+        merged = merge_journals([journal for journal in journals if journal.exists()])
+        light = []
+        with atomic_write(target.journal, "the results") as part, part.open("wb") as stream:
+            for row in merged.rows():
+                stream.write(to_line(row))
+                light.append(row.light())
+        write_files(target)
+    console = open_console()
+    print_figures(summarise_rows(light), console)
+    said = f"{len(light)} rows from {len(results)} files"
+    if merged.replaced:
+        said += f"; {merged.replaced} gave way to another row of the same dive"
+    files = ", ".join(str(path) for path in [*(path for _, path in target.files), target.journal])
+    console.print(printable(f"{said}", console), soft_wrap=True)
+    console.print(printable(f"written: {files}", console), soft_wrap=True, style="dim")

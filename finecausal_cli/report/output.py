@@ -1,0 +1,264 @@
+"""Write results: JSON, pages and pictures, to a file or standard output."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, TypeVar
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.batch.records import ROW_VERSION, Row
+from finecausal_cli.errors import UsageError
+from finecausal_cli.report.console import open_console
+from finecausal_cli.scoring.results import (
+    COMPARISON_SCHEMA_VERSION,
+    EXPLANATION_SCHEMA_VERSION,
+    SCHEMA_VERSION,
+    Assessment,
+    Comparison,
+    Explanation,
+    Unscored,
+)
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+
+    from matplotlib.figure import Figure
+    from rich.console import Console
+
+    from finecausal_cli.scoring.results import Value
+
+
+# Where results may go: never over what is read, never two into one place.
+
+_FLAGS = {"output": "-o"}
+
+
+def check_targets(sources: Sequence[str], **targets: Path | None) -> None:
+    """Refuse what could only fail, or destroy what is read, before anything is computed.
+
+    Args:
+        sources: Videos or folders of frames that are read.
+        targets: Where results go, by the name of their option; ``figures`` is a folder, the others are files.
+
+    Raises:
+        UsageError: A target is one of the sources or lies among their frames, is a folder where a file is meant or the
+            other way round, has the wrong suffix, or is named twice.
+    """
+    taken: dict[Path, str] = {}
+    for name, target in targets.items():
+        if target is None:
+            continue
+        flag = _FLAGS.get(name, f"--{name}")
+        whole = target.resolve()
+        for source in (Path(source).resolve() for source in sources):
+            if whole == source or (target.exists() and source.exists() and target.samefile(source)):
+                raise UsageError(f"{flag} would write over the dive that is read", where=target)
+            if source.is_dir() and whole.parent == source:
+                raise UsageError(f"{flag} would write among the frames that are read", where=target)
+        _check_kind(flag, name, target)
+        if whole in taken:
+            raise UsageError(f"{taken[whole]} and {flag} name the same place", where=target)
+        taken[whole] = flag
+
+
+def _check_kind(flag: str, name: str, target: Path) -> None:
+    if name == "figures":
+        if target.exists() and not target.is_dir():
+            raise UsageError(f"{flag} needs a folder, and this is a file", where=target)
+        return
+    if target.is_dir():
+        raise UsageError(f"{flag} needs a file, and this is a folder", where=target)
+    if name == "overlay" and target.suffix.lower() != ".mp4":
+        raise UsageError(f"{flag} writes MP4", where=target, hint="end the name in .mp4")
+
+
+# A page that needs nothing else: no network, no script, light and dark, screen and paper.
+
+
+def render_page(template: str, **content: object) -> str:
+    """Fill a template of this folder. Everything but ``Markup`` is escaped; a name without a value is an error.
+
+    Args:
+        template: Name of a template that extends ``page.html``.
+        content: Its values.
+    """
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent, encoding="utf-8"),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    return environment.get_template(template).render(content)
+
+
+# Verdicts as JSON, for programs, and the schemas that they keep to.
+
+_DIALECT = "https://json-schema.org/draft/2020-12/schema"
+_LONE_SURROGATE = re.compile("[\ud800-\udfff]")
+
+
+def to_json(verdict: Value, *, indent: int | None = 2) -> str:
+    """Return everything the tables show and more, keeping to the verdict's schema; never NaN or infinity.
+
+    Args:
+        verdict: An assessment, an explanation, a comparison, or what stands in its place.
+        indent: Blanks for each level, or None for one line (JSON Lines).
+    """
+    text = json.dumps(verdict.model_dump(mode="json"), ensure_ascii=False, allow_nan=False, indent=indent)
+    return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
+
+
+def assessment_schema() -> str:
+    """Return the JSON Schema of an assessment, versioned like its ``schema_version``; every field is always there."""
+    return _schema(Assessment, "assessment", SCHEMA_VERSION)
+
+
+def unscored_schema() -> str:
+    """Return the JSON Schema of what stands in place of a verdict where there are no points."""
+    return _schema(Unscored, "unscored", SCHEMA_VERSION)
+
+
+def explanation_schema() -> str:
+    """Return the JSON Schema of an explanation."""
+    return _schema(Explanation, "explanation", EXPLANATION_SCHEMA_VERSION)
+
+
+def comparison_schema() -> str:
+    """Return the JSON Schema of a comparison."""
+    return _schema(Comparison, "comparison", COMPARISON_SCHEMA_VERSION)
+
+
+def row_schema() -> str:
+    """Return the JSON Schema of a row: one dive of many, scored, refused or failed."""
+    return _schema(Row, "row", ROW_VERSION)
+
+
+def _schema(kind: type[Value], name: str, version: int) -> str:
+    schema = kind.model_json_schema(mode="serialization")
+    schema["required"] = list(schema["properties"])
+    header = {"$schema": _DIALECT, "$id": f"urn:finecausal:{name}:{version}"}
+    return json.dumps(header | schema, ensure_ascii=False, indent=2)
+
+
+# Hand a verdict, an explanation or a comparison over: as a table or JSON, to standard output or a file.
+
+T = TypeVar("T", bound="Value")
+
+
+def deliver(
+    value: T,
+    output_format: str,
+    output: Path | None,
+    print_table: Callable[[T, Console], None],
+) -> None:
+    """Write a value where and how the user wants it.
+
+    Args:
+        value: The verdict.
+        output_format: ``table`` or ``json``.
+        output: A file, or None for standard output.
+        print_table: Prints it for a person.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    if output is None:
+        console = open_console()
+        if output_format == "json":
+            console.file.write(to_json(value) + "\n")
+        else:
+            print_table(value, console)
+        return
+    with atomic_write(output, "the result") as part, part.open("w", encoding="utf-8") as stream:
+        if output_format == "json":
+            stream.write(to_json(value) + "\n")
+        else:
+            print_table(value, open_console(stream))
+
+
+# How every figure looks, and how figures become files and parts of a page.
+
+# After Okabe and Ito's blue and vermilion: told apart by everybody, on white and black alike; shape tells them too.
+BLUE: Final = "#1a80c4"
+VERMILION: Final = "#d55e00"
+
+INK: Final = "#010203"
+"""Stands for the page's own text colour until a drawing is put into a page."""
+
+STYLE: Final[dict[Any, Any]] = {
+    "font.size": 10,
+    "axes.edgecolor": INK,
+    "axes.labelcolor": INK,
+    "text.color": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "legend.frameon": False,
+    "legend.fontsize": 9,
+    "svg.hashsalt": "finecausal",
+}
+"""Give it to ``rc_context`` around both the making and the saving of a figure."""
+
+
+def require_figures(hint: str) -> None:
+    """Refuse to begin what would end without its figures.
+
+    Args:
+        hint: What to do instead of installing it, e.g. ``add --no-figures``.
+
+    Raises:
+        UsageError: matplotlib is not installed.
+    """
+    if find_spec("matplotlib") is None:
+        raise UsageError("figures need matplotlib", hint=f"pip install 'finecausal-cli[report]', or {hint}")
+
+
+def save_figures(folder: Path, figures: Mapping[str, Figure]) -> list[Path]:
+    """Write every figure, by name, as PNG and as SVG; return the files.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    written: list[Path] = []
+    for name, figure in figures.items():
+        for suffix, metadata in (("png", None), ("svg", {"Date": None})):
+            path = folder / f"{name}.{suffix}"
+            with atomic_write(path, "a figure") as part:
+                figure.savefig(part, format=suffix, dpi=200, facecolor="white", metadata=metadata)
+            written.append(path)
+    return written
+
+
+def draw_for_page(figures: Mapping[str, Figure]) -> dict[str, str]:
+    """Return every figure as an SVG element for a page, by name; ink takes the colour of the text around it."""
+    drawings: dict[str, str] = {}
+    for name, figure in figures.items():
+        stream = io.StringIO()
+        figure.savefig(stream, format="svg", transparent=True, metadata={"Date": None})
+        drawings[name] = _for_page(stream.getvalue(), name)
+    return drawings
+
+
+def plain(text: str) -> str:
+    """Keep text from outside from being read as a formula."""
+    return text.replace("$", r"\$")
+
+
+def _for_page(svg: str, name: str) -> str:
+    """Make an SVG file part of a page: no prologue, names of its own, ink in the colour of the text."""
+    element = svg[svg.index("<svg") :].replace(INK, "currentColor")
+    element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
+    element = re.sub(r'\bid="', f'id="{name}-', element)
+    element = re.sub(r'href="#', f'href="#{name}-', element)
+    element = element.replace("url(#", f"url(#{name}-")
+    for size in ("width", "height"):  # the page says how wide; the view box keeps the shape
+        element = re.sub(rf'(<svg\b[^>]*?) {size}="[^"]*"', r"\1", element, count=1)
+    return element

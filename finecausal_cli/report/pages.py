@@ -1,0 +1,353 @@
+"""Pages that need nothing else: an explanation, a batch, an evaluation."""
+
+from __future__ import annotations
+
+import base64
+from importlib.util import find_spec
+from typing import TYPE_CHECKING, Final
+
+from markupsafe import Markup
+
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.diving import describe_dive, parse_dive_number
+from finecausal_cli.errors import DiveNumberError, OutputError
+from finecausal_cli.evaluation.predict import group_by_difficulty, group_by_number, is_covered
+from finecausal_cli.report import evaluation as rows
+from finecausal_cli.report import explanation as attention_rows
+from finecausal_cli.report import explanation as explanation_rows
+from finecausal_cli.report.batch import interval, points, summarise_rows
+from finecausal_cli.report.console import signed
+from finecausal_cli.report.explanation import Section, exemplars_in_words, limits_of, summarise_explanation, time_code
+from finecausal_cli.report.output import render_page
+from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
+from finecausal_cli.report.score import athlete_in_words, difficulty_in_digits
+from finecausal_cli.version import __version__
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping, Sequence
+    from pathlib import Path
+
+    from finecausal_cli.batch.records import Row
+    from finecausal_cli.evaluation.predict import Prediction
+    from finecausal_cli.evaluation.run import Evaluation
+    from finecausal_cli.scoring.background import Evidence
+    from finecausal_cli.scoring.results import Assessment, Explanation
+
+
+# An explanation as one page that needs nothing else; everything from outside is escaped.
+
+_TEMPLATE = "explanation_page.html"
+
+CAPTIONS: Final = {
+    "contributions": "From the exemplars' score to the dive's: points won (blue) and lost (orange) in each stage.",
+    "interventions": "What the score would gain had one stage been another's. Inside the grey band a change is no more "
+    "than moving the stage borders does.",
+    "graph-attention": "Graph attention between the nine snippets of query and exemplar, plain and fused with the "
+    "predicted foreground. Blue: more than without preference; orange: less. The numbers are means of a block.",
+    "stage-attention": "How much each stage (row) attends to itself and to earlier ones, percent.",
+}
+
+
+def write_page(path: Path, explanation: Explanation, evidence: Evidence, *, overlay: Path | None = None) -> None:
+    """Write the page as one file without any request to elsewhere.
+
+    Args:
+        path: The file.
+        explanation: What to show.
+        evidence: The pictures behind it.
+        overlay: An MP4 video to carry within the page.
+
+    Raises:
+        OutputError: The file cannot be written, or the video cannot be read.
+    """
+    drawings: Mapping[str, str] = {}
+    if find_spec("matplotlib") is not None:
+        from finecausal_cli.report.figures import draw_charts
+
+        drawings = draw_charts(explanation)
+    text = explanation_page(explanation, evidence, drawings, video=None if overlay is None else _read(overlay))
+    with atomic_write(path, "the report") as part:
+        part.write_text(text, encoding="utf-8", errors="replace")
+
+
+def explanation_page(
+    explanation: Explanation, evidence: Evidence, drawings: Mapping[str, str], *, video: bytes | None = None
+) -> str:
+    """Return the page.
+
+    Args:
+        explanation: What to show.
+        evidence: The pictures behind it.
+        drawings: SVG elements by name, made by ``draw_charts``; the page shows them as they are.
+        video: An MP4 video.
+    """
+    assessment = explanation.assessment
+    reel = KeyFrameStrip.of(assessment, evidence)
+    return render_page(
+        _TEMPLATE,
+        version=__version__,
+        source=assessment.source,
+        dive=_dive_in_words(assessment),
+        cards=_cards(assessment),
+        summary=summarise_explanation(explanation),
+        holds=explanation.checks.holds,
+        video=None if video is None else base64.b64encode(video).decode("ascii"),
+        strips=key_frames(reel),
+        seen=athlete_in_words(assessment),
+        colours=STAGE_COLOURS,
+        segments=_segments(assessment),
+        drawings=[
+            (name, Markup(svg), CAPTIONS[name])  # noqa: S704 - our own drawing, its words escaped by matplotlib
+            for name, svg in drawings.items()
+        ],
+        tables=_tables(explanation),
+        limits=limits_of(explanation),
+        made=assessment.provenance,
+        chosen=assessment.provenance.exemplars_chosen,
+    )
+
+
+def _tables(explanation: Explanation) -> list[Section]:
+    graph = explanation.graph_attention
+    stages = attention_rows.stage_attention(explanation)
+    return [
+        explanation_rows.timeline(explanation),
+        explanation_rows.contributions(explanation.assessment),
+        *explanation_rows.interventions(explanation),
+        *([explanation_rows.backgrounds(explanation)] if explanation.backgrounds else []),
+        explanation_rows.checks(explanation),
+        *([] if graph is None else [attention_rows.snippets(explanation), attention_rows.node_attention(graph)]),
+        *([] if stages is None else [stages]),
+        explanation_rows.voters(explanation.assessment),
+    ]
+
+
+def _cards(assessment: Assessment) -> list[tuple[str, str, str]]:
+    """Return the numbers that come first: name, value, what to hold it against."""
+    interval = assessment.interval
+    between = "" if interval is None else f"{interval.level:.0%} interval {interval.low:.1f} to {interval.high:.1f}"
+    return [
+        ("score", f"{assessment.score:.2f}", between),
+        ("execution", f"{assessment.execution:.2f}", "of 30; score / difficulty"),
+        ("difficulty", difficulty_in_digits(assessment.difficulty), assessment.difficulty_from),
+        (exemplars_in_words(assessment), f"{assessment.exemplar_score:.2f}", "their mean score at this difficulty"),
+    ]
+
+
+def _segments(assessment: Assessment) -> list[tuple[str, str, str, int]]:
+    """Return the timeline's parts: stage, when it begins and ends, and its frames, to which its width is due."""
+    return [
+        (stage.name, time_code(stage.start_s), time_code(stage.end_s), stage.end_frame - stage.start_frame)
+        for stage in assessment.stages
+    ]
+
+
+def _dive_in_words(assessment: Assessment) -> str:
+    if assessment.dive is None:
+        return f"Dive not known ({assessment.dive_from})"
+    try:
+        said = f"{assessment.dive}: {describe_dive(parse_dive_number(assessment.dive))}"
+    except DiveNumberError:
+        said = f"{assessment.dive}: not a dive number"
+    height = "" if assessment.height_m is None else f", {assessment.height_m:g} m"
+    return f"{said}{height} ({assessment.dive_from})"
+
+
+def _read(video: Path) -> bytes:
+    try:
+        return video.read_bytes()
+    except OSError as error:
+        raise OutputError(f"the overlay cannot be read: {error.strerror or error}", where=video) from error
+
+
+# A batch as one page that needs nothing else: no network, no script, light and dark, screen, phone and paper.
+
+_BATCH_TEMPLATE = "batch_page.html"
+
+_HEADINGS = ("dive", "number", "score", "interval", "execution", "take-off", "flight", "entry")
+_FAILED_HEADINGS = ("dive", "kind", "what is wrong")
+_BARS = 10
+
+Cells = tuple[str, ...]
+
+
+def batch_page(rows: Sequence[Row]) -> str:
+    """Return the page. Everything from outside is escaped.
+
+    Args:
+        rows: Of the batch, in the order to show; verdicts are not needed.
+    """
+    found = summarise_rows(rows)
+    scored = [row for row in rows if row.score is not None]
+    made = scored[0] if scored else None
+    settings = {(row.weights, row.weights_digest, row.bank_digest, row.precision) for row in scored}
+    cards = [("dives", f"{found.count}", f"{found.scored} scored, {found.refused} refused, {found.failed} failed")]
+    if found.best is not None and found.worst is not None:
+        cards += [
+            ("mean", points(found.mean), f"median {points(found.median)}"),
+            ("best", points(found.best.score), found.best.source),
+            ("worst", points(found.worst.score), found.worst.source),
+        ]
+    return render_page(
+        _BATCH_TEMPLATE,
+        version=__version__,
+        cards=cards,
+        caveats=_caveats(scored, mixed=len(settings) > 1),
+        bars=_bars(scored),
+        headings=_HEADINGS,
+        scored=[_scored(row) for row in scored],
+        failures=found.failures,
+        failed_headings=_FAILED_HEADINGS,
+        failed=[(row.source, row.error_kind or "", row.error or "") for row in rows if row.score is None],
+        made=made,
+        level=None if made is None or made.interval_level is None else f"{made.interval_level:.0%}",
+    )
+
+
+def _scored(row: Row) -> Cells:
+    return (
+        row.source if row.start_s is None else f"{row.source} from {row.start_s:g} s",
+        row.dive or "?",
+        points(row.score),
+        interval(row) or "-",
+        points(row.execution),
+        *(
+            "-" if value is None else signed(value)
+            for value in (row.takeoff_points, row.flight_points, row.entry_points)
+        ),
+    )
+
+
+def _caveats(scored: Sequence[Row], *, mixed: bool) -> list[str]:
+    caveats = []
+    if mixed:
+        caveats.append(
+            "These rows were made with different weights, banks or precisions, so their scores do not compare."
+        )
+    recognised = sum((row.dive_from or "").startswith("recognised") for row in scored)
+    unknown = sum(row.dive is None for row in scored)
+    said = []
+    if recognised:
+        said.append(f"{recognised} dive numbers were recognised, not given")
+    if unknown:
+        said.append(f"{unknown} are not known, so dives of other numbers voted")
+    if said:
+        caveats.append(f"Dive numbers: {'; '.join(said)}. Name them with --dive or in a manifest to be sure.")
+    return caveats
+
+
+def _bars(scored: Sequence[Row]) -> list[tuple[str, int, float]]:
+    """Return how the scores are spread: range in words, count, share of the longest bar in percent."""
+    scores = [row.score for row in scored if row.score is not None]
+    if not scores:
+        return []
+    top = max(_BARS, *(int(score // _BARS + 1) * _BARS for score in scores))
+    first = min(int(score // _BARS) * _BARS for score in scores)
+    counts = {low: sum(low <= score < low + _BARS for score in scores) for low in range(first, top, _BARS)}
+    longest = max(counts.values())
+    return [(f"{low} to {low + _BARS}", count, 100 * count / longest) for low, count in counts.items()]
+
+
+# An evaluation as one page that needs nothing else: no network, no script, light and dark, screen and paper.
+
+_EVALUATION_TEMPLATE = "evaluation_page.html"
+_FARTHEST = 20
+_FARTHEST_HEADINGS: rows.Row = ("dive", "number", "difficulty", "true", "predicted", "error", "inside", "tIoU")
+
+_CAPTIONS: Final = {
+    "scores": "Predicted against true score. Each thin line is the stated interval of a dive; on the dotted line the "
+    "prediction is right.",
+    "residuals-by-number": "How far the prediction of each dive is off, by dive number (dives). Right of the dotted "
+    "line the model is too kind.",
+    "transition-errors": "How far the predicted beginnings of flight and entry are off, in sampled frames.",
+}
+
+
+def evaluation_page(evaluation: Evaluation, drawings: Mapping[str, str], *, last: Evaluation | None = None) -> str:
+    """Return the page. Everything from outside is escaped.
+
+    Args:
+        evaluation: What to show.
+        drawings: SVG elements by name, made by ``draw_figures``; the page shows them as they are.
+        last: The same run's last epoch, to be compared with its best.
+    """
+    half_width = evaluation.interval_half_width
+    by_difficulty = group_by_difficulty(evaluation.predictions, half_width)
+    by_number = group_by_number(evaluation.predictions, half_width)
+    tables = [
+        ("Figures", "", rows.FIGURE_HEADINGS, rows.figure_rows(evaluation)),
+        (
+            "Best and last epoch",
+            rows.EPOCHS_SAY,
+            rows.EPOCH_HEADINGS,
+            [] if last is None else rows.epoch_rows(evaluation, last),
+        ),
+        ("Shift", rows.SHIFT_SAY, rows.SHIFT_HEADINGS, rows.shift_rows(evaluation)),
+        ("Choices of voters", rows.PROTOCOLS_SAY, rows.PROTOCOL_HEADINGS, rows.protocol_rows(evaluation)),
+        (
+            "By difficulty",
+            rows.GROUPS_SAY,
+            ("difficulty", *rows.GROUP_HEADINGS),
+            [rows.group_row(group) for group in by_difficulty],
+        ),
+        ("By dive number", "", ("number", *rows.GROUP_HEADINGS), [rows.group_row(group) for group in by_number]),
+        (
+            "Farthest off",
+            f"The {_FARTHEST} dives with the largest error; predictions.csv has them all.",
+            _FARTHEST_HEADINGS,
+            _farthest(evaluation),
+        ),
+    ]
+    return render_page(
+        _EVALUATION_TEMPLATE,
+        version=__version__,
+        setting=evaluation.setting,
+        sentence=rows.setting_sentence(evaluation),
+        caveats=evaluation.caveats,
+        cards=_evaluation_cards(evaluation),
+        tables=[table for table in tables if table[3]],
+        drawings=[
+            (name, Markup(svg), _CAPTIONS[name])  # noqa: S704 - our own drawing, its words escaped by matplotlib
+            for name, svg in drawings.items()
+        ],
+    )
+
+
+def _evaluation_cards(evaluation: Evaluation) -> list[rows.Row]:
+    """Return the figures that come first: name, value, what to hold it against."""
+    one = evaluation.summary
+    cards: list[rows.Row] = [
+        ("Spearman's rho", rows.figure(one.rho), f"baseline {rows.figure(one.baseline_rho)}"),
+        ("R-l2 (x100)", rows.figure(one.relative_l2), f"baseline {rows.figure(one.baseline_relative_l2)}"),
+        (
+            "mean error",
+            rows.figure(one.mean_absolute_error, 2),
+            f"points; baseline {rows.figure(one.baseline_mean_absolute_error, 2)}",
+        ),
+    ]
+    if one.aiou_75 is not None:
+        cards.append(("AIoU@0.75", rows.figure(one.aiou_75), f"AIoU@0.5 {rows.figure(one.aiou_50)}"))
+    if evaluation.interval_level is not None:
+        cards.append(
+            ("inside the interval", rows.share(evaluation.coverage), f"stated {evaluation.interval_level:.0%}")
+        )
+    return cards
+
+
+def _farthest(evaluation: Evaluation) -> list[rows.Row]:
+    by_error = sorted(evaluation.predictions, key=lambda one: (-abs(one.predicted - one.score), one.key))
+    return [_dive(one, evaluation.interval_half_width) for one in by_error[:_FARTHEST]]
+
+
+def _dive(one: Prediction, half_width: float | None) -> rows.Row:
+    inside = "-" if half_width is None else "yes" if is_covered(one, half_width) else "no"
+    return (
+        one.key,
+        one.number or "-",
+        f"{one.difficulty:g}",
+        f"{one.score:.2f}",
+        f"{one.predicted:.2f}",
+        signed(one.predicted - one.score),
+        inside,
+        rows.figure(one.temporal_iou, 3),
+    )

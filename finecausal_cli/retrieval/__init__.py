@@ -1,0 +1,1 @@
+"""Exemplars that dives are compared with, and how they vote."""

@@ -1,0 +1,421 @@
+"""Exemplar banks: select, encode, store and load."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import Counter, defaultdict
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final, Literal
+
+import numpy as np
+import torch
+from PIL import Image
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from safetensors import SafetensorError
+from safetensors.torch import load as parse_tensors
+from safetensors.torch import save as serialise_tensors
+from torch import Tensor
+
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.data.batch import normalise
+from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays, ClipCache
+from finecausal_cli.errors import BankError
+from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.video import SNIPPET_FRAMES, SNIPPET_STARTS, crop
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.data import Dive
+    from finecausal_cli.model.finecausal import FineCausal
+
+
+# A bank of exemplars: judged dives, encoded once.
+#
+# On disk a bank is a folder: ``bank.json`` (what each exemplar is), ``encodings-*.safetensors`` (what the network
+# made of it) and ``thumbnails/``. Encodings only mean something to the weights that made them, so a bank names those.
+# The file of encodings is named by its content and the index is replaced last, so an interrupted build leaves the old
+# bank.
+
+FORMAT_VERSION: Final = 1
+
+THUMBNAILS: Final = "thumbnails"
+"""Folder of the exemplars' pictures in that of the bank."""
+
+INDEX_NAME = "bank.json"
+
+
+class Exemplar(BaseModel):
+    """A judged dive that others are measured against."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    id: str = Field(min_length=1)
+    dive: str | None = Field(description="Dive number.")
+    height_m: float | None
+    difficulty: float = Field(gt=0)
+    execution: float = Field(ge=0, le=30, description="Final score / difficulty.")
+    thumbnail: str | None = Field(default=None, description="Picture, relative to the bank's folder.")
+    origin: str = Field(default="", description="Where the dive comes from, in words.")
+
+
+class BankIndex(BaseModel):
+    """What a bank holds, without the encodings: the content of ``bank.json``."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    format_version: Literal[1] = FORMAT_VERSION
+    weights_digest: str
+    encodings_sha256: str = Field(pattern="^[0-9a-f]{64}$")
+    exemplars: tuple[Exemplar, ...]
+
+    @property
+    def encodings_name(self) -> str:
+        """Name of the file that holds the encodings."""
+        return f"encodings-{self.encodings_sha256[:16]}.safetensors"
+
+    def find(self, exemplar_id: str, bank: str) -> Exemplar:
+        """Return the exemplar of that name.
+
+        Raises:
+            BankError: There is none; names the bank.
+        """
+        for exemplar in self.exemplars:
+            if exemplar.id == exemplar_id:
+                return exemplar
+        raise BankError(f"no exemplar {exemplar_id!r}", where=bank, hint="see: finecausal exemplars list")
+
+
+@dataclass(frozen=True)
+class Bank:
+    """Exemplars and their encodings, in one order.
+
+    Attributes:
+        name: Name or folder, for people.
+        exemplars: What each one is.
+        encodings: Their encodings, stacked: video and mask [exemplars, 9, D].
+        weights_digest: Digest of the weights that encoded them.
+        digest: Digest of the bank itself.
+    """
+
+    name: str
+    exemplars: tuple[Exemplar, ...]
+    encodings: Encoding
+    weights_digest: str
+    digest: str = "in memory"
+
+    def __post_init__(self) -> None:
+        if len(self.exemplars) != len(self.encodings):
+            raise BankError(
+                f"{len(self.exemplars)} exemplars and {len(self.encodings)} encodings",
+                where=self.name,
+                hint="rebuild it",
+            )
+        repeated = [name for name, count in Counter(one.id for one in self.exemplars).items() if count > 1]
+        if repeated:
+            raise BankError(f"two exemplars of the name {repeated[0]!r}", where=self.name, hint="rebuild it")
+
+    def place(self, exemplar_id: str) -> int:
+        """Return the place of an exemplar.
+
+        Raises:
+            BankError: There is none of that name.
+        """
+        for place, exemplar in enumerate(self.exemplars):
+            if exemplar.id == exemplar_id:
+                return place
+        what = f"no exemplar {exemplar_id!r}"
+        raise BankError(what, where=self.name, hint="see: finecausal exemplars list", kind="no_exemplar")
+
+    def of_dive(self, dive: str) -> tuple[int, ...]:
+        """Return the places of all exemplars of one dive number."""
+        return tuple(place for place, exemplar in enumerate(self.exemplars) if exemplar.dive == dive)
+
+
+def save_bank(
+    folder: Path,
+    exemplars: Sequence[Exemplar],
+    encodings: Encoding,
+    *,
+    weights_digest: str,
+) -> None:
+    """Write a bank; an interruption leaves either the old one or the new one.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    data = serialise_tensors({name: tensor.contiguous().cpu() for name, tensor in _tensors(encodings).items()})
+    digest = hashlib.sha256(data).hexdigest()
+    index = BankIndex(weights_digest=weights_digest, encodings_sha256=digest, exemplars=tuple(exemplars))
+    with atomic_write(folder / index.encodings_name, "the bank") as part:
+        part.write_bytes(data)
+    with atomic_write(folder / INDEX_NAME, "the bank") as part:
+        part.write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
+    named = {index.encodings_name, *(one.thumbnail for one in exemplars)}
+    for stale in (*folder.glob("encodings-*.safetensors"), *folder.glob(f"{THUMBNAILS}/*.jpg")):
+        if stale.relative_to(folder).as_posix() not in named:
+            stale.unlink(missing_ok=True)
+
+
+def load_bank(folder: Path, *, weights_digest: str) -> Bank:
+    """Read a bank and refuse one that other weights made.
+
+    Args:
+        folder: The bank.
+        weights_digest: Digest of the weights that will compare against it.
+
+    Raises:
+        BankError: It is missing, damaged, of a newer format, or made by other weights.
+    """
+    index = read_index(folder)
+    tensors_path = folder / index.encodings_name
+    try:
+        raw = tensors_path.read_bytes()
+        if hashlib.sha256(raw).hexdigest() != index.encodings_sha256:
+            raise ValueError("not what the index was written for")
+        encodings = _encoding(parse_tensors(raw))
+    except (SafetensorError, ValueError) as error:
+        raise BankError(f"damaged encodings: {error}", where=tensors_path, hint="rebuild it") from None
+    except OSError as error:
+        raise BankError(f"cannot be read: {error.strerror}", where=tensors_path) from None
+    if index.weights_digest != weights_digest:
+        raise BankError(
+            f"made by other weights ({index.weights_digest[:12]}, these are {weights_digest[:12]})",
+            where=folder,
+            hint="rebuild the bank with these weights: finecausal exemplars build",
+        )
+    if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(encodings).values()):
+        raise BankError("encodings that are not finite numbers", where=tensors_path, hint="rebuild it")
+    digest = hashlib.sha256(index.model_dump_json().encode()).hexdigest()
+    return Bank(folder.name, index.exemplars, encodings, index.weights_digest, digest)
+
+
+def read_index(folder: Path) -> BankIndex:
+    """Read what a bank holds, without its encodings.
+
+    Raises:
+        BankError: It is missing, damaged or of a newer format.
+    """
+    path = folder / INDEX_NAME
+    try:
+        return BankIndex.model_validate_json(path.read_bytes())
+    except ValidationError as error:
+        raise BankError(_first_problem(error), where=path, hint="rebuild it") from None
+    except OSError as error:
+        raise BankError(
+            f"no bank to read: {error.strerror}", where=path, hint="make one with: finecausal exemplars build"
+        ) from None
+
+
+def _tensors(encodings: Encoding) -> dict[str, Tensor]:
+    tensors = {"video": encodings.video, "mask": encodings.mask}
+    return tensors if encodings.frames is None else {**tensors, "frames": encodings.frames}
+
+
+def _encoding(tensors: dict[str, Tensor]) -> Encoding:
+    """Check names and shapes against each other; the digest of the weights vouches for the rest."""
+    odd = {"video", "mask"}.difference(tensors) or set(tensors).difference({"video", "mask", "frames"})
+    if odd:
+        raise ValueError(f"{'missing' if odd.isdisjoint(tensors) else 'unknown'} tensor {min(odd)!r}")
+    video, mask = tensors["video"], tensors["mask"]
+    if video.ndim != 3 or video.shape != mask.shape:
+        raise ValueError(f"video is {list(video.shape)} and mask {list(mask.shape)}, not both [exemplars, 9, D]")
+    frames = tensors.get("frames")
+    if frames is not None and (frames.ndim != 3 or len(frames) != len(video)):
+        raise ValueError(f"frames is {list(frames.shape)}, not [{len(video)}, 96, 512]")
+    return Encoding(video=video, mask=mask, frames=frames)
+
+
+def _first_problem(error: ValidationError) -> str:
+    first = error.errors()[0]
+    return f"{'.'.join(str(part) for part in first['loc']) or 'index'}: {first['msg']}"
+
+
+# Pick which judged dives become exemplars: a few of each number, spread over the range of execution.
+
+
+def spread_exemplars(dives: Sequence[Dive], per_number: int) -> list[Dive]:
+    """Choose up to ``per_number`` dives of each number: the middle one of as many equal parts by rank of execution.
+
+    So among many dives the extremes are not chosen: a failed dive, say, whose 0 tells nothing of what was done well.
+
+    Args:
+        dives: Dives with scores.
+        per_number: Most dives of one number, 1 or more.
+
+    Returns:
+        The chosen dives, by number, then by execution.
+    """
+    by_number: dict[str, list[Dive]] = defaultdict(list)
+    for dive in dives:
+        by_number[dive.number or ""].append(dive)
+    chosen: list[Dive] = []
+    for _, members in sorted(by_number.items()):
+        ranked = sorted(members, key=lambda dive: (dive.execution, dive.key))
+        count = min(per_number, len(ranked))
+        ranks = [int((place + 0.5) * len(ranked) / count) for place in range(count)]
+        chosen += [ranked[rank] for rank in ranks]
+    return chosen
+
+
+# Encode the dives of a dataset, each once.
+
+
+@dataclass(frozen=True, slots=True)
+class ForegroundCounts:
+    """Pixels of the athlete in all snippets of one dive.
+
+    Attributes:
+        true: In the mask.
+        predicted: In the prediction (probability above one half).
+        both: In both.
+    """
+
+    true: int
+    predicted: int
+    both: int
+
+
+@dataclass(frozen=True)
+class EncodedDives:
+    """Dives with their encodings and their true transitions.
+
+    Attributes:
+        dives: The dives.
+        encodings: Stacked in the same order.
+        transitions: True sampled frames of flight and entry; None where unknown.
+        foreground: How each predicted foreground meets the mask; None where there is none or nobody asked.
+    """
+
+    dives: tuple[Dive, ...]
+    encodings: Encoding
+    transitions: tuple[tuple[int, int] | None, ...]
+    foreground: tuple[ForegroundCounts | None, ...]
+
+
+def encode_dives(
+    model: FineCausal,
+    dives: Sequence[Dive],
+    cache: ClipCache,
+    *,
+    foreground: bool = False,
+    advance: Callable[[], object] = lambda: None,
+) -> EncodedDives:
+    """Encode dives one by one with the centre crop of inference.
+
+    Args:
+        model: The network, in evaluation mode.
+        dives: What to encode.
+        cache: Where their clips come from.
+        foreground: Also measure the predicted foreground against the masks.
+        advance: Called after each dive.
+    """
+    encodings: list[Encoding] = []
+    transitions: list[tuple[int, int] | None] = []
+    counts: list[ForegroundCounts | None] = []
+    device = next(model.parameters()).device
+    for dive in dives:
+        arrays = cache.load(dive)
+        pixels = crop(arrays.frames, model.config.frame_size)
+        with torch.inference_mode():
+            encoding = model.encode(
+                normalise(pixels).unsqueeze(0).to(device),
+                foreground="fused" if foreground and arrays.mask is not None else "none",
+            )
+        counts.append(_count(encoding, arrays, model.config.frame_size))
+        encodings.append(replace(encoding, foreground=None))
+        transitions.append(None if NO_TRANSITION in arrays.transitions else arrays.transitions)
+        advance()
+    return EncodedDives(tuple(dives), Encoding.concat(encodings), tuple(transitions), tuple(counts))
+
+
+def _count(encoding: Encoding, arrays: ClipArrays, frame_size: int) -> ForegroundCounts | None:
+    if encoding.foreground is None or arrays.mask is None:
+        return None
+    mask: NDArray[np.uint8] = crop(arrays.mask, frame_size)
+    true = np.stack([mask[start : start + SNIPPET_FRAMES] for start in SNIPPET_STARTS]).astype(bool)
+    predicted = (encoding.foreground[-1][0] > 0).cpu().numpy()
+    return ForegroundCounts(int(true.sum()), int(predicted.sum()), int((true & predicted).sum()))
+
+
+# Build a bank from judged dives: choose, encode, take a picture, save.
+
+_THUMBNAIL_QUALITY = 80
+
+
+def build_bank(
+    dives: Sequence[Dive],
+    folder: Path,
+    *,
+    model: FineCausal,
+    weights_digest: str,
+    cache: ClipCache,
+    per_number: int,
+    origin: str,
+    advance: Callable[[], object] = lambda: None,
+) -> Bank:
+    """Make a bank of a few dives of each number.
+
+    Args:
+        dives: Judged dives to choose from; those without a score or a number are passed over.
+        folder: Where the bank goes.
+        model: The network, in evaluation mode.
+        weights_digest: Digest of its weights.
+        cache: Where the clips come from.
+        per_number: Most exemplars of one number.
+        origin: Where the dives come from, in words; kept with each exemplar.
+        advance: Called after each encoded dive.
+
+    Raises:
+        BankError: No dive has both a score and a number.
+        OutputError: The folder cannot be written.
+    """
+    chosen = spread_exemplars([dive for dive in dives if dive.score is not None and dive.number], per_number)
+    if not chosen:
+        raise BankError("no dive with a score and a dive number to build from", where=folder)
+    encoded = encode_dives(model, chosen, cache, advance=advance)
+    exemplars = []
+    for dive, exemplar_id in zip(chosen, _names(chosen), strict=True):
+        thumbnail = f"{THUMBNAILS}/{exemplar_id}.jpg"
+        _take_thumbnail(dive, cache, folder / thumbnail)
+        exemplars.append(
+            Exemplar(
+                id=exemplar_id,
+                dive=dive.number,
+                height_m=dive.height_m,
+                difficulty=dive.difficulty,
+                execution=dive.execution,
+                thumbnail=thumbnail,
+                origin=origin,
+            )
+        )
+    save_bank(folder, exemplars, encoded.encodings, weights_digest=weights_digest)
+    return load_bank(folder, weights_digest=weights_digest)
+
+
+def _take_thumbnail(dive: Dive, cache: ClipCache, path: Path) -> None:
+    """Take the picture in the middle of the flight, or of the clip where the flight is not known."""
+    arrays = cache.load(dive)
+    flight, entry = arrays.transitions
+    frame = (flight + entry) // 2 if flight >= 0 and entry >= 0 else len(arrays.frames) // 2
+    with atomic_write(path, "a thumbnail") as part:
+        Image.fromarray(arrays.frames[frame]).save(part, format="JPEG", quality=_THUMBNAIL_QUALITY)
+
+
+def _names(dives: Sequence[Dive]) -> list[str]:
+    """Name the exemplars; keys that differ only in what a name cannot hold are told apart by a digest."""
+    names = [f"{dive.number}-{_slug(dive.key)}" for dive in dives]
+    taken = Counter(names)
+    return [
+        name if taken[name] == 1 else f"{name}-{hashlib.sha256(dive.key.encode()).hexdigest()[:8]}"
+        for name, dive in zip(names, dives, strict=True)
+    ]
+
+
+def _slug(key: str) -> str:
+    """Turn a dive's key into a name that suits a file and a command line."""
+    stem = key.rsplit(".", 1)[0]
+    return "".join(char if char.isascii() and char.isalnum() else "-" for char in stem).strip("-")

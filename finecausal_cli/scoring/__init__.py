@@ -1,0 +1,364 @@
+"""Scoring: the options of one dive, and the corrections that are kept beside a clip."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from dataclasses import dataclass, fields, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.diving import parse_dive_number
+from finecausal_cli.errors import OutputError, UsageError
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+
+# What a person says of a dive that was found wrongly, kept in a small file beside the clip.
+#
+# The file is ``<clip>.finecausal.json``. It is used again on the next run, and it is a label for the training of an
+# athlete reader::
+#
+#     {"finecausal_corrections": 1,
+#      "dives": [{"start_s": null, "end_s": null, "takeoff_s": 3.2, "entry_s": 4.9, "athlete": [640, 210, 3.5]}]}
+#
+# A dive is known by the part of the video that was asked for (``--start`` and ``--end``; null for the whole file).
+# ``athlete`` is a point on the athlete (x, y in pixels of the upright picture, and when that is, or null) or ``left``
+# or ``right`` of two athletes in the air at once.
+
+FORMAT_VERSION: Final = 1
+_FORMAT_KEY: Final = "finecausal_corrections"
+_SUFFIX: Final = ".finecausal.json"
+_MOST_BYTES: Final = 1 << 20
+
+Side = Literal["left", "right"]
+"""Which of two athletes in the air at once, as seen in the picture."""
+
+
+@dataclass(frozen=True, slots=True)
+class AthletePoint:
+    """A point on the athlete.
+
+    Attributes:
+        x: From the left, pixels of the decoded upright picture.
+        y: From the top.
+        time_s: When that is in the file, seconds; None where only one dive could be meant.
+    """
+
+    x: float
+    y: float
+    time_s: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Corrections:
+    """What a person says of a dive; None leaves it to the search.
+
+    Attributes:
+        takeoff_s: When the athlete leaves the board, seconds of the file.
+        entry_s: When the athlete first touches the water, seconds of the file.
+        athlete: Who the athlete is: a point on them, or the left or right one of two.
+    """
+
+    takeoff_s: float | None = None
+    entry_s: float | None = None
+    athlete: AthletePoint | Side | None = None
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--takeoff", self.takeoff_s), ("--entry", self.entry_s)):
+            if value is not None and not (math.isfinite(value) and value >= 0):
+                raise UsageError(f"{value} is no time in a video", where=flag, hint="seconds from its beginning")
+        if self.takeoff_s is not None and self.entry_s is not None and self.entry_s <= self.takeoff_s:
+            what = f"the entry at {self.entry_s:g} s does not lie after the take-off at {self.takeoff_s:g} s"
+            raise UsageError(what, where="--entry", hint="both are seconds of the file")
+
+    def __bool__(self) -> bool:
+        return any(getattr(self, field.name) is not None for field in fields(self))
+
+    def over(self, stored: Corrections) -> Corrections:
+        """Return these, completed by what is stored; what is said now wins."""
+        takeoff_s = stored.takeoff_s if self.takeoff_s is None else self.takeoff_s
+        entry_s = stored.entry_s if self.entry_s is None else self.entry_s
+        if takeoff_s is not None and entry_s is not None and entry_s <= takeoff_s:
+            # A new time contradicts the old one of the other: the old one was of another dive, or wrong.
+            takeoff_s, entry_s = self.takeoff_s, self.entry_s
+        return Corrections(takeoff_s, entry_s, self.athlete or stored.athlete)
+
+    @property
+    def athlete_text(self) -> str | None:
+        """The athlete as ``parse_athlete`` reads it; None without one."""
+        who = self.athlete
+        if not isinstance(who, AthletePoint):
+            return who
+        return ",".join(f"{part!r}" for part in (who.x, who.y, who.time_s) if part is not None)
+
+    def in_words(self) -> str:
+        """Say what is corrected, e.g. ``take-off 3.20 s, entry 4.90 s``."""
+        said = [
+            f"{name} {value:.2f} s"
+            for name, value in (("take-off", self.takeoff_s), ("entry", self.entry_s))
+            if value is not None
+        ]
+        if isinstance(self.athlete, AthletePoint):
+            when = "" if self.athlete.time_s is None else f" at {self.athlete.time_s:.2f} s"
+            said.append(f"athlete at {self.athlete.x:g},{self.athlete.y:g}{when}")
+        elif self.athlete is not None:
+            said.append(f"the athlete at the {self.athlete}")
+        return ", ".join(said)
+
+
+def parse_athlete(text: str) -> AthletePoint | Side:
+    """Read ``X,Y``, ``X,Y,S``, ``left`` or ``right``.
+
+    Raises:
+        UsageError: It is something else.
+    """
+    if text in get_args(Side):
+        return cast("Side", text)
+    try:
+        numbers = [float(part) for part in text.split(",")]
+    except ValueError:
+        numbers = []
+    if len(numbers) not in (2, 3) or not all(math.isfinite(number) and number >= 0 for number in numbers):
+        hint = "X,Y or X,Y,S: pixels of the picture and seconds, e.g. 640,210,3.5; or left, right"
+        raise UsageError(f"{text!r} says nothing of an athlete", where="--athlete", hint=hint)
+    return AthletePoint(*numbers)
+
+
+def corrections_path(clip: str | os.PathLike[str]) -> Path:
+    """Return where the corrections of a clip are kept."""
+    whole = os.path.abspath(clip)  # noqa: PTH100 - keeps links as they are, and drops the slash of a folder
+    return Path(f"{whole}{_SUFFIX}")
+
+
+def read_corrections(
+    clip: str | os.PathLike[str], start_s: float | None = None, end_s: float | None = None
+) -> tuple[Corrections, tuple[str, ...]]:
+    """Read what was said earlier of a dive.
+
+    Args:
+        clip: The video file or folder of frames.
+        start_s: The part of it that is asked for.
+        end_s: Its end.
+
+    Returns:
+        The corrections, empty where there are none; and a note if there are some that cannot be read.
+    """
+    path = corrections_path(clip)
+    try:
+        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+            return Corrections(), ()
+        dives = _parse(path.read_text(encoding="utf-8"))
+        found = next((one for one in dives if _part_of(one) == (start_s, end_s)), None)
+        return (Corrections() if found is None else _corrections(found)), ()
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        return Corrections(), (f"the corrections in {path.name} cannot be read and are left out: {why}",)
+
+
+def write_corrections(
+    clip: str | os.PathLike[str],
+    corrections: Corrections,
+    start_s: float | None = None,
+    end_s: float | None = None,
+) -> tuple[str, ...]:
+    """Keep what is said of a dive for the next run; what was said of other parts of the video stays.
+
+    Returns:
+        A note if that is not possible: a folder that cannot be written to, say. Scoring goes on all the same.
+    """
+    path = corrections_path(clip)
+    try:
+        dives = _parse(path.read_text(encoding="utf-8")) if path.is_file() else []
+    except (OSError, ValueError, RecursionError) as error:
+        return (f"the corrections are not kept: {path.name} is there and is something else ({error})",)
+    others = [one for one in dives if _part_of(one) != (start_s, end_s)]
+    content = {_FORMAT_KEY: FORMAT_VERSION, "dives": [*others, _entry(corrections, start_s, end_s)]}
+    try:
+        with atomic_write(path, "the corrections") as part:
+            part.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+    except (OutputError, ValueError) as error:
+        return (f"the corrections are not kept for the next run: {getattr(error, 'what', error)}",)
+    return ()
+
+
+def resolve_corrections(
+    clip: str | os.PathLike[str], given: Corrections, start_s: float | None, end_s: float | None
+) -> tuple[Corrections, tuple[str, ...]]:
+    """Join what is said now with what was said earlier, and tell what comes from earlier."""
+    stored, notes = read_corrections(clip, start_s, end_s)
+    joined = given.over(stored)
+    earlier = replace(
+        joined,
+        takeoff_s=None if given.takeoff_s is not None else joined.takeoff_s,
+        entry_s=None if given.entry_s is not None else joined.entry_s,
+        athlete=None if given.athlete is not None else joined.athlete,
+    )
+    if earlier:
+        notes += (f"as corrected earlier: {earlier.in_words()} ({corrections_path(clip).name})",)
+    return joined, notes
+
+
+def keep_corrections(
+    clip: str | os.PathLike[str], given: Corrections, start_s: float | None, end_s: float | None
+) -> tuple[str, ...]:
+    """Keep what is said now, beside what was said earlier, for the next run; return a note if that is not possible."""
+    stored, _ = read_corrections(clip, start_s, end_s)
+    joined = given.over(stored)
+    return () if joined == stored else write_corrections(clip, joined, start_s, end_s)
+
+
+def _parse(text: str) -> list[dict[str, Any]]:
+    content = json.loads(text)
+    if not isinstance(content, dict) or _FORMAT_KEY not in content:
+        raise ValueError("it holds no corrections")
+    version = content[_FORMAT_KEY]
+    if version != FORMAT_VERSION:
+        raise ValueError(f"version {version!r} is not known")
+    dives = content.get("dives")
+    if not isinstance(dives, list) or not all(isinstance(one, dict) for one in dives):
+        raise ValueError("its dives are no list of objects")
+    return dives
+
+
+def _part_of(entry: dict[str, Any]) -> tuple[float | None, float | None]:
+    return entry.get("start_s"), entry.get("end_s")
+
+
+def _corrections(entry: dict[str, Any]) -> Corrections:
+    athlete = entry.get("athlete")
+    who: AthletePoint | Side | None = None
+    if isinstance(athlete, str):
+        who = parse_athlete(athlete)
+    elif athlete is not None:
+        who = AthletePoint(*(None if part is None else float(part) for part in cast("Sequence[Any]", athlete)))  # type: ignore[arg-type]
+    times = [None if entry.get(name) is None else float(entry[name]) for name in ("takeoff_s", "entry_s")]
+    return Corrections(times[0], times[1], who)
+
+
+def _entry(corrections: Corrections, start_s: float | None, end_s: float | None) -> dict[str, Any]:
+    who = corrections.athlete
+    athlete = [who.x, who.y, who.time_s] if isinstance(who, AthletePoint) else who
+    return {
+        "start_s": start_s,
+        "end_s": end_s,
+        "takeoff_s": corrections.takeoff_s,
+        "entry_s": corrections.entry_s,
+        "athlete": athlete,
+    }
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """Which dive of a file is wanted.
+
+    Attributes:
+        start_s: Where the clip begins, if that is given.
+        end_s: Where it ends.
+        takeoff_s: When the athlete leaves the board, if a person says so.
+        entry_s: When the athlete touches the water.
+        athlete: Who it is: ``X,Y``, ``X,Y,S``, ``left`` or ``right``.
+        part: Which dive, counted from 0 in the order of the file; None for the surest.
+        force: Read the clip as it is where there is no dive.
+    """
+
+    start_s: float | None = None
+    end_s: float | None = None
+    takeoff_s: float | None = None
+    entry_s: float | None = None
+    athlete: str | None = None
+    part: int | None = None
+    force: bool = False
+
+    @property
+    def corrections(self) -> Corrections:
+        """What a person says of the dive."""
+        return Corrections(self.takeoff_s, self.entry_s, None if self.athlete is None else parse_athlete(self.athlete))
+
+
+# What a caller may say about a dive that is to be scored.
+
+
+@dataclass(frozen=True, slots=True)
+class ScoreOptions:
+    """How to score one dive. Every field may stay as it is.
+
+    Attributes:
+        exemplar: Identifier of the one exemplar to compare with.
+        dive: Dive number, e.g. ``107B``.
+        height_m: Height of the board or platform, metres.
+        difficulty: Degree of difficulty; wins over every other source.
+        voters: Most exemplars to compare with.
+        start_s: Where the dive starts in the source, seconds.
+        end_s: Where it ends, seconds.
+        attention: Tell where the model looked.
+        seed: Seed of the choice among exemplars of one number.
+        timeout_s: Most seconds that reading the clip may take without any progress, in a process that can be killed;
+            None sets no limit.
+        takeoff_s: When the athlete leaves the board, seconds of the source, where the search is to be corrected.
+        entry_s: When the athlete first touches the water.
+        athlete: Who the athlete is: ``X,Y`` or ``X,Y,S`` (a point on them, pixels, and when), ``left`` or ``right``.
+        all_dives: Score every dive of the source, not the best one alone.
+        force: Score what would be refused, too.
+    """
+
+    exemplar: str | None = None
+    dive: str | None = None
+    height_m: float | None = None
+    difficulty: float | None = None
+    voters: int = 10
+    start_s: float | None = None
+    end_s: float | None = None
+    attention: bool = True
+    seed: int = 0
+    timeout_s: float | None = None
+    takeoff_s: float | None = None
+    entry_s: float | None = None
+    athlete: str | None = None
+    all_dives: bool = False
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.voters < 1:
+            raise UsageError(f"{self.voters} voters", where="--voters", hint="1 or more")
+        if self.difficulty is not None and not 0 < self.difficulty < 10:
+            raise UsageError(f"difficulty {self.difficulty:g}", where="--difficulty", hint="real ones run from 1 to 5")
+        if self.exemplar is not None and self.voters != type(self)().voters and self.voters != 1:
+            raise UsageError("--exemplar names one voter and --voters asks for more", where="--voters")
+        if self.all_dives and self.corrections:
+            hint = "leave out --all-dives, or give the part with --start and --end"
+            raise UsageError("a correction is of one dive, and --all-dives asks for many", hint=hint)
+
+    @property
+    def corrections(self) -> Corrections:
+        """What the caller says of the dive.
+
+        Raises:
+            UsageError: The times or the athlete make no sense.
+        """
+        return Corrections(self.takeoff_s, self.entry_s, None if self.athlete is None else parse_athlete(self.athlete))
+
+    def corrected(self, corrections: Corrections) -> ScoreOptions:
+        """Return the same with what is known of the dive."""
+        return replace(
+            self,
+            takeoff_s=corrections.takeoff_s,
+            entry_s=corrections.entry_s,
+            athlete=corrections.athlete_text,
+        )
+
+    @property
+    def wanted(self) -> Wanted:
+        """Which dive of a file these options ask for, were it only one."""
+        return Wanted(self.start_s, self.end_s, self.takeoff_s, self.entry_s, self.athlete, force=self.force)
+
+    def with_canonical_number(self) -> ScoreOptions:
+        """Return the same with the dive number as it is written in the rules.
+
+        Raises:
+            UsageError: It is no dive number.
+        """
+        return self if self.dive is None else replace(self, dive=str(parse_dive_number(self.dive)))

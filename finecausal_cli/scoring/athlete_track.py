@@ -1,0 +1,507 @@
+"""The athlete in every sampled frame, and the refusal of what is no dive."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from finecausal_cli.athlete import JOINT, JOINTS
+from finecausal_cli.errors import ErrorKind, RefusedError
+from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal, search_dives
+from finecausal_cli.scoring.results import AthleteFrame, Unscored
+from finecausal_cli.version import __version__
+from finecausal_cli.video import CLIP_FRAMES
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Callable, Sequence
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.athlete.reader import AthleteReader, BodyReading
+    from finecausal_cli.scoring import Corrections, ScoreOptions
+    from finecausal_cli.scoring.dive_reading import DiveClip, DivesRead
+    from finecausal_cli.scoring.results import Assessment
+    from finecausal_cli.tracking.flights import Flight
+
+
+# The athlete in every sampled frame of a dive: box, joints and outline in pixels of the picture.
+#
+# The athlete reader sees square windows; here what it reads is brought back into the picture. Where there is no
+# reader, the path of the flight still says where the athlete's body is in the air.
+
+SEEN: Final = 0.5
+"""Confidence from which on the athlete counts as seen."""
+
+_OUTLINE: Final = 0.5
+"""Probability from which on a place of the outline is athlete."""
+
+_SURE_JOINT: Final = 0.4
+"""Confidence from which on a joint helps to bound the athlete."""
+
+_LEAST_OF_FLIGHT: Final = 0.25
+"""Share of the frames in the air in which the athlete must be seen."""
+
+_FEWEST: Final = 8
+"""Sampled frames in the air from which on that share says something."""
+
+_AROUND_FLIGHT_S: Final = 0.3
+"""Real time before the take-off up to which frames belong to the motion of the flight; half of it after the entry."""
+
+_LEAST_M2, _MOST_M2 = 0.04, 1.2
+_SURE_DIRECTION: Final = 0.24
+_SEEN_WELL: Final = 0.8
+_LEAST_TURN: Final = 0.45
+"""Half somersaults below which a body does not turn."""
+
+_FLESH: Final = 0.12
+"""What of the box of the joints is added on each side: joints lie within a body, not on its edge."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyInFlight:
+    """What the reader says of the body between take-off and entry.
+
+    Attributes:
+        seen: Share of the frames in which the athlete is seen.
+        half_somersaults: How far the trunk turns in the picture, by its joints and by the track of its direction.
+        sureness: How peaked the distribution of the trunk's direction is, mean over the frames.
+        area_m2: Median area of the outline, by the scale that the pull of the fall gives.
+    """
+
+    seen: float
+    half_somersaults: tuple[float, float]
+    sureness: float
+    area_m2: float
+
+
+@dataclass(frozen=True, slots=True)
+class AthleteTrack:
+    """The athlete in the sampled frames of a dive.
+
+    Attributes:
+        frames: One for each of the 96 sampled frames.
+        outlines: float32 [96, h, w], probability of athlete over each window; None without a reader.
+        windows: float64 [96, 3], the windows that were read: centre x, centre y and side, pixels; None where nobody
+            knows them.
+        flight: The path of the athlete's middle through the air; None where nobody knows it.
+        body: What is read of the body in flight; None without a reader, or where the flight's ends are not known.
+    """
+
+    frames: tuple[AthleteFrame, ...]
+    outlines: NDArray[np.float32] | None
+    windows: NDArray[np.float64] | None
+    flight: Flight | None
+    body: BodyInFlight | None = None
+
+    @property
+    def seen_in(self) -> int | None:
+        """In how many of the sampled frames the athlete is seen; None without a reader."""
+        if self.outlines is None:
+            return None
+        return sum(frame.box is not None and frame.confidence >= SEEN for frame in self.frames)
+
+
+def read_athlete(reader: AthleteReader | None, found: DiveClip) -> AthleteTrack:
+    """Read the athlete in a dive.
+
+    Args:
+        reader: Reads joints and outline; None tells what the path of the flight tells.
+        found: The dive, with the windows cut if there is a reader.
+    """
+    clip, windows = found.clip, found.athlete_windows
+    flight = found.dive.flight
+    if windows is None:
+        unseen = tuple(_unseen_frame(clip.time_s(place)) for place in range(CLIP_FRAMES))
+        return AthleteTrack(unseen, None, None, flight)
+    if reader is None or found.crops is None:
+        boxes = tuple(_on_the_path(found.dive, clip.time_s(place)) for place in range(CLIP_FRAMES))
+        return AthleteTrack(boxes, None, windows, flight)
+    places = found.places
+    first = np.unique(places, return_index=True)[1]
+    times_s = np.array([clip.time_s(int(place)) for place in first])
+    reading = reader.read_motion(
+        found.crops, (times_s / (found.dive.time_scale or 1.0)).tolist(), _in_flight(found, times_s)
+    )
+    size = found.crops.shape[1]
+    closer = np.array(
+        [
+            (
+                *to_picture(np.asarray(reading.windows[at, :2], np.float64), window, size),
+                reading.windows[at, 2] * window[2] / size,
+            )
+            for at, window in zip(places.tolist(), windows, strict=True)
+        ]
+    )
+    frames = tuple(
+        _frame(reading, int(places[place]), (windows[place], closer[place]), size, clip.time_s(place))
+        for place in range(CLIP_FRAMES)
+    )
+    body = _body(found, reading, times_s, windows[first])
+    return AthleteTrack(frames, np.asarray(reading.outline, np.float32)[places], closer, flight, body)
+
+
+def _body(
+    found: DiveClip, reading: BodyReading, times_s: NDArray[np.float64], squares: NDArray[np.float64]
+) -> BodyInFlight | None:
+    """Return what is read of the body between take-off and entry."""
+    from finecausal_cli.athlete.sequence import direction_track
+
+    dive, flight = found.dive, found.dive.flight
+    if flight is None or found.crops is None or dive.takeoff_s is None or dive.entry_s is None:
+        return None
+    air = np.flatnonzero((times_s >= dive.takeoff_s) & (times_s <= dive.entry_s))
+    if len(air) < _FEWEST:
+        return None
+    trunk = reading.joints[air, JOINT["neck"]] - reading.joints[air, JOINT["pelvis"]]
+    by_joints = np.unwrap(np.arctan2(trunk[:, 1], trunk[:, 0]).astype(np.float64))
+    steps = np.diff(times_s[air], prepend=times_s[air[:1]]) / (dive.time_scale or 1.0)
+    by_track = np.unwrap(direction_track(reading.direction[air], steps))
+    halves = tuple(abs(float(angle[-1] - angle[0])) / np.pi for angle in (by_joints, by_track))
+    sides = reading.windows[air, 2] * squares[air, 2] / found.crops.shape[1]
+    area_px = (reading.outline[air] > _OUTLINE).mean(axis=(1, 2)) * sides**2
+    px_per_m = np.interp(times_s[air], flight.times_s, flight.px_per_m)
+    return BodyInFlight(
+        seen=float((reading.seen[air] >= SEEN).mean()),
+        half_somersaults=(halves[0], halves[1]),
+        sureness=float(reading.direction[air].max(axis=1).mean()),
+        area_m2=float(np.median(area_px / px_per_m**2)),
+    )
+
+
+def _in_flight(found: DiveClip, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+    """Tell which times lie in the flight or just around it; all where its ends are not known."""
+    dive = found.dive
+    around = _AROUND_FLIGHT_S * (dive.time_scale or 1.0)
+    begin = -np.inf if dive.takeoff_s is None else dive.takeoff_s - around
+    end = np.inf if dive.entry_s is None else dive.entry_s + around / 2
+    return (times_s >= begin) & (times_s <= end)
+
+
+def refuse_unlike(track: AthleteTrack) -> Refusal | None:
+    """Refuse what falls but is no diver: no body, one of the wrong size for the pull, or one that does not turn.
+
+    Measured on simulated clips and five filmed dives: bodies of dives have 0.14 to 0.79 square metres, drawn figures
+    0.01 at most, somersaults on land, whose flight is shorter than it seems, 1.5. Dives turn by a half somersault at
+    least; jumps from piers and trampolines by 0.1 at most, with the trunk's direction read surely (0.28 to 0.32; where
+    it is read unsurely, at 0.21 and below, a dive's turns may be missed).
+    """
+    body = track.body
+    if body is None:
+        return None
+    if body.area_m2 < _LEAST_M2:
+        return Refusal.of("athlete_not_seen", "what falls in it has no body's outline")
+    if body.area_m2 > _MOST_M2:
+        what = f"what falls in it is no diver: {body.area_m2:.1f} m² for the pull of its fall"
+        return Refusal.of("no_dive", what)
+    if body.sureness >= _SURE_DIRECTION and body.seen >= _SEEN_WELL and max(body.half_somersaults) < _LEAST_TURN:
+        return Refusal.of("no_dive", "the body in the air does not turn, as it does in every dive")
+    return None
+
+
+def refuse_unseen(track: AthleteTrack, dive: LocatedDive) -> Refusal | None:
+    """Refuse a flight in which hardly ever an athlete is seen: what falls is something else."""
+    if track.outlines is None or dive.takeoff_s is None or dive.entry_s is None:
+        return None
+    in_air = [frame for frame in track.frames if dive.takeoff_s <= frame.time_s <= dive.entry_s]
+    seen = sum(frame.confidence >= SEEN for frame in in_air)
+    if len(in_air) < _FEWEST or seen >= _LEAST_OF_FLIGHT * len(in_air):
+        return None
+    return Refusal.of("athlete_not_seen", f"the athlete is seen in {seen} of {len(in_air)} frames in the air")
+
+
+def find_dives(
+    path: str | os.PathLike[str],
+    *,
+    reader: AthleteReader | None = None,
+    start_s: float | None = None,
+    end_s: float | None = None,
+    corrections: Corrections | None = None,
+    progress: Callable[[float], None] | None = None,
+) -> DiveSearch:
+    """Find the dives of a video file or a folder of frames.
+
+    Args:
+        path: The video.
+        reader: Also reads the athlete's outline and joints in the frames that are sampled of each dive.
+        start_s: Look from here on, seconds; the clip begins here too.
+        end_s: Look up to here; the clip ends here too.
+        corrections: What a person says of the dive.
+        progress: Told which share of the search is done, 0 to 1.
+
+    Returns:
+        The dives, best first, or why there is none.
+
+    Raises:
+        VideoError: The file cannot be opened or decoded.
+        UsageError: The times make no sense.
+    """
+    found = search_dives(path, start_s=start_s, end_s=end_s, corrections=corrections, progress=progress)
+    if reader is None:
+        return found
+    return replace(found, dives=tuple(read_located(path, dive, reader) for dive in found.dives))
+
+
+def read_located(path: str | os.PathLike[str], dive: LocatedDive, reader: AthleteReader) -> LocatedDive:
+    """Return a dive with the athlete read in the frames sampled of it."""
+    from finecausal_cli.scoring.dive_reading import Viewing, read_one
+
+    found = read_one(path, dive, Viewing("fit", 112, window_size=reader.square_size))
+    return replace(dive, athlete=read_athlete(reader, found).frames)
+
+
+def path_until(flight: Flight, time_s: float) -> NDArray[np.float64]:
+    """Return the path so far as it lies in the picture of a moment, the camera's motion taken into account.
+
+    Returns:
+        float64 [points, 2], x and y in pixels; empty before the flight.
+    """
+    times = np.asarray(flight.times_s, np.float64)
+    begun = times <= time_s
+    if not begun.any():
+        return np.zeros((0, 2))
+    to_world = np.linalg.inv(flight.camera.at_times(times[begun]))
+    moved = flight.camera.at(time_s) @ to_world
+    centres = np.asarray(flight.centres, np.float64)[begun]
+    return np.asarray(np.einsum("tij,tj->ti", moved[:, :2, :2], centres) + moved[:, :2, 2])
+
+
+def to_picture(points: NDArray[np.float64], window: NDArray[np.float64], size: float) -> NDArray[np.float64]:
+    """Bring points of a window into the picture.
+
+    Args:
+        points: [..., 2], x and y in pixels of the window.
+        window: Centre x, centre y and side of the window, pixels of the picture.
+        size: Side of the window in its own pixels.
+    """
+    corner = window[:2] - window[2] / 2
+    return np.asarray(corner + np.asarray(points, np.float64) * (window[2] / size), np.float64)
+
+
+def _frame(
+    reading: BodyReading, place: int, windows: tuple[NDArray[np.float64], NDArray[np.float64]], size: int, time_s: float
+) -> AthleteFrame:
+    """Return one frame; ``windows`` are the square that was cut and, within it, the one that was read."""
+    square, window = windows
+    confidence = float(reading.seen[place])
+    joints = to_picture(np.asarray(reading.joints[place], np.float64), square, size)
+    sure = np.asarray(reading.confidence[place], np.float64)
+    box = _bounds(reading.outline[place], joints[sure >= _SURE_JOINT], window)
+    return AthleteFrame(
+        time_s=time_s,
+        box=None if box is None or confidence < SEEN else box,
+        confidence=confidence,
+        joints={
+            name: (float(x), float(y), float(how_sure))
+            for name, (x, y), how_sure in zip(JOINTS, joints, sure, strict=True)
+        },
+    )
+
+
+def _bounds(
+    outline: NDArray[np.float32], joints: NDArray[np.float64], window: NDArray[np.float64]
+) -> tuple[float, float, float, float] | None:
+    """Return the box of the outline, or that of the joints where nothing is outlined; None if there is neither."""
+    athlete = largest_part(outline)
+    if athlete.any():
+        rows, columns = np.flatnonzero(athlete.any(1)), np.flatnonzero(athlete.any(0))
+        corners = np.array([[columns[0], rows[0]], [columns[-1] + 1, rows[-1] + 1]], np.float64)
+        (left, top), (right, bottom) = to_picture(corners, window, outline.shape[0])
+    elif len(joints) > 1:
+        (left, top), (right, bottom) = joints.min(0), joints.max(0)
+        flesh = _FLESH * max(right - left, bottom - top)
+        left, top, right, bottom = left - flesh, top - flesh, right + flesh, bottom + flesh
+    else:
+        return None
+    return float(left), float(top), float(right), float(bottom)
+
+
+def largest_part(outline: NDArray[np.float32]) -> NDArray[np.bool_]:
+    """Return where the athlete is: the largest connected part of an outline, and what is nearly as large."""
+    import cv2
+
+    inside = (outline >= _OUTLINE).astype(np.uint8)
+    count, labels, facts, _ = cv2.connectedComponentsWithStats(inside, connectivity=8)
+    if count <= 1:
+        return np.zeros(outline.shape, np.bool_)
+    areas = facts[1:, cv2.CC_STAT_AREA]
+    kept = 1 + np.flatnonzero(areas >= 0.25 * areas.max())
+    return np.isin(labels, kept)
+
+
+def _on_the_path(dive: LocatedDive, time_s: float) -> AthleteFrame:
+    """Return where the flight says that the athlete is; nothing outside of it."""
+    flight = dive.flight
+    if flight is None or not flight.first_s <= time_s <= flight.last_s:
+        return _unseen_frame(time_s)
+    x, y, size = (
+        float(np.interp(time_s, flight.times_s, values))
+        for values in (flight.centres[:, 0], flight.centres[:, 1], flight.sizes)
+    )
+    box = (x - size / 2, y - size / 2, x + size / 2, y + size / 2)
+    return AthleteFrame(time_s=time_s, box=box, confidence=float(flight.confidence), joints={})
+
+
+def _unseen_frame(time_s: float) -> AthleteFrame:
+    return AthleteFrame(time_s=time_s, box=None, confidence=0.0, joints={})
+
+
+# What is known of a dive besides its points: where it is, what it lacks, whether its athlete is seen.
+#
+# A *subject* is a dive that was read and is about to be judged. Afterwards what is known of it is put into the
+# verdict, or the points are withheld because the clip lacks a part of the dive.
+
+NO_READER: Final = "no athlete reader: outline and joints are not read"
+
+_WITHHELD_HINT: Final = "give more of the video; --force gives points all the same"
+
+
+@dataclass(frozen=True)
+class Subject:
+    """A dive that was read and is about to be judged.
+
+    Attributes:
+        found: The dive and its clip.
+        track: Its athlete.
+        index: Which dive of the file it is, in their order, from 1.
+        dives: How many the file holds.
+        notes: What a person should know of how it was found.
+        forced: Why it would have been refused; None unless it is judged by force.
+    """
+
+    found: DiveClip
+    track: AthleteTrack
+    index: int
+    dives: int
+    notes: tuple[str, ...]
+    forced: str | None = None
+
+    def complete(self, assessment: Assessment, *, force: bool) -> Assessment | Unscored:
+        """Add to a verdict what is known of the dive; withhold the points of a dive that is not all there."""
+        dive = self.found.dive
+        forced = self.forced
+        lacks = _lacking(dive)
+        if lacks is not None and not force:
+            return self._withheld(assessment, *lacks)
+        if lacks is not None:
+            forced = forced or lacks[1]
+        return assessment.model_copy(
+            update={
+                "flight_start_s": dive.takeoff_s,
+                "entry_start_s": dive.entry_s,
+                "time_scale": dive.time_scale,
+                "clip_start_s": dive.start_s,
+                "clip_end_s": dive.end_s,
+                "athlete_seen": self.track.seen_in,
+                "dive_index": self.index,
+                "dives_found": self.dives,
+                "forced": forced,
+                "notes": (*dive.missing, *dive.notes, *self.notes, *assessment.notes),
+            }
+        )
+
+    def _withheld(self, assessment: Assessment, reason: ErrorKind, what: str) -> Unscored:
+        dive = self.found.dive
+        return Unscored(
+            status="scored",
+            source=assessment.source,
+            reason=reason,
+            message=f"no points are given: {what} ({_WITHHELD_HINT})",
+            flight_start_s=dive.takeoff_s,
+            entry_start_s=dive.entry_s,
+            time_scale=dive.time_scale,
+            dive=assessment.dive,
+            dive_from=assessment.dive_from,
+            height_m=assessment.height_m,
+            athlete=self.track.frames,
+            athlete_seen=self.track.seen_in,
+            version=__version__,
+            notes=(*dive.missing, *dive.notes, *self.notes, *assessment.notes),
+        )
+
+
+def _lacking(dive: LocatedDive) -> tuple[ErrorKind, str] | None:
+    """Return what a dive must have for points and has not; None also where nobody knows where the dive is."""
+    if dive.flight is None and dive.takeoff_s is None and dive.entry_s is None:
+        return None
+    if dive.takeoff_s is None:
+        return "no_takeoff", dive.missing[0] if dive.missing else "the take-off is not in the clip"
+    if dive.entry_s is None:
+        return "no_entry", dive.missing[-1] if dive.missing else "the entry is not in the clip"
+    return None
+
+
+def prepare_subject(
+    read: DivesRead,
+    options: ScoreOptions,
+    reader: AthleteReader | None,
+    *,
+    source: str,
+    notes: Sequence[str] = (),
+) -> Subject | Unscored:
+    """Read the athlete of a dive and refuse what must not be judged.
+
+    Args:
+        read: What was read of the file.
+        options: What was asked.
+        reader: Reads joints and outlines; None if there is none.
+        source: The file, as given.
+        notes: Of the corrections.
+    """
+    search = read.search
+    said = (*notes, *search.notes, *_of_several(search, options), *(() if reader else (NO_READER,)))
+    if read.refused:
+        return _refused(source, read.refused[0].refusal or Refusal.of("no_dive"), read.refused[0], None, said)
+    if not read.clips:
+        return _refused(source, search.refusal or Refusal.of("no_dive"), None, None, said)
+    (found,) = read.clips
+    track = read_athlete(reader, found)
+    unseen = refuse_unseen(track, found.dive) or refuse_unlike(track)
+    if unseen is not None and not options.force:
+        return _refused(source, unseen, found.dive, track, said)
+    why = found.refused_as or unseen
+    starts = [(dive.start_s, dive.end_s, dive.takeoff_s) for dive in search.in_order()]
+    known = (found.dive.start_s, found.dive.end_s, found.dive.takeoff_s)
+    return Subject(
+        found=found,
+        track=track,
+        index=starts.index(known) + 1 if known in starts else 1,
+        dives=len(search.dives),
+        notes=said,
+        forced=None if why is None else why.what,
+    )
+
+
+def _of_several(search: DiveSearch, options: ScoreOptions) -> tuple[str, ...]:
+    if len(search.dives) < 2 or options.all_dives or options.corrections:
+        return ()
+    best = search.dives[0]
+    where = best.start_s if best.takeoff_s is None else best.takeoff_s
+    return (f"{len(search.dives)} dives are found; the surest, at {where:.1f} s, is judged: --all-dives judges each",)
+
+
+def _refused(
+    source: str, refusal: Refusal, dive: LocatedDive | None, track: AthleteTrack | None, notes: Sequence[str]
+) -> Unscored:
+    return Unscored(
+        status="refused",
+        source=source,
+        reason=refusal.reason,
+        message=refusal.message,
+        flight_start_s=None if dive is None else dive.takeoff_s,
+        entry_start_s=None if dive is None else dive.entry_s,
+        time_scale=None if dive is None else dive.time_scale,
+        athlete=() if track is None else track.frames,
+        athlete_seen=None if track is None else track.seen_in,
+        version=__version__,
+        notes=(*(() if dive is None else dive.notes), *notes),
+    )
+
+
+def refused_error(found: Unscored) -> RefusedError:
+    """Return what a caller who wants points, and nothing else, gets."""
+    error = RefusedError(found.message, where=found.source, kind=found.reason)
+    error.found = found
+    return error

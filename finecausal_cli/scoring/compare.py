@@ -1,0 +1,298 @@
+"""Compare two clips with each other, as the network compares a dive with an exemplar."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import torch
+
+from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
+from finecausal_cli.diving import difficulty as listed_difficulty
+from finecausal_cli.errors import UsageError
+from finecausal_cli.model.causal import UNIFORM_ATTENTION, node_type_attention
+from finecausal_cli.model.config import STAGE_WEIGHTS
+from finecausal_cli.retrieval.voting import ExemplarVotes, choose_voters, compare_with_exemplars
+from finecausal_cli.scoring import ScoreOptions
+from finecausal_cli.scoring.background import gather_evidence, merge_snippets
+from finecausal_cli.scoring.dive_reading import sampled_like
+from finecausal_cli.scoring.explain import view_graph
+from finecausal_cli.scoring.results import (
+    ComparedDive,
+    ComparedStage,
+    CompareOptions,
+    Comparison,
+    ComparisonProvenance,
+    Exchange,
+    PairAttention,
+    StageSpan,
+)
+from finecausal_cli.version import __version__
+from finecausal_cli.video import CLIP_FRAMES
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
+
+    from torch import Tensor
+
+    from finecausal_cli.model.finecausal import FineCausal
+    from finecausal_cli.model.outputs import Encoding, PairOutput
+    from finecausal_cli.scoring.athlete_track import Subject
+    from finecausal_cli.scoring.background import Evidence
+    from finecausal_cli.scoring.results import Place, Row3, StageName
+    from finecausal_cli.scoring.scorer import Scorer
+
+_STAGES: tuple[StageName, StageName, StageName] = ("takeoff", "flight", "entry")
+_QUERY, _EXEMPLAR = 0, 1
+
+
+@dataclass(frozen=True)
+class _Seen:
+    """A clip and what the network makes of it."""
+
+    subject: Subject
+    encoding: Encoding
+    evidence: Evidence | None
+
+
+def compare_dives(
+    scorer: Scorer, query: str, exemplar: str, options: CompareOptions | None = None
+) -> tuple[Comparison, tuple[Evidence, Evidence] | None]:
+    """Hold one dive against another, stage by stage.
+
+    Args:
+        scorer: The weights, and the bank if it is to be asked.
+        query: A video file or a folder of frames.
+        exemplar: The same; this dive plays the exemplar.
+        options: How.
+
+    Returns:
+        The comparison; and the pictures of both dives if ``picture_size`` asks for them.
+
+    Raises:
+        RefusedError: A clip shows no dive; its ``found`` says what there is.
+        VideoError: A clip cannot be read.
+        UsageError: Dive number or height is wrong, or a score is given without a difficulty.
+    """
+    started = time.perf_counter()
+    options = options or CompareOptions()
+    number = None if options.dive is None else str(parse_dive_number(options.dive))
+    options = replace(options, dive=number)
+    degree, degree_from = _difficulty(options)
+    execution, execution_from = _given_execution(options, degree)
+    first = _see(scorer, query, options.query_range_s, options)
+    second = _see(scorer, exemplar, options.exemplar_range_s, options)
+    pairs, reversal_error = _meet(scorer.model, first.encoding, second.encoding)
+    stages = _stages(pairs, degree)
+    difference = sum(stage.contribution for stage in stages)
+    if options.ask_bank:
+        execution, execution_from = _ask_bank(scorer, second.encoding, options)
+    after = None if execution is None else execution + difference
+    (name, digest), (device, precision) = scorer.weights, scorer.computes
+    comparison = Comparison(
+        query=_dive(first.subject, pairs, _QUERY, after, degree),
+        exemplar=_dive(second.subject, pairs, _EXEMPLAR, execution, degree),
+        dive=options.dive,
+        height_m=options.height_m,
+        difficulty=degree,
+        difficulty_from=degree_from,
+        execution_from=execution_from,
+        difference=difference,
+        points=None if degree is None else difference * degree,
+        stages=stages,
+        exchanges=exchange_stages(scorer.model, pairs),
+        attention=_attention(pairs),
+        antisymmetric=scorer.model.config.antisymmetric,
+        reversal_error=reversal_error,
+        provenance=ComparisonProvenance(
+            version=__version__,
+            weights=name,
+            weights_digest=digest,
+            weights_note=scorer.info.note,
+            device=str(device),
+            precision=precision,
+            seconds=time.perf_counter() - started,
+        ),
+        notes=_notes(scorer, after, reversal_error),
+    )
+    if first.evidence is None or second.evidence is None:
+        return comparison, None
+    return comparison, (first.evidence, second.evidence)
+
+
+def exchange_stages(model: FineCausal, pairs: PairOutput) -> tuple[Exchange, ...]:
+    """Give each dive the other's stages, one at a time, and let the later stages follow.
+
+    Args:
+        model: The network, in evaluation mode.
+        pairs: The comparison of one pair.
+
+    Returns:
+        Six exchanges: by stage with the exemplar's stage given to the query, then the other way.
+    """
+    before = _weighed(pairs.stage_deltas)
+    found: list[Exchange] = []
+    places: tuple[tuple[Place, int], ...] = (("query", _QUERY), ("exemplar", _EXEMPLAR))
+    for given_to, receives in places:
+        for stage, name in enumerate(_STAGES):
+            tokens = _with_stage(pairs.tokens, receives, stage)
+            static = None if pairs.static_tokens is None else _with_stage(pairs.static_tokens, receives, stage)
+            with torch.inference_mode():
+                after = _weighed(model.regress(tokens, static).stage_deltas)
+            takeoff, flight, entry = (later - earlier for later, earlier in zip(after, before, strict=True))
+            found.append(
+                Exchange(
+                    stage=name,
+                    given_to=given_to,
+                    difference=sum(after),
+                    change=takeoff + flight + entry,
+                    stage_changes=(takeoff, flight, entry),
+                )
+            )
+    return tuple(found)
+
+
+def _with_stage(tokens: Tensor, receives: int, stage: int) -> Tensor:
+    changed = tokens.clone()
+    changed[:, receives, stage] = tokens[:, 1 - receives, stage]
+    return changed
+
+
+def _weighed(stage_deltas: Tensor) -> list[float]:
+    """Return the contribution of each stage of the first pair, query minus exemplar, execution units."""
+    differences = stage_deltas[0, _QUERY].cpu().double().tolist()
+    return [difference * weight for difference, weight in zip(differences, STAGE_WEIGHTS, strict=True)]
+
+
+def _see(scorer: Scorer, path: str, range_s: tuple[float | None, float | None], options: CompareOptions) -> _Seen:
+    start_s, end_s = range_s
+    subject = scorer.locate(
+        path, ScoreOptions(start_s=start_s, end_s=end_s, timeout_s=options.timeout_s, force=options.force)
+    )
+    clip = subject.found.clip
+    encoding = scorer.encode(clip, foreground=options.picture_size is not None)
+    evidence = None
+    if options.picture_size is not None and encoding.foreground is not None:
+        pictures = sampled_like(path, clip, options.picture_size)
+        evidence = gather_evidence(clip, merge_snippets(encoding.foreground[-1][0]), pictures, subject.track)
+    return _Seen(subject, replace(encoding, foreground=None), evidence)
+
+
+def _meet(model: FineCausal, query: Encoding, exemplar: Encoding) -> tuple[PairOutput, float]:
+    """Compare two dives, and once more in the other order to see that nothing but the sign changes."""
+    with torch.inference_mode():
+        pairs = model.compare(query, exemplar, attention=True)
+        swapped = model.compare(exemplar, query)
+    return pairs, float((pairs.stage_deltas[:, 0] + swapped.stage_deltas[:, 0]).abs().max())
+
+
+def _difficulty(options: CompareOptions) -> tuple[float | None, str]:
+    if options.difficulty is not None:
+        return options.difficulty, "given"
+    if options.dive is not None and options.height_m is not None:
+        listed = listed_difficulty(parse_dive_number(options.dive), options.height_m)
+        where = f"{options.dive} at {options.height_m:g} m"
+        if listed is None:
+            raise UsageError(f"no difficulty is listed for {where}", where="--height", hint="give --difficulty")
+        return listed, f"listed for {where}"
+    return None, "not known: give --difficulty, or --dive and --height"
+
+
+def _given_execution(options: CompareOptions, degree: float | None) -> tuple[float | None, str]:
+    if options.execution is not None:
+        return options.execution, "given"
+    if options.score is None:
+        return None, "not known: give --execution, --score or --ask-bank"
+    if degree is None:
+        hint = "give --difficulty, or --dive and --height"
+        raise UsageError("a score needs a difficulty", where="--score", hint=hint)
+    if options.score > degree * MAX_EXECUTION:
+        what = f"{options.score:g} points are more than judges can give at difficulty {degree:g}"
+        raise UsageError(what, where="--score", hint=f"{degree * MAX_EXECUTION:g} at most")
+    return options.score / degree, f"given score / {degree:g}"
+
+
+def _ask_bank(scorer: Scorer, exemplar: Encoding, options: CompareOptions) -> tuple[float, str]:
+    choice = choose_voters(scorer.bank, exemplar, dive=options.dive, voters=options.voters, seed=options.seed)
+    ballot = compare_with_exemplars(scorer.model, exemplar, scorer.bank, choice.places)
+    return ballot.execution, f"judged by the bank: {choice.how}"
+
+
+def _dive(
+    subject: Subject, pairs: PairOutput, place: int, execution: float | None, degree: float | None
+) -> ComparedDive:
+    clip, dive = subject.found.clip, subject.found.dive
+    flight, entry = pairs.transitions[0, place].cpu().tolist()
+    borders = (0, flight, entry, CLIP_FRAMES)
+    times = [clip.time_s(frame) for frame in borders[:-1]]
+    times.append(clip.end_s)
+    first, second, third = (
+        StageSpan(
+            name=name,
+            start_frame=borders[stage],
+            end_frame=borders[stage + 1],
+            start_s=times[stage],
+            end_s=times[stage + 1],
+        )
+        for stage, name in enumerate(_STAGES)
+    )
+    return ComparedDive(
+        source=clip.source,
+        decoder=clip.decoder,
+        stages=(first, second, third),
+        execution=execution,
+        score=None if execution is None or degree is None else execution * degree,
+        notes=(*dive.missing, *dive.notes, *subject.notes, *clip.notes),
+        flight_start_s=dive.takeoff_s,
+        entry_start_s=dive.entry_s,
+        time_scale=dive.time_scale,
+        forced=subject.forced,
+    )
+
+
+def _stages(pairs: PairOutput, degree: float | None) -> tuple[ComparedStage, ComparedStage, ComparedStage]:
+    differences = pairs.stage_deltas[0, _QUERY].cpu().double().tolist()
+    first, second, third = (
+        ComparedStage(
+            name=name,
+            difference=difference,
+            weight=weight,
+            contribution=difference * weight,
+            points=None if degree is None else difference * weight * degree,
+        )
+        for name, difference, weight in zip(_STAGES, differences, STAGE_WEIGHTS, strict=True)
+    )
+    return first, second, third
+
+
+def _attention(pairs: PairOutput) -> PairAttention | None:
+    graph = view_graph(ExemplarVotes(pairs, torch.zeros(1, dtype=torch.float64)), None, None)
+    stages = pairs.stage_attention
+    if graph is None or stages is None:
+        return None
+    types = node_type_attention(torch.from_numpy(graph)[..., None]).tolist()
+    query, exemplar = stages[0].mean(1).cpu().double().tolist()
+    return PairAttention(
+        node_types=tuple(tuple(row) for row in types),
+        node_uniform=UNIFORM_ATTENTION,
+        query_stages=_three_by_three(query),
+        exemplar_stages=_three_by_three(exemplar),
+    )
+
+
+def _three_by_three(rows: Sequence[Sequence[float]]) -> tuple[Row3, Row3, Row3]:
+    first, second, third = ((a, b, c) for a, b, c in rows)
+    return first, second, third
+
+
+def _notes(scorer: Scorer, execution: float | None, reversal_error: float) -> tuple[str, ...]:
+    notes = []
+    if execution is not None and not 0 <= execution <= MAX_EXECUTION:
+        notes.append(f"execution {execution:.1f} of A lies outside the 0..30 that judges can give: a guess")
+    if not scorer.model.config.antisymmetric:
+        notes.append(
+            "these weights read a pair in its order: in the other order the numbers are not exactly the negated ones "
+            f"(a stage is off by up to {reversal_error:.2f} of execution)"
+        )
+    return tuple(notes)

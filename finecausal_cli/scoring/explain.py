@@ -1,0 +1,485 @@
+"""Explain a score: interventions on stages, attention, and checks of both."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from itertools import pairwise, product
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from finecausal_cli.model.causal import UNIFORM_ATTENTION, node_type_attention
+from finecausal_cli.model.config import STAGE_WEIGHTS, STAGES
+from finecausal_cli.model.finecausal import weigh_stages
+from finecausal_cli.scoring.background import change_backgrounds, find_backgrounds, measure_foreground
+from finecausal_cli.scoring.results import (
+    JITTER_FRAMES,
+    NODE_TYPES,
+    TOLERANCE,
+    BankMean,
+    Checks,
+    Deletion,
+    Explanation,
+    GraphAttention,
+    Jitter,
+    Ranking,
+    Snippet,
+    StageAttention,
+    StageIntervention,
+)
+from finecausal_cli.video import CLIP_FRAMES, SNIPPET_FRAMES, SNIPPET_STARTS, SNIPPETS
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+    from torch import Tensor
+
+    from finecausal_cli.model.outputs import Encoding
+    from finecausal_cli.retrieval.bank import Bank
+    from finecausal_cli.retrieval.voting import ExemplarVotes, VotingContext
+    from finecausal_cli.scoring.results import (
+        Assessment,
+        BackgroundChange,
+        ExplainOptions,
+        Replacement,
+        Row3,
+        Stage,
+        StageName,
+    )
+    from finecausal_cli.video import Clip
+
+
+# Where the network looked: among snippets, through the graph, and among stages.
+
+_VIDEO = slice(0, SNIPPETS)
+_FUSED = slice(NODE_TYPES.index("query_fused") * SNIPPETS, (NODE_TYPES.index("query_fused") + 1) * SNIPPETS)
+
+
+def view_graph(ballot: ExemplarVotes, layer: int | None, head: int | None) -> NDArray[np.float64] | None:
+    """Return the graph's attention averaged over the voters.
+
+    Args:
+        ballot: The votes, with the attention kept.
+        layer: Layer to look at, counted from 1; None takes the mean of all.
+        head: Head to look at, counted from 1; None takes the mean of all.
+
+    Returns:
+        [36, 36], from source (row) to target (column); every column adds up to 1. None without the graph.
+    """
+    nodes = ballot.pairs.node_attention
+    if nodes is None:
+        return None
+    chosen: Tensor = nodes.mean(0).cpu().double()
+    chosen = chosen.mean(0) if layer is None else chosen[layer - 1]
+    chosen = chosen.mean(-1) if head is None else chosen[..., head - 1]
+    return np.asarray(chosen.numpy(), np.float64)
+
+
+def snippet_shares(graph: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return how the attention given to the query is shared among its snippets: [9], adding up to 1."""
+    given = graph.sum(axis=1)
+    by_snippet = given[_VIDEO] + given[_FUSED]
+    return np.asarray(by_snippet / by_snippet.sum(), np.float64)
+
+
+def frames_by_stage(borders: Sequence[int]) -> NDArray[np.float64]:
+    """Share out every snippet's frames to the stages.
+
+    Args:
+        borders: The four borders of the stages, sampled frames.
+
+    Returns:
+        [9, 3], rows adding up to 1.
+    """
+    rows = [
+        [max(0, min(start + SNIPPET_FRAMES, end) - max(start, begin)) for begin, end in pairwise(borders)]
+        for start in SNIPPET_STARTS
+    ]
+    return np.asarray(rows, np.float64) / SNIPPET_FRAMES
+
+
+def stage_preference(shares: NDArray[np.float64], by_stage: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Compare the attention on each stage with what it would get without preference.
+
+    Args:
+        shares: [9], share of the attention on each snippet.
+        by_stage: [9, 3], each snippet's frames by stage.
+
+    Returns:
+        [3]; 1 is no preference, and a stage that no snippet shows gets 0.
+    """
+    even = by_stage.sum(axis=0) / SNIPPETS
+    return np.asarray(np.divide(shares @ by_stage, even, out=np.zeros(len(STAGES)), where=even > 0), np.float64)
+
+
+def describe_graph(
+    ballot: ExemplarVotes, stages: Sequence[Stage], layer: int | None, head: int | None
+) -> GraphAttention | None:
+    """Return the graph's attention, one layer and head or the mean; None in a network without the graph."""
+    graph, nodes = view_graph(ballot, layer, head), ballot.pairs.node_attention
+    if graph is None or nodes is None:
+        return None
+    types = node_type_attention(nodes.new_tensor(graph, device="cpu").double()[..., None]).tolist()
+    takeoff, flight, entry = stage_preference(snippet_shares(graph), frames_by_stage(_borders(stages))).tolist()
+    return GraphAttention(
+        layer=layer,
+        head=head,
+        layers=nodes.shape[1],
+        heads=nodes.shape[-1],
+        nodes=tuple(tuple(row) for row in graph.tolist()),
+        node_types=tuple(tuple(row) for row in types),
+        uniform=UNIFORM_ATTENTION,
+        stage_shares=(takeoff, flight, entry),
+    )
+
+
+def describe_stage_attention(ballot: ExemplarVotes) -> StageAttention | None:
+    """Return the temporal causal attention by layer; None in a network without it. It has a single head."""
+    stages = ballot.pairs.stage_attention
+    if stages is None:
+        return None
+    layers = stages[:, 0].mean(0).cpu().double()
+    return StageAttention(
+        matrices=tuple((_three_by_three(layer.tolist()),) for layer in layers),
+        mean=_three_by_three(layers.mean(0).tolist()),
+    )
+
+
+def describe_snippets(clip: Clip, stages: Sequence[Stage], graph: NDArray[np.float64] | None) -> tuple[Snippet, ...]:
+    """Return when each snippet is, in which stage, and how much attention it gets.
+
+    Args:
+        clip: The clip.
+        stages: Its three stages.
+        graph: [36, 36], from ``view_graph``; None without the graph.
+    """
+    by_stage = frames_by_stage(_borders(stages))
+    names: tuple[StageName, ...] = tuple(stage.name for stage in stages)
+    shares = snippet_shares(graph) if graph is not None else None
+    mean = graph.sum(axis=1) / (len(graph) - 1) if graph is not None else None
+    found = []
+    for index, start in enumerate(SNIPPET_STARTS):
+        end = start + SNIPPET_FRAMES
+        takeoff, flight, entry = by_stage[index].tolist()
+        found.append(
+            Snippet(
+                index=index,
+                start_frame=start,
+                end_frame=end,
+                start_s=clip.time_s(start),
+                end_s=clip.time_s(end) if end < len(clip.frames) else stages[-1].end_s,
+                stage=names[int(by_stage[index].argmax())],
+                stage_shares=(takeoff, flight, entry),
+                video_attention=None if mean is None else float(mean[_VIDEO][index]),
+                fused_attention=None if mean is None else float(mean[_FUSED][index]),
+                attention=None if shares is None else float(shares[index]),
+            )
+        )
+    return tuple(found)
+
+
+def _borders(stages: Sequence[Stage]) -> list[int]:
+    return [stages[0].start_frame, *(stage.end_frame for stage in stages)]
+
+
+def _three_by_three(rows: list[list[float]]) -> tuple[Row3, Row3, Row3]:
+    first, second, third = ((a, b, c) for a, b, c in rows)
+    return first, second, third
+
+
+# What the score would be, had a stage been each exemplar's own, the bank's mean or the mean of the bank's best.
+
+_STAGES: tuple[StageName, StageName, StageName] = ("takeoff", "flight", "entry")
+
+_ONE_IN = 4
+"""The bank's best are one in so many of its dives of a number, one at least."""
+
+
+@dataclass(frozen=True)
+class StageVectors:
+    """The stages of one dive as the network describes them, once for each voter.
+
+    Attributes:
+        tokens: [V, G, T, 64].
+        static_tokens: [V, G, 4, 64] from single frames; only with the static branch.
+    """
+
+    tokens: Tensor
+    static_tokens: Tensor | None
+
+    @classmethod
+    def of_exemplars(cls, hearing: VotingContext) -> StageVectors:
+        """Return each voter's own stages."""
+        pairs = hearing.ballot.pairs
+        return cls(pairs.tokens[:, 1], None if pairs.static_tokens is None else pairs.static_tokens[:, 1])
+
+    @classmethod
+    def of_bank(cls, hearing: VotingContext, places: Sequence[int]) -> StageVectors:
+        """Return the mean stages of some of the bank's dives, each of them read beside each voter.
+
+        A dive's stages depend on the dive it is compared with, so the mean is taken anew for every voter.
+
+        Args:
+            hearing: The dive and its voters.
+            places: Places of the dives in the bank, one or more.
+        """
+        members = hearing.bank.encodings.select(list(places)).to(hearing.query.video.device)
+        tokens, static = [], []
+        for voter in range(len(hearing.places)):
+            partner = hearing.voters.select(slice(voter, voter + 1)).expand(len(members))
+            with torch.inference_mode():
+                pairs = hearing.model.compare(members, partner)
+            tokens.append(pairs.tokens[:, 0].mean(0))
+            if pairs.static_tokens is not None:
+                static.append(pairs.static_tokens[:, 0].mean(0))
+        return cls(torch.stack(tokens), torch.stack(static) if static else None)
+
+
+def regress_with(hearing: VotingContext, stages: StageVectors, replaced: Iterable[int]) -> Tensor:
+    """Give the dive other stages and read the differences again, from the temporal causal attention on.
+
+    Args:
+        hearing: The dive and its voters.
+        stages: Where the stages come from.
+        replaced: Which stages to replace, 0..2.
+
+    Returns:
+        Stage differences float64 [V, G], execution units.
+    """
+    pairs, chosen = hearing.ballot.pairs, list(replaced)
+    tokens = pairs.tokens.clone()
+    tokens[:, 0, chosen] = stages.tokens[:, chosen]
+    static = pairs.static_tokens
+    if static is not None and stages.static_tokens is not None:
+        static = static.clone()
+        static[:, 0, chosen] = stages.static_tokens[:, chosen]
+    with torch.inference_mode():
+        return hearing.model.regress(tokens, static).stage_deltas[:, 0].cpu().double()
+
+
+def replace_stages(
+    hearing: VotingContext, stages: StageVectors, replaced_by: Replacement
+) -> tuple[StageIntervention, ...]:
+    """Replace one stage at a time and let the later stages follow.
+
+    A replaced take-off also changes how flight and entry are read; no stage changes an earlier one.
+
+    Returns:
+        One intervention a stage, in the order of the stages.
+    """
+    before = hearing.ballot.pairs.stage_deltas[:, 0].cpu().double()
+
+    def intervene(place: int) -> StageIntervention:
+        changed = regress_with(hearing, stages, [place]) - before
+        takeoff, flight, entry = hearing.points(changed)
+        per_voter = changed @ torch.tensor(STAGE_WEIGHTS, dtype=torch.float64)
+        return StageIntervention(
+            stage=_STAGES[place],
+            replaced_by=replaced_by,
+            score=hearing.score + takeoff + flight + entry,
+            change=takeoff + flight + entry,
+            stage_changes=(takeoff, flight, entry),
+            voters_gaining=int((per_voter > 0).sum()),
+        )
+
+    return intervene(0), intervene(1), intervene(2)
+
+
+def rank(interventions: Sequence[StageIntervention], replaced_by: Replacement) -> Ranking:
+    """Order the stages by what their replacement gains, best first; the earlier stage first where two gain the same."""
+    ordered = sorted(
+        (one for one in interventions if one.replaced_by == replaced_by),
+        key=lambda one: (-one.change, STAGES.index(one.stage)),
+    )
+    first, second, third = ordered
+    return Ranking(
+        replaced_by=replaced_by,
+        stages=(first.stage, second.stage, third.stage),
+        changes=(first.change, second.change, third.change),
+    )
+
+
+def bank_stages(bank: Bank, dive: str | None) -> dict[Replacement, tuple[int, ...]]:
+    """Return the places of the dives whose mean stages replace those of a dive of this number.
+
+    The best are those of most execution. Of a single dive there is a mean and no best.
+    """
+    places = () if dive is None else bank.of_dive(dive)
+    by_execution = sorted(places, key=lambda place: (-bank.exemplars[place].execution, place))
+    best = tuple(by_execution[: max(1, len(places) // _ONE_IN)])
+    found: dict[Replacement, tuple[int, ...]] = {"bank_mean": places, "bank_best": best if len(places) > 1 else ()}
+    return {replaced_by: chosen for replaced_by, chosen in found.items() if chosen}
+
+
+def intervene(
+    hearing: VotingContext, dive: str | None
+) -> tuple[tuple[StageIntervention, ...], dict[Replacement, BankMean]]:
+    """Replace every stage by each voter's own and, where the bank knows the dive, by the mean and best of its number.
+
+    Args:
+        hearing: The dive and its voters.
+        dive: Its dive number; None if unknown.
+
+    Returns:
+        The interventions, replacement by replacement, and what the means were taken over.
+    """
+    found = replace_stages(hearing, StageVectors.of_exemplars(hearing), "exemplar")
+    taken: dict[Replacement, BankMean] = {}
+    for replaced_by, places in bank_stages(hearing.bank, dive).items():
+        found += replace_stages(hearing, StageVectors.of_bank(hearing, places), replaced_by)
+        taken[replaced_by] = BankMean(dive=str(dive), exemplars=len(places))
+    return found, taken
+
+
+# Whether an explanation is consistent: with the score, with itself, and with what the network does when disturbed.
+
+
+def check(hearing: VotingContext, assessment: Assessment, shares: NDArray[np.float64] | None) -> Checks:
+    """Run every check.
+
+    Args:
+        hearing: The dive and its voters.
+        assessment: The verdict that came of it.
+        shares: [9], share of the attention on each snippet; None in a network without graph attention.
+    """
+    total = assessment.exemplar_score + sum(stage.contribution for stage in assessment.stages)
+    decomposition = abs(total - assessment.score)
+    own, difference = compare_with_itself(hearing)
+    return Checks(
+        tolerance=TOLERANCE,
+        decomposition_error=decomposition,
+        self_error=own,
+        self_difference=difference,
+        holds=max(decomposition, own) <= TOLERANCE,
+        jitter=shift_borders(hearing),
+        deletion=None if shares is None else delete_snippets(hearing, int(shares.argmax())),
+    )
+
+
+def compare_with_itself(hearing: VotingContext) -> tuple[float, float]:
+    """Give the dive all three stages of each voter, and hold that against the voter compared with itself.
+
+    Returns:
+        Largest distance between the two differences over voters and stages, and the largest difference of a voter
+        against itself; points.
+    """
+    stages = StageVectors.of_exemplars(hearing)
+    found = regress_with(hearing, stages, range(len(STAGES)))
+    twins = stages.tokens[:, None].expand(-1, 2, -1, -1, -1)
+    static = None if stages.static_tokens is None else stages.static_tokens[:, None].expand(-1, 2, -1, -1, -1)
+    with torch.inference_mode():
+        itself = hearing.model.regress(twins, static).stage_deltas[:, 0].cpu().double()
+    error = float((found - itself).abs().max()) * hearing.difficulty
+    return error, float(weigh_stages(itself).abs().max()) * hearing.difficulty
+
+
+def shift_borders(hearing: VotingContext, frames: int = JITTER_FRAMES) -> Jitter:
+    """Shift the transitions of both dives of every pair alike, and compare again.
+
+    Each transition moves by minus, nought or plus so many frames, in all eight combinations that move something; the
+    first stays in the first half of the clip and the last in the second, as predicted ones do.
+    """
+    half = CLIP_FRAMES // 2
+    shifts = [shift for shift in product((-frames, 0, frames), repeat=2) if any(shift)]
+    before, changes = hearing.ballot.pairs.transitions, []
+    for shift in shifts:
+        first, last = (before + before.new_tensor(shift)).unbind(-1)
+        moved = torch.stack((first.clamp(0, half - 1), last.clamp(half, CLIP_FRAMES - 1)), dim=-1)
+        changes.append(abs(hearing.score_again(hearing.query, moved) - hearing.score))
+    return Jitter(frames=frames, shifts=len(shifts), mean=sum(changes) / len(changes), largest=max(changes))
+
+
+def delete_snippets(hearing: VotingContext, snippet: int) -> Deletion:
+    """Take each snippet away in turn, the stages cut where they were.
+
+    Args:
+        hearing: The dive and its voters.
+        snippet: The one with most attention.
+    """
+    transitions = hearing.ballot.pairs.transitions
+    changes = [
+        hearing.score_again(without_snippet(hearing.query, place), transitions) - hearing.score
+        for place in range(SNIPPETS)
+    ]
+    others = [abs(change) for place, change in enumerate(changes) if place != snippet]
+    return Deletion(snippet=snippet, change=changes[snippet], others=sum(others) / len(others), changes=tuple(changes))
+
+
+def without_snippet(query: Encoding, snippet: int) -> Encoding:
+    """Replace a snippet's video and mask features, so its fused ones too, by the means of the dive's other snippets.
+
+    Where the network also reads single frames, the snippet's frames become the mean of the others.
+    """
+    frames = query.frames
+    if frames is not None:
+        start = SNIPPET_STARTS[snippet]
+        frames = _fill(frames, slice(start, start + SNIPPET_FRAMES))
+    one = slice(snippet, snippet + 1)
+    return replace(query, video=_fill(query.video, one), mask=_fill(query.mask, one), frames=frames)
+
+
+def _fill(features: torch.Tensor, span: slice) -> torch.Tensor:
+    """Put the mean of the other rows in place of some rows of [1, rows, D]."""
+    kept = torch.ones(features.shape[1], dtype=torch.bool, device=features.device)
+    kept[span] = False
+    filled = features.clone()
+    filled[:, span] = features[:, kept].mean(1, keepdim=True)
+    return filled
+
+
+# Explain a verdict: put together what interventions, checks, backgrounds and attention say.
+
+
+def explain_verdict(
+    hearing: VotingContext,
+    assessment: Assessment,
+    clip: Clip,
+    probabilities: NDArray[np.float32],
+    options: ExplainOptions,
+    *,
+    encode: Callable[[Clip], Encoding],
+    bank_folder: Path | None,
+) -> Explanation:
+    """Explain a verdict.
+
+    Args:
+        hearing: The dive and its voters.
+        assessment: The verdict that came of it.
+        clip: The clip.
+        probabilities: [96, size, size], where the athlete is in the crop in its centre.
+        options: What to explain.
+        encode: Encodes a clip.
+        bank_folder: Where the bank's thumbnails lie; None if nowhere.
+    """
+    notes = []
+    interventions, taken = intervene(hearing, assessment.dive)
+    if not taken:
+        why = "the dive number is not known" if assessment.dive is None else f"the bank has no {assessment.dive}"
+        notes.append(f"no stage is replaced by the bank's mean or best: {why}")
+    backgrounds: tuple[BackgroundChange, ...] = ()
+    if options.backgrounds:
+        found, missing = find_backgrounds(hearing, clip, probabilities, bank_folder)
+        notes += missing
+        backgrounds = change_backgrounds(hearing, clip, probabilities, found, encode, assessment.stages[2].start_frame)
+    graph = view_graph(hearing.ballot, options.layer, options.head)
+    checks = check(hearing, assessment, None if graph is None else snippet_shares(graph))
+    foreground = measure_foreground(probabilities, assessment.stages)
+    if not any(foreground.frames):
+        notes.append("no athlete is predicted in any frame: what is said of foreground and background is empty")
+    return Explanation(
+        assessment=assessment,
+        interventions=interventions,
+        rankings=tuple(rank(interventions, replaced_by) for replaced_by in ("exemplar", *taken)),
+        bank_mean=taken.get("bank_mean"),
+        bank_best=taken.get("bank_best"),
+        checks=checks,
+        backgrounds=backgrounds,
+        foreground=foreground,
+        snippets=describe_snippets(clip, assessment.stages, graph),
+        graph_attention=describe_graph(hearing.ballot, assessment.stages, options.layer, options.head),
+        stage_attention=describe_stage_attention(hearing.ballot),
+        notes=tuple(notes),
+    )

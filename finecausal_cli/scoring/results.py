@@ -1,0 +1,555 @@
+"""Results as typed data: assessment, explanation, comparison. Their JSON Schema is public."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final, Literal
+
+from pydantic import BaseModel, ConfigDict, Field
+
+from finecausal_cli.diving import MAX_EXECUTION
+from finecausal_cli.errors import ErrorKind, UsageError
+from finecausal_cli.video import CLIP_FRAMES
+
+# The verdict on one dive, as one value. The tables, the JSON and a library user all read this.
+#
+# Points are final-score points unless a field says *execution* (score / difficulty, 0..30). The score decomposes
+# exactly: ``exemplar_score + sum(stage.contribution for stage in stages) == score``.
+
+SCHEMA_VERSION: Final = 3
+"""Raised whenever a reader of an older JSON could misread a newer one. Version 1 had interventions too; version 2 no
+``Unscored``."""
+
+StageName = Literal["takeoff", "flight", "entry"]
+NodeType = Literal["query", "exemplar", "query_fused", "exemplar_fused"]
+
+NODE_TYPES: tuple[NodeType, ...] = ("query", "exemplar", "query_fused", "exemplar_fused")
+"""Node types of the intervention graph, in the order of rows and columns of ``Attention.node_types``."""
+
+
+class Value(BaseModel):
+    """A value that never changes and refuses what it does not know."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+
+class Stage(Value):
+    """One stage of the dive against the exemplars, averaged over the voters."""
+
+    name: StageName
+    start_frame: int = Field(description="First sampled frame (0..95) of the stage.")
+    end_frame: int = Field(description="Sampled frame after the last one (exclusive).")
+    start_s: float = Field(description="Time of the first frame in the source, seconds.")
+    end_s: float = Field(description="Time of the end in the source, seconds.")
+    difference: float = Field(description="Stage value, query minus exemplar, in execution units, before weighting.")
+    weight: float = Field(description="Share of the stage in the difference; the three add up to 1.")
+    contribution: float = Field(description="difference * weight * difficulty, in points.")
+
+
+class Vote(Value):
+    """What one exemplar says of the dive."""
+
+    exemplar: str = Field(description="Identifier of the exemplar in the bank.")
+    dive: str = Field(description="Its dive number.")
+    execution: float = Field(description="Its own execution, as judged.")
+    similarity: float = Field(description="Cosine similarity of its encoding to the query's, -1..1.")
+    stage_differences: tuple[float, float, float] = Field(description="Per stage, execution units, unweighted.")
+    difference: float = Field(description="Weighted sum of the stage differences, execution units.")
+    score: float = Field(description="(execution + difference) * difficulty: the score by this voter alone.")
+
+
+class Attention(Value):
+    """Where the model looked, averaged over the voters."""
+
+    node_types: tuple[tuple[float, float, float, float], ...] = Field(
+        description="Mean attention of the last graph layer from source type (row) to target type (column); "
+        "rows and columns in the order query, exemplar, query_fused, exemplar_fused."
+    )
+    node_uniform: float = Field(description="What every cell would be without preference: 1/35.")
+    stages: tuple[tuple[float, float, float], ...] = Field(
+        description="Temporal attention of the query: row attends to column; mean over layers; rows add up to 1."
+    )
+
+
+class Interval(Value):
+    """A prediction interval for the final score."""
+
+    low: float
+    high: float
+    level: float = Field(description="Stated coverage, e.g. 0.9.")
+
+
+class Provenance(Value):
+    """What produced the verdict."""
+
+    version: str
+    weights: str = Field(description="Name or folder of the weights.")
+    weights_digest: str
+    weights_note: str = Field(description="What the weights know, in one sentence, from their own model card.")
+    bank: str
+    bank_digest: str
+    exemplars_chosen: str = Field(description="How the voters were chosen, in words.")
+    device: str
+    precision: str
+    decoder: str
+    seconds: float = Field(description="From opening the file to the verdict, without start-up.")
+
+
+Box = tuple[float, float, float, float]
+"""Left, top, right and bottom, pixels of the decoded upright picture."""
+
+Status = Literal["scored", "refused"]
+
+
+class AthleteFrame(Value):
+    """The athlete in one sampled frame; places are pixels of the decoded upright picture."""
+
+    time_s: float = Field(description="When the frame is shown, seconds of the file.")
+    box: Box | None = Field(description="Left, top, right, bottom; None where the athlete is not seen.")
+    confidence: float = Field(description="How sure it is that the athlete is there, 0..1.")
+    joints: dict[str, tuple[float, float, float]] = Field(
+        description="By name: x, y and confidence 0..1; pelvis, neck, head (crown), and shoulder, elbow, wrist, hip, "
+        "knee and ankle with _l or _r. Empty without an athlete reader."
+    )
+
+
+class Unscored(Value):
+    """A clip without points: refused, since it shows no dive, or a dive of which the clip lacks a part."""
+
+    schema_version: Literal[3] = SCHEMA_VERSION
+    status: Status = Field(description="refused: no dive to judge; scored: a dive, but its points are withheld.")
+    source: str
+    score: None = Field(default=None, description="Never any points.")
+    reason: ErrorKind = Field(description="Why, as one of a closed list.")
+    message: str = Field(description="The same in words, with what to do about it.")
+    flight_start_s: float | None = Field(description="When the flight begins, seconds of the file; None if unknown.")
+    entry_start_s: float | None = Field(description="When the athlete touches the water; None if unknown.")
+    time_scale: float | None = Field(description="Times slower than real time, 1 = normal; None if unknown.")
+    dive: str | None = Field(default=None, description="Dive number, given or recognised.")
+    dive_from: str | None = None
+    height_m: float | None = None
+    athlete: tuple[AthleteFrame, ...] = Field(default=(), description="Where known, for each of the 96 sampled frames.")
+    athlete_seen: int | None = Field(default=None, description="In how many of the 96 frames; None without a reader.")
+    version: str
+    notes: tuple[str, ...] = Field(default=(), description="Caveats a reader should know.")
+
+
+class Assessment(Value):
+    """A scored dive."""
+
+    schema_version: Literal[3] = SCHEMA_VERSION
+    status: Literal["scored"] = "scored"
+    source: str
+    flight_start_s: float | None = Field(
+        default=None, description="When the athlete leaves the board, seconds of the file; None if nobody found it."
+    )
+    entry_start_s: float | None = Field(default=None, description="When the athlete touches the water; the same.")
+    time_scale: float | None = Field(default=None, description="Times slower than real time, 1 = normal.")
+    clip_start_s: float | None = Field(default=None, description="Where the part of the file begins that was judged.")
+    clip_end_s: float | None = Field(default=None, description="Where it ends.")
+    athlete_seen: int | None = Field(
+        default=None, description="In how many of the 96 sampled frames the athlete is seen; None without a reader."
+    )
+    dive_index: int = Field(default=1, description="Which of the dives in the file it is, in their order, from 1.")
+    dives_found: int = Field(default=0, description="How many dives the file holds; 0 where it was scored by force.")
+    forced: str | None = Field(
+        default=None, description="Why it would have been refused; None unless it was scored by --force."
+    )
+    score: float = Field(description="Final score, points.")
+    execution: float = Field(description="score / difficulty.")
+    difficulty: float
+    difficulty_from: str = Field(description="Where the difficulty comes from, in words.")
+    dive: str | None = Field(description="Dive number; None if neither given nor recognised.")
+    dive_from: str = Field(description="Where the dive number comes from, in words, with how sure that is.")
+    height_m: float | None
+    exemplar_score: float = Field(description="Mean execution of the voters * difficulty: where the sum starts.")
+    interval: Interval | None
+    stages: tuple[Stage, Stage, Stage]
+    votes: tuple[Vote, ...]
+    attention: Attention | None = Field(description="Present when asked for.")
+    provenance: Provenance
+    notes: tuple[str, ...] = Field(description="Caveats a reader should know.")
+
+
+# Everything an explanation of a score carries, as values. Tables, pictures, the report and the JSON all read this.
+#
+# Points are final-score points. Layers and heads count from 1, snippets and sampled frames from 0, ends are
+# exclusive.
+
+EXPLANATION_SCHEMA_VERSION: Final = 3
+"""Raised whenever a reader of an older JSON could misread a newer one. Version 1 was an assessment alone; version 2 had
+no ``Unscored``."""
+
+TOLERANCE: Final = 1e-4
+"""How exactly the sums and the self-comparison must hold, points."""
+
+JITTER_FRAMES: Final = 2
+"""Sampled frames by which the transitions are shifted to test stability."""
+
+Replacement = Literal["exemplar", "bank_mean", "bank_best"]
+"""Each voter's own stage; the mean stage of the bank's dives of the same number; that of the best of these."""
+
+BackgroundKind = Literal["bank_mean", "exemplar", "own_mean", "own_colour"]
+"""Mean picture of the voters' thumbnails; one exemplar's thumbnail (another venue, its athlete still in it). Where the
+bank has no pictures: the clip's own mean picture without the athlete; the mean colour of the clip's own background."""
+
+Row36 = tuple[float, ...]
+Row3 = tuple[float, float, float]
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainOptions:
+    """What to explain. Every field may stay as it is.
+
+    Attributes:
+        layer: Graph layer whose attention is told, 1 or 2; None takes the mean of both.
+        head: Graph head, 1 to 4; None takes the mean of all.
+        backgrounds: Replace the background and encode again (four more encodings).
+        picture_size: Short side in pixels, at most, of ``Evidence.frames``; None leaves them at the working size.
+    """
+
+    layer: int | None = None
+    head: int | None = None
+    backgrounds: bool = True
+    picture_size: int | None = 360
+
+    def __post_init__(self) -> None:
+        for name, value, most in (("layer", self.layer, 2), ("head", self.head, 4)):
+            if value is not None and not 1 <= value <= most:
+                raise UsageError(f"no {name} {value}", where=f"--{name}", hint=f"1 to {most}, or leave it out")
+        if self.picture_size is not None and not 64 <= self.picture_size <= 2160:
+            raise UsageError(f"pictures of {self.picture_size} pixels", hint="64 to 2160")
+
+
+class StageIntervention(Value):
+    """What the score would be had one stage been another: do(stage := ...)."""
+
+    stage: StageName
+    replaced_by: Replacement
+    score: float = Field(description="Score after the replacement, averaged over the voters.")
+    change: float = Field(description="score after minus score before, points: what the stage has cost if positive.")
+    stage_changes: Row3 = Field(
+        description="Change of each stage's contribution, points; what differs from 0 in later stages came downstream."
+    )
+    voters_gaining: int = Field(description="How many voters' verdicts rise by it.")
+
+
+class Ranking(Value):
+    """Stages by what the dive would have gained most from, best first."""
+
+    replaced_by: Replacement
+    stages: tuple[StageName, StageName, StageName]
+    changes: Row3 = Field(description="Change of the score by each, points, in the same order; falling.")
+
+
+class BankMean(Value):
+    """What the mean stage was taken over."""
+
+    dive: str
+    exemplars: int = Field(description="Dives of that number in the bank.")
+
+
+class Jitter(Value):
+    """How the score moves when the stage borders of both dives are shifted by a few frames."""
+
+    frames: int = Field(description="Largest shift of each transition, sampled frames.")
+    shifts: int = Field(description="Combinations tried: each transition by minus, nought or plus that many frames.")
+    mean: float = Field(description="Mean absolute change of the score, points.")
+    largest: float = Field(description="Largest absolute change of the score, points.")
+
+
+class Deletion(Value):
+    """What happens when a snippet is taken away: its features become the mean of the dive's other snippets."""
+
+    snippet: int = Field(description="The snippet with most attention (0..8).")
+    change: float = Field(description="Change of the score without it, points.")
+    others: float = Field(description="Mean absolute change without one of the other snippets, points.")
+    changes: tuple[float, ...] = Field(description="Change of the score without each of the nine snippets, points.")
+
+
+class Checks(Value):
+    """Whether the explanation is consistent with the score and with itself."""
+
+    tolerance: float = Field(description="Most that the first two errors may be, points.")
+    decomposition_error: float = Field(
+        description="|exemplar score + sum of the stages' contributions - score|, points."
+    )
+    self_error: float = Field(
+        description="With all three stages the exemplar's own, the largest distance over the voters between the "
+        "difference found and that of the exemplar against itself, points."
+    )
+    self_difference: float = Field(
+        description="Largest absolute difference of an exemplar against itself, points; 0 in an antisymmetric network."
+    )
+    holds: bool = Field(description="Whether both errors are within the tolerance.")
+    jitter: Jitter
+    deletion: Deletion | None = Field(description="None in a network without graph attention.")
+
+
+class BackgroundChange(Value):
+    """The score when the predicted athlete is put before another background and the clip is encoded again."""
+
+    background: BackgroundKind
+    description: str = Field(description="What the background is, in words.")
+    exemplar: str | None = Field(description="Whose thumbnail it is; None if nobody's.")
+    score: float
+    change: float = Field(description="score minus the score before the true background, points.")
+    end_frame: int = Field(
+        default=CLIP_FRAMES,
+        description="Sampled frame up to which the background is replaced: 96 for the whole clip, or where the entry "
+        "starts, which leaves the splash (no part of the athlete, and judged) as it was.",
+    )
+
+
+class Foreground(Value):
+    """How much of the picture the predicted athlete takes."""
+
+    stages: Row3 = Field(description="Mean share of athlete pixels in the frames of each stage, 0..1.")
+    frames: tuple[float, ...] = Field(description="Share of athlete pixels in each of the 96 sampled frames, 0..1.")
+
+
+class Snippet(Value):
+    """One of the nine snippets: when it is and how much attention it gets."""
+
+    index: int
+    start_frame: int = Field(description="First sampled frame.")
+    end_frame: int = Field(description="Sampled frame after the last one.")
+    start_s: float = Field(description="Time of the first frame in the source, seconds.")
+    end_s: float = Field(description="Time of the end in the source, seconds.")
+    stage: StageName = Field(description="The stage in which most of its frames lie.")
+    stage_shares: Row3 = Field(description="Share of its frames in each stage; they add up to 1.")
+    video_attention: float | None = Field(description="Mean attention that the query's video node of it gets.")
+    fused_attention: float | None = Field(description="Mean attention that the query's fused node of it gets.")
+    attention: float | None = Field(
+        description="Share of the attention given to the query that falls on it; the nine add up to 1."
+    )
+
+
+class GraphAttention(Value):
+    """The attention of the causal intervention, averaged over the voters."""
+
+    layer: int | None = Field(description="Layer shown; None for the mean of all.")
+    head: int | None = Field(description="Head shown; None for the mean of all.")
+    layers: int = Field(description="Layers there are.")
+    heads: int = Field(description="Heads a layer has.")
+    nodes: tuple[Row36, ...] = Field(
+        description="36 x 36, from source (row) to target (column); nine snippets each of query, exemplar, query_fused "
+        "and exemplar_fused. Every column adds up to 1; the diagonal is 0."
+    )
+    node_types: tuple[tuple[float, float, float, float], ...] = Field(
+        description="4 x 4 mean over the edges between two types, from source (row) to target (column)."
+    )
+    uniform: float = Field(description="What every edge would have without preference: 1/35.")
+    stage_shares: Row3 = Field(
+        description="Share of the attention given to the query that falls on each stage (snippets shared out by their "
+        "frames), over the share of the stage in all snippets' frames: 1 is no preference."
+    )
+
+
+class StageAttention(Value):
+    """The temporal causal attention of the query, averaged over the voters."""
+
+    matrices: tuple[tuple[tuple[Row3, Row3, Row3], ...], ...] = Field(
+        description="By layer and head: 3 x 3, row attends to column, lower triangular, rows add up to 1."
+    )
+    mean: tuple[Row3, Row3, Row3] = Field(description="The mean over layers and heads.")
+
+
+class Explanation(Value):
+    """A scored dive with the reasons for its score."""
+
+    schema_version: Literal[3] = EXPLANATION_SCHEMA_VERSION
+    status: Literal["scored"] = "scored"
+    flight_start_s: float | None = Field(default=None, description="As in the assessment; null if unknown.")
+    entry_start_s: float | None = None
+    time_scale: float | None = None
+    assessment: Assessment
+    athlete: tuple[AthleteFrame, ...] = Field(
+        default=(), description="The athlete in each of the 96 sampled frames; empty where no flight was found."
+    )
+    interventions: tuple[StageIntervention, ...] = Field(
+        description="By replacement (exemplar first), then by stage; by the bank's mean only if `bank_mean`, by its "
+        "best only if `bank_best`."
+    )
+    rankings: tuple[Ranking, ...] = Field(description="One for each kind of replacement, in the same order.")
+    bank_mean: BankMean | None = Field(
+        description="None if the dive number is unknown or the bank has no dive of it; then nothing is replaced by it."
+    )
+    bank_best: BankMean | None = Field(
+        default=None, description="The best of these, by execution; None also if the bank has a single dive of it."
+    )
+    checks: Checks
+    backgrounds: tuple[BackgroundChange, ...] = Field(description="Empty if not asked for.")
+    foreground: Foreground
+    snippets: tuple[Snippet, ...] = Field(description="All nine, in order.")
+    graph_attention: GraphAttention | None = Field(description="None in a network without the graph.")
+    stage_attention: StageAttention | None = Field(description="None in a network without the stage attention.")
+    notes: tuple[str, ...] = Field(description="What could not be done, and limits a reader should know.")
+
+    @property
+    def ranking(self) -> Ranking:
+        """The ranking by the exemplars' own stages."""
+        return self.rankings[0]
+
+
+# Two dives against each other, as one value. The table, the page and the JSON all read this.
+#
+# The second dive plays the exemplar. Values are in execution units (0..30, score / difficulty) unless a field says
+# points. They decompose exactly: ``sum(stage.contribution for stage in stages) == difference``, and where the
+# execution of the exemplar is known, ``exemplar.execution + difference == query.execution``.
+
+COMPARISON_SCHEMA_VERSION: Final = 2
+"""Raised whenever a reader of an older JSON could misread a newer one. Version 1 had no ``Unscored``."""
+
+Place = Literal["query", "exemplar"]
+"""Which of the two dives: the first or the second."""
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """How to compare two dives. Every field may stay as it is.
+
+    Attributes:
+        dive: Dive number of both.
+        height_m: Height of the board or platform, metres.
+        difficulty: Degree of difficulty of both; wins over the listed one.
+        execution: Execution of the second dive, 0..30, as judged.
+        score: Score of the second dive, points, as judged; needs a difficulty.
+        ask_bank: Let the exemplar bank judge the second dive.
+        voters: Most exemplars that the bank asks.
+        seed: Seed of the choice among exemplars of one number.
+        query_range_s: Start and end of the first dive in its source, seconds.
+        exemplar_range_s: The same of the second dive.
+        picture_size: Short side in pixels of the pictures to return; None returns none.
+        timeout_s: Most seconds that reading a clip may take; None sets no limit.
+        force: Compare what shows no dive, too.
+    """
+
+    dive: str | None = None
+    height_m: float | None = None
+    difficulty: float | None = None
+    execution: float | None = None
+    score: float | None = None
+    ask_bank: bool = False
+    voters: int = 10
+    seed: int = 0
+    query_range_s: tuple[float | None, float | None] = (None, None)
+    exemplar_range_s: tuple[float | None, float | None] = (None, None)
+    picture_size: int | None = None
+    timeout_s: float | None = None
+    force: bool = False
+
+    def __post_init__(self) -> None:
+        if self.difficulty is not None and not 0 < self.difficulty < 10:
+            raise UsageError(f"difficulty {self.difficulty:g}", where="--difficulty", hint="real ones run from 1 to 5")
+        if (self.execution is not None) + (self.score is not None) + self.ask_bank > 1:
+            raise UsageError("--execution, --score and --ask-bank each say how good B is", hint="give one of them")
+        if self.execution is not None and not 0 <= self.execution <= MAX_EXECUTION:
+            raise UsageError(f"execution {self.execution:g}", where="--execution", hint="judges give 0 to 30")
+        if self.score is not None and not 0 <= self.score < 10 * MAX_EXECUTION:
+            raise UsageError(f"score {self.score:g}", where="--score", hint="execution times difficulty, in points")
+
+
+class StageSpan(Value):
+    """When a stage of one dive takes place."""
+
+    name: StageName
+    start_frame: int = Field(description="First sampled frame (0..95) of the stage.")
+    end_frame: int = Field(description="Sampled frame after the last one (exclusive).")
+    start_s: float = Field(description="Time of the first frame in the source, seconds.")
+    end_s: float = Field(description="Time of the end in the source, seconds.")
+
+
+class ComparedDive(Value):
+    """One of the two dives."""
+
+    source: str
+    decoder: str
+    stages: tuple[StageSpan, StageSpan, StageSpan]
+    execution: float | None = Field(description="Score / difficulty; None if that of the exemplar is not known.")
+    score: float | None = Field(description="Points; None without execution or difficulty.")
+    notes: tuple[str, ...] = Field(description="Caveats about the clip.")
+    flight_start_s: float | None = Field(
+        default=None, description="When the athlete leaves the board; None if unknown."
+    )
+    entry_start_s: float | None = Field(default=None, description="When the athlete touches the water; the same.")
+    time_scale: float | None = Field(default=None, description="Times slower than real time, 1 = normal.")
+    forced: str | None = Field(
+        default=None, description="Why it would have been refused; None unless --force was given."
+    )
+
+
+class ComparedStage(Value):
+    """One stage of the query against the same stage of the exemplar."""
+
+    name: StageName
+    difference: float = Field(description="Query minus exemplar, execution units, before weighting.")
+    weight: float = Field(description="Share of the stage in the difference; the three add up to 1.")
+    contribution: float = Field(description="difference * weight, execution units.")
+    points: float | None = Field(description="contribution * difficulty; None without a difficulty.")
+
+
+class Exchange(Value):
+    """What the difference would be, had one dive had the other's stage: do(stage := the other's)."""
+
+    stage: StageName
+    given_to: Place = Field(description="Which dive gets the other's stage.")
+    difference: float = Field(description="Query minus exemplar after it, execution units.")
+    change: float = Field(description="difference after minus difference before, execution units.")
+    stage_changes: Row3 = Field(
+        description="Change of each stage's contribution, execution units; later stages follow, earlier ones never do."
+    )
+
+
+class PairAttention(Value):
+    """Where the network looked."""
+
+    node_types: tuple[tuple[float, float, float, float], ...] = Field(
+        description="Mean attention of all graph layers and heads from source type (row) to target type (column); rows "
+        "and columns in the order query, exemplar, query_fused, exemplar_fused."
+    )
+    node_uniform: float = Field(description="What every cell would be without preference: 1/35.")
+    query_stages: tuple[Row3, Row3, Row3] = Field(
+        description="Temporal attention of the query: row attends to column; mean over layers; rows add up to 1."
+    )
+    exemplar_stages: tuple[Row3, Row3, Row3] = Field(description="The same of the exemplar.")
+
+
+class ComparisonProvenance(Value):
+    """What produced the comparison."""
+
+    version: str
+    weights: str = Field(description="Name or folder of the weights.")
+    weights_digest: str
+    weights_note: str = Field(description="What the weights know, in one sentence, from their own model card.")
+    device: str
+    precision: str
+    seconds: float = Field(description="From opening the first file to the verdict, without start-up.")
+
+
+class Comparison(Value):
+    """Two dives against each other, stage by stage."""
+
+    schema_version: Literal[2] = COMPARISON_SCHEMA_VERSION
+    status: Literal["scored"] = "scored"
+    query: ComparedDive
+    exemplar: ComparedDive
+    dive: str | None = Field(description="Dive number of both, as given.")
+    height_m: float | None
+    difficulty: float | None = Field(description="Of both dives; None if not known, and then nothing is in points.")
+    difficulty_from: str = Field(description="Where the difficulty comes from, in words.")
+    execution_from: str = Field(description="Where the execution of the exemplar comes from, in words.")
+    difference: float = Field(description="Query minus exemplar, execution units.")
+    points: float | None = Field(description="difference * difficulty; None without a difficulty.")
+    stages: tuple[ComparedStage, ComparedStage, ComparedStage]
+    exchanges: tuple[Exchange, ...] = Field(description="Six: by stage for the query, then by stage for the exemplar.")
+    attention: PairAttention | None = Field(description="None in a network without graph or stage attention.")
+    antisymmetric: bool = Field(
+        description="Whether the network is built so that the dives in the other order give the negated numbers."
+    )
+    reversal_error: float = Field(
+        description="Largest distance, execution units, between a stage's difference and the negated one that the same "
+        "network finds with the dives in the other order; rounding only, if antisymmetric."
+    )
+    provenance: ComparisonProvenance
+    notes: tuple[str, ...] = Field(description="Caveats a reader should know.")

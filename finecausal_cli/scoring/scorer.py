@@ -1,0 +1,600 @@
+"""Score a dive: read, encode, compare with exemplars, build the assessment."""
+
+from __future__ import annotations
+
+import time
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from finecausal_cli.data.batch import normalise
+from finecausal_cli.device import Precision, computing, resolve_device, resolve_precision
+from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
+from finecausal_cli.diving import difficulty as listed_difficulty
+from finecausal_cli.errors import DiveNumberError, FinecausalError, UsageError, WeightsError
+from finecausal_cli.model.causal import UNIFORM_ATTENTION, node_type_attention
+from finecausal_cli.model.config import STAGE_WEIGHTS, STAGES
+from finecausal_cli.retrieval.bank import Bank, load_bank
+from finecausal_cli.retrieval.voting import (
+    Choice,
+    VotingContext,
+    choose_voters,
+    compare_with_exemplars,
+    compare_with_exemplars_batched,
+)
+from finecausal_cli.scoring import Corrections, ScoreOptions, resolve_corrections
+from finecausal_cli.scoring.athlete_track import Subject, prepare_subject, refused_error
+from finecausal_cli.scoring.background import gather_evidence, merge_snippets
+from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
+from finecausal_cli.scoring.explain import explain_verdict
+from finecausal_cli.scoring.results import (
+    Assessment,
+    Attention,
+    ExplainOptions,
+    Interval,
+    Provenance,
+    Stage,
+    Unscored,
+    Vote,
+)
+from finecausal_cli.version import __version__
+from finecausal_cli.video import CLIP_FRAMES, crop
+from finecausal_cli.weights import WeightsInfo
+from finecausal_cli.weights.hub import DEFAULT_WEIGHTS, bank_folder, resolve_weights
+from finecausal_cli.weights.store import load_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+    from pathlib import Path
+
+    from finecausal_cli.athlete.reader import AthleteReader
+    from finecausal_cli.model.finecausal import FineCausal
+    from finecausal_cli.model.outputs import Encoding
+    from finecausal_cli.retrieval.voting import ExemplarVotes
+    from finecausal_cli.scoring.background import Evidence
+    from finecausal_cli.scoring.dive_reading import ReadAhead
+    from finecausal_cli.scoring.results import Explanation
+    from finecausal_cli.video import Clip
+    from finecausal_cli.weights import StoredInterval
+
+
+# Turn the votes on a dive into the parts of an ``Assessment``.
+
+
+def stages_of(clip: Clip, ballot: ExemplarVotes, difficulty: float) -> tuple[Stage, Stage, Stage]:
+    """Return the stages, cut at the mean over voters of the query's transitions; contributions in points."""
+    flight, entry = (round(frame) for frame in ballot.transitions.double().mean(0).tolist())
+    borders = (0, flight, entry, CLIP_FRAMES)
+    times = [clip.time_s(frame) for frame in borders[:-1]]
+    times.append(clip.end_s)
+    differences = ballot.pairs.stage_deltas[:, 0].cpu().double().mean(0).tolist()
+    first, second, third = (
+        Stage(
+            name=name,
+            start_frame=borders[place],
+            end_frame=borders[place + 1],
+            start_s=times[place],
+            end_s=times[place + 1],
+            difference=differences[place],
+            weight=STAGE_WEIGHTS[place],
+            contribution=differences[place] * STAGE_WEIGHTS[place] * difficulty,
+        )
+        for place, name in enumerate(STAGES)
+    )
+    return first, second, third
+
+
+def attention_of(ballot: ExemplarVotes) -> Attention | None:
+    """Return the attention averaged over the voters; None if it was not kept or the network has none."""
+    nodes, stages = ballot.pairs.node_attention, ballot.pairs.stage_attention
+    if nodes is None or stages is None:
+        return None
+    types = node_type_attention(nodes[:, -1]).mean(0).cpu().double().tolist()
+    between_stages = stages[:, 0].mean((0, 1)).cpu().double().tolist()
+    return Attention(
+        node_types=tuple(tuple(row) for row in types),
+        node_uniform=UNIFORM_ATTENTION,
+        stages=tuple(tuple(row) for row in between_stages),
+    )
+
+
+def votes_of(bank: Bank, choice: Choice, ballot: ExemplarVotes, difficulty: float) -> tuple[Vote, ...]:
+    """Return what each voter says, in voting order."""
+    rows = zip(
+        choice.places,
+        choice.similarities,
+        ballot.pairs.stage_deltas[:, 0].cpu().double().tolist(),
+        ballot.pairs.delta[:, 0].cpu().double().tolist(),
+        ballot.executions.tolist(),
+        strict=True,
+    )
+    return tuple(
+        Vote(
+            exemplar=bank.exemplars[place].id,
+            dive=bank.exemplars[place].dive or "unknown",
+            execution=bank.exemplars[place].execution,
+            similarity=similarity,
+            stage_differences=(stages[0], stages[1], stages[2]),
+            difference=difference,
+            score=execution * difficulty,
+        )
+        for place, similarity, stages, difference, execution in rows
+    )
+
+
+def interval_of(stored: StoredInterval | None, score: float, difficulty: float) -> Interval | None:
+    """Return the interval about a score, within what judges can give; None if the weights state none."""
+    if stored is None:
+        return None
+    half = stored.execution_half_width * difficulty
+    low, high = (min(max(0.0, end), MAX_EXECUTION * difficulty) for end in (score - half, score + half))
+    return Interval(low=low, high=high, level=stored.level)
+
+
+def difficulty_of(bank: Bank, choice: Choice, options: ScoreOptions) -> tuple[float, str]:
+    """Return a dive's difficulty and where it comes from: given, listed, or that of the most similar voter.
+
+    Raises:
+        UsageError: The dive that was named is not listed at its height.
+    """
+    if options.difficulty is not None:
+        return options.difficulty, "given"
+    number = options.dive or choice.dive
+    if number is not None and options.height_m is not None:
+        listed = _listed(number, options.height_m)
+        if listed is not None:
+            return listed, f"listed for {number} at {options.height_m:g} m"
+        if options.dive is not None:
+            raise UsageError(
+                f"{number} has no listed difficulty at {options.height_m:g} m",
+                where="--height",
+                hint="give --difficulty",
+            )
+    nearest = max(zip(choice.similarities, choice.places, strict=True))[1]
+    exemplar = bank.exemplars[nearest]
+    return exemplar.difficulty, f"that of the most similar voter, {exemplar.id}"
+
+
+def _listed(number: str, height_m: float) -> float | None:
+    try:
+        return listed_difficulty(parse_dive_number(number), height_m)
+    except DiveNumberError:  # what somebody called the dives of a bank
+        return None
+
+
+def assessment_of(
+    clip: Clip,
+    choice: Choice,
+    hearing: VotingContext,
+    options: ScoreOptions,
+    difficulty_from: str,
+    interval: Interval | None,
+    provenance: Provenance,
+) -> Assessment:
+    """Put everything that is known of a scored dive together.
+
+    Args:
+        clip: The clip.
+        choice: Who voted and why.
+        hearing: The votes.
+        options: What was asked.
+        difficulty_from: Where the difficulty comes from, in words.
+        interval: About the score.
+        provenance: What computed it.
+    """
+    ballot, difficulty, execution = hearing.ballot, hearing.difficulty, hearing.ballot.execution
+    notes = [*choice.caveats, *clip.notes]
+    if not 0 <= execution <= MAX_EXECUTION:
+        notes.append(f"execution {execution:.1f} lies outside the 0..30 that judges can give: the model is guessing")
+    return Assessment(
+        source=clip.source,
+        score=hearing.score,
+        execution=execution,
+        difficulty=difficulty,
+        difficulty_from=difficulty_from,
+        dive=choice.dive,
+        dive_from=choice.dive_from,
+        height_m=options.height_m,
+        exemplar_score=float(ballot.exemplar_executions.mean()) * difficulty,
+        interval=interval,
+        stages=stages_of(clip, ballot, difficulty),
+        votes=votes_of(hearing.bank, choice, ballot, difficulty),
+        attention=attention_of(ballot) if options.attention else None,
+        provenance=provenance,
+        notes=tuple(notes),
+    )
+
+
+# Score a clip: one object that the command line and a library user call alike.
+
+
+@dataclass(frozen=True)
+class _Judged:
+    """A verdict with everything it came from."""
+
+    clip: Clip
+    encoding: Encoding
+    hearing: VotingContext
+    assessment: Assessment
+
+
+_NOT_YET = FinecausalError("not judged yet")
+
+
+def load_reader(device: torch.device | str = "cpu") -> AthleteReader | None:
+    """Load the athlete reader that comes with the package; None if it comes without."""
+    from finecausal_cli.athlete.reader import AthleteReader
+
+    try:
+        return AthleteReader.load(device=device)
+    except WeightsError:
+        return None
+
+
+class Scorer:
+    """Weights and an exemplar bank, ready to score.
+
+    Args:
+        model: The network, in evaluation mode.
+        bank: Exemplars encoded by the same weights.
+        info: What is known of the weights.
+        weights_name: Their name, for people.
+        weights_digest: Their digest.
+        device: Where to compute.
+        precision: How exactly the backbones compute.
+        bank_folder: Where the bank's thumbnails lie; None if nowhere.
+        reader: Reads joints and outline of athletes; None if there is none.
+    """
+
+    def __init__(
+        self,
+        model: FineCausal,
+        bank: Bank,
+        *,
+        info: WeightsInfo,
+        weights_name: str,
+        weights_digest: str,
+        device: torch.device,
+        precision: Precision,
+        bank_folder: Path | None = None,
+        reader: AthleteReader | None = None,
+    ) -> None:
+        self._reader = reader
+        self._model = model
+        self._bank = bank
+        self._info = info
+        self._weights_name = weights_name
+        self._weights_digest = weights_digest
+        self._device = device
+        self._precision: Precision = precision
+        self._bank_folder = bank_folder
+
+    @classmethod
+    def load(
+        cls,
+        weights: str = DEFAULT_WEIGHTS,
+        *,
+        bank: Path | None = None,
+        device: str = "auto",
+        precision: str = "auto",
+    ) -> Scorer:
+        """Load weights and the bank that belongs to them.
+
+        Args:
+            weights: Name of bundled weights, or a folder.
+            bank: Another bank, made with the same weights.
+            device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
+            precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+
+        Raises:
+            WeightsError: The weights are missing or cannot be trusted.
+            BankError: The bank is missing, damaged or of other weights.
+            UsageError: The device or precision is not to be had.
+        """
+        where = resolve_device(device)
+        folder = resolve_weights(weights)
+        loaded = load_weights(folder, device=where)
+        shelf = bank or bank_folder(folder)
+        return cls(
+            loaded.model.for_inference(),
+            load_bank(shelf, weights_digest=loaded.digest),
+            info=WeightsInfo.read(loaded.info, folder),
+            weights_name=folder.name,
+            weights_digest=loaded.digest,
+            device=where,
+            precision=resolve_precision(precision, where),
+            bank_folder=shelf,
+            reader=load_reader(where),
+        )
+
+    @property
+    def bank(self) -> Bank:
+        """The exemplars."""
+        return self._bank
+
+    @property
+    def bank_folder(self) -> Path | None:
+        """Where the bank's thumbnails lie; None if nowhere."""
+        return self._bank_folder
+
+    @property
+    def model(self) -> FineCausal:
+        """The network."""
+        return self._model
+
+    @property
+    def info(self) -> WeightsInfo:
+        """What is known of the weights."""
+        return self._info
+
+    @property
+    def weights(self) -> tuple[str, str]:
+        """Name and digest of the weights."""
+        return self._weights_name, self._weights_digest
+
+    @property
+    def computes(self) -> tuple[torch.device, Precision]:
+        """Where and how exactly it computes."""
+        return self._device, self._precision
+
+    @property
+    def frame_size(self) -> int:
+        """Side, in pixels, of the square that the network sees."""
+        return self._model.config.frame_size
+
+    @property
+    def reader(self) -> AthleteReader | None:
+        """Reads athletes; None where its weights are not installed."""
+        return self._reader
+
+    @property
+    def viewing(self) -> Viewing:
+        """How the network, and the reader of athletes, want their clips."""
+        return viewing_of(self._model.config, None if self._reader is None else self._reader.square_size)
+
+    def score(self, path: str, options: ScoreOptions | None = None) -> Assessment:
+        """Score one dive.
+
+        Args:
+            path: A video file or a folder of frames.
+            options: How.
+
+        Raises:
+            RefusedError: It shows no dive, or not enough of one for points; its ``found`` says what there is.
+            VideoError: The clip cannot be read.
+            BankError: The named exemplar does not exist.
+            UsageError: Dive number or height is wrong, or no difficulty is to be had.
+        """
+        found = self.assess(path, options)[0]
+        if isinstance(found, Unscored):
+            raise refused_error(found)
+        return found
+
+    def assess(
+        self,
+        path: str,
+        options: ScoreOptions | None = None,
+        *,
+        ahead: ReadAhead | None = None,
+    ) -> list[Assessment | Unscored]:
+        """Find the dives of a file and score the surest, or all of them with ``all_dives``.
+
+        Args:
+            path: A video file or a folder of frames.
+            options: How.
+            ahead: Has begun to read the file already.
+
+        Returns:
+            One for each dive, in the order of the file; what is no dive is one without points.
+
+        Raises:
+            VideoError: The clip cannot be read.
+            BankError: The named exemplar does not exist.
+            UsageError: Dive number or height is wrong, or no difficulty is to be had.
+        """
+        options = options or ScoreOptions()
+        return [
+            one
+            if isinstance(one, Unscored)
+            else one.complete(self._judge(one, options).assessment, force=options.force)
+            for one in self._find(path, options, ahead)
+        ]
+
+    def explain(
+        self,
+        path: str,
+        options: ScoreOptions | None = None,
+        explain: ExplainOptions | None = None,
+        *,
+        ahead: ReadAhead | None = None,
+    ) -> tuple[Explanation, Evidence]:
+        """Score one dive and explain the score.
+
+        Args:
+            path: A video file or a folder of frames.
+            options: How to score; ``attention`` and ``all_dives`` are of no account.
+            explain: What to explain.
+            ahead: Has begun to read the file already.
+
+        Returns:
+            The explanation, and the pictures behind it.
+
+        Raises:
+            RefusedError: It shows no dive, or not enough of one for points; its ``found`` says what there is.
+            VideoError: The clip cannot be read.
+            BankError: The named exemplar does not exist.
+            UsageError: Dive number or height is wrong, or no difficulty is to be had.
+        """
+        options = replace(options or ScoreOptions(), attention=True, all_dives=False)
+        explain = explain or ExplainOptions()
+        subject = next(self._find(path, options, ahead))
+        if isinstance(subject, Unscored):
+            raise refused_error(subject)
+        judged = self._judge(subject, options, foreground=True)
+        assessment = subject.complete(judged.assessment, force=options.force)
+        if isinstance(assessment, Unscored):
+            raise refused_error(assessment)
+        clip, seen = judged.clip, judged.encoding.foreground
+        assert seen is not None  # noqa: S101 -- it was asked for
+        probabilities = merge_snippets(seen[-1][0])
+        explanation = explain_verdict(
+            judged.hearing,
+            assessment,
+            clip,
+            probabilities,
+            explain,
+            encode=self.encode,
+            bank_folder=self._bank_folder,
+        ).model_copy(
+            update={
+                "flight_start_s": assessment.flight_start_s,
+                "entry_start_s": assessment.entry_start_s,
+                "time_scale": assessment.time_scale,
+                "athlete": subject.track.frames,
+            }
+        )
+        size = explain.picture_size
+        pictures = None if size is None else sampled_like(path, clip, size)
+        return explanation, gather_evidence(clip, probabilities, pictures, subject.track)
+
+    def locate(self, path: str, options: ScoreOptions | None = None) -> Subject:
+        """Find and read one dive, and read its athlete, without judging it.
+
+        Raises:
+            RefusedError: It shows no dive; its ``found`` says what there is.
+            VideoError: The clip cannot be read.
+            UsageError: The times or the athlete asked for make no sense.
+        """
+        subject = next(self._find(path, replace(options or ScoreOptions(), all_dives=False)))
+        if isinstance(subject, Unscored):
+            raise refused_error(subject)
+        return subject
+
+    def _find(self, path: str, options: ScoreOptions, ahead: ReadAhead | None = None) -> Iterator[Subject | Unscored]:
+        corrections, notes = resolve_corrections(path, options.corrections, options.start_s, options.end_s)
+        if options.all_dives and corrections:  # kept from a run that asked for one dive
+            corrections = Corrections()
+            notes = (*notes, "they are of one dive and left out, for all dives are asked for")
+        known = options.corrected(corrections)
+        wanted, viewing, limit_s = known.wanted, self.viewing, options.timeout_s
+        if options.all_dives:
+            for read in read_each(path, wanted, viewing, timeout_s=limit_s):
+                yield prepare_subject(read, known, self._reader, source=path, notes=notes)
+            return
+        found = None if ahead is None else ahead.result(path, wanted, viewing)
+        found = found or read_dives(path, wanted, viewing, timeout_s=limit_s)
+        yield prepare_subject(found, known, self._reader, source=path, notes=notes)
+
+    def _judge(self, subject: Subject, options: ScoreOptions, *, foreground: bool = False) -> _Judged:
+        started = time.perf_counter()
+        options = options.with_canonical_number()
+        clip = subject.found.clip
+        encoding = self.encode(clip, foreground=foreground)
+        query = replace(encoding, foreground=None)
+        choice = self._choose(query, options)
+        difficulty, difficulty_from = difficulty_of(self._bank, choice, options)
+        ballot = compare_with_exemplars(self._model, query, self._bank, choice.places, attention=options.attention)
+        hearing = VotingContext(self._model, self._bank, choice.places, query, ballot, difficulty)
+        assessment = self._assessment(clip, choice, hearing, options, difficulty_from, started)
+        return _Judged(clip, encoding, hearing, assessment)
+
+    def judge(
+        self, clips: Sequence[Clip], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
+    ) -> list[Assessment | FinecausalError]:
+        """Score clips that were read already, all of them together: the same numbers as one by one, to 1e-4.
+
+        Args:
+            clips: Read with this network's geometry and frame size.
+            options: How to score each of them; times and the time limit are of no account any more.
+            started: When work on each clip began, by ``time.perf_counter``, for the provenance; now when absent.
+
+        Returns:
+            For each clip its assessment, or why it has none: a wrong dive number, height or exemplar, or no difficulty.
+        """
+        begun = started or [time.perf_counter()] * len(clips)
+        encodings = self._encode_together(clips)
+        found: list[Assessment | FinecausalError] = []
+        heard: list[tuple[int, ScoreOptions, Choice, tuple[float, str]]] = []
+        for place, (query, option) in enumerate(zip(encodings, options, strict=True)):
+            try:
+                known = option.with_canonical_number()
+                choice = self._choose(query, known)
+                heard.append((place, known, choice, difficulty_of(self._bank, choice, known)))
+            except FinecausalError as error:
+                found.append(error)
+            else:
+                found.append(_NOT_YET)
+        ballots = compare_with_exemplars_batched(
+            self._model,
+            [encodings[place] for place, *_ in heard],
+            self._bank,
+            [choice.places for _, _, choice, _ in heard],
+            attention=any(known.attention for _, known, _, _ in heard),
+        )
+        for (place, known, choice, (degree, degree_from)), ballot in zip(heard, ballots, strict=True):
+            hearing = VotingContext(self._model, self._bank, choice.places, encodings[place], ballot, degree)
+            found[place] = self._assessment(clips[place], choice, hearing, known, degree_from, begun[place])
+        return found
+
+    def judge_subjects(
+        self, subjects: Sequence[Subject], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
+    ) -> list[Assessment | Unscored | FinecausalError]:
+        """Score dives that were found and read already, all of them together; see ``judge``."""
+        verdicts = self.judge([subject.found.clip for subject in subjects], options, started=started)
+        return [
+            verdict if isinstance(verdict, FinecausalError) else subject.complete(verdict, force=option.force)
+            for subject, option, verdict in zip(subjects, options, verdicts, strict=True)
+        ]
+
+    def _encode_together(self, clips: Sequence[Clip]) -> list[Encoding]:
+        size = self._model.config.frame_size
+        frames = np.stack([crop(clip.frames, size) for clip in clips])
+        pixels = normalise(torch.from_numpy(frames).to(self._device))
+        with torch.inference_mode(), computing(self._precision, self._device):
+            together = self._model.encode(pixels)
+        together = together.map(lambda tensor: tensor.float())
+        return [together.select(place) for place in range(len(clips))]
+
+    def _choose(self, query: Encoding, options: ScoreOptions) -> Choice:
+        return choose_voters(
+            self._bank,
+            query,
+            exemplar=options.exemplar,
+            dive=options.dive,
+            voters=options.voters,
+            seed=options.seed,
+        )
+
+    def encode(self, clip: Clip, *, foreground: bool = False) -> Encoding:
+        """Encode a clip with the centre crop; with ``foreground``, also tell where the athlete is."""
+        pixels = normalise(crop(clip.frames, self._model.config.frame_size)).unsqueeze(0).to(self._device)
+        with torch.inference_mode(), computing(self._precision, self._device):
+            encoding = self._model.encode(pixels, foreground="fused" if foreground else "none")
+        return encoding.map(lambda tensor: tensor.float())
+
+    def _assessment(
+        self,
+        clip: Clip,
+        choice: Choice,
+        hearing: VotingContext,
+        options: ScoreOptions,
+        difficulty_from: str,
+        started: float,
+    ) -> Assessment:
+        provenance = Provenance(
+            version=__version__,
+            weights=self._weights_name,
+            weights_digest=self._weights_digest,
+            weights_note=self._info.note,
+            bank=self._bank.name,
+            bank_digest=self._bank.digest,
+            exemplars_chosen=choice.how,
+            device=str(self._device),
+            precision=self._precision,
+            decoder=clip.decoder,
+            seconds=time.perf_counter() - started,
+        )
+        interval = interval_of(self._info.interval, hearing.score, hearing.difficulty)
+        return assessment_of(clip, choice, hearing, options, difficulty_from, interval, provenance)

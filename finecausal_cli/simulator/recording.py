@@ -1,0 +1,500 @@
+"""What is simulated, and a recording of it: clip, masks, joints, manifest."""
+
+from __future__ import annotations
+
+import csv
+import hashlib
+import io
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import numpy as np
+
+from finecausal_cli.athlete import JOINTS as READ_JOINTS
+from finecausal_cli.athlete import MIRRORED
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.diving import DiveNumber, heights_for, parse_dive_number
+from finecausal_cli.errors import UsageError
+from finecausal_cli.simulator.athlete import JOINT, STAGE_FAULTS, Pose, draw_faults, draw_quality, varied
+from finecausal_cli.simulator.dive import FPS, SimulatedDive, Timing, draw_lead, simulate_dive
+from finecausal_cli.simulator.render import SceneConfig, render
+from finecausal_cli.simulator.venue import STYLES
+from finecausal_cli.simulator.wild import WildSetting, render_wild
+from finecausal_cli.video.writer import write_mask_video, write_video
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Mapping, Sequence
+    from os import PathLike
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.simulator.athlete import Array
+    from finecausal_cli.simulator.camera import Projection
+
+
+# What a data set is made of: which dives are drawn at which heights, and how far their venues follow from them.
+
+# fmt: off
+DIVES = (
+    "101B", "103B", "105B", "107B", "107C", "109B", "109C", "201A", "201B", "201C", "205B", "205C", "207B", "207C",
+    "301B", "303C", "305B", "305C", "307C", "401B", "403B", "405B", "405C", "407B", "407C", "409C",
+    "5132D", "5152B", "5154B", "5156B", "5172B", "5231D", "5233D", "5235D", "5237D", "5251B", "5253B", "5255B",
+    "5331D", "5335D", "5337D", "5353B", "5355B", "612B", "6142D", "614B", "6241B", "6243D", "6245D", "626B", "626C",
+    "636C",
+)
+# fmt: on
+"""Dive numbers of a data set unless others are asked for: the 52 of FineDiving (Xu et al., CVPR 2022)."""
+
+_COMPETITION_HEIGHTS_M = (3.0, 10.0)
+"""Heights at which international competitions, and so the clips of FineDiving, are held."""
+
+_TRAINING_HEIGHT_SHARE = 0.1
+"""How often a dive is drawn at another height, relative to a competition's."""
+
+_COMMON_DIFFICULTY = 3.2
+"""Difficulty from which a dive number is as common as any; easier ones are rarer, for competitors choose hard dives."""
+
+_LEAST_SHARE = 0.12
+
+_OPTIONAL_SEEDS = ("venue_seed", "entry_seed")
+
+World = Literal["clean", "wild"]
+
+_PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
+
+_EXECUTION_QUANTILES = (14.5, 17.4, 18.6, 20.0, 20.9, 21.6, 22.6, 23.4, 24.1, 25.5)
+"""Execution that 5, 15, ... 95 % of 1,000 simulated dives stay below."""
+
+
+@dataclass(frozen=True, slots=True)
+class DatasetPlan:
+    """What a data set is made of; every dive follows from it and an index.
+
+    Attributes:
+        seed: Seed of the whole data set.
+        dives: Dive numbers to draw from; the harder, the more often.
+        confounding: 0..1, share of dives whose venue follows from their quality.
+        height_m: The only height, or None for any height at which a number is listed.
+        venue_seed: Seed of the venues; None for that of the dives. The same dives elsewhere: a shift.
+        entry_seed: Seed of the faults of the entry; None for that of the dives. The same dives with other entries.
+        world: How the dives are seen: as broadcast from the side, or as people film them.
+        photos: Paths of photographs that may stand behind them.
+        varied_poses: Whether athletes take other poses than their dive has; marks are those of the dive all the same.
+    """
+
+    seed: int
+    dives: tuple[str, ...] = DIVES
+    confounding: float = 0.0
+    height_m: float | None = None
+    venue_seed: int | None = None
+    entry_seed: int | None = None
+    world: World = "clean"
+    photos: tuple[str, ...] = ()
+    varied_poses: bool = False
+
+    def __post_init__(self) -> None:
+        if not self.dives:
+            raise UsageError("no dive number to simulate", where="dives")
+        if not 0 <= self.confounding <= 1:
+            raise UsageError(f"confounding is {self.confounding}", where="confounding", hint="it is 0 to 1")
+        for text in self.dives:
+            self.heights(parse_dive_number(text))
+
+    def heights(self, dive: DiveNumber) -> list[float]:
+        """Return the heights the dive may be drawn at.
+
+        Raises:
+            UsageError: When there is none.
+        """
+        listed = [h for h in heights_for(dive) if self.height_m in (None, h)]
+        if not listed:
+            at = "any height" if self.height_m is None else f"{self.height_m:g} m"
+            raise UsageError(f"{dive} is not listed at {at}", where="dives")
+        return listed
+
+    def dive(self, index: int) -> SimulatedDive:
+        """Simulate dive ``index``."""
+        simulated = self._listed_dive(index)
+        if not self.varied_poses:
+            return simulated
+        rng = np.random.default_rng(np.random.SeedSequence((self.seed, index, 14)))
+        motion = simulated.motion
+        return replace(simulated, motion=replace(motion, pose=varied(rng, motion.times, motion.pose)))
+
+    def _listed_dive(self, index: int) -> SimulatedDive:
+        rng = np.random.default_rng(np.random.SeedSequence((self.seed, index, 4)))
+        numbers = [parse_dive_number(text) for text in self.dives]
+        number = numbers[_pick(rng, [self._commonness(dive) for dive in numbers])]
+        heights = self.heights(number)
+        shares = [1.0 if h in _COMPETITION_HEIGHTS_M else _TRAINING_HEIGHT_SHARE for h in heights]
+        height_m = heights[_pick(rng, shares)]
+        more_s = self._part(index)[1:]
+        drawn = simulate_dive(number, height_m, (self.seed, index), more_s=more_s)
+        if self.entry_seed is None:
+            return drawn
+        other = np.random.default_rng(np.random.SeedSequence((self.entry_seed, index, 6)))
+        redrawn = draw_faults(other, number, draw_quality(other))
+        entry = {name: getattr(redrawn, name) for name in STAGE_FAULTS["entry"]}
+        return simulate_dive(number, height_m, (self.seed, index), replace(drawn.faults, **entry), more_s)
+
+    def _part(self, index: int) -> tuple[str, float, float]:
+        """Return which part of dive ``index`` is shown, and how much more than its clip before and after."""
+        if self.world == "clean":
+            return "plain", 0.0, 0.0
+        return draw_lead(np.random.default_rng(np.random.SeedSequence((self._settings_seed, index, 9))))
+
+    def _commonness(self, dive: DiveNumber) -> float:
+        """Return how often a number is drawn, relative to the hard ones."""
+        hardest = max(heights_for(dive)[height] for height in self.heights(dive))
+        return max(min(hardest / _COMMON_DIFFICULTY, 1.0) ** 3, _LEAST_SHARE)
+
+    def setting(self, index: int, simulated: SimulatedDive) -> SceneConfig:
+        """Draw the venue of dive ``index``, tied to quality as far as the plan confounds them."""
+        return SceneConfig.draw((self._settings_seed, index), self._style(index, simulated))
+
+    def wild_setting(self, index: int, simulated: SimulatedDive) -> WildSetting:
+        """Draw how dive ``index`` is filmed; the style of a venue is confounded as in ``setting``."""
+        part, style = self._part(index)[0], self._style(index, simulated)
+        shown = simulated.motion, simulated.duration_s
+        return WildSetting.draw((self._settings_seed, index), shown, part, self.photos, style)
+
+    @property
+    def _settings_seed(self) -> int:
+        return self.seed if self.venue_seed is None else self.venue_seed
+
+    def _style(self, index: int, simulated: SimulatedDive) -> int | None:
+        rng = np.random.default_rng(np.random.SeedSequence((self._settings_seed, index, 5)))
+        return confounded_style(simulated) if rng.random() < self.confounding else None
+
+    def stamp(self) -> dict[str, Any]:
+        """Return the plan as plain data; seeds nobody asked for are not in it, nor is a clean world."""
+        stamp = {name: value for name, value in asdict(self).items() if not (name in _OPTIONAL_SEEDS and value is None)}
+        photos = stamp.pop("photos")
+        if not stamp["varied_poses"]:
+            del stamp["varied_poses"]
+        if stamp["world"] == "clean":
+            del stamp["world"]
+        else:
+            names = "\n".join(Path(photo).name for photo in photos)
+            stamp["photos"] = [len(photos), hashlib.sha256(names.encode()).hexdigest()[:16]]
+        return stamp
+
+
+def find_photos(folder: str | PathLike[str]) -> tuple[str, ...]:
+    """Return the pictures below a folder, by name.
+
+    Raises:
+        UsageError: When there is none.
+    """
+    found = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in _PHOTO_ENDINGS)
+    if not found:
+        raise UsageError(f"no picture in {folder}", where="backgrounds", hint="name a folder with JPEG or PNG files")
+    return tuple(found)
+
+
+def _pick(rng: np.random.Generator, shares: Sequence[float]) -> int:
+    """Draw an index with these relative frequencies."""
+    edges = np.cumsum(shares)
+    return int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
+
+
+def confounded_style(simulated: SimulatedDive) -> int:
+    """Return the venue that confounding gives to a dive: the better the execution, the later in the list."""
+    shares = np.linspace(0.05, 0.95, len(_EXECUTION_QUANTILES))
+    cuts = np.interp(np.arange(1, len(STYLES)) / len(STYLES), shares, _EXECUTION_QUANTILES)
+    return int(np.searchsorted(cuts, simulated.execution))
+
+
+def plan_dataset(seed: int, *, dives: Sequence[str] = DIVES, **options: Any) -> DatasetPlan:
+    """Return the plan for dive numbers in any spelling; ``options`` are further fields of the plan.
+
+    Raises:
+        UsageError: When the options make no sense.
+    """
+    return DatasetPlan(seed, tuple(str(parse_dive_number(text)) for text in dives), **options)
+
+
+# The athlete's motion frame by frame, as plain data: what a pose estimator or a trunk may be held to.
+
+_DEGREE_DIGITS, _METRE_DIGITS = 1, 3
+
+
+def tracks(simulated: SimulatedDive, times: Array | None = None) -> dict[str, Any]:
+    """Read the motion at ``times`` [frames] of the dive; None takes those of a clean clip's frames.
+
+    Returns:
+        ``somersault_deg``, ``twist_deg`` and ``tilt_deg``: [frames], as in ``Motion``; ``centre_m``: [frames][3], the
+        centre of mass, x outwards, y away from the camera, z above the water; ``pose_deg``: the joint angles by name,
+        [frames] each.
+    """
+    motion = simulated.motion
+    times = np.arange(simulated.frames) / FPS if times is None else times
+    pose = np.degrees(motion.track(motion.pose, times))
+    angles = {"somersault_deg": motion.somersault, "twist_deg": motion.twist, "tilt_deg": motion.tilt}
+    found: dict[str, Any] = {
+        name: np.round(np.degrees(motion.track(angle, times)), _DEGREE_DIGITS).tolist()
+        for name, angle in angles.items()
+    }
+    found["centre_m"] = np.round(motion.track(motion.centre, times), _METRE_DIGITS).tolist()
+    found["pose_deg"] = {
+        name: np.round(column, _DEGREE_DIGITS).tolist() for name, column in zip(Pose._fields, pose.T, strict=True)
+    }
+    return found
+
+
+# Where the athlete's joints are in every picture of a clip, when it is shown and how the camera stood.
+
+_NAMED_OTHERWISE = {"head": "vertex"}
+_READ = [JOINT[_NAMED_OTHERWISE.get(name, name)] for name in READ_JOINTS]
+"""Index in the simulator's joints of every joint that an athlete reader names."""
+
+
+@dataclass(frozen=True, slots=True)
+class Truth:
+    """What the simulator knows of a clip's pictures.
+
+    Attributes:
+        joints: float32 [frames, joints, 2] pixels of the picture, in the order of ``athlete.skeleton.JOINTS``; in a
+            mirrored picture left and right are those that the picture shows.
+        visible: bool [frames, joints] inside the picture, above the water and not behind the tower; hidden by the
+            athlete's own body counts as visible.
+        box: float32 [frames, 4] left, top, right, bottom of the mask, NaN where it is empty.
+        times_s: float64 [frames] when each frame of the file is shown.
+        real_time_s: float64 [frames] the same moments on the clock of the dive.
+        px_per_m: float32 [frames] scale at the athlete.
+        camera: float32 [frames, 2, 3] from metres of the still plane across the view (right, up) to the picture; NaN
+            where another shot is shown.
+    """
+
+    joints: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    box: NDArray[np.float32]
+    times_s: Array
+    real_time_s: Array
+    px_per_m: NDArray[np.float32]
+    camera: NDArray[np.float32]
+
+    @classmethod
+    def of(
+        cls, body: Array, camera: Projection, views: Array, times: tuple[Array, Array], size: tuple[int, int]
+    ) -> Truth:
+        """Project a body into pictures; what is to be seen of it is told by ``see``, frame by frame.
+
+        Args:
+            body: [frames, joints, 3] of the simulator in the world.
+            camera: The projection.
+            views: [frames, 2, 3] from its screen metres to the picture.
+            times: Presentation times and the same on the clock of the dive, [frames] each.
+            size: Width and height of the pictures.
+        """
+        is_mirrored = len(views) > 0 and np.linalg.det(views[0, :, :2]) > 0
+        chosen = body[:, _READ][:, list(MIRRORED)] if is_mirrored else body[:, _READ]
+        screen = camera.screen(chosen)[..., :2]
+        joints = np.einsum("nij,nkj->nki", views[:, :, :2], screen) + views[:, None, :, 2]
+        return cls(
+            joints.astype(np.float32),
+            ((joints >= 0) & (joints < size)).all(axis=-1) & (chosen[..., 2] > 0),
+            np.full((len(body), 4), np.nan, np.float32),
+            *times,
+            np.hypot(views[:, 0, 0], views[:, 1, 0]).astype(np.float32),
+            views.astype(np.float32),
+        )
+
+    def see(self, frame: int, mask: NDArray[np.uint8], hidden: NDArray[np.uint8] | None) -> None:
+        """Note what a frame shows: the athlete's mask, and what something before the athlete covers (not 0)."""
+        self.box[frame] = box_of(mask)
+        if hidden is None:
+            return
+        height, width = mask.shape
+        x, y = np.clip(self.joints[frame], 0, (width - 1, height - 1)).astype(int).T
+        self.visible[frame] &= hidden[y, x] == 0
+        if hidden.all():
+            self.camera[frame] = np.nan
+
+    def write(self, path: Path) -> None:
+        """Write the arrays under their names as one npz file."""
+        with atomic_write(path, "the joints") as part, part.open("wb") as stream:
+            np.savez(stream, allow_pickle=False, **{name: getattr(self, name) for name in self.__slots__})
+
+
+def box_of(mask: NDArray[np.uint8]) -> tuple[float, float, float, float]:
+    """Return left, top, right, bottom of what is not 0; right and bottom are outside."""
+    rows, columns = (np.flatnonzero(mask.any(axis=axis)) for axis in (1, 0))
+    if not len(rows):
+        return (np.nan,) * 4
+    return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
+
+
+# What a layout of a data set does, whichever it is: put one dive's pictures in place, and speak of all dives.
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """One dive as it is recorded.
+
+    Attributes:
+        seed: Seed of the data set.
+        index: The dive's place in the plan.
+        simulated: The dive.
+        setting: Where and how it is seen.
+    """
+
+    seed: int
+    index: int
+    simulated: SimulatedDive
+    setting: SceneConfig | WildSetting
+
+    @classmethod
+    def of(cls, plan: DatasetPlan, index: int) -> Recording:
+        """Draw the dive at a place in the plan."""
+        simulated = plan.dive(index)
+        setting = plan.wild_setting(index, simulated) if plan.world == "wild" else plan.setting(index, simulated)
+        return cls(plan.seed, index, simulated, setting)
+
+    @property
+    def timing(self) -> Timing:
+        """When the frames are shown, and which moments of the dive they show."""
+        if isinstance(self.setting, SceneConfig):
+            return Timing.even(FPS, self.simulated.frames)
+        return self.setting.timing
+
+    @property
+    def crf(self) -> int:
+        """Constant rate factor of the video."""
+        return self.setting.crf if isinstance(self.setting, SceneConfig) else self.setting.footage.crf
+
+    def pictures(self, frames: Sequence[int] | None = None) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield frame (RGB) and mask (0 or 255) in turn; ``frames`` are the numbers of those wanted, None for all."""
+        for frame, mask, _ in self._shots(frames):
+            yield frame, mask
+
+    def pictures_with_truth(
+        self, truth: Truth, frames: Sequence[int] | None = None
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
+        """Yield frame and mask in turn, and note in ``truth`` (that of the same frames) what they show."""
+        for number, (frame, mask, hidden) in enumerate(self._shots(frames)):
+            truth.see(number, mask, hidden)
+            yield frame, mask
+
+    def truth(self, frames: Sequence[int] | None = None) -> Truth:
+        """Return where the joints are in the frames, before anything is known of what hides them."""
+        camera, motion, timing = self.setting.camera, self.simulated.motion, self.timing
+        chosen = np.arange(timing.frames) if frames is None else np.asarray(frames)
+        file_s, real_s = timing.times_s[chosen], timing.real_s[chosen]
+        views = camera.views(motion, timing.real_s)[chosen]
+        return Truth.of(motion.body(real_s), camera, views, (file_s, real_s), camera.size)
+
+    def record(self) -> dict[str, Any]:
+        """Return what is known of dive, setting and file as plain data."""
+        found = self.simulated.record() | self.setting.record()
+        if isinstance(self.setting, SceneConfig):
+            return found
+        motion, timing = self.simulated.motion, self.timing
+        return found | {
+            "frames": timing.frames,
+            "fps": timing.fps,
+            "twist_start": timing.first_at(motion.leave_s),
+            "entry_start": timing.first_at(motion.contact_s),
+            "flight_start_s": round(timing.in_file(motion.leave_s), 6),
+            "entry_start_s": round(timing.in_file(motion.contact_s), 6),
+            **timing.record(),
+        }
+
+    def _shots(
+        self, frames: Sequence[int] | None
+    ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8] | None]]:
+        if isinstance(self.setting, SceneConfig):
+            for frame, mask in render(self.simulated, self.setting, frames):
+                yield frame, mask, None
+        else:
+            for shot in render_wild(self.simulated, self.setting, frames):
+                yield shot.frame, shot.mask, shot.hidden
+
+
+class DatasetWriter(Protocol):
+    """Where a data set's pictures and labels go.
+
+    Attributes:
+        folders: Folders of the data set besides that of the records.
+        leftovers: Patterns of what a killed writer leaves behind.
+    """
+
+    folders: tuple[str, ...]
+    leftovers: tuple[str, ...]
+
+    def check(self, plan: DatasetPlan) -> None:
+        """Raise a `UsageError` when the layout cannot hold the plan's dives."""
+
+    def write_pictures(self, root: Path, take: Recording) -> dict[str, Any]:
+        """Write frames and masks of one dive and return what its record must know of them."""
+
+    def finish(self, root: Path, records: Sequence[Mapping[str, Any]]) -> Path:
+        """Write what speaks of all dives and return the path to hand to a reader."""
+
+
+# The layout of a data set of one's own: ``videos/00000.mp4``, ``masks/00000.mkv`` and the manifest ``dives.csv``.
+
+COLUMNS = (
+    "video",
+    "score",
+    "difficulty",
+    "dive",
+    "height_m",
+    "twist_start",
+    "entry_start",
+    "mask",
+    "judges",
+    "deductions",
+)
+
+_STAGES = ("takeoff", "flight", "entry")
+PRESET = "ultrafast"
+"""Half the time of x264's next preset; the files grow by half."""
+
+
+class ManifestLayout:
+    """Clips and masks as videos, one row a dive."""
+
+    folders: tuple[str, ...] = ("videos", "masks", "joints")
+    leftovers: tuple[str, ...] = ("videos/.*.part", "masks/.*.part", "joints/.*.part", ".dives.csv.*.part")
+
+    def check(self, plan: DatasetPlan) -> None:
+        """Accept every plan."""
+
+    def write_pictures(self, root: Path, take: Recording) -> dict[str, Any]:
+        """Write the clip and its masks as videos and the joints as arrays; return where the videos are."""
+        packed: list[NDArray[np.uint8]] = []
+        truth, (width, height) = take.truth(), take.setting.camera.size
+
+        def frames() -> Iterator[NDArray[np.uint8]]:
+            for frame, mask in take.pictures_with_truth(truth):
+                packed.append(np.packbits(mask > 0))
+                yield frame
+
+        timing, name = take.timing, f"{take.index:05d}"
+        video, mask_file = f"videos/{name}.mp4", f"masks/{name}.mkv"
+        times_s = timing.times_s if timing.variable else None
+        write_video(root / video, frames(), timing.fps, crf=take.crf, preset=PRESET, times_s=times_s)
+        masks = (np.unpackbits(bits, count=height * width).reshape(height, width) for bits in packed)
+        write_mask_video(root / mask_file, masks, timing.fps)
+        truth.write(root / f"joints/{name}.npz")
+        return {"video": video, "mask": mask_file}
+
+    def finish(self, root: Path, records: Sequence[Mapping[str, Any]]) -> Path:
+        """Write the manifest and return its path."""
+        table = io.StringIO()
+        writer = csv.writer(table, lineterminator="\n")
+        writer.writerow(COLUMNS)
+        for record in records:
+            deductions = [record["deductions"][stage] for stage in _STAGES]
+            row = {**record, "judges": _joined(record["judges"]), "deductions": _joined(deductions)}
+            writer.writerow([row[column] for column in COLUMNS])
+        path = root / "dives.csv"
+        with atomic_write(path, "the manifest") as part:
+            part.write_text(table.getvalue(), encoding="utf-8")
+        return path
+
+
+def _joined(numbers: Sequence[float]) -> str:
+    return " ".join(f"{number:g}" for number in numbers)

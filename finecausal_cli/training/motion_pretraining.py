@@ -1,0 +1,623 @@
+"""Pretrain an encoder to predict the motion of simulated dives."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+import numpy as np
+import torch
+from pydantic import BaseModel, ConfigDict, Field, field_validator
+from torch import Tensor, nn
+from torch.nn import functional
+from torch.utils.data import DataLoader, Dataset
+
+from finecausal_cli.data.cache import ClipCache
+from finecausal_cli.data.datasets import assign_splits, read_dataset
+from finecausal_cli.errors import FinecausalError, TrainingError
+from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES, SNIPPET_STRIDE
+from finecausal_cli.model.frame_encoder import FRAME_FEATURES, FrameParser, FrameTrunk, cut_frames
+from finecausal_cli.model.i3d import to_channels_last
+from finecausal_cli.training import check_precision, make_options
+from finecausal_cli.training.checkpoint import (
+    PRETRAINING_NAME,
+    Progress,
+    RunLog,
+    describe_data,
+    ensure_new_run_dir,
+    read_run,
+    restore,
+    save_checkpoint,
+    write_run,
+)
+from finecausal_cli.training.motion_snippets import LEAST_SHOWN, SEEN, SnippetDataset, Snippets, collate_snippets
+from finecausal_cli.training.pairs import seed_from, warmed_cosine
+from finecausal_cli.training.processes import process_count
+from finecausal_cli.training.run import init_model
+from finecausal_cli.weights import WeightsInfo
+from finecausal_cli.weights.store import save_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
+
+    from finecausal_cli.data import Dive
+    from finecausal_cli.model.config import ModelConfig
+    from finecausal_cli.model.finecausal import FineCausal
+    from finecausal_cli.model.i3d import I3D
+    from finecausal_cli.training.motion_snippets import Scale
+
+
+# What a pretraining is asked to do, as one value that refuses contradictions.
+
+
+class PretrainOptions(BaseModel):
+    """Options of a pretraining.
+
+    Attributes:
+        steps: Optimiser steps.
+        dives: Dives in a batch.
+        snippets: Snippets of each.
+        at_takeoff: Share of the snippets that are cut to show the take-off, the others anywhere.
+        counts: How much an error of what judges see counts, by the stretch in which it shows; 1 where not said.
+        lr: Peak learning rate (AdamW): it rises over the first hundred steps and falls as a cosine to zero.
+        weight_decay: Decoupled weight decay.
+        clip_norm: Longest gradient.
+        precision: What trunks compute in, by autocast.
+        init: What trunks and foreground begin with: ``trunk:`` and weights, or ``kinetics:`` and a file; None draws
+            them by chance.
+        seed: Of whatever is drawn by chance.
+        workers: Processes that cut snippets ahead.
+        save_every: Steps between checkpoints, at each of which some validation dives are looked at.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    steps: int = Field(default=4000, ge=1)
+    dives: int = Field(default=12, ge=1)
+    snippets: int = Field(default=1, ge=1)
+    at_takeoff: float = Field(default=0.3, ge=0, le=1)
+    counts: dict[str, float] = Field(default_factory=dict)
+    lr: float = Field(default=2e-3, gt=0)
+    weight_decay: float = Field(default=1e-2, ge=0)
+    clip_norm: float = Field(default=5.0, gt=0)
+    precision: Literal["fp32", "bf16"] = "fp32"
+    init: str | None = None
+    seed: int = Field(default=0, ge=0)
+    workers: int = Field(default=0, ge=0)
+    save_every: int = Field(default=500, ge=1)
+
+    @field_validator("counts", mode="before")
+    @classmethod
+    def _may_be_text(cls, counts: object) -> object:
+        return read_counts(counts) if isinstance(counts, str) else counts
+
+    @field_validator("counts")
+    @classmethod
+    def _stretches_are_known(cls, counts: dict[str, float]) -> dict[str, float]:
+        for stretch, count in counts.items():
+            if stretch not in LEAST_SHOWN:
+                raise ValueError(f"no stretch {stretch!r}: one of {', '.join(LEAST_SHOWN)} is meant")
+            if not 0 <= count < float("inf"):
+                raise ValueError(f"{stretch}={count:g}: a number of 0 or more is meant")
+        return counts
+
+    def counts_of_seen(self) -> list[float]:
+        """Return how much an error of each of `SEEN` counts: [K]."""
+        return [self.counts.get(stretch, 1.0) for stretch in SEEN.values()]
+
+
+def read_counts(text: str) -> dict[str, float]:
+    """Read how much an error counts in some stretches, as in ``crouch=3,flight=2``.
+
+    Raises:
+        ValueError: It is not of this form.
+    """
+    counts = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        stretch, _, count = part.partition("=")
+        try:
+            counts[stretch.strip()] = float(count)
+        except ValueError:
+            raise ValueError(f"{part!r} is not of the form crouch=3") from None
+    return counts
+
+
+def build_pretrain_options(**given: Any) -> PretrainOptions:
+    """Make options from what the user gave; what is None counts as not given.
+
+    Raises:
+        UsageError: A value is out of range; names its option.
+    """
+    return make_options(PretrainOptions, given)
+
+
+# The trunks that are taught, what reads the targets off their features, and how wrong that is.
+
+HIDDEN = 256
+"""Values that everything asked of one frame is read from."""
+
+SHARP = 0.2
+"""Errors of the motion, in its standard deviations, from which on they count as they are and not squared."""
+
+FOREGROUND_EVERY = 8
+"""One frame in so many (of an I3D, one snippet) is asked for its foreground, which costs as much as the trunk."""
+
+_DROPOUT = 0.2
+_MOTION_WEIGHT, _PIXELS_WEIGHT = 2, 4
+"""Weights of the losses of the motion and of the foreground's pixels; those of the others are 1."""
+
+
+@dataclass(frozen=True)
+class HeadOutputs:
+    """What is read off one trunk's features of B snippets.
+
+    Attributes:
+        motion: [B, 16, M].
+        stage: Logits [B, 16, 3].
+        seen: [B, K], of the whole snippet.
+        seen_by_frame: [B, 16, K], of single frames; None where the trunk does not read such.
+    """
+
+    motion: Tensor
+    stage: Tensor
+    seen: Tensor
+    seen_by_frame: Tensor | None
+
+    def losses(self, batch: Snippets, counts: Tensor) -> dict[str, Tensor]:
+        """Return the losses by name; ``counts`` [K] as for `error_of_shown`."""
+        each = functional.smooth_l1_loss(self.motion.float(), batch.motion, beta=SHARP, reduction="none").mean(-1)
+        losses = {
+            "motion": _MOTION_WEIGHT * (each * batch.visible).sum() / batch.visible.sum().clamp(min=1),
+            "stage": functional.cross_entropy(self.stage.float().flatten(0, 1), batch.stage.flatten()),
+            "seen": error_of_shown(self.seen, batch.seen, batch.shown, counts),
+        }
+        if self.seen_by_frame is not None:
+            truth = batch.seen[:, None]
+            losses["seen_by_frame"] = error_of_shown(self.seen_by_frame, truth, batch.shown_by_frame, counts)
+        return losses
+
+
+@dataclass(frozen=True)
+class MaskPrediction:
+    """The foreground of some frames (of an I3D, of some snippets).
+
+    Attributes:
+        logits: [N, ..., H, W].
+        mask: What they should show, the same shape.
+    """
+
+    logits: Tensor
+    mask: Tensor
+
+    def loss(self) -> Tensor:
+        """Return cross entropy of the pixels and Dice loss of the whole."""
+        logits = self.logits.float()
+        chance = logits.sigmoid()
+        overlap = 2 * (chance * self.mask).sum() / (chance.sum() + self.mask.sum() + 1)
+        return _PIXELS_WEIGHT * functional.binary_cross_entropy_with_logits(logits, self.mask) + 1 - overlap
+
+
+class PredictionHeads(nn.Module):
+    """Read everything that is asked off a trunk, which is taught through it.
+
+    Args:
+        trunk: The trunk.
+        motion: M, values of motion a frame.
+        seen: K, things judges see.
+    """
+
+    def __init__(self, trunk: I3D | FrameTrunk, motion: int, seen: int) -> None:
+        super().__init__()
+        self.trunk = trunk
+        features = trunk.features
+        by_frame = isinstance(trunk, FrameTrunk)
+        self.shared = nn.Linear(FRAME_FEATURES, HIDDEN) if by_frame else nn.Linear(features, SNIPPET_FRAMES * HIDDEN)
+        self.motion = nn.Linear(HIDDEN, motion)
+        self.stage = nn.Linear(HIDDEN, 3)
+        self.seen_by_frame = nn.Linear(HIDDEN, seen) if by_frame else None
+        self.seen = nn.Sequential(
+            nn.Linear(features, features), nn.ReLU(), nn.Dropout(_DROPOUT), nn.Linear(features, seen)
+        )
+
+    def forward(self, pictures: Tensor, *, taps: bool) -> tuple[HeadOutputs, tuple[Tensor, ...]]:
+        """Answer for snippets [B, 3, 16, H, W]; give the trunk's depths too when asked."""
+        if isinstance(self.trunk, FrameTrunk):
+            vectors, kept = self.trunk.read_frames(cut_frames(pictures), taps=taps)
+            vectors = vectors.reshape(len(pictures), SNIPPET_FRAMES, FRAME_FEATURES)
+            features = self.trunk.join(vectors)
+        else:
+            features, kept = self.trunk(pictures, taps=taps)
+            vectors = features
+        hidden = functional.relu(self.shared(vectors).reshape(len(pictures), SNIPPET_FRAMES, HIDDEN))
+        by_frame = None if self.seen_by_frame is None else self.seen_by_frame(hidden)
+        return HeadOutputs(self.motion(hidden), self.stage(hidden), self.seen(features), by_frame), kept
+
+
+class PretrainModel(nn.Module):
+    """A network's trunk or trunks and its foreground. Two trunks are asked the same; the second draws the foreground.
+
+    Args:
+        network: The network; of its other modules none is touched.
+        motion: M, values of motion a frame.
+        seen: K, things judges see.
+    """
+
+    def __init__(self, network: FineCausal, motion: int, seen: int) -> None:
+        super().__init__()
+        self.parser = network.parser
+        trunks = [network.video_trunk, *(() if self.parser.trunk is None else (self.parser.trunk,))]
+        self.readers = nn.ModuleList(PredictionHeads(trunk, motion, seen) for trunk in trunks)
+
+    def forward(self, batch: Snippets, every: int) -> tuple[list[HeadOutputs], MaskPrediction]:
+        """Answer for each trunk, the video features' first; of the foreground one frame (or snippet) in ``every``."""
+        answers: list[HeadOutputs] = []
+        taps: tuple[Tensor, ...] = ()
+        for reader in self.readers:
+            found, taps = reader(batch.pictures, taps=reader is self.readers[-1])
+            answers.append(found)
+        return answers, self._draw(tuple(tap[::every] for tap in taps), batch, every)
+
+    def _draw(self, taps: tuple[Tensor, ...], batch: Snippets, every: int) -> MaskPrediction:
+        if isinstance(self.parser, FrameParser):
+            return MaskPrediction(
+                self.parser.heads(taps, cut_frames(batch.pictures)[::every]), batch.mask.flatten(0, 1)[::every]
+            )
+        return MaskPrediction(self.parser.find(taps, batch.pictures[::every], sides=False)[-1], batch.mask[::every])
+
+    def losses(self, batch: Snippets, counts: Tensor) -> dict[str, Tensor]:
+        """Return the losses of a batch by name, added up over the trunks; ``counts`` [K] as for `error_of_shown`."""
+        answers, outline = self(batch, FOREGROUND_EVERY)
+        each = [one.losses(batch, counts) for one in answers]
+        told = {name: torch.stack([losses[name] for losses in each]).sum() for name in each[0]}
+        return {**told, "foreground": outline.loss()}
+
+
+def error_of_shown(found: Tensor, truth: Tensor, shown: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean squared error of what is shown.
+
+    Args:
+        found: [..., K].
+        truth: The same, or what broadcasts to it.
+        shown: bool [..., K]; what is not shown is not asked.
+        counts: [K], how much an error of each counts.
+    """
+    squared = (found.float() - truth).square().where(shown, torch.zeros((), device=found.device))
+    return (squared.flatten(0, -2).sum(0) / shown.flatten(0, -2).sum(0).clamp(min=1) * counts).mean()
+
+
+# What a pupil has understood of dives that it was not taught.
+
+STARTS = range(0, FRAMES - SNIPPET_FRAMES + 1, SNIPPET_STRIDE)
+"""Snippets of a whole dive, as the network cuts them."""
+
+
+@dataclass(frozen=True)
+class ValidationMetrics:
+    """What is understood of some dives.
+
+    Attributes:
+        stage: Share of the frames whose stage is told right, 0..1.
+        foreground_iou: IoU of all their foreground pixels together, 0..1.
+        seen: Pearson's correlation of what is read off the snippets that show a thing, averaged over a dive, with what
+            the judges saw, by its name in `SEEN`; None where either is the same in all dives.
+    """
+
+    stage: float
+    foreground_iou: float
+    seen: dict[str, float | None]
+
+    def figures(self) -> dict[str, Any]:
+        """Return all of them by name."""
+        return {"stage": self.stage, "foreground_iou": self.foreground_iou, **self.seen}
+
+
+@torch.no_grad()
+def validate_pretraining(
+    pupil: PretrainModel, shelf: SnippetDataset, scale: Scale, dives: int, device: torch.device
+) -> ValidationMetrics:
+    """Look at the first dives of a shelf, whole and as they are.
+
+    Args:
+        pupil: Who is asked; of two trunks, the video features' one.
+        shelf: The dives.
+        scale: How targets are standardised.
+        dives: Most dives to look at.
+        device: Where the pupil is.
+
+    Raises:
+        VideoError: A clip cannot be read.
+    """
+    was_training = pupil.training
+    pupil.eval()
+    found, truth, right, total, both, either = [], [], 0, 0, 0, 0
+    for place in range(min(dives, len(shelf))):
+        batch = collate_snippets(shelf.cut(place, STARTS, None), scale, None).to(device)
+        (said, *_), outline = pupil(batch, 1)
+        right, total = right + int((said.stage.argmax(2) == batch.stage).sum()), total + batch.stage.numel()
+        drawn, mask = outline.logits > 0, outline.mask > 0
+        both, either = both + int((drawn & mask).sum()), either + int((drawn | mask).sum())
+        shown = batch.shown.float()
+        found.append(((said.seen * shown).sum(0) / shown.sum(0).clamp(min=1)).cpu().numpy())
+        truth.append(batch.seen[0].cpu().numpy())
+    pupil.train(was_training)
+    pairs = zip(SEEN, np.array(found).T, np.array(truth).T, strict=True)
+    return ValidationMetrics(
+        stage=right / total,
+        foreground_iou=both / max(either, 1),
+        seen={name: correlation(guessed, true) for name, guessed, true in pairs},
+    )
+
+
+def correlation(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> float | None:
+    """Return Pearson's correlation of two rows of numbers; None where one of them does not vary."""
+    with np.errstate(invalid="ignore", divide="ignore"):
+        r = float(np.corrcoef(left, right)[0, 1]) if len(left) > 1 else math.nan
+    return r if math.isfinite(r) else None
+
+
+# A whole pretraining: from simulated dives to weights whose trunks know what is to be seen in them.
+
+CHECKPOINT_NAME = "pretraining.pt"
+
+NOTE = "no scores yet, only trunks that were taught the motion of"
+"""What such weights are, before the dives are named."""
+
+WARMUP = 100
+"""Steps over which the learning rate rises."""
+
+VAL_SUBSET = 40
+"""Validation dives that are looked at before the end, where all are."""
+
+_DIGITS = 8
+"""Digits of a digest (hex) that chance is drawn from."""
+
+
+def _noop(*_: object) -> None:
+    """Tell nobody."""
+
+
+@dataclass(frozen=True)
+class PretrainCallbacks:
+    """How a pretraining tells somebody what it does; every field may stay as it is.
+
+    Attributes:
+        data: Called once with the number of training and validation dives and of steps.
+        decoded: Called after each clip that is made ready.
+        step: Called after each step with the steps done and the losses.
+        examined: Called after each look at validation dives.
+    """
+
+    data: Callable[[int, int, int], object] = _noop
+    decoded: Callable[[], object] = _noop
+    step: Callable[[int, dict[str, float]], object] = _noop
+    examined: Callable[[ValidationMetrics], object] = _noop
+
+
+def pretrain(
+    dataset: Path,
+    folder: Path,
+    *,
+    config: ModelConfig,
+    options: PretrainOptions,
+    cache: Path | None,
+    device: torch.device,
+    resume: bool = False,
+    command: Sequence[str] = (),
+    watch: PretrainCallbacks | None = None,
+) -> Path:
+    """Teach the trunks of a network what the simulator knows of its dives.
+
+    Args:
+        dataset: Where simulated dives are; validation dives are looked at, test dives left alone.
+        folder: The run's folder, and that of the weights. Without ``resume`` it must hold neither yet.
+        config: The network.
+        options: The run. With ``resume`` the run's own options and network are used.
+        cache: Folder of decoded clips; None decodes every time.
+        device: Where to compute.
+        resume: Go on with the run in ``folder``.
+        command: The command line, to be recorded.
+        watch: Who is told of progress.
+
+    Returns:
+        The folder.
+
+    Raises:
+        TrainingError: The run cannot start or be resumed.
+        DatasetError: The dataset is wrong, or its dives are not simulated ones.
+        WeightsError: The weights to start from cannot be trusted or do not fit.
+        VideoError: A clip cannot be read.
+    """
+    if process_count() > 1:
+        raise TrainingError("pretraining is the work of one process", hint="start it without torchrun")
+    started = read_run(folder, PretrainOptions, PRETRAINING_NAME) if resume else None
+    if started is None:
+        ensure_new_run_dir(folder)
+    else:
+        config, options = started.config, started.options
+    check_precision(options.precision, config, device)
+    data = _Data.read(dataset, ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size))
+    described = describe_data(dataset, data.dives, options)
+    if started is not None and started.labels_sha256 != described["labels_sha256"]:
+        raise TrainingError("the run was started on other dives", where=dataset, hint="start anew elsewhere")
+    # What a checkpoint goes on from has been loaded long ago, and may be gone.
+    is_begun = started is not None and (folder / CHECKPOINT_NAME).exists()
+    network, begun = init_model(config, init=None if is_begun else options.init, seed=options.seed)
+    if started is not None:
+        begun = started.begun
+    teaching = _PretrainTask(to_channels_last(network), data.training, options, device, _seed_sequence(options, begun))
+    told = watch or PretrainCallbacks()
+    told.data(len(data.training), len(data.held_out), options.steps)
+    for shelf in (data.training, data.held_out):
+        shelf.make_ready(told.decoded)
+    if started is None:  # only now: a run that could not begin may be begun again
+        write_run(
+            folder, config, options, dataset, data.dives,
+            begun=begun, processes=1, command=command, name=PRETRAINING_NAME,
+        )  # fmt: skip
+    else:
+        teaching.resume(folder)
+    for batch in teaching.batches():
+        losses = teaching.learn(batch)
+        told.step(teaching.done, losses)
+        is_last = teaching.done == options.steps
+        if is_last or teaching.done % options.save_every == 0:
+            glance = len(data.held_out) if is_last else VAL_SUBSET
+            understood = validate_pretraining(teaching.pupil, data.held_out, teaching.scale, glance, device)
+            told.examined(understood)
+            teaching.save(folder, understood, described)
+    return folder
+
+
+def _seed_sequence(options: PretrainOptions, begun: dict[str, Any]) -> tuple[int, int]:
+    """Return what all chance is drawn from: the seed, and what the run goes on from.
+
+    So of two runs, one of which goes on where the other ended, the second does not see the same snippets again.
+    """
+    return options.seed, int(begun.get("digest", "0")[:_DIGITS], 16)
+
+
+@dataclass(frozen=True)
+class _Data:
+    """The dives of a run.
+
+    Attributes:
+        dives: All of them.
+        training: Those that are learned from.
+        held_out: Those to validate on.
+    """
+
+    dives: list[Dive]
+    training: SnippetDataset
+    held_out: SnippetDataset
+
+    @classmethod
+    def read(cls, dataset: Path, clips: ClipCache) -> _Data:
+        """Read what is known of all dives.
+
+        Raises:
+            DatasetError: It is not that of simulated dives.
+            TrainingError: They are too few.
+        """
+        dives = assign_splits(read_dataset(dataset))
+        training, held_out = (
+            SnippetDataset([dive for dive in dives if dive.split == split], clips) for split in ("train", "val")
+        )
+        if not (len(training) and len(held_out)):
+            raise TrainingError(
+                f"{len(training)} training and {len(held_out)} validation dives",
+                where=dataset,
+                hint="simulate more dives",
+            )
+        return cls(dives, training, held_out)
+
+
+class _PretrainTask:
+    """A network, what it is taught from, and how far it has come."""
+
+    def __init__(
+        self,
+        network: FineCausal,
+        training: SnippetDataset,
+        options: PretrainOptions,
+        device: torch.device,
+        chance: tuple[int, int],
+    ) -> None:
+        self.network = network
+        self.scale = training.scale()
+        self.done = 0
+        self._training, self._options, self._device, self._chance = training, options, device, chance
+        self._counts = torch.tensor(options.counts_of_seen(), device=device)
+        first = training.targets[0]
+        self.pupil = PretrainModel(network, first.motion.shape[1], len(first.seen)).to(device)
+        self._optimizer = torch.optim.AdamW(self.pupil.parameters(), options.lr, weight_decay=options.weight_decay)
+
+    def batches(self) -> Iterator[Snippets]:
+        """Yield the batches of the steps that are left.
+
+        Raises:
+            FinecausalError: A clip cannot be read.
+        """
+        loader = DataLoader(
+            _Steps(self._training, self.scale, self._options, self._chance),
+            batch_size=None,
+            sampler=range(self.done, self._options.steps),
+            num_workers=self._options.workers,
+            pin_memory=self._device.type == "cuda",
+            # Batches come whole and in order: neither sampler nor workers may touch the generator of the run.
+            generator=torch.Generator().manual_seed(0),
+        )
+        for batch in loader:
+            if isinstance(batch, FinecausalError):
+                raise batch
+            yield batch.to(self._device)
+
+    def learn(self, batch: Snippets) -> dict[str, float]:
+        """Take one step and return its losses.
+
+        Raises:
+            TrainingError: They are no longer finite.
+        """
+        options, step = self._options, self.done
+        for group in self._optimizer.param_groups:
+            group["lr"] = options.lr * warmed_cosine(step, options.steps, WARMUP)
+        seed_from(*self._chance, step)
+        self.pupil.train()
+        with torch.autocast(self._device.type, torch.bfloat16, enabled=options.precision == "bf16"):
+            losses = self.pupil.losses(batch, self._counts)
+        self._optimizer.zero_grad()
+        total: Tensor = torch.stack([*losses.values()]).sum()
+        if not total.isfinite():
+            raise TrainingError(f"the loss is {total.item()} at step {step}", hint="a smaller --lr")
+        total.backward()  # type: ignore[no-untyped-call]
+        nn.utils.clip_grad_norm_(self.pupil.parameters(), options.clip_norm)
+        self._optimizer.step()
+        self.done += 1
+        return {name: loss.item() for name, loss in losses.items()}
+
+    def save(self, folder: Path, understood: ValidationMetrics, described: dict[str, Any]) -> None:
+        """Write weights, a line of the log and, last, the checkpoint that says so."""
+        figures = understood.figures()
+        note = f"{NOTE} {len(self._training)} dives of the dataset {described['dataset']}"
+        facts = {"step": self.done, "understood": figures, **described}
+        save_weights(folder, self.network, WeightsInfo(note=note, training=facts).facts())
+        RunLog(folder, "step").append({"step": self.done, **figures})
+        state = {name: part.state_dict() for name, part in self._parts().items()}
+        save_checkpoint(folder / CHECKPOINT_NAME, state, Progress(step=self.done))
+
+    def resume(self, folder: Path) -> None:
+        """Go back to the checkpoint; to the beginning if the run was stopped before the first.
+
+        Raises:
+            TrainingError: It is damaged or of another network.
+        """
+        if (folder / CHECKPOINT_NAME).exists():
+            self.done = restore(folder / CHECKPOINT_NAME, self._parts()).step
+        RunLog(folder, "step").forget_after(self.done)
+
+    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
+        return {"pupil": self.pupil, "optimizer": self._optimizer}
+
+
+class _Steps(Dataset[Snippets | FinecausalError]):
+    """The batches by step. An error is an item too: a loading process would garble it if it raised."""
+
+    def __init__(
+        self, training: SnippetDataset, scale: Scale, options: PretrainOptions, chance: tuple[int, int]
+    ) -> None:
+        self._training, self._scale, self._options, self._chance = training, scale, options, chance
+
+    def __getitem__(self, step: int) -> Snippets | FinecausalError:
+        options, training = self._options, self._training
+        rng = np.random.default_rng((*self._chance, step))
+        chosen = rng.choice(len(training), min(options.dives, len(training)), replace=False)
+        try:
+            cuts = [
+                cut
+                for place in chosen.tolist()
+                for cut in training.cut(place, training.draw(place, options.snippets, rng, options.at_takeoff), rng)
+            ]
+        except FinecausalError as error:
+            return error
+        return collate_snippets(cuts, self._scale, rng)

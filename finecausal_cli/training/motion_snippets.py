@@ -1,0 +1,336 @@
+"""Snippets of simulated dives with the motion to be predicted from them."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from finecausal_cli.data.batch import normalise
+from finecausal_cli.errors import DatasetError
+from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES
+from finecausal_cli.video import sample_indices
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.data import Dive
+    from finecausal_cli.data.cache import ClipCache
+
+
+# What the simulator knows of a dive that a snippet of it may be held to.
+
+SEEN = {
+    "rise": "crouch",
+    "lean_deg": "leaving",
+    "clearance": "leaving",
+    "steadiness": "stance",
+    "openness": "flight",
+    "legs_apart": "flight",
+    "feet": "flight",
+    "crossed": "flight",
+    "late_s": "flight",
+    "entry_deg": "entry",
+    "twist_deg": "entry",
+    "arch": "entry",
+    "arms": "entry",
+    "splash": "entry",
+}
+"""What the judges see, and the stretch of the dive in which it shows."""
+
+LEAST_SHOWN = {"stance": 6, "crouch": 8, "leaving": 6, "flight": 8, "entry": 1}
+"""The stretches, and how many frames of one a snippet must show to be asked what shows in it."""
+
+_FOLDERS = ("meta", "tracks")
+"""Where the simulator writes what it knows: of a dive, and of each of its frames."""
+
+_CROUCH, _LEAVING, _ENTERING = (-10, 0), (-3, 10), (-8, 10)
+"""Frames around a transition that show how it went. How high a dive rises shows in how deep it is begun."""
+
+_BELOW_SURFACE = 3
+"""Frames of the entry, of the clip, in which the body still shows."""
+
+
+@dataclass(frozen=True)
+class Targets:
+    """What is known of one dive; F sampled frames, M values of motion, K things that judges see.
+
+    Attributes:
+        motion: [F, M]: cosine of the turn, amount of its sine, cosine of twice the twist; height above where the flight
+            began, height above the water (m), its change from frame to frame (m); then the joint angles' amounts (rad).
+        visible: [F], False under water.
+        stage: [F], 0 before, 1 in, 2 after the flight.
+        seen: [K], what the judges saw, in the order of `SEEN`.
+        transitions: Sampled frames at which flight and entry begin.
+    """
+
+    motion: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    stage: NDArray[np.int64]
+    seen: NDArray[np.float32]
+    transitions: tuple[int, int]
+
+    def stretches(self) -> NDArray[np.int64]:
+        """Return first frame and end of the stretch in which each of `SEEN` shows: [K, 2]."""
+        leave, enter = self.transitions
+        found = {
+            "stance": (0, leave),
+            "crouch": (leave + _CROUCH[0], leave + _CROUCH[1]),
+            "leaving": (leave + _LEAVING[0], leave + _LEAVING[1]),
+            "flight": (leave, enter),
+            "entry": (enter + _ENTERING[0], enter + _ENTERING[1]),
+        }
+        return np.array([found[stretch] for stretch in SEEN.values()])
+
+    def shown_by_frame(self) -> NDArray[np.bool_]:
+        """Tell which frames show what of `SEEN`: [F, K]."""
+        first, end = self.stretches().T
+        frame = np.arange(len(self.motion))[:, None]
+        shown: NDArray[np.bool_] = (frame >= first) & (frame < end)
+        return shown
+
+    def shown_by_snippet(self, start: int) -> NDArray[np.bool_]:
+        """Tell what of `SEEN` the snippet from frame ``start`` shows: [K]."""
+        first, end = self.stretches().T
+        overlap = np.minimum(end, start + SNIPPET_FRAMES) - np.maximum(first, start)
+        shown: NDArray[np.bool_] = overlap >= np.array([LEAST_SHOWN[stretch] for stretch in SEEN.values()])
+        return shown
+
+
+def read_targets(dive: Dive) -> Targets:
+    """Read what the simulator wrote beside a dive.
+
+    Raises:
+        DatasetError: It wrote nothing there, or not what is needed.
+    """
+    root, name = dive.video.parent.parent, dive.video.with_suffix(".json").name
+    record, track = (_read(root / folder / name) for folder in _FOLDERS)
+    try:
+        return _targets(record, track)
+    except (KeyError, IndexError, TypeError, ValueError) as error:
+        raise DatasetError(
+            f"what is known of {dive.key} ({', '.join(_FOLDERS)}) is not what this version writes: {error!r}",
+            where=root,
+            hint="simulate the dives anew",
+        ) from None
+
+
+def _targets(record: dict[str, Any], track: dict[str, Any]) -> Targets:
+    frames = sample_indices(0, record["frames"] - 1)
+    turn, twist = (np.radians(np.array(track[key]))[frames] for key in ("somersault_deg", "twist_deg"))
+    height = np.array(track["centre_m"])[frames, 2]
+    after = np.searchsorted(frames, [record["twist_start"], record["entry_start"]])
+    stage = (np.arange(len(frames))[:, None] >= after).sum(1)
+    # Mirrored pictures show the same dive: only what a mirror leaves alone is asked for.
+    place = [np.cos(turn), np.abs(np.sin(turn)), np.cos(2 * twist), height - height[min(after[0], FRAMES - 1)], height]
+    place.append(np.gradient(height))
+    angles = [np.radians(np.abs(np.array(track["pose_deg"][key]))[frames]) for key in track["pose_deg"]]
+    seen = [abs(float(record["seen"][key])) for key in SEEN]
+    return Targets(
+        motion=np.stack([*place, *angles], axis=1).astype(np.float32),
+        visible=frames < record["entry_start"] + _BELOW_SURFACE,
+        stage=stage,
+        seen=np.array(seen, np.float32),
+        transitions=(int(after[0]), int(after[1])),
+    )
+
+
+def _read(path: Path) -> dict[str, Any]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise DatasetError(
+            f"what the simulator knows of the dive cannot be read: {getattr(error, 'strerror', None) or error}",
+            where=path,
+            hint="pretraining needs dives that finecausal simulate wrote, in its own layout",
+        ) from None
+    if not isinstance(content, dict):
+        raise DatasetError("not a record of a simulated dive", where=path)
+    return content
+
+
+# Snippets of dives, drawn by chance, with what they are held to.
+
+BEFORE_LEAVING = (4, 22)
+"""Frames before the board is left at which a snippet starts that is cut to show the take-off."""
+
+_LIGHT = 0.15
+"""Spread of the brightness and contrast that pictures are given by chance."""
+
+_STILL = 1e-3
+"""Added to a spread, for values that never change."""
+
+
+@dataclass(frozen=True)
+class Scale:
+    """How values are standardised.
+
+    Attributes:
+        motion: [2, M], mean and spread.
+        seen: [2, K], mean and spread.
+    """
+
+    motion: Tensor
+    seen: Tensor
+
+
+@dataclass(frozen=True)
+class Cut:
+    """One snippet of a dive, as it lies in the clip.
+
+    Attributes:
+        frames: uint8 [16, H, W, 3], RGB.
+        mask: uint8 [16, H, W], 1 where the athlete is.
+        motion: [16, M].
+        visible: bool [16].
+        stage: int64 [16].
+        seen: [K].
+        shown: bool [K].
+        shown_by_frame: bool [16, K].
+    """
+
+    frames: NDArray[np.uint8]
+    mask: NDArray[np.uint8]
+    motion: NDArray[np.float32]
+    visible: NDArray[np.bool_]
+    stage: NDArray[np.int64]
+    seen: NDArray[np.float32]
+    shown: NDArray[np.bool_]
+    shown_by_frame: NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Snippets:
+    """B snippets with what they are held to.
+
+    Attributes:
+        pictures: float [B, 3, 16, H, W], normalised.
+        mask: float [B, 16, H, W].
+        motion: [B, 16, M], standardised.
+        visible: bool [B, 16].
+        stage: int64 [B, 16].
+        seen: [B, K], standardised.
+        shown: bool [B, K], what the snippet shows.
+        shown_by_frame: bool [B, 16, K], what each of its frames shows.
+    """
+
+    pictures: Tensor
+    mask: Tensor
+    motion: Tensor
+    visible: Tensor
+    stage: Tensor
+    seen: Tensor
+    shown: Tensor
+    shown_by_frame: Tensor
+
+    def to(self, device: torch.device) -> Snippets:
+        """Return them on another device."""
+        return Snippets(*(getattr(self, one.name).to(device, non_blocking=True) for one in fields(self)))
+
+    def pin_memory(self) -> Snippets:
+        """Return them in memory that a GPU can read by itself."""
+        return Snippets(*(getattr(self, one.name).pin_memory() for one in fields(self)))
+
+
+class SnippetDataset:
+    """The dives of one split with their targets.
+
+    Args:
+        dives: Simulated dives.
+        cache: Their clips.
+
+    Raises:
+        DatasetError: A dive is not a simulated one.
+    """
+
+    def __init__(self, dives: Sequence[Dive], cache: ClipCache) -> None:
+        self._dives, self._cache = dives, cache
+        self.targets = [read_targets(dive) for dive in dives]
+
+    def __len__(self) -> int:
+        return len(self._dives)
+
+    def make_ready(self, report: Callable[[], object]) -> None:
+        """Decode every clip once; ``report`` is called after each.
+
+        Raises:
+            VideoError: A clip cannot be read.
+            DatasetError: It has no masks.
+        """
+        for dive in self._dives:
+            if self._cache.load(dive).mask is None:
+                raise DatasetError(f"{dive.key} has no masks", where=dive.video, hint="simulated dives have them")
+            report()
+
+    def scale(self) -> Scale:
+        """Return mean and spread of the motion that is visible and of what was seen."""
+        motion = np.concatenate([one.motion[one.visible] for one in self.targets])
+        seen = np.stack([one.seen for one in self.targets])
+        return Scale(*(torch.tensor(np.stack([each.mean(0), each.std(0) + _STILL])) for each in (motion, seen)))
+
+    def draw(self, place: int, count: int, rng: np.random.Generator, at_takeoff: float) -> list[int]:
+        """Draw where snippets of a dive start: a share shortly before the board is left, the others anywhere."""
+        last = len(self.targets[place].motion) - SNIPPET_FRAMES
+        anywhere = rng.integers(0, last + 1, count)
+        before = self.targets[place].transitions[0] - rng.integers(*BEFORE_LEAVING, count)
+        starts: list[int] = np.where(rng.random(count) < at_takeoff, np.clip(before, 0, last), anywhere).tolist()
+        return starts
+
+    def cut(self, place: int, starts: Sequence[int], rng: np.random.Generator | None) -> list[Cut]:
+        """Cut snippets out of a dive: the middle of its pictures or, with chance, any place, mirrored or not.
+
+        Raises:
+            VideoError: The clip cannot be read.
+        """
+        clip, target, size = self._cache.load(self._dives[place]), self.targets[place], self._cache.frame_size
+        assert clip.mask is not None  # noqa: S101 -- make_ready has seen to it
+        free = np.array(clip.frames.shape[1:3]) - size
+        top, left = free // 2 if rng is None else rng.integers(free + 1)
+        step = -1 if rng is not None and rng.random() < 0.5 else 1
+        by_frame = target.shown_by_frame()
+        cuts = []
+        for start in starts:
+            asked = slice(start, start + SNIPPET_FRAMES)
+            window = (asked, slice(top, top + size), slice(left, left + size))
+            cuts.append(
+                Cut(
+                    frames=np.ascontiguousarray(clip.frames[window][:, :, ::step]),
+                    mask=clip.mask[window][:, :, ::step].copy(),
+                    motion=target.motion[asked],
+                    visible=target.visible[asked],
+                    stage=target.stage[asked],
+                    seen=target.seen,
+                    shown=target.shown_by_snippet(start),
+                    shown_by_frame=by_frame[asked],
+                )
+            )
+        return cuts
+
+
+def collate_snippets(cuts: Sequence[Cut], scale: Scale, light: np.random.Generator | None) -> Snippets:
+    """Make a batch; ``light`` changes brightness and contrast a little."""
+    pictures = torch.stack([normalise(one.frames) for one in cuts])
+    if light is not None:
+        gain, shift = (torch.tensor(light.normal(m, _LIGHT, (len(cuts), 1, 1, 1, 1))).float() for m in (1.0, 0.0))
+        pictures = pictures * gain + shift
+
+    def stacked(name: str) -> Tensor:
+        return torch.from_numpy(np.stack([getattr(one, name) for one in cuts]))
+
+    return Snippets(
+        pictures=pictures,
+        mask=stacked("mask").float(),
+        motion=(stacked("motion") - scale.motion[0]) / scale.motion[1],
+        visible=stacked("visible"),
+        stage=stacked("stage"),
+        seen=(stacked("seen") - scale.seen[0]) / scale.seen[1],
+        shown=stacked("shown"),
+        shown_by_frame=stacked("shown_by_frame"),
+    )

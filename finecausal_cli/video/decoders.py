@@ -1,0 +1,484 @@
+"""Decode video: decord, PyAV, and small pictures of a whole file in one pass."""
+
+from __future__ import annotations
+
+import os
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
+
+import av
+import cv2
+import numpy as np
+from av.filter import Graph
+from av.video.reformatter import Interpolation, VideoReformatter
+
+from finecausal_cli.errors import VideoError
+from finecausal_cli.video.source import FolderSource, VideoInfo, check_path, opened, packets, probe_container
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator
+    from types import ModuleType
+
+    from av.video.frame import VideoFrame
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+
+# Decode a video file with decord: the fast path for the formats it is right about.
+
+_CONTAINERS = {"mov", "matroska"}
+
+_CODECS = {"h264", "hevc", "vp9"}
+"""Codecs trusted to decord's old FFmpeg. Others crash it on damaged files (seen with FFV1), and are rare."""
+
+_NO_FRAME_MADE_UP = 1e-9
+"""Share of frames that decord may replace by a copy of the last good one before it gives up: practically none."""
+
+_THREADS = 2
+
+
+def decord_suits(info: VideoInfo) -> bool:
+    """Tell whether decord, whose FFmpeg dates from 2020, reads this kind of video exactly as PyAV does."""
+    return bool(_CONTAINERS & set(info.container.split(","))) and info.codec in _CODECS and info.bits == 8
+
+
+def pyav_does_as_well(info: VideoInfo) -> bool:
+    """Tell whether PyAV gives the very bytes that decord would, so that one decoder can do for both.
+
+    Measured on 150 kinds of H.264, HEVC and VP9. Where a side is odd, colours stored at half the resolution are
+    brought to full size in different ways; and so are those of interlaced frames, which only the frames show.
+    """
+    return not decord_suits(info) or not (info.width % 2 or info.height % 2)
+
+
+class DecordSource:
+    """A video file, decoded by decord from its start, frame after frame.
+
+    Not by random access: where key frames are open, or stamps unusual, decord's seeking silently gives other frames
+    than those asked for (measured on open-GOP H.264 and on AVI, WMV and MPEG). In order it is right, and faster too.
+    """
+
+    name = "decord"
+
+    def __init__(self, info: VideoInfo) -> None:
+        """Open a file that has been looked through.
+
+        Args:
+            info: What PyAV found in it.
+
+        Raises:
+            VideoError: decord is not installed, cannot open the file, or counts other frames in it.
+        """
+        self.info = info
+        self._file = os.fspath(check_path(info.path))
+        self._errors: tuple[type[Exception], ...]
+        self._decord, self._errors = _load(info.path)
+        frames = len(self._opened())
+        if frames != info.frames:
+            raise VideoError(f"decord counts {frames} frames where the file holds {info.frames}.", where=info.path)
+
+    def frames(self, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """Decode chosen frames; see ``VideoSource.frames``."""
+        reader = self._opened()
+        position = 0
+        for target in indices.tolist():
+            try:
+                while position <= target:
+                    picture = reader.next()
+                    position += 1
+            except self._errors as error:
+                raise VideoError(
+                    f"decord cannot decode frame {position}.", where=self.info.path, kind="damaged"
+                ) from error
+            # Another library may have told decord to hand out its own kind of tensor.
+            frame = np.asarray(picture.asnumpy() if hasattr(picture, "asnumpy") else picture)
+            if frame.shape != (*self.info.upright_size, 3):  # it pads pictures narrower than three pixels
+                raise VideoError(f"decord gives frame {target} another size.", where=self.info.path)
+            yield frame
+
+    def _opened(self) -> Any:
+        cpu = self._decord.cpu(0)
+        try:
+            return self._decord.VideoReader(self._file, ctx=cpu, num_threads=_THREADS, fault_tol=_NO_FRAME_MADE_UP)
+        except self._errors as error:
+            raise VideoError("decord cannot open the file.", where=self.info.path) from error
+
+
+def _load(path: str) -> tuple[ModuleType, tuple[type[Exception], ...]]:
+    """Import decord, quietly; return it with everything it is known to raise."""
+    # Made-up frames raise an error here, so its warning about them would only be noise.
+    os.environ.setdefault("DECORD_DUPLICATE_WARNING_THRESHOLD", "1.0")
+    try:
+        import decord
+        from decord._ffi.base import DECORDLimitReachedError
+    except (ImportError, OSError) as error:
+        raise VideoError("decord is not installed here.", where=path, hint="choose the decoder pyav") from error
+    decord.logging.set_level(decord.logging.QUIET)
+    return decord, (
+        decord.DECORDError,
+        DECORDLimitReachedError,
+        RuntimeError,
+        AssertionError,
+        StopIteration,
+        UnicodeError,
+    )
+
+
+# Decode a video file with PyAV: every format FFmpeg knows, and the judge of which frames are sound.
+
+T = TypeVar("T")
+
+
+_PREDICTED = 4
+"""Frames shown just before a damaged one that may have been predicted from it (B-frames)."""
+
+
+class PyAVSource:
+    """A video file, decoded by PyAV from its start or, where its stamps allow it, from the key frame before a clip."""
+
+    name = "pyav"
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        """Look through the file.
+
+        Raises:
+            VideoError: See ``survey``.
+        """
+        found = probe_container(path)
+        self._file = check_path(path)
+        self._stamps = found.stamps
+        self.info = found.info
+        self.times_s = found.times_s
+
+    def sound(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Tell which frames from ``first`` to ``last``, inclusive, decode undamaged: bool [last - first + 1].
+
+        Decoders hide damage: they repeat or patch pictures and carry on. All frames from a damaged one to the next
+        key frame count as damaged, for they are predicted from it.
+        """
+        return self._judged(first, last, lambda *_: None)
+
+    def sound_and_kept(
+        self,
+        first: int,
+        last: int,
+        indices: NDArray[np.int64],
+        prepare: Callable[[int, NDArray[np.uint8]], T],
+    ) -> tuple[NDArray[np.bool_], list[T] | None]:
+        """Tell which frames are sound and keep chosen ones on the same pass: half the work of two.
+
+        Args:
+            first: Index of the first frame to judge.
+            last: Index of the last one, inclusive.
+            indices: int64, strictly rising, of the frames to keep.
+            prepare: Makes of a frame's index and picture what is kept.
+
+        Returns:
+            What ``sound`` returns, and what was kept; None in their place unless all of them were met and are
+            alike in size and colours and not interlaced, for then decoders, or the order of the passes, could differ.
+        """
+        keeper = _FrameCollector(self, indices.tolist(), prepare)
+        sound = self._judged(first, last, keeper.offer)
+        return sound, keeper.kept if keeper.is_complete else None
+
+    def _judged(self, first: int, last: int, offer: Callable[[int, VideoFrame], None]) -> NDArray[np.bool_]:
+        sound = np.zeros(last - first + 1, dtype=np.bool_)
+        is_damaged = False
+        for index, frame in self._decoded(first, last):
+            if frame is not None:
+                offer(index, frame)
+            if frame is None or frame.is_corrupt:
+                is_damaged = True
+                sound[max(0, index - first - _PREDICTED) : max(0, index - first)] = False
+            elif frame.key_frame:
+                is_damaged = False
+            if frame is not None and index >= first:
+                sound[index - first] = not is_damaged
+        return sound
+
+    def frames(self, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
+        """Decode chosen frames; see ``VideoSource.frames``."""
+        wanted = indices.tolist()
+        decoded = self._decoded(wanted[0], wanted[-1])
+        # One reformatter for the pass: each holds megabytes, and frames would otherwise make their own.
+        reformatter = VideoReformatter()
+        for target in wanted:
+            frame = next((frame for index, frame in decoded if index == target and frame is not None), None)
+            if frame is None:
+                raise VideoError(f"Frame {target} cannot be decoded.", where=self.info.path, kind="damaged")
+            yield self.upright_rgb(frame, reformatter)
+
+    def upright_rgb(self, frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+        """Turn what the decoder gives into uint8 [height, width, 3], RGB, upright.
+
+        Raises:
+            VideoError: FFmpeg cannot convert these colours.
+        """
+        try:
+            # On one thread: sharing out pictures as small as most are costs more processor time than it saves.
+            converted = reformatter.reformat(frame, format="rgb24", threads=1)
+        except (av.FFmpegError, OSError, ValueError) as error:
+            what = f"The colours of the video ({frame.format.name}) cannot be converted."
+            raise VideoError(what, where=self.info.path, kind="unsupported") from error
+        picture = np.asarray(converted.to_ndarray(), np.uint8)
+        turns = self.info.rotation // 90
+        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+    def _decoded(self, first: int, last: int) -> Iterator[tuple[int, VideoFrame | None]]:
+        """Decode up to frame ``last``: each picture with its index, and None where a packet fails."""
+        with opened(self._file, self.info.path) as (container, stream):
+            stream.thread_type, stream.codec_context.thread_count = "AUTO", _THREADS
+            if self._stamps is not None and first > 0:
+                # A file without an index refuses to seek and stays at its start, which serves as well.
+                with suppress(av.FFmpegError):
+                    container.seek(int(self._stamps[first]), stream=stream)
+            following = 0
+            for packet in packets(container, stream, self.info.path):
+                try:
+                    pictures = packet.decode()
+                except av.FFmpegError:
+                    yield following, None
+                    continue
+                for picture in pictures:
+                    index = following if self._stamps is None else _position(self._stamps, picture.pts)
+                    if index is None or index > last:
+                        continue
+                    yield index, picture
+                    following = index + 1
+                if following > last:
+                    return
+
+
+class _FrameCollector(Generic[T]):
+    """Keeps what is made of chosen frames of a pass, until one of them gives reason to doubt that decoders agree."""
+
+    def __init__(self, source: PyAVSource, wanted: list[int], prepare: Callable[[int, NDArray[np.uint8]], T]) -> None:
+        self.kept: list[T] = []
+        self._source = source
+        self._wanted = wanted
+        self._prepare = prepare
+        self._reformatter = VideoReformatter()
+        self._first_kind: tuple[object, ...] | None = None
+        self._is_given_up = False
+
+    @property
+    def is_complete(self) -> bool:
+        """Whether every frame that was wanted is there."""
+        return not self._is_given_up and len(self.kept) == len(self._wanted)
+
+    def offer(self, index: int, frame: VideoFrame) -> None:
+        """Keep the frame if it is the next one wanted."""
+        if self._is_given_up or self.is_complete or index != self._wanted[len(self.kept)]:
+            return
+        info = self._source.info
+        kind = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
+        self._first_kind = self._first_kind or kind
+        is_plain = kind == self._first_kind and kind[:2] == (info.width, info.height)
+        if frame.is_corrupt or frame.interlaced_frame or not is_plain:
+            self._give_up()
+            return
+        try:
+            self.kept.append(self._prepare(index, self._source.upright_rgb(frame, self._reformatter)))
+        except VideoError:  # it is raised again by the pass that needs the frame, unless another decoder can
+            self._give_up()
+
+    def _give_up(self) -> None:
+        self._is_given_up = True
+        self.kept.clear()
+
+
+def _position(stamps: NDArray[np.int64], stamp: int | None) -> int | None:
+    if stamp is None:
+        return None
+    index = int(np.searchsorted(stamps, stamp))
+    return index if index < len(stamps) and stamps[index] == stamp else None
+
+
+# Decode a whole video once, in order, as small upright pictures of square pixels: what a search looks at.
+
+INTERLACED_NOTE = "The video is interlaced; it was deinterlaced for the search."
+
+_EARLY = 0.35
+"""Share of the least interval by which a frame may come early and still be kept: time stamps are rounded."""
+
+
+@dataclass(frozen=True, slots=True)
+class SmallFrame:
+    """One frame of a scan.
+
+    Attributes:
+        time_s: When it is shown, counted from the first frame of the file.
+        picture: uint8 [height, width, 3], RGB, upright, of square pixels, at the size of the scan.
+    """
+
+    time_s: float
+    picture: NDArray[np.uint8]
+
+
+class Scanner:
+    """Decodes the frames of a file or a folder one after the other, at a small size.
+
+    Attributes:
+        info: What the video is.
+        size: Height and width of the small pictures, in pixels.
+        to_full: Pixels of the decoded upright picture in one small pixel, along x and along y.
+        notes: What is worth saying to a person; complete when the frames are through.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        side: int,
+        most_fps: float,
+        start_s: float | None = None,
+        end_s: float | None = None,
+    ) -> None:
+        """Look through the file.
+
+        Args:
+            path: Video file or folder of frames.
+            side: Long side of the small pictures in pixels; smaller ones stay as they are.
+            most_fps: Frames beyond this rate are passed over.
+            start_s: First time wanted, seconds.
+            end_s: Last time wanted, seconds.
+
+        Raises:
+            VideoError: The file is missing, is no video, or cannot be decoded.
+        """
+        self._file = check_path(path)
+        self._folder = FolderSource(path) if self._file.is_dir() else None
+        self._stamps: NDArray[np.int64] | None = None
+        if self._folder is not None:
+            self.info: VideoInfo = self._folder.info
+        else:
+            found = probe_container(path)
+            self.info, self._stamps = found.info, found.stamps
+        height, width = self.info.upright_size
+        aspect = self.info.upright_sample_aspect
+        # Pixels are made square by shrinking the side that they are longer along.
+        square = (height, width * aspect) if aspect < 1 else (height / aspect, float(width))
+        shrink = min(1.0, side / max(square))
+        self.size = max(1, round(square[0] * shrink)), max(1, round(square[1] * shrink))
+        self.to_full = width / self.size[1], height / self.size[0]
+        self.notes: list[str] = []
+        self._least_gap = (1 - _EARLY) / most_fps
+        self._start_s, self._end_s = start_s or 0.0, np.inf if end_s is None else end_s
+
+    @property
+    def duration_s(self) -> float:
+        """How long the whole video is, in seconds."""
+        return self.info.duration_s
+
+    def frames(self) -> Iterator[SmallFrame]:
+        """Decode the frames from the first time to the last, in order; what cannot be decoded is passed over."""
+        last = -np.inf
+        for time_s, picture in self._images() if self._folder is not None else self._pictures():
+            if time_s > self._end_s:
+                return
+            if time_s >= self._start_s and time_s - last >= self._least_gap:
+                last = time_s
+                yield SmallFrame(time_s, picture())
+
+    def _images(self) -> Iterator[tuple[float, _Lazy]]:
+        assert self._folder is not None  # noqa: S101 - the caller has looked
+        for index, time_s in enumerate(self._folder.times_s):
+            if self._folder.sound(index, index)[0]:
+                yield float(time_s), _Lazy(self, index=index)
+
+    def _pictures(self) -> Iterator[tuple[float, _Lazy]]:
+        reformatter = VideoReformatter()
+        following = 0
+        with opened(self._file, self.info.path) as (container, stream):
+            stream.thread_type = "AUTO"
+            unit = float(stream.time_base or 0)
+            if self._stamps is not None and self._start_s > 0:
+                # A file without an index refuses to seek and stays at its start, which serves as well.
+                with suppress(av.FFmpegError):
+                    container.seek(int(self._stamps[0] + self._start_s / unit), stream=stream)
+            for frame in self._deinterlaced(self._decoded(packets(container, stream, self.info.path)), stream):
+                if self._stamps is None or frame.pts is None:
+                    time_s = following / self.info.fps
+                else:
+                    time_s = (frame.pts - int(self._stamps[0])) * unit
+                following += 1
+                yield time_s, _Lazy(self, frame=frame, reformatter=reformatter)
+
+    @staticmethod
+    def _decoded(stream: Iterator[av.Packet[VideoStream]]) -> Iterator[VideoFrame]:
+        for packet in stream:
+            with suppress(av.FFmpegError):
+                yield from packet.decode()
+
+    def _deinterlaced(self, frames: Iterator[VideoFrame], stream: VideoStream) -> Iterator[VideoFrame]:
+        """Pass the frames through FFmpeg's yadif from the first one that is flagged as interlaced."""
+        graph: Graph | None = None
+        for frame in frames:
+            if graph is None and frame.interlaced_frame:
+                graph = _yadif(stream)
+                self.notes.append(INTERLACED_NOTE)
+            if graph is None:
+                yield frame
+                continue
+            graph.push(frame)
+            yield from _pulled(graph)
+        if graph is not None:
+            graph.push(None)
+            yield from _pulled(graph)
+
+    def shrink(self, frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
+        """Bring a decoded frame to the size of the scan, upright."""
+        height, width = self.size[::-1] if self.info.is_sideways else self.size
+        try:
+            small = reformatter.reformat(
+                frame, width=width, height=height, format="rgb24", interpolation=Interpolation.AREA, threads=1
+            )
+        except (av.FFmpegError, OSError, ValueError) as error:
+            what = f"The colours of the video ({frame.format.name}) cannot be converted."
+            raise VideoError(what, where=self.info.path, kind="unsupported") from error
+        picture = np.asarray(small.to_ndarray(), np.uint8)
+        turns = self.info.rotation // 90
+        return np.ascontiguousarray(np.rot90(picture, turns)) if turns else picture
+
+    def shrink_image(self, index: int) -> NDArray[np.uint8]:
+        """Read an image of the folder and bring it to the size of the scan."""
+        assert self._folder is not None  # noqa: S101 - the caller has looked
+        picture = next(self._folder.frames(np.array([index])))
+        return np.asarray(cv2.resize(picture, self.size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+
+
+@dataclass(frozen=True, slots=True)
+class _Lazy:
+    """A picture that is converted only when it is wanted."""
+
+    scanner: Scanner
+    frame: VideoFrame | None = None
+    reformatter: VideoReformatter | None = None
+    index: int = 0
+
+    def __call__(self) -> NDArray[np.uint8]:
+        if self.frame is None or self.reformatter is None:
+            return self.scanner.shrink_image(self.index)
+        return self.scanner.shrink(self.frame, self.reformatter)
+
+
+def _yadif(stream: VideoStream) -> Graph:
+    graph = Graph()
+    source = graph.add_buffer(template=stream)
+    # One frame for each, and only those that are flagged.
+    yadif, sink = graph.add("yadif", "mode=send_frame:deint=interlaced"), graph.add("buffersink")
+    source.link_to(yadif)
+    yadif.link_to(sink)
+    graph.configure()
+    return graph
+
+
+def _pulled(graph: Graph) -> Iterator[VideoFrame]:
+    while True:
+        try:
+            frame = graph.pull()
+        except (av.BlockingIOError, av.EOFError):
+            return
+        if isinstance(frame, av.VideoFrame):
+            yield frame

@@ -1,0 +1,184 @@
+"""Frames -> file: H.264 for pictures, lossless FFV1 for masks. A file appears whole or not at all."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from itertools import chain
+from typing import TYPE_CHECKING, NamedTuple, cast
+
+import av
+import numpy as np
+from av.codec.context import Flags
+from av.video.reformatter import VideoReformatter
+
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.errors import OutputError
+
+if TYPE_CHECKING:
+    import os
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from av.video.stream import VideoStream
+    from numpy.typing import NDArray
+
+_BT709 = 1
+"""FFmpeg's number for the BT.709 matrix, primaries and transfer, which every player knows."""
+
+_LIMITED_RANGE = 1
+"""FFmpeg's number for luma from 16 to 235."""
+
+_MAX_DENOMINATOR = 90_000
+"""Finest clock of a frame rate, in ticks a second (that of broadcast video)."""
+
+_MOST_ASPECT_TERM = 255
+"""Largest number in the shape of a pixel that every player reads, e.g. 64:45."""
+
+
+class _Pace(NamedTuple):
+    """When frames are shown, and how wide their pixels are; see ``write_video``."""
+
+    fps: float
+    times_s: NDArray[np.float64] | None = None
+    sample_aspect: float = 1.0
+
+    @property
+    def rate(self) -> Fraction:
+        return Fraction(self.fps).limit_denominator(_MAX_DENOMINATOR)
+
+    def stamp(self, frame: av.VideoFrame, index: int) -> None:
+        """Say when a frame is shown and for how long; without times, the encoder counts frames itself."""
+        if self.times_s is not None:
+            begin, end = (round(float(time_s) * _MAX_DENOMINATOR) for time_s in self.times_s[index : index + 2])
+            frame.pts, frame.duration, frame.time_base = begin, end - begin, Fraction(1, _MAX_DENOMINATOR)
+
+
+class _Format(NamedTuple):
+    """FFmpeg's names: of the file format, the codec, and the pixels as stored and as given to the encoder."""
+
+    container: str
+    codec: str
+    stored: str
+    given: str
+
+
+def write_video(
+    path: str | os.PathLike[str],
+    frames: Iterable[NDArray[np.uint8]],
+    fps: float,
+    *,
+    crf: int = 18,
+    preset: str = "veryfast",
+    times_s: NDArray[np.float64] | None = None,
+    sample_aspect: float = 1.0,
+) -> None:
+    """Write RGB frames as H.264 (yuv420p, BT.709) in an MP4 that starts to play before it is fully loaded.
+
+    The encoder runs on one thread and leaves out version stamps of the container, so equal frames give equal
+    bytes. A side of odd length, which yuv420p cannot hold, gets its last row or column doubled.
+
+    Args:
+        path: File to write; an existing one is replaced at the end, in one step.
+        frames: uint8 [height, width, 3], RGB, all of one size. Consumed one at a time.
+        fps: Frames a second.
+        crf: Constant rate factor of x264, 0 (lossless) to 51; 18 is visually lossless.
+        preset: Speed preset of x264.
+        times_s: float64 [frames + 1], rising from 0; when each frame is shown, and when the last one ends. None shows
+            them at the even pace of ``fps``.
+        sample_aspect: Width of one pixel over its height; players stretch the picture by it.
+
+    Raises:
+        OutputError: There are no frames, or the file cannot be written (disk full, no permission).
+        ValueError: A frame is not uint8 [height, width, 3], or its size differs from the first.
+    """
+    # x264's macroblock-tree rate control reads memory it never set, so its bytes change from run to run: without it.
+    options = {"crf": str(crf), "preset": preset, "threads": "1", "x264-params": "mbtree=0"}
+    how = _Format("mp4", "libx264", "yuv420p", "rgb24")
+    _write(path, map(_even_rgb, frames), _Pace(fps, times_s, sample_aspect), how, options)
+
+
+def write_mask_video(path: str | os.PathLike[str], masks: Iterable[NDArray[np.uint8]], fps: float) -> None:
+    """Write foreground masks, losslessly, as FFV1 gray in Matroska: athlete 255, everything else 0.
+
+    Args:
+        path: File to write; an existing one is replaced at the end, in one step.
+        masks: uint8 or bool [height, width], all of one size; anything but 0 is the athlete. Consumed one at a time.
+        fps: Frames a second.
+
+    Raises:
+        OutputError: There are no masks, or the file cannot be written (disk full, no permission).
+        ValueError: A mask is not [height, width], or its size differs from the first.
+    """
+    _write(
+        path, map(_black_and_white, masks), _Pace(fps), _Format("matroska", "ffv1", "gray", "gray"), {"threads": "1"}
+    )
+
+
+def _even_rgb(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if frame.dtype != np.uint8 or frame.ndim != 3 or frame.shape[2] != 3:
+        raise ValueError(f"A frame must be uint8 [height, width, 3], not {frame.dtype} {list(frame.shape)}.")
+    height, width = frame.shape[:2]
+    if height % 2 or width % 2:
+        frame = np.pad(frame, ((0, height % 2), (0, width % 2), (0, 0)), mode="edge")
+    return np.ascontiguousarray(frame)
+
+
+def _black_and_white(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    if mask.ndim != 2:
+        raise ValueError(f"A mask must be [height, width], not {list(mask.shape)}.")
+    return np.where(mask != 0, np.uint8(255), np.uint8(0))
+
+
+def _write(
+    path: str | os.PathLike[str],
+    pictures: Iterator[NDArray[np.uint8]],
+    pace: _Pace,
+    how: _Format,
+    options: dict[str, str],
+) -> None:
+    first = next(pictures, None)
+    if first is None:
+        raise OutputError("There are no frames to write.", where=path)
+    with atomic_write(path, "The video") as part:
+        try:
+            _encode(part, first, pictures, pace, how, options)
+        except av.FFmpegError as error:
+            raise OSError(error.errno, error.strerror) from error
+
+
+def _encode(
+    part: Path,
+    first: NDArray[np.uint8],
+    others: Iterator[NDArray[np.uint8]],
+    pace: _Pace,
+    how: _Format,
+    options: dict[str, str],
+) -> None:
+    muxing = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if how.container == "mp4" else {})
+    is_colour = how.given == "rgb24"
+    with av.open(str(part.absolute()), "w", format=how.container, options=muxing) as container:
+        stream = cast("VideoStream", container.add_stream(how.codec, rate=pace.rate, options=options))
+        stream.height, stream.width = first.shape[:2]
+        stream.pix_fmt = how.stored
+        context = stream.codec_context
+        context.thread_count = 1
+        if pace.times_s is not None:
+            context.time_base = Fraction(1, _MAX_DENOMINATOR)
+            context.flags |= Flags.frame_duration  # or the encoder guesses how long the last frame is shown
+        if pace.sample_aspect != 1:
+            context.sample_aspect_ratio = Fraction(pace.sample_aspect).limit_denominator(_MOST_ASPECT_TERM)
+        if is_colour:
+            context.colorspace = context.color_primaries = context.color_trc = _BT709
+            context.color_range = _LIMITED_RANGE
+        reformatter = VideoReformatter()
+        for index, picture in enumerate(chain((first,), others)):
+            if picture.shape != first.shape:
+                raise ValueError(f"All frames must have one size, not {first.shape[:2]} and {picture.shape[:2]}.")
+            frame = av.VideoFrame.from_ndarray(picture, format=how.given)
+            if is_colour:
+                frame = reformatter.reformat(
+                    frame, format=how.stored, dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE
+                )
+            pace.stamp(frame, index)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))

@@ -1,0 +1,158 @@
+from __future__ import annotations
+
+import shutil
+from typing import TYPE_CHECKING
+
+import pytest
+
+from finecausal_cli.batch.inputs import find_inputs
+from finecausal_cli.batch.records import Journal, RunSettings, failed_row, read_result_rows
+from finecausal_cli.batch.runner import BatchStats, plan_batch, run_batch
+from finecausal_cli.errors import VideoError
+from finecausal_cli.scoring import ScoreOptions
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable, Iterator
+    from pathlib import Path
+
+    from finecausal_cli.batch.records import Job, Row
+
+SETTING = RunSettings("w" * 64, "b" * 64, "fp32")
+
+
+class Maker:
+    """Scores by counting, fails what is called bad, and keeps what it was asked for."""
+
+    def __init__(self, make_row, *, dies_after: int | None = None) -> None:
+        self.asked: list[str] = []
+        self.closed = False
+        self._make_row = make_row
+        self._dies_after = dies_after
+
+    def __call__(self, jobs: Iterable[Job]) -> Iterator[tuple[Row, ...]]:
+        try:
+            for count, job in enumerate(jobs):
+                if count == self._dies_after:
+                    raise KeyboardInterrupt
+                self.asked.append(job.item.source)
+                if "bad" in job.item.source:
+                    yield (failed_row(job, VideoError("no video", kind="not_a_video")),)
+                else:
+                    row = self._make_row(job.item.source, 10.0 * len(self.asked), key=job.key, sha256=job.sha256)
+                    yield (row,)
+        finally:
+            self.closed = True
+
+
+@pytest.fixture
+def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "d").mkdir()
+    for name in ("a.mp4", "bad.mp4", "c.mp4"):
+        (tmp_path / "d" / name).write_bytes(name.encode())
+    return tmp_path / "d"
+
+
+@pytest.fixture
+def run(folder: Path, make_row):
+    """Run a batch over the folder into out.jsonl, and return what was asked for and the tally."""
+
+    def go(options: ScoreOptions | None = None, setting: RunSettings = SETTING, **how):
+        maker = Maker(make_row, dies_after=how.pop("dies_after", None))
+        fail_fast = how.pop("fail_fast", False)
+        items = find_inputs(["d"], options or ScoreOptions()).items
+        tally = BatchStats()
+        with Journal(folder.parent / "out.jsonl") as journal:
+            plan = plan_batch(items, setting, read_result_rows(journal.path), **how)
+            try:
+                run_batch(plan, maker, tally, journal=journal, fail_fast=fail_fast)
+            except KeyboardInterrupt:
+                assert maker.closed
+        return maker.asked, tally
+
+    return go
+
+
+def on_disk(folder: Path) -> list[tuple[str, str]]:
+    return [(row.source, row.status) for row in read_result_rows(folder.parent / "out.jsonl")]
+
+
+ALL = [("d/a.mp4", "scored"), ("d/bad.mp4", "failed"), ("d/c.mp4", "scored")]
+
+
+def test_a_second_run_does_nothing_and_ends_as_the_first_did(run, folder: Path) -> None:
+    asked, first = run()
+    assert (asked, on_disk(folder)) == ([name for name, _ in ALL], ALL)
+    assert (first.scored, first.failed, first.known, first.missing, first.exit_code) == (2, 1, 0, 0, 1)
+    before = (folder.parent / "out.jsonl").read_bytes()
+    asked, second = run()
+    assert (asked, second.scored, second.failed, second.known, second.exit_code) == ([], 0, 0, 3, 1)
+    assert [row.source for row in second.rows] == [name for name, _ in ALL]
+    assert (folder.parent / "out.jsonl").read_bytes() == before
+
+
+def test_an_interrupted_run_goes_on_where_it_stopped(run, folder: Path) -> None:
+    asked, tally = run(dies_after=1)
+    assert (asked, tally.missing, tally.exit_code) == (["d/a.mp4"], 2, 1)
+    asked, tally = run()
+    assert (asked, tally.known, tally.missing) == (["d/bad.mp4", "d/c.mp4"], 1, 0)
+    assert on_disk(folder) == ALL
+
+
+def test_only_what_changed_is_scored_again(run, folder: Path) -> None:
+    run()
+    (folder / "c.mp4").write_bytes(b"another dive")
+    asked, tally = run()
+    assert asked == ["d/c.mp4"]
+    assert on_disk(folder) == ALL
+    assert tally.rows[2].score == 10.0
+
+
+@pytest.mark.parametrize("name", ["weights_digest", "bank_digest", "precision"])
+def test_another_judge_scores_everything_again_in_the_place_of_the_old_rows(run, folder: Path, name: str) -> None:
+    run()
+    asked, _ = run(
+        setting=RunSettings(**{**{field: getattr(SETTING, field) for field in RunSettings.__slots__}, name: "x"})
+    )
+    assert len(asked) == 3
+    assert on_disk(folder) == ALL
+    assert len(run(ScoreOptions(dive="107B"))[0]) == 3
+
+
+def test_failures_are_tried_again_only_when_asked(run, folder: Path) -> None:
+    run()
+    asked, tally = run(retry_failed=True)
+    assert (asked, tally.known, tally.failed) == (["d/bad.mp4"], 2, 1)
+    assert sorted(on_disk(folder)) == ALL
+    (folder / "bad.mp4").write_bytes(b"repaired")
+    assert run()[0] == ["d/bad.mp4"]
+
+
+def test_overwrite_scores_everything_again(run, folder: Path) -> None:
+    run()
+    assert len(run(overwrite=True)[0]) == 3
+    assert on_disk(folder) == ALL
+
+
+def test_fail_fast_stops_at_the_first_failure(run) -> None:
+    asked, tally = run(fail_fast=True)
+    assert asked == ["d/a.mp4", "d/bad.mp4"]
+    assert (tally.missing, tally.exit_code) == (1, 1)
+
+
+def test_the_same_content_under_another_name_is_copied_not_scored(run, folder: Path) -> None:
+    run()
+    shutil.copy(folder / "a.mp4", folder / "again.mp4")
+    asked, tally = run()
+    assert (asked, tally.known, tally.scored) == ([], 4, 0)
+    rows = {row.source: row for row in tally.rows}
+    assert rows["d/again.mp4"].score == rows["d/a.mp4"].score
+    assert len(on_disk(folder)) == 4
+
+
+def test_rows_of_other_dives_stay(run, folder: Path) -> None:
+    run()
+    (folder / "a.mp4").unlink()
+    _, tally = run()
+    assert [row.source for row in tally.rows] == ["d/bad.mp4", "d/c.mp4"]
+    assert on_disk(folder) == ALL

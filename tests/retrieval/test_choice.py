@@ -1,0 +1,201 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from finecausal_cli.diving import parse_dive_number
+from finecausal_cli.errors import BankError
+from finecausal_cli.model.frame_encoder import PARTS, values_of
+from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.retrieval.bank import Bank
+from finecausal_cli.retrieval.voting import choose_voters, similarities
+
+NUMBERS = ["107B"] * 12 + ["5253B"] * 3 + ["626C"]
+
+
+@pytest.fixture
+def bank(make_bank):
+    return make_bank(NUMBERS)
+
+
+@pytest.fixture
+def query(make_encodings):
+    return make_encodings(1, seed=9)
+
+
+def ids(bank, choice):
+    return [bank.exemplars[place].id for place in choice.places]
+
+
+def shuffled(bank, seed):
+    order = torch.randperm(len(bank.exemplars), generator=torch.Generator().manual_seed(seed)).tolist()
+    return Bank(bank.name, tuple(bank.exemplars[place] for place in order), bank.encodings.select(order), "w")
+
+
+def near(bank, place, distance=0.05):
+    """Return a query close to one exemplar of a bank."""
+    one = bank.encodings.select([place])
+    return Encoding(one.video + distance * torch.randn(one.video.shape), one.mask)
+
+
+def test_a_named_exemplar_votes_alone(bank, query):
+    choice = choose_voters(bank, query, exemplar="5253B-013", voters=5)
+    assert ids(bank, choice) == ["5253B-013"]
+    assert (choice.dive, choice.dive_from, choice.how) == ("5253B", "that of exemplar 5253B-013", "named by you")
+    assert choice.caveats == ()
+
+
+def test_a_given_dive_number_stands_beside_a_named_exemplar(bank, query):
+    choice = choose_voters(bank, query, exemplar="5253B-013", dive="107B")
+    assert ids(bank, choice) == ["5253B-013"]
+    assert (choice.dive, choice.dive_from) == ("107B", "given")
+
+
+def test_an_unknown_exemplar_is_refused(bank, query):
+    with pytest.raises(BankError, match="test bank: no exemplar '107B-99'"):
+        choose_voters(bank, query, exemplar="107B-99")
+
+
+def test_exemplars_of_the_dive_number_vote_and_no_others(bank, query):
+    choice = choose_voters(bank, query, dive="107B", voters=10)
+    assert len(set(choice.places)) == 10
+    assert {bank.exemplars[place].dive for place in choice.places} == {"107B"}
+    assert choice.how == "10 of 12 exemplars of 107B"
+    assert (choice.dive, choice.dive_from, choice.caveats) == ("107B", "given", ())
+
+
+def test_their_order_depends_on_seed_and_names_alone(bank, query):
+    expected = ids(bank, choose_voters(bank, query, dive="107B", seed=4))
+    for seed in range(5):
+        other = shuffled(bank, seed)
+        assert ids(other, choose_voters(other, query, dive="107B", seed=4)) == expected
+    assert ids(bank, choose_voters(bank, near(bank, 3), dive="107B", seed=4)) == expected
+    assert ids(bank, choose_voters(bank, query, dive="107B", seed=5)) != expected
+
+
+def test_fewer_voters_are_the_first_of_more(bank, query):
+    ten = ids(bank, choose_voters(bank, query, dive="107B", voters=10))
+    assert ids(bank, choose_voters(bank, query, dive="107B", voters=4)) == ten[:4]
+
+
+def test_over_the_seeds_every_exemplar_votes_first(bank, query):
+    firsts = {choose_voters(bank, query, dive="107B", voters=1, seed=seed).places[0] for seed in range(100)}
+    assert firsts == set(range(12))
+
+
+def test_fewer_exemplars_than_asked_for_all_vote(bank, query):
+    choice = choose_voters(bank, query, dive="5253B", voters=10)
+    assert sorted(choice.places) == [12, 13, 14]
+    assert choice.how == "3 of 3 exemplars of 5253B"
+
+
+def test_a_number_the_bank_lacks_is_voted_on_by_the_nearest_with_a_caveat(bank):
+    choice = choose_voters(bank, near(bank, 15), dive="301A", voters=3)
+    assert choice.places[0] == 15
+    assert len(choice.places) == 3
+    assert (choice.dive, choice.dive_from, choice.how) == ("301A", "given", "nearest by encoding")
+    (caveat,) = choice.caveats
+    assert "no exemplar of 301A" in caveat
+
+
+def test_without_a_number_the_nearest_vote_and_the_number_is_recognised(bank):
+    choice = choose_voters(bank, near(bank, 13), voters=1)
+    assert ids(bank, choice) == ["5253B-013"]
+    assert (choice.dive, choice.dive_from) == ("5253B", "recognised: 1 of the 1 nearest exemplars are 5253B")
+    assert choice.how == "the 1 nearest by encoding"
+    assert "recognised, not given" in choice.caveats[0]
+
+
+def test_a_number_that_half_of_the_nearest_share_is_not_recognised(make_bank):
+    choice = choose_voters(bank := make_bank(["626C", "107B", "107B", "5253B"]), near(bank, 0), voters=4)
+    assert choice.dive is None
+    assert choice.dive_from == "not recognised: no more than 2 of the 4 nearest exemplars share a number"
+    assert "name it with --dive" in choice.caveats[0]
+
+
+def test_the_number_of_most_of_the_nearest_is_recognised(make_bank):
+    bank = make_bank(["626C", "107B", "107B", "107B"])
+    query = near(bank, 0)
+    choice = choose_voters(bank, query, voters=4)
+    assert choice.places[0] == 0
+    assert (choice.dive, choice.dive_from) == ("107B", "recognised: 3 of the 4 nearest exemplars are 107B")
+
+
+def test_the_nearest_come_in_order_of_likeness(bank, query):
+    choice = choose_voters(bank, query, voters=16)
+    assert sorted(choice.places) == list(range(16))
+    assert list(choice.similarities) == sorted(choice.similarities, reverse=True)
+    by_hand = similarities(query, bank.encodings)
+    assert choice.similarities == pytest.approx([float(by_hand[place]) for place in choice.places])
+
+
+def test_an_empty_bank_is_refused(make_encodings):
+    empty = Bank("nothing", (), make_encodings(1).select([]), "w")
+    with pytest.raises(BankError, match="nothing: an empty bank"):
+        choose_voters(empty, make_encodings(1))
+
+
+def test_likeness_is_the_cosine_about_the_mean_of_the_bank():
+    # Masks of plus infinity let everything through, so the fused features are the video features.
+    full = torch.full((3, 1, 2), float("inf"))
+    stored = Encoding(torch.tensor([[[3.0, 1.0]], [[1.0, 3.0]], [[2.0, 2.0]]]), full)  # mean (2, 2)
+    query = Encoding(torch.tensor([[[4.0, 2.0]]]), full[:1])  # (2, 0) from the mean
+    found = similarities(query, stored)
+    assert found[:2].tolist() == pytest.approx([2**-0.5, -(2**-0.5)])
+    assert found[2] == 0  # it is the mean itself: like nothing in particular
+
+
+def test_a_lone_exemplar_is_compared_about_the_origin():
+    full = torch.full((1, 1, 2), float("inf"))
+    stored, query = Encoding(torch.tensor([[[1.0, 0.0]]]), full), Encoding(torch.tensor([[[1.0, 1.0]]]), full)
+    assert similarities(query, stored).tolist() == pytest.approx([2**-0.5])
+
+
+def test_a_dive_is_most_like_itself(bank):
+    for place in range(len(NUMBERS)):
+        found = similarities(bank.encodings.select([place]), bank.encodings)
+        assert int(found.argmax()) == place
+        assert float(found[place]) == pytest.approx(1)
+
+
+def opinion(number, sureness):
+    """What a recogniser says that is sure of every part of a number."""
+    said = [torch.zeros(values) for values in PARTS.values()]
+    for part, value in zip(said, values_of(parse_dive_number(number)), strict=True):
+        part[value] = sureness
+    return torch.cat(said)[None]
+
+
+def test_exemplars_of_the_recognised_number_vote(bank, query):
+    choice = choose_voters(bank, replace(query, opinions=opinion("5253B", 9.0)), voters=2)
+    assert [bank.exemplars[place].dive for place in choice.places] == ["5253B"] * 2
+    assert (choice.dive, choice.dive_from) == ("5253B", "recognised from the video, 100% sure")
+    assert choice.how == "2 of 3 exemplars of 5253B"
+    assert "recognised, not given" in choice.caveats[0]
+    given = choose_voters(bank, query, dive="5253B", voters=2)
+    assert choice.places == given.places
+
+
+def test_a_number_that_is_not_likelier_than_the_others_together_is_not_recognised(bank, query):
+    choice = choose_voters(bank, replace(query, opinions=opinion("107B", 0.05)))
+    assert choice.dive is None
+    assert choice.dive_from.startswith("not recognised: perhaps 107B 3")
+    assert choice.dive_from.count("%") == 3
+    assert {bank.exemplars[place].dive for place in choice.places} == {"107B"}
+    assert "exemplars of 107B, the likeliest, vote" in choice.caveats[0]
+
+
+def test_only_numbers_of_the_bank_are_recognised(bank, query):
+    choice = choose_voters(bank, replace(query, opinions=opinion("5255B", 9.0)))
+    assert choice.dive == "5253B"  # but for two half-twists
+
+
+def test_a_given_number_or_exemplar_wins_over_what_is_recognised(bank, query):
+    sure = replace(query, opinions=opinion("5253B", 9.0))
+    assert choose_voters(bank, sure, dive="107B") == choose_voters(bank, query, dive="107B")
+    assert choose_voters(bank, sure, exemplar="626C-015") == choose_voters(bank, query, exemplar="626C-015")
+
+
+def test_in_a_bank_without_numbers_the_nearest_vote(make_bank, query):
+    nameless = make_bank([None, None, None])
+    assert choose_voters(nameless, replace(query, opinions=opinion("107B", 9.0))).how == "the 3 nearest by encoding"

@@ -1,0 +1,159 @@
+from pathlib import Path
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+
+from finecausal_cli.model.config import ModelConfig
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.retrieval.bank import Bank, Exemplar
+from finecausal_cli.scoring.results import Stage
+from finecausal_cli.scoring.scorer import Scorer
+from finecausal_cli.video.writer import write_video
+from finecausal_cli.weights import WeightsInfo
+
+FEATURES = 32
+
+
+def _model(**switches) -> FineCausal:
+    torch.manual_seed(0)
+    model = FineCausal(ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32, **switches))
+    for module in model.modules():
+        if isinstance(module, torch.nn.Linear | torch.nn.Conv1d):
+            torch.nn.init.normal_(module.weight, std=2 / module.weight[0].numel() ** 0.5)
+    return model.eval()
+
+
+@pytest.fixture(scope="session")
+def make_model():
+    """Make the smallest real network, its weights large enough that pairs differ by execution units."""
+    return _model
+
+
+@pytest.fixture(scope="session")
+def tiny_model():
+    return _model()
+
+
+@pytest.fixture(scope="session")
+def tiny_bank() -> Bank:
+    generator = torch.Generator().manual_seed(1)
+    exemplars = tuple(
+        Exemplar(
+            id=f"e{place}",
+            dive="107B" if place < 4 else "5253B",
+            height_m=10.0,
+            difficulty=3.0 + 0.1 * place,
+            execution=14.0 + 2 * place,
+        )
+        for place in range(6)
+    )
+    return Bank("small", exemplars, Encoding(*torch.rand(2, 6, 9, FEATURES, generator=generator)), "w" * 64, "b" * 64)
+
+
+@pytest.fixture(scope="session")
+def make_scorer(tiny_bank):
+    def make(model: FineCausal, reader=None, **info) -> Scorer:
+        return Scorer(
+            model,
+            tiny_bank,
+            info=WeightsInfo(**info),
+            weights_name="tiny",
+            weights_digest="w" * 64,
+            device=torch.device("cpu"),
+            precision="fp32",
+            reader=reader,
+        )
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def film(tmp_path_factory) -> Path:
+    """A clip of two seconds, 50 frames, in which a square falls."""
+    frames = np.random.default_rng(0).integers(0, 90, (50, 36, 64, 3), np.uint8)
+    for index in range(50):
+        frames[index, index // 2 : index // 2 + 10, 26:38] = 240
+    path = tmp_path_factory.mktemp("film") / "dive.mp4"
+    write_video(path, frames, 25)
+    return path
+
+
+@pytest.fixture(scope="session")
+def make_stages():
+    """Make the stages of a verdict from the frames at which flight and entry start."""
+
+    def make(flight: int, entry: int) -> tuple[Stage, ...]:
+        borders = (0, flight, entry, 96)
+        return tuple(
+            Stage(
+                name=name,
+                start_frame=borders[place],
+                end_frame=borders[place + 1],
+                start_s=borders[place] / 25,
+                end_s=borders[place + 1] / 25,
+                difference=0.0,
+                weight=(0.3, 0.5, 0.2)[place],
+                contribution=0.0,
+            )
+            for place, name in enumerate(("takeoff", "flight", "entry"))
+        )
+
+    return make
+
+
+class StillCamera:
+    """A camera that does not move."""
+
+    def at_times(self, times_s):
+        return np.tile(np.eye(3), (len(times_s), 1, 1))
+
+    def at(self, time_s):
+        return np.eye(3)
+
+
+@pytest.fixture(scope="session")
+def make_flight():
+    """Make a flight as the search gives it, in a picture of 320 x 180: 40 pixels a metre unless said."""
+
+    def make(takeoff_s=2.0, entry_s=3.4, *, first_s=None, last_s=None, x=160.0, px_per_m=40.0, **more):
+        first = takeoff_s if first_s is None else first_s
+        last = entry_s if last_s is None else last_s
+        times = np.linspace(first, last, 30)
+        along = np.linspace(0, 1, 30)
+        known = {
+            "takeoff_s": takeoff_s,
+            "entry_s": entry_s,
+            "first_s": first,
+            "last_s": last,
+            "time_scale": 1.0,
+            "confidence": 0.9,
+            "shot": 0,
+            "times_s": times,
+            "centres": np.stack([x + 20 * along, 70 + 50 * along**2], axis=1),
+            "px_per_m": np.full(30, px_per_m),
+            "sizes": np.full(30, 60.0),
+            "camera": StillCamera(),
+        }
+        return SimpleNamespace(**{**known, **more})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_search():
+    """Make what a search gives."""
+
+    def make(*flights, duration_s=6.0, shots=None, reason=None, notes=(), size=(180, 320)):
+        return SimpleNamespace(
+            flights=flights,
+            shots=shots or ((0.0, duration_s),),
+            duration_s=duration_s,
+            size=size,
+            reason=reason or (None if flights else "no_dive"),
+            notes=notes,
+        )
+
+    return make

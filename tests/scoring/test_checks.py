@@ -1,0 +1,103 @@
+from dataclasses import replace
+
+import pytest
+import torch
+
+from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.retrieval.voting import VotingContext
+from finecausal_cli.scoring import explain as checks
+from finecausal_cli.scoring.explain import compare_with_itself, delete_snippets, shift_borders, without_snippet
+
+DIFFICULTY = 3.2
+
+
+@pytest.fixture(scope="module")
+def query():
+    return Encoding(*torch.rand(2, 1, 9, 32, generator=torch.Generator().manual_seed(5)))
+
+
+@pytest.fixture(scope="module")
+def hearing(tiny_model, tiny_bank, query) -> VotingContext:
+    return VotingContext.hold(tiny_model, query, tiny_bank, range(6), difficulty=DIFFICULTY)
+
+
+def test_an_antisymmetric_network_finds_no_difference_of_a_dive_with_itself(hearing):
+    assert compare_with_itself(hearing) == (pytest.approx(0, abs=1e-4), pytest.approx(0, abs=1e-4))
+
+
+def test_another_network_finds_one_and_the_replaced_dive_has_it_too(make_model, tiny_bank, query):
+    model = make_model(antisymmetric=False)
+    error, difference = compare_with_itself(
+        VotingContext.hold(model, query, tiny_bank, range(6), difficulty=DIFFICULTY)
+    )
+    assert error < 1e-4
+    assert difference > 1e-2
+
+
+def test_an_error_of_the_replacement_is_seen(hearing, monkeypatch):
+    wrong = torch.zeros(6, 3, dtype=torch.float64)
+    wrong[4, 1] = -0.01
+    monkeypatch.setattr(checks, "regress_with", lambda *given: wrong)
+    assert compare_with_itself(hearing)[0] == pytest.approx(0.01 * DIFFICULTY, abs=1e-4)
+
+
+def test_shifted_borders_are_those_of_both_dives_and_stay_in_their_halves(hearing, tiny_model, tiny_bank):
+    """By hand, one shift after the other; the snippets of a stage follow from the sum of both dives' transitions."""
+    before, changes = hearing.ballot.pairs.transitions, []
+    for first, last in [(-2, -2), (-2, 0), (-2, 2), (0, -2), (0, 2), (2, -2), (2, 0), (2, 2)]:
+        moved = before.clone()
+        for pair in range(6):
+            for dive in range(2):
+                moved[pair, dive, 0] = min(max(int(before[pair, dive, 0]) + first, 0), 47)
+                moved[pair, dive, 1] = min(max(int(before[pair, dive, 1]) + last, 48), 95)
+        with torch.inference_mode():
+            pairs = tiny_model.compare(hearing.query, tiny_bank.encodings, transitions=moved)
+        executions = hearing.ballot.exemplar_executions + pairs.delta[:, 0]
+        changes.append(abs(float(executions.mean()) * DIFFICULTY - hearing.score))
+    found = shift_borders(hearing)
+    assert (found.frames, found.shifts) == (2, 8)
+    assert found.mean == pytest.approx(sum(changes) / 8, abs=1e-4)
+    assert found.largest == pytest.approx(max(changes), abs=1e-4)
+    assert found.largest > 1e-3
+
+
+def test_borders_where_they_were_change_nothing(hearing):
+    again = hearing.score_again(hearing.query, hearing.ballot.pairs.transitions)
+    assert again == pytest.approx(hearing.score, abs=1e-4)
+
+
+def test_a_deleted_snippet_is_the_mean_of_the_others(query):
+    without = without_snippet(query, 3)
+    others = [place for place in range(9) if place != 3]
+    for found, kept in ((without.video, query.video), (without.mask, query.mask)):
+        assert torch.allclose(found[0, 3], sum(kept[0, place] for place in others) / 8, atol=1e-6)
+        assert torch.equal(found[0, others], kept[0, others])
+    assert torch.allclose(without.fused[0, 3], without.video[0, 3] * without.mask[0, 3].sigmoid())
+
+
+def test_single_frames_of_a_deleted_snippet_go_with_it(query):
+    frames = torch.arange(96.0)[None, :, None].expand(1, 96, 2)
+    without = without_snippet(replace(query, frames=frames), 8).frames[0, :, 0]
+    assert torch.equal(without[:80], torch.arange(80.0))
+    assert without[80:].tolist() == [39.5] * 16
+
+
+def test_deletion_compares_the_chosen_snippet_with_the_others(hearing, tiny_model, tiny_bank):
+    found = delete_snippets(hearing, 5)
+    transitions = hearing.ballot.pairs.transitions
+    for place in (0, 5):
+        with torch.inference_mode():
+            pairs = tiny_model.compare(
+                without_snippet(hearing.query, place), tiny_bank.encodings, transitions=transitions
+            )
+        execution = float((hearing.ballot.exemplar_executions + pairs.delta[:, 0]).mean())
+        assert found.changes[place] == pytest.approx(execution * DIFFICULTY - hearing.score, abs=1e-4)
+    assert (found.snippet, found.change) == (5, found.changes[5])
+    others = [abs(change) for place, change in enumerate(found.changes) if place != 5]
+    assert found.others == pytest.approx(sum(others) / 8)
+
+
+def test_a_dive_of_equal_snippets_loses_nothing(tiny_model, tiny_bank, query):
+    flat = Encoding(query.video[:, :1].expand(-1, 9, -1), query.mask[:, :1].expand(-1, 9, -1))
+    found = delete_snippets(VotingContext.hold(tiny_model, flat, tiny_bank, range(6), difficulty=DIFFICULTY), 0)
+    assert found.changes == pytest.approx((0,) * 9, abs=1e-4)

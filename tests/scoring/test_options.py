@@ -1,0 +1,41 @@
+import pytest
+import torch
+
+from finecausal_cli.device import resolve_device, resolve_precision
+from finecausal_cli.errors import UsageError
+from finecausal_cli.scoring import ScoreOptions
+
+
+def test_no_voters_is_refused():
+    with pytest.raises(UsageError, match="--voters"):
+        ScoreOptions(voters=0)
+
+
+@pytest.mark.parametrize("difficulty", [0.0, -1.0, 12.0])
+def test_an_impossible_difficulty_is_refused(difficulty):
+    with pytest.raises(UsageError, match="--difficulty"):
+        ScoreOptions(difficulty=difficulty)
+
+
+def test_one_exemplar_and_many_voters_contradict_each_other():
+    with pytest.raises(UsageError, match="names one voter"):
+        ScoreOptions(exemplar="a", voters=3)
+
+
+def test_a_device_that_does_not_exist_is_refused():
+    with pytest.raises(UsageError, match="no device 'toaster'"):
+        resolve_device("toaster")
+
+
+def test_the_cpu_is_always_there():
+    assert resolve_device("cpu") == torch.device("cpu")
+
+
+def test_full_precision_is_the_default_on_a_cpu():
+    assert resolve_precision("auto", torch.device("cpu")) == "fp32"
+
+
+@pytest.mark.parametrize("precision", ["fp16", "int8"])
+def test_a_precision_that_a_cpu_lacks_is_refused(precision):
+    with pytest.raises(UsageError, match="--precision"):
+        resolve_precision(precision, torch.device("cpu"))
