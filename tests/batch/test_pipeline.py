@@ -88,7 +88,7 @@ def slow_for(name: str, deed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let reading processes do something else with one file."""
     program = (
         "import json, sys, os, time; sys.path[:] = json.loads(sys.argv[1])\n"
-        "from finecausal_cli.assess import dives, dive_reading\n"
+        "from finecausal_cli.scoring import dives, dive_reading\n"
         "find = dives.search_dives\n"
         f"dives.search_dives = lambda path, **o: ({deed}) if path.endswith({name!r}) else find(path, **o)\n"
         "dive_reading.serve()"
