@@ -11,11 +11,15 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from finecausal_cli.data import Problem, frame_names, refuse
-from finecausal_cli.data import published as finediving
-from finecausal_cli.data import published as mtl_aqa
 from finecausal_cli.data.cache import read_dive
 from finecausal_cli.data.manifest import MANIFEST_NAMES, find_manifest, read_manifest
-from finecausal_cli.data.published import FRAMES_PATTERN, read_finediving, read_mtl_aqa
+from finecausal_cli.data.published import (
+    FRAMES_PATTERN,
+    LABELS_NAME,
+    MTL_AQA_LABELS_NAME,
+    read_finediving,
+    read_mtl_aqa,
+)
 from finecausal_cli.diving import heights_for, parse_dive_number
 from finecausal_cli.errors import DatasetError, VideoError
 from finecausal_cli.video import check_enough, sample_indices
@@ -88,7 +92,7 @@ def _move(dives: Sequence[Dive], splits: dict[str, Split], target: Split, share:
 
 LayoutName = Literal["manifest", "FineDiving-HM", "MTL-AQA"]
 
-_LABELS: dict[str, LayoutName] = {finediving.LABELS_NAME: "FineDiving-HM", mtl_aqa.LABELS_NAME: "MTL-AQA"}
+_LABELS: dict[str, LayoutName] = {LABELS_NAME: "FineDiving-HM", MTL_AQA_LABELS_NAME: "MTL-AQA"}
 
 
 @dataclass(frozen=True, slots=True)

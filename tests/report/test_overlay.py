@@ -144,5 +144,5 @@ def test_a_picture_without_room_is_refused(assessment, evidence, tmp_path):
 
 
 def test_the_pages_helpers_need_no_torch():
-    code = "import sys; from finecausal_cli.report import hud; sys.exit('torch' in sys.modules)"
+    code = "import sys; from finecausal_cli.report import overlay; sys.exit('torch' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], check=False, timeout=60).returncode == 0

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from finecausal_cli.errors import UsageError, VideoError
-from finecausal_cli.video import worker as child
+from finecausal_cli.video import worker
 from finecausal_cli.video.reader import read_clip
 
 if TYPE_CHECKING:
@@ -44,7 +44,7 @@ def test_errors_cross_over_in_all_their_parts(numbered: Callable[..., Path]) -> 
 
 def stand_in(program: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Let the process run something else than the reader."""
-    monkeypatch.setattr(child, "_START", program)
+    monkeypatch.setattr(worker, "_START", program)
 
 
 def test_a_decoder_that_hangs_is_killed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -106,7 +106,7 @@ OPTIONS = {"geometry": "squeeze", "frame_size": 32}
 def test_one_process_reads_many_clips_and_outlives_bad_ones(numbered: Callable[..., Path], tmp_path: Path) -> None:
     path = numbered(40)
     (tmp_path / "text.mp4").write_text("no video")
-    with child.ReadingProcess() as process:
+    with worker.DecodeWorker() as process:
         first = process.read(path, OPTIONS, timeout_s=60)
         pid = process.pid
         kinds = []
@@ -155,7 +155,7 @@ def test_a_process_that_hangs_or_dies_is_replaced(
 ) -> None:
     hang_or_crash(monkeypatch)
     good = numbered(40)
-    with child.ReadingProcess() as process:
+    with worker.DecodeWorker() as process:
         process.read(good, OPTIONS, timeout_s=60)
         pid = process.pid
         with pytest.raises(VideoError, match=says) as caught:
@@ -169,7 +169,7 @@ def test_a_process_that_hangs_or_dies_is_replaced(
 
 def test_closing_from_elsewhere_ends_a_hanging_read(monkeypatch: pytest.MonkeyPatch) -> None:
     hang_or_crash(monkeypatch)
-    process = child.ReadingProcess()
+    process = worker.DecodeWorker()
     Timer(3, process.close).start()
     begun = time.monotonic()
     with pytest.raises(VideoError, match="stopped"):
@@ -180,6 +180,6 @@ def test_closing_from_elsewhere_ends_a_hanging_read(monkeypatch: pytest.MonkeyPa
 def test_the_time_that_the_process_takes_to_start_is_not_the_clips(
     numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(child, "_START", "import time; time.sleep(2);" + child._START)
-    with child.ReadingProcess() as process:
+    monkeypatch.setattr(worker, "_START", "import time; time.sleep(2);" + worker._START)
+    with worker.DecodeWorker() as process:
         assert process.read(numbered(40), OPTIONS, timeout_s=1.9).frames.shape == (96, 57, 32, 3)
