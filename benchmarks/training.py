@@ -96,7 +96,11 @@ def _shortest(work: Callable[[], object], repeats: int) -> float:
 def _learn(model: FineCausal, batch: PairBatch, stored: Encoding | None) -> None:
     weights = UncertaintyWeights()
     model.train().zero_grad()
-    encoding = model.encode(normalise(batch.clips), foreground="all") if stored is None else model.gate(stored)
+    encoding = (
+        model.encode(normalise(batch.clips), foreground="all")
+        if stored is None
+        else model.project_mask_features(stored)
+    )
     pairs = model.compare(encoding.select(batch.query), encoding.select(batch.exemplar))
     weights(all_losses(encoding.foreground, pairs, batch)).backward()
 

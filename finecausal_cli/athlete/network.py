@@ -9,22 +9,18 @@ Shapes: B pictures, S their side, J joints, A bins of direction. Pictures are RG
 
 from __future__ import annotations
 
-import copy
-import itertools
 from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeVar
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from finecausal_cli.athlete import JOINTS
+from finecausal_cli.model.i3d import fold_for_inference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
-
-NetworkKind = TypeVar("NetworkKind", bound=nn.Module)
 
 STRIDE: Final = 4
 """Pixels of the picture per cell of the joints' maps."""
@@ -169,7 +165,7 @@ class Backbone(nn.Module):
             module.eval()
         device = self.stem[0].weight.device
         if not self._frozen or self._frozen[0][0].weight.device != device:  # type: ignore[index]
-            self._frozen = [folded(module) for module in modules]
+            self._frozen = [fold_for_inference(module) for module in modules]
 
 
 class _FineOutline(nn.Module):
@@ -256,34 +252,13 @@ class AthleteNetwork(nn.Module):
         )
 
 
-def channels_last(network: nn.Module) -> None:
-    """Lay the kernels of 2-D convolutions out channels last, in place: three times as fast on a CPU."""
-    for parameter in network.parameters():
-        if parameter.ndim == 4:
-            parameter.data = parameter.data.contiguous(memory_format=torch.channels_last)
-
-
-def folded(network: NetworkKind) -> NetworkKind:
-    """Return an equal copy for inference: norms folded into the convolutions before them, channels last."""
-    copied = copy.deepcopy(network).eval()
-    for parent in list(copied.modules()):
-        for (name, convolution), (norm_name, norm) in itertools.pairwise(list(parent.named_children())):
-            if isinstance(convolution, nn.Conv2d) and isinstance(norm, nn.BatchNorm2d):
-                parent.add_module(name, fuse_conv_bn_eval(convolution, norm))
-                parent.add_module(norm_name, nn.Identity())
-    for parameter in copied.parameters():
-        parameter.requires_grad_(False)
-    channels_last(copied)
-    return copied
-
-
-def expected_place(heat: Tensor) -> Tensor:
-    """Return the mean place [B, J, 2] (x, y in sides of the picture, 0..1) of distributions given as logits."""
+def soft_argmax(heat: Tensor) -> Tensor:
+    """Return the mean position [B, J, 2] (x, y in sides of the picture, 0..1) of heat maps of logits."""
     height, width = heat.shape[-2:]
-    chance = heat.flatten(-2).softmax(-1).reshape(heat.shape)
+    probability = heat.flatten(-2).softmax(-1).reshape(heat.shape)
     rows = (torch.arange(height, device=heat.device) + 0.5) / height
     columns = (torch.arange(width, device=heat.device) + 0.5) / width
-    return torch.stack([(chance.sum(-2) * columns).sum(-1), (chance.sum(-1) * rows).sum(-1)], dim=-1)
+    return torch.stack([(probability.sum(-2) * columns).sum(-1), (probability.sum(-1) * rows).sum(-1)], dim=-1)
 
 
 def imagenet_parameters(released: Mapping[str, Tensor]) -> dict[str, Tensor]:

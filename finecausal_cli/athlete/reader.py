@@ -14,10 +14,11 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from finecausal_cli.athlete.network import STRIDE, AthleteNetwork, NetworkConfig, folded
+from finecausal_cli.athlete.network import STRIDE, AthleteNetwork, NetworkConfig
 from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork, direction_track, steps_of
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import WeightsError
+from finecausal_cli.model.i3d import fold_for_inference
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -108,7 +109,7 @@ class AthleteReader:
         self.config = network.config
         self.digest = digest
         self._device = torch.device(device)
-        self._network = folded(network).to(self._device)
+        self._network = fold_for_inference(network).to(self._device)
         self._sequence = None if sequence is None else sequence.eval().to(self._device)
 
     def __repr__(self) -> str:

@@ -4,6 +4,9 @@ Shapes in this package use one legend: B pairs (or clips), F sampled frames (96)
 (1024 at width 1.0), T tokens of a stage (12), G stages (3), V voters, N graph nodes (36). In every pair
 axis of length 2, index 0 is the query and index 1 the exemplar.
 
+Attributes of modules are tensor names in files of weights, and fields of `ModelConfig` keys of ``config.json``: a
+published format. The backbone is therefore ``video_trunk``, ``parser.trunk`` and ``shared_trunk`` there.
+
 The names below load on first use, so that reading a configuration costs no torch.
 """
 

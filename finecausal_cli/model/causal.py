@@ -17,9 +17,8 @@ if TYPE_CHECKING:
 
 # Causal intervention: deconfound the features of a pair by attention over a graph (paper eq. 2-6).
 #
-# One complete graph a pair, without self-loops. Its 36 nodes are the nine snippets of four kinds: query video,
-# exemplar video, query fused, exemplar fused. A batch is a disjoint union of such graphs, so a pair never sees
-# another one.
+# Each pair is one complete graph without self-loops. Its 36 nodes are the nine snippets of four kinds: query video,
+# exemplar video, query fused, exemplar fused. A batch is a disjoint union of such graphs: pairs are independent.
 
 NODE_KINDS = ("query video", "exemplar video", "query fused", "exemplar fused")
 """Kinds of node in their order in the graph, nine nodes each."""
@@ -32,8 +31,8 @@ _DROPOUT = 0.1
 class GraphAttention(nn.Module):
     """The parameters of a GATv2 layer (Brody et al., ICLR 2022), by the names of PyTorch Geometric's ``GATv2Conv``.
 
-    Names, first values and the order in which these are drawn are that class's, so weights go either way. Importing it
-    would take two seconds of every start.
+    Names, initial values and the order of initialisation are that class's, so weights are interchangeable. Importing
+    the library would add two seconds to every start.
 
     Args:
         inputs: Features of a node.
@@ -47,7 +46,7 @@ class GraphAttention(nn.Module):
         self.lin_l, self.lin_r = (_empty_linear(inputs, HEADS * channels) for _ in range(2))
         self.att = nn.Parameter(torch.empty(1, HEADS, channels))
         self.bias = nn.Parameter(torch.zeros(HEADS * channels))
-        for _ in range(2):  # when made, and by the reset of the layer
+        for _ in range(2):  # GATv2Conv initialises twice: in its constructor, and in reset_parameters
             for linear in (self.lin_l, self.lin_r):
                 nn.init.xavier_uniform_(linear.weight)
                 nn.init.uniform_(linear.bias, -1 / math.sqrt(inputs), 1 / math.sqrt(inputs))
@@ -56,7 +55,7 @@ class GraphAttention(nn.Module):
 
 
 def _empty_linear(inputs: int, outputs: int) -> nn.Linear:
-    """Make a linear map without drawing first values."""
+    """Build a linear map without initialising it."""
     linear: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())  # type: ignore[no-untyped-call]
     return linear
 
@@ -64,13 +63,13 @@ def _empty_linear(inputs: int, outputs: int) -> nn.Linear:
 class CausalIntervention(nn.Module):
     """Pass messages between the snippets of a query and an exemplar.
 
-    Two GATv2 layers (eq. 4 is GATv2's form of attention) of 4 heads, a linear map with LayerNorm and ReLU, and the
-    input added with a learnt weight.
+    Two GATv2 layers (eq. 4 is GATv2's form of attention) of 4 heads, a linear map with LayerNorm and ReLU, and a
+    residual connection with a learnt weight.
 
     Args:
         features: D, length of a node's features.
         readout: Kind of nodes returned: ``o`` video, ``f`` fused.
-        residual_start: First value of the learnt weight of the input.
+        residual_start: Initial value of the weight of the residual connection.
     """
 
     def __init__(self, features: int, readout: Literal["o", "f"], *, residual_start: float = 1.0) -> None:
@@ -106,19 +105,19 @@ class CausalIntervention(nn.Module):
 def _attend(layer: GraphAttention, nodes: Tensor, targets: slice) -> tuple[Tensor, Tensor]:
     """Run a GATv2 layer over complete graphs without self-loops, in which attention is a full matrix.
 
-    LeakyReLU(x) = m x + (1 - m) |x| with m = (1 + slope) / 2. So a layer's energies are a sum of one term of the
-    source, one of the target (which the softmax over sources cancels) and a weighted L1 distance, and no tensor of
-    N x N x features is ever made: forward and backward take a sixth of the time that a list of edges takes.
+    LeakyReLU(x) = m x + (1 - m) |x| with m = (1 + slope) / 2. So the energy of an edge is the sum of a source term, a
+    target term (which cancels in the softmax over sources) and a weighted L1 distance. No tensor of N x N x features
+    is made: forward and backward take a sixth of the time of message passing over an edge list.
 
     Args:
         layer: Its parameters.
         nodes: [B, N, features].
-        targets: Nodes whose result is wanted, M of them.
+        targets: The M nodes to compute.
 
     Returns:
         Features [B, M, heads * channels], and attention [B, heads, M, N] (target, source), after dropout.
     """
-    straight = (1 + layer.negative_slope) / 2
+    slope = (1 + layer.negative_slope) / 2
     source, target = (
         linear(each).unflatten(-1, (layer.heads, -1)).transpose(1, 2)
         for linear, each in ((layer.lin_l, nodes), (layer.lin_r, nodes[:, targets]))
@@ -127,24 +126,24 @@ def _attend(layer: GraphAttention, nodes: Tensor, targets: slice) -> tuple[Tenso
     distance = [
         torch.cdist(target * part, -source * part, p=1) for part in (weight.clamp(min=0), weight.clamp(max=0).neg())
     ]
-    energy = straight * (source * weight).sum(dim=-1)[:, :, None] + (1 - straight) * (distance[0] - distance[1])
+    energy = slope * (source * weight).sum(dim=-1)[:, :, None] + (1 - slope) * (distance[0] - distance[1])
     own = torch.eye(nodes.shape[1], dtype=torch.bool, device=nodes.device)[targets]
     attention = energy.masked_fill(own, -torch.inf).softmax(dim=-1)
     attention = functional.dropout(attention, layer.dropout, training=layer.training)
     return (attention @ source).transpose(1, 2).flatten(-2) + layer.bias, attention
 
 
-# Summaries of attention for people.
+# Summaries of attention.
 
 UNIFORM_ATTENTION = 1 / (NODES - 1)
-"""Attention of every edge if a target had no preference among its sources: 1/35."""
+"""Attention of every edge if a target attends to its sources uniformly: 1/35."""
 
 
 def node_type_attention_by_head(layer_attention: Tensor) -> Tensor:
     """Average one layer's attention over all edges between two kinds of node.
 
-    A target's attention sums to 1 over its 35 sources, so every cell lies near `UNIFORM_ATTENTION`; what says something
-    is the difference from it.
+    A target's attention sums to 1 over its 35 sources, so every cell lies near `UNIFORM_ATTENTION`; read the difference
+    from it.
 
     Args:
         layer_attention: [..., N, N, heads] (source, target) with a zero diagonal.
@@ -164,13 +163,13 @@ def node_type_attention(layer_attention: Tensor) -> Tensor:
     return node_type_attention_by_head(layer_attention).mean(dim=-3)
 
 
-# Temporal causal attention: a stage is read in the light of the stages before it (paper eq. 7-9).
+# Temporal causal attention (TCA): a stage attends to itself and to earlier stages (paper eq. 7-9).
 
 LAYERS = 2
 
 
 class CausalLayer(nn.Module):
-    """One post-norm transformer layer with a single head in which no stage sees a later one."""
+    """One post-norm transformer layer with a single head and a causal mask over the stages."""
 
     def __init__(self, features: int) -> None:
         super().__init__()

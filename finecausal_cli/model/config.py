@@ -20,7 +20,7 @@ FRAMES = 96
 """Sampled frames in a clip (paper section 4.2)."""
 
 SNIPPET_FRAMES = 16
-"""Consecutive sampled frames that a trunk reads at once."""
+"""Consecutive sampled frames in one snippet, the input of the backbone."""
 
 SNIPPET_STRIDE = 10
 """Sampled frames between the starts of neighbouring snippets."""
@@ -35,25 +35,25 @@ STAGE_TOKENS = 12
 """Tokens that describe one stage of one clip."""
 
 STARTING_VALUES = frozenset({"residual_start"})
-"""Fields that say where training starts; a trained network computes the same whatever they are."""
+"""Fields of the initialisation; they do not change what a trained network computes."""
 
 VIEWING_VALUES = frozenset({"framing"})
-"""Fields that say what a network is shown of a clip, not what it computes: encodings stay valid whatever they are."""
+"""Fields of the network's input, not of its computation: changing them leaves stored encodings valid."""
 
 LATER_FIELDS = {"foreground": "linear", "trunk": "i3d", "recognises": False}
-"""Fields that came after weights had been published, with what those weights were: at that value a field leaves the
-digest of weights as it was."""
+"""Fields added after weights had been published, with the value of those weights. A field of that value is left out of
+the digest, so that older digests stay valid."""
 
 _FEATURE_STEP = 16  # the transition parser halves D four times
 
 
 class Framing(BaseModel):
-    """How large athletes were in the pictures that a network was taught with, in shares of the square that it sees.
+    """Size of the athletes in a network's training pictures, as shares of its square input.
 
     Attributes:
-        reach: Share of the square's height that an athlete stretched to 2.25 m fills, on average.
-        least: The least share that was seen.
-        most: The largest.
+        reach: Mean share of the input's height that an athlete stretched to 2.25 m fills.
+        least: Smallest share.
+        most: Largest share.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -64,34 +64,34 @@ class Framing(BaseModel):
 
 
 class ModelConfig(BaseModel):
-    """Describe one FineCausal network.
+    """Architecture of one FineCausal network.
 
     Attributes:
         preset: The preset it started from.
-        trunk: What turns snippets into features: the paper's ``i3d``, or ``frames``, a network that reads single frames
-            first and their order second, which sees more of a dive for the same arithmetic.
-        width: Width multiplier of the trunk, 1/32 to 1; D = 1024 * width must be a multiple of 16, so width is a
+        trunk: The backbone: the paper's ``i3d``, or ``frames``, a 2-D network over single frames followed by temporal
+            convolutions, which is more accurate for the same arithmetic.
+        width: Width multiplier of the backbone, 1/32 to 1; D = 1024 * width must be a multiple of 16, so width is a
             multiple of 1/64.
-        shared_trunk: Use one trunk for the video features and the foreground parser, with a linear map from the
-            pooled features to the mask features; two of them otherwise (the paper).
+        shared_trunk: Share one backbone between the video features and the foreground parser, with a linear map from
+            the video features to the mask features. The paper has two backbones.
         static_branch: Add the released code's ResNet-34 branch over 96 single frames.
         gat: Causal intervention by graph attention (paper eq. 2-6); off, the fused features pass unchanged.
         tca: Temporal causal attention (paper eq. 7-9); off, the stage tokens pass unchanged.
         readout: Which nodes the intervention returns: video features ``o`` (released code) or fused ``f`` (eq. 2-6).
-        residual_start: First value of the learnt weight of the input that is added to the intervention's result. The
-            released code's 0.1 drowns what tells one dive from another in messages that all nodes share; see docs.
+        residual_start: Initial value of the learnt weight of the intervention's residual connection. With the
+            released code's 0.1, messages that all nodes share drown the differences between dives; see docs.
         tca_mode: ``replace`` all tokens of a stage by its refined vector (released code) or ``residual``.
-        foreground: How the foreground is read off the trunk's depths: ``linear`` adds them up (the paper),
-            ``top_down`` joins each with what the deeper ones found, and with the picture.
-        antisymmetric: Read every stage's difference in both directions and take half of what separates them, so that a
-            dive against itself differs by nothing in any stage. Without it only the weighted sum of the stages is
-            learned, and constants that cancel in it wander between them.
-        geometry: How pictures are brought to size; ``squeeze`` is the released code's, ``fit`` keeps the aspect.
-        recognises: Also say which dive number it is, from what the ``frames`` trunk says of every frame (ours). Learned
-            last, for a trunk that rests: ``finecausal weights recogniser``.
-        frame_size: Height and width of the square the network sees, in pixels.
-        framing: How large the athlete is to be shown; a virtual camera follows the athlete of a clip that is framed
-            otherwise. None shows the centre of the whole picture.
+        foreground: Decoder of the foreground: ``linear`` sums the upsampled depths (the paper; for ``i3d``),
+            ``top_down`` is a feature pyramid that ends at the picture (for ``frames``).
+        antisymmetric: Use half the difference of the two directions of a pair, so that a dive compared with itself has
+            zero deltas. Otherwise only the weighted sum of the stages is trained, and stages drift by constants that
+            cancel in it.
+        geometry: Resizing: ``squeeze`` is the released code's, ``fit`` keeps the aspect ratio.
+        recognises: Also classify the dive number, from the ``frames`` backbone (ours). Trained last, on a frozen
+            backbone: ``finecausal weights numbers``.
+        frame_size: Height and width of the network's input, in pixels.
+        framing: Size at which the athlete is shown; a virtual camera follows the athlete of a clip that is framed
+            otherwise. None crops the centre of the whole picture.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -122,9 +122,10 @@ class ModelConfig(BaseModel):
         return width
 
     @model_validator(mode="after")
-    def _frames_are_parsed_top_down(self) -> ModelConfig:
-        if self.trunk == "frames" and self.foreground != "top_down":
-            raise ValueError('trunk "frames" needs foreground "top_down"')
+    def _foreground_suits_the_backbone(self) -> ModelConfig:
+        needed = "top_down" if self.trunk == "frames" else "linear"
+        if self.foreground != needed:
+            raise ValueError(f'trunk "{self.trunk}" needs foreground "{needed}"')
         if self.recognises and self.trunk != "frames":
             raise ValueError('recognises needs trunk "frames"')
         return self
@@ -156,4 +157,4 @@ PRESETS: dict[str, ModelConfig] = {
         preset="compact", trunk="frames", width=0.25, shared_trunk=True, foreground="top_down", frame_size=112
     ),
 }
-"""The three ways the one class is built (never a second copy of the forward)."""
+"""Configurations by name."""

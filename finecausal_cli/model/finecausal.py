@@ -19,7 +19,7 @@ from finecausal_cli.model.config import (
     STAGES,
     ModelConfig,
 )
-from finecausal_cli.model.frame_encoder import DiveNumberClassifier, FrameParser, FrameTrunk
+from finecausal_cli.model.frame_encoder import DiveNumberClassifier, FrameBackbone, FrameParser
 from finecausal_cli.model.i3d import I3D, fold_for_inference
 from finecausal_cli.model.outputs import Encoding, PairOutput, Regression
 from finecausal_cli.model.segmentation import SpatialActionParser
@@ -38,8 +38,8 @@ if TYPE_CHECKING:
 
 # The released code's second branch: single frames through a ResNet-34 (He et al., CVPR 2016).
 #
-# It is not part of the paper's causal graph and leads from pixels to the score around the stage features. It exists
-# so that the authors' checkpoints give the authors' numbers.
+# It is not part of the paper's causal graph: it bypasses the stage features. It is here so that the authors'
+# checkpoints reproduce the authors' numbers.
 
 FRAME_FEATURES = 512
 STATIC_TOKENS = 4
@@ -70,7 +70,7 @@ class ResidualBlock(nn.Module):
 
 
 class ResNet34(nn.Module):
-    """Describe single pictures by 512 numbers."""
+    """ResNet-34 without its classifier: 512 features of a picture."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -95,7 +95,7 @@ class ResNet34(nn.Module):
 
 
 class StaticBranch(nn.Module):
-    """Compare two dives by their single frames."""
+    """Compare two dives by features of single frames."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -106,7 +106,7 @@ class StaticBranch(nn.Module):
         self.regression = ContrastiveRegression()
 
     def encode(self, clips: Tensor) -> Tensor:
-        """Describe every frame of clips [B, 3, F, H, W] by itself: [B, F, 512]."""
+        """Encode every frame of clips [B, 3, F, H, W] separately: [B, F, 512]."""
         features: Tensor = self.resnet(clips.transpose(1, 2).flatten(0, 1))
         return features.reshape(-1, FRAMES, FRAME_FEATURES)
 
@@ -126,7 +126,7 @@ class StaticBranch(nn.Module):
         return torch.stack(stages, dim=1).reshape(-1, 2, len(STAGES), *stages[0].shape[1:])
 
 
-# The network as a whole: encode a clip once, compare it often.
+# The whole network: a clip is encoded once and compared often.
 
 
 def cut_snippets(clips: Tensor) -> Tensor:
@@ -145,10 +145,11 @@ def weigh_stages(stage_deltas: Tensor) -> Tensor:
 class FineCausal(nn.Module):
     """Score a dive by its difference from another one.
 
-    `encode` does what concerns one clip alone and `compare` what concerns a pair. Training and scoring call the same
-    two. The paper's order: features O and foreground (`video_trunk`, `parser`), deconfounding (`intervention`),
-    transitions (`transition_parser`), stage features S (`stages`), causal attention (`tca`), regression (`regression`).
-    Beside it, ours: which dive number it is (`recogniser`).
+    `encode` computes everything of a single clip, `compare` everything of a pair; training and scoring call the same
+    two. In the paper's order: video features O and foreground (`video_trunk`, `parser`; section 3.1), deconfounding
+    (`intervention`; eq. 2-6), transitions (`transition_parser`) and stage features S (`stages`; section 3.3), temporal
+    causal attention (`tca`; eq. 7-9), regression (`regression`; section 3.5). Ours: the dive-number classifier
+    (`recogniser`).
 
     Args:
         config: What the network is made of.
@@ -158,16 +159,14 @@ class FineCausal(nn.Module):
         super().__init__()
         self.config = config
         features = config.features
-        self.video_trunk: I3D | FrameTrunk
+        self.video_trunk: I3D | FrameBackbone
         self.parser: SpatialActionParser | FrameParser
         if config.trunk == "frames":
-            self.video_trunk = FrameTrunk(config.width)
+            self.video_trunk = FrameBackbone(config.width)
             self.parser = FrameParser(self.video_trunk, shared=config.shared_trunk)
         else:
             self.video_trunk = I3D(config.width)
-            self.parser = SpatialActionParser(
-                config.width, shared=config.shared_trunk, top_down=config.foreground == "top_down"
-            )
+            self.parser = SpatialActionParser(config.width, shared=config.shared_trunk)
         self.intervention = (
             CausalIntervention(features, config.readout, residual_start=config.residual_start) if config.gat else None
         )
@@ -179,29 +178,29 @@ class FineCausal(nn.Module):
         self.recogniser = DiveNumberClassifier() if config.recognises else None
 
     def encode(self, clips: Tensor, *, foreground: ForegroundRequest = "none") -> Encoding:
-        """Compute everything about clips that needs no partner.
+        """Encode clips: everything that does not depend on the partner of a pair.
 
         Args:
             clips: float [B, 3, F, H, W], RGB, normalised.
-            foreground: Which foreground logits to give: none, the foreground alone, or all five outputs that the
-                foreground is trained on.
+            foreground: Foreground logits to return: ``none``, ``fused`` (the foreground), or ``all`` (the side outputs
+                of the training loss, too).
 
         Returns:
             The encoding of B clips.
 
         Raises:
-            ValueError: The clips do not have this network's shape.
+            ValueError: The clips are not of this shape.
         """
         size = self.config.frame_size
         if clips.ndim != 5 or clips.shape[1:] != (3, FRAMES, size, size):
             raise ValueError(f"clips must be [B, 3, {FRAMES}, {size}, {size}], not {list(clips.shape)}")
         if not self.training and clips.device.type == "cpu" and len(clips) > 1:
-            # One clip's snippets fill a CPU's cache; more at once are slower and give the same numbers.
+            # One clip fills a CPU's cache: larger batches are slower, with equal results.
             return Encoding.concat([self._encode(clip, foreground) for clip in clips.chunk(len(clips))])
         return self._encode(clips, foreground)
 
     def _encode(self, clips: Tensor, foreground: ForegroundRequest) -> Encoding:
-        if isinstance(self.video_trunk, FrameTrunk):
+        if isinstance(self.video_trunk, FrameBackbone):
             return self._encode_frames(clips, foreground)
         snippets = cut_snippets(clips)
         shared_taps = self.config.shared_trunk and foreground != "none"
@@ -212,13 +211,13 @@ class FineCausal(nn.Module):
         return Encoding(
             video=video,
             mask=mask,
-            frames=self._look_at_frames(clips),
+            frames=self._encode_static(clips),
             foreground=tuple(maps) or None,
         )
 
     def _encode_frames(self, clips: Tensor, foreground: ForegroundRequest) -> Encoding:
-        """Encode with the trunk that reads every frame once, however many snippets hold it."""
-        assert isinstance(self.video_trunk, FrameTrunk)  # noqa: S101 -- the caller has asked
+        """Encode with the backbone that computes every frame once, although snippets overlap."""
+        assert isinstance(self.video_trunk, FrameBackbone)  # noqa: S101 -- checked by the caller
         assert isinstance(self.parser, FrameParser)  # noqa: S101 -- the two are built together
         shared_taps = self.config.shared_trunk and foreground != "none"
         video, vectors, taps = self.video_trunk.read_clips(clips, taps=shared_taps)
@@ -226,18 +225,18 @@ class FineCausal(nn.Module):
         return Encoding(
             video=video,
             mask=mask,
-            frames=self._look_at_frames(clips),
+            frames=self._encode_static(clips),
             foreground=maps or None,
-            opinions=None if self.recogniser is None else self.recogniser(vectors),
+            number_logits=None if self.recogniser is None else self.recogniser(vectors),
         )
 
-    def _look_at_frames(self, clips: Tensor) -> Tensor | None:
+    def _encode_static(self, clips: Tensor) -> Tensor | None:
         return None if self.static is None else self.static.encode(clips)
 
-    def gate(self, encoding: Encoding) -> Encoding:
-        """Give an encoding the mask features that the network now makes of its video features.
+    def project_mask_features(self, encoding: Encoding) -> Encoding:
+        """Recompute the mask features of a stored encoding with the current projection (shared backbone only).
 
-        Where the parser has a trunk of its own they do not come from the video features and stay as they are.
+        With a backbone of its own, the parser does not derive them from the video features; they stay as they are.
         """
         if self.parser.project is None:
             return encoding
@@ -251,17 +250,17 @@ class FineCausal(nn.Module):
         transitions: Tensor | None = None,
         attention: bool = False,
     ) -> PairOutput:
-        """Compare queries with exemplars, partner by partner.
+        """Compare B queries with B exemplars.
 
         Args:
-            query: B encodings, or one that meets every exemplar.
+            query: B encodings, or one for all exemplars.
             exemplars: B encodings.
-            transitions: int64 [B, 2, 2], zero-based sampled frames at which to cut the stages of (query, exemplar),
-                instead of the predicted ones.
-            attention: Return the attention of the intervention and of the stages too.
+            transitions: int64 [B, 2, 2], zero-based sampled frames at which to cut the stages of (query, exemplar);
+                None takes the predicted ones.
+            attention: Return the attention of the intervention and of the TCA.
 
         Returns:
-            The comparison of B pairs. A pair's numbers do not depend on the other pairs.
+            The comparison of B pairs, independent of each other.
 
         Raises:
             ValueError: The two batches do not pair up, or are empty.
@@ -283,20 +282,20 @@ class FineCausal(nn.Module):
             if query.frames is None or exemplars.frames is None:
                 raise ValueError("this network compares single frames too, and an encoding lacks them")
             static_tokens = self.static.tokens(torch.stack((query.frames, exemplars.frames), dim=1), transitions)
-        verdict = self.regress(tokens, static_tokens, attention=attention)
+        regression = self.regress(tokens, static_tokens, attention=attention)
         return PairOutput(
             frame_logits=logits,
             transitions=transitions,
             tokens=tokens,
-            stage_deltas=verdict.stage_deltas,
-            delta=verdict.delta,
+            stage_deltas=regression.stage_deltas,
+            delta=regression.delta,
             static_tokens=static_tokens,
             node_attention=node_attention,
-            stage_attention=verdict.stage_attention,
+            stage_attention=regression.stage_attention,
         )
 
     def regress(self, tokens: Tensor, static_tokens: Tensor | None = None, *, attention: bool = False) -> Regression:
-        """Turn stage features into differences; an intervention on a stage replaces its tokens and calls this again.
+        """Regress the deltas from stage features; an intervention calls this again with the tokens of a stage replaced.
 
         Args:
             tokens: [B, 2, G, T, 64], stage features S.
@@ -306,7 +305,7 @@ class FineCausal(nn.Module):
         Returns:
             The differences of B pairs in both directions.
         """
-        refined, stage_attention = self.refine(tokens)
+        refined, stage_attention = self.apply_tca(tokens)
         stage_deltas = self.regression(refined)
         if self.static is not None:
             if static_tokens is None:
@@ -320,15 +319,15 @@ class FineCausal(nn.Module):
             stage_attention=stage_attention if attention else None,
         )
 
-    def refine(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
-        """Read every stage in the light of the earlier ones.
+    def apply_tca(self, tokens: Tensor) -> tuple[Tensor, Tensor | None]:
+        """Apply temporal causal attention to the stage features (paper eq. 7-9).
 
         Args:
             tokens: [B, 2, G, T, 64].
 
         Returns:
-            Tokens [B, 2, G, T, 64], or [B, 2, G, 1, 64] where one vector replaces all of a stage's (equal tokens would
-            give the same result); and the attention [B, 2, layers, G, G], or None without the causal attention.
+            Tokens [B, 2, G, T, 64], or [B, 2, G, 1, 64] in mode ``replace``, where a stage's T tokens would be equal;
+            and the attention [B, 2, layers, G, G], or None without TCA.
         """
         if self.tca is None:
             return tokens, None
@@ -337,7 +336,7 @@ class FineCausal(nn.Module):
         return (refined if self.config.tca_mode == "replace" else tokens + refined), attention
 
     def for_inference(self) -> FineCausal:
-        """Return a faster copy that gives the same numbers; it can be neither trained nor saved."""
+        """Return an equal copy with folded norms, for inference only: it can be neither trained nor saved."""
         return fold_for_inference(self)
 
     def forward(
@@ -348,7 +347,7 @@ class FineCausal(nn.Module):
         transitions: Tensor | None = None,
         foreground: ForegroundRequest = "none",
     ) -> tuple[Encoding, PairOutput]:
-        """Encode both dives of B pairs and compare them, in one call that distributed training can wrap.
+        """Encode and compare B pairs, in one call for distributed training to wrap.
 
         Args:
             query_clips: float [B, 3, F, H, W].

@@ -10,7 +10,6 @@ from torch.nn import functional
 
 from finecausal_cli.diving import POSITIONS
 from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES, SNIPPET_STRIDE
-from finecausal_cli.model.segmentation import DEPTH_CHANNELS, join_depths
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -19,31 +18,31 @@ if TYPE_CHECKING:
     from finecausal_cli.model.segmentation import ForegroundRequest
 
 
-# A trunk that looks at single frames first and at their order second: what ``compact`` has in place of the I3D.
+# The backbone of ``compact``, in place of the I3D: a 2-D network over single frames, then temporal convolutions.
 #
-# An I3D of a size that a CPU can train sees little of a dive's flight: most of its arithmetic goes into the first 7 x
-# 7 x 7 convolution, every frame is computed once for each snippet that holds it, and where a limb is, is lost in the
-# mean over the whole snippet. Here a two-dimensional network reads every frame once, keeping where things are, and a
-# small network reads the sixteen results of a snippet in their order. As with an I3D, a snippet's features depend on
-# its own frames alone.
+# An I3D that a CPU can train resolves little of a dive's flight: most of its arithmetic goes into the first 7 x 7 x 7
+# convolution, overlapping snippets compute a frame several times, and the mean over a snippet loses where limbs are.
+# Here every frame is encoded once, on a grid that keeps positions, and 1-d convolutions read the sixteen vectors of a
+# snippet. As with an I3D, the features of a snippet depend on its own frames only.
 
 CHANNELS = (64, 192, 384, 640)
-"""Channels at the four depths of the frame network, at width 1; a depth halves the picture."""
+"""Channels of the four depths at width 1; each depth halves the resolution."""
 
 FRAME_FEATURES = 128
 """Length of one frame's vector, at every width."""
 
 _GRID = 7
-"""Cells a side in which a frame's vector tells where things are."""
+"""Side of the grid that a frame is pooled to, cells."""
 
 _GRID_CHANNELS = 32
+_DEPTH_CHANNELS = 16
 _ORDER_CHANNELS = 192
 _FULL_SIZE_CHANNELS = 8
 _STEM_KERNEL = 5
 _CHANNEL_STEP = 8
 
-_AT_ONCE = 32
-"""Frames that a CPU reads at once where nothing is learned: their maps stay in its cache."""
+_CPU_BATCH = 32
+"""Frames a batch on a CPU in evaluation mode, so that their maps stay in its cache."""
 
 
 def cut_frames(clips: Tensor) -> Tensor:
@@ -52,7 +51,7 @@ def cut_frames(clips: Tensor) -> Tensor:
 
 
 def by_snippet(frames: Tensor) -> Tensor:
-    """Cut what is known of every frame, [B, F, ...], into overlapping snippets [B, S, 16, ...]."""
+    """Cut values of every frame, [B, F, ...], into overlapping snippets [B, S, 16, ...]."""
     return frames.unfold(1, SNIPPET_FRAMES, SNIPPET_STRIDE).movedim(-1, 2)
 
 
@@ -65,7 +64,7 @@ def _convolve(inputs: int, outputs: int, kernel: int = 3, stride: int = 1) -> nn
 
 
 class Depth(nn.Module):
-    """Halve a picture and look at it once more (a residual block of He et al. 2016)."""
+    """Downsample by two, then a residual block (He et al., CVPR 2016)."""
 
     def __init__(self, inputs: int, outputs: int) -> None:
         super().__init__()
@@ -79,8 +78,8 @@ class Depth(nn.Module):
         return functional.relu(halved + self.settle(self.look(halved)))
 
 
-class FrameTrunk(nn.Module):
-    """Turn snippets into feature vectors, frame by frame.
+class FrameBackbone(nn.Module):
+    """Encode snippets frame by frame.
 
     Args:
         width: Multiplier of the channel counts; the output has ``1024 * width`` features.
@@ -111,9 +110,9 @@ class FrameTrunk(nn.Module):
         self.sum_up = nn.Linear(_ORDER_CHANNELS * SNIPPET_FRAMES // 4, self.features)
 
     def read_frames(self, frames: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Describe frames [N, 3, H, W] by vectors [N, 128]; give the four depths [N, c, h, w] too when asked."""
-        if not self.training and frames.device.type == "cpu" and len(frames) > _AT_ONCE:
-            parts = [self.read_frames(part, taps=taps) for part in torch.split(frames, _AT_ONCE)]
+        """Encode frames [N, 3, H, W] as vectors [N, 128]; with `taps`, return the four depths [N, c, h, w] too."""
+        if not self.training and frames.device.type == "cpu" and len(frames) > _CPU_BATCH:
+            parts = [self.read_frames(part, taps=taps) for part in torch.split(frames, _CPU_BATCH)]
             kept = tuple(torch.cat(level) for level in zip(*(maps for _, maps in parts), strict=True))
             return torch.cat([vectors for vectors, _ in parts]), kept
         x = self.stem(frames)
@@ -125,29 +124,32 @@ class FrameTrunk(nn.Module):
         return vectors, tuple(kept_maps) if taps else ()
 
     def join(self, vectors: Tensor) -> Tensor:
-        """Read the frames of snippets in their order: [..., 16, 128] to features [..., D]."""
+        """Map the frame vectors of snippets [..., 16, 128] to features [..., D]."""
         ordered = self.order(vectors.flatten(0, -3).transpose(1, 2))
         features: Tensor = functional.relu(self.sum_up(ordered.flatten(1)))
         return features.reshape(*vectors.shape[:-2], -1)
 
     def read_clips(self, clips: Tensor, *, taps: bool = False) -> tuple[Tensor, Tensor, tuple[Tensor, ...]]:
-        """Read clips [B, 3, F, H, W], a frame once however many snippets hold it.
+        """Encode clips [B, 3, F, H, W], each frame once.
 
         Returns:
-            Features [B, S, D], the frames' vectors [B, F, 128], and the depths of all frames, clip by clip, when asked.
+            Features [B, S, D], frame vectors [B, F, 128], and with `taps` the depths of all frames, clip by clip.
         """
-        found, kept = self.read_frames(cut_frames(clips), taps=taps)
-        vectors = found.reshape(len(clips), -1, FRAME_FEATURES)
+        vectors, kept = self.read_frames(cut_frames(clips), taps=taps)
+        vectors = vectors.reshape(len(clips), -1, FRAME_FEATURES)
         return self.join(by_snippet(vectors)), vectors, kept
 
     def forward(self, snippets: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Compute features [B, D] of snippets [B, 3, 16, H, W], and the depths of all their frames when asked."""
+        """Encode snippets [B, 3, 16, H, W] as features [B, D]; with `taps`, return the depths of their frames too."""
         vectors, kept = self.read_frames(cut_frames(snippets), taps=taps)
         return self.join(vectors.reshape(len(snippets), -1, FRAME_FEATURES)), kept
 
 
 class FrameForeground(nn.Module):
-    """Predict the foreground of single frames from deep to shallow, the picture last.
+    """Predict the foreground of single frames: a feature pyramid, then a mask head that also reads the picture.
+
+    The paper's parser adds up four depths, each upsampled linearly. At the small pictures of ``compact`` that blurs an
+    athlete a few pixels wide (IoU 0.39 on simulated dives).
 
     Args:
         tap_channels: Channels of the four depths, shallow to deep.
@@ -155,35 +157,47 @@ class FrameForeground(nn.Module):
 
     def __init__(self, tap_channels: Sequence[int]) -> None:
         super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv2d(channels, DEPTH_CHANNELS, 1) for channels in tap_channels)
-        self.smooth = nn.ModuleList(_convolve(DEPTH_CHANNELS, DEPTH_CHANNELS) for _ in tap_channels)
-        self.draw = nn.Sequential(
-            nn.Conv2d(DEPTH_CHANNELS + 3, _FULL_SIZE_CHANNELS, 3, padding=1),
+        self.lateral = nn.ModuleList(nn.Conv2d(channels, _DEPTH_CHANNELS, 1) for channels in tap_channels)
+        self.smooth = nn.ModuleList(_convolve(_DEPTH_CHANNELS, _DEPTH_CHANNELS) for _ in tap_channels)
+        self.draw = nn.Sequential(  # the mask head, by its name in files
+            nn.Conv2d(_DEPTH_CHANNELS + 3, _FULL_SIZE_CHANNELS, 3, padding=1),
             nn.ReLU(inplace=True),
             nn.Conv2d(_FULL_SIZE_CHANNELS, 1, 1),
         )
 
     def forward(self, taps: tuple[Tensor, ...], frames: Tensor) -> Tensor:
         """Return logits [N, H, W] for the depths and the frames [N, 3, H, W]."""
-        found = join_depths(self.lateral, self.smooth, taps)
-        full = functional.interpolate(found, size=frames.shape[2:], mode="bilinear", align_corners=False)
+        maps = self._merge_depths(taps)
+        full = functional.interpolate(maps, size=frames.shape[2:], mode="bilinear", align_corners=False)
         logits: Tensor = self.draw(torch.cat((full, frames), dim=1))
         return logits[:, 0]
 
+    def _merge_depths(self, taps: tuple[Tensor, ...]) -> Tensor:
+        """Go from deep to shallow, adding the upsampled map of the deeper levels at each."""
+        merged: Tensor | None = None
+        for lateral, smooth, tap in zip(reversed(self.lateral), reversed(self.smooth), reversed(taps), strict=True):
+            level = lateral(tap)
+            if merged is not None:
+                level = level + functional.interpolate(merged, size=level.shape[2:], mode="nearest")
+            merged = smooth(level)
+        assert merged is not None  # noqa: S101 -- there is at least one depth
+        return merged
+
 
 class FrameParser(nn.Module):
-    """The spatial action parser of a network whose trunk reads single frames.
+    """The spatial action parser on a `FrameBackbone`.
 
     Args:
-        trunk: That trunk, which gives the video features.
-        shared: Read that trunk's features and depths, in place of a second trunk of the same kind.
+        video_backbone: Backbone of the video features.
+        shared: Use its features and depths, in place of a second backbone of the same size.
     """
 
-    def __init__(self, trunk: FrameTrunk, *, shared: bool) -> None:
+    def __init__(self, video_backbone: FrameBackbone, *, shared: bool) -> None:
         super().__init__()
-        self.trunk = None if shared else FrameTrunk(trunk.width)
-        self.project = nn.Linear(trunk.features, trunk.features) if shared else None
-        self.heads = FrameForeground(trunk.tap_channels)
+        features = video_backbone.features
+        self.trunk = None if shared else FrameBackbone(video_backbone.width)
+        self.project = nn.Linear(features, features) if shared else None
+        self.heads = FrameForeground(video_backbone.tap_channels)
 
     def forward(
         self, clips: Tensor, video: Tensor, video_taps: tuple[Tensor, ...], foreground: ForegroundRequest
@@ -192,38 +206,37 @@ class FrameParser(nn.Module):
 
         Args:
             clips: [B, 3, F, H, W].
-            video: [B, S, D], the video trunk's features; read only when shared.
-            video_taps: The video trunk's depths; read only when shared.
-            foreground: Whether the foreground is asked for; there are no side outputs.
+            video: [B, S, D], the video features; used only when shared.
+            video_taps: Depths of the video backbone; used only when shared.
+            foreground: Whether to predict the foreground; there are no side outputs.
 
         Returns:
-            Mask features [B, S, D], and the foreground's logits [B, S, 16, H, W] alone if asked.
+            Mask features [B, S, D], and the foreground's logits [B, S, 16, H, W] unless `foreground` is ``none``.
         """
         if self.trunk is not None:
             mask, _, taps = self.trunk.read_clips(clips, taps=foreground != "none")
         else:
             assert self.project is not None  # noqa: S101 -- exactly one of the two exists
             mask, taps = self.project(video), video_taps
-        return mask, () if foreground == "none" else (by_snippet(self.find(taps, clips)),)
+        return mask, () if foreground == "none" else (by_snippet(self.predict_mask(taps, clips)),)
 
-    def find(self, taps: tuple[Tensor, ...], clips: Tensor) -> Tensor:
+    def predict_mask(self, taps: tuple[Tensor, ...], clips: Tensor) -> Tensor:
         """Return the foreground's logits [B, F, H, W] for the depths of all frames of clips [B, 3, F, H, W]."""
         logits: Tensor = self.heads(taps, cut_frames(clips))
         return logits.reshape(len(clips), -1, *logits.shape[1:])
 
 
-# Recognise the dive number from the frames, one part of the number at a time (ours, not the paper's).
+# Dive-number classifier (ours, not the paper's): one softmax for each part of the number.
 #
-# A number is a sentence about the motion: which way the body turns, how often, how it is held. So its parts are told
-# apart, not the numbers: a number that was never seen is recognised by parts that were. What the trunk's frames say
-# of turn and posture is read in its order over the whole dive; the snippets' features, made to tell good from bad,
-# have lost most of it.
+# A dive number encodes the motion: direction, somersaults, twists, position. Classifying the parts recognises numbers
+# that no training dive had. It reads the frame vectors over the whole dive; the features of snippets, trained for
+# quality, have lost most of the direction and the posture.
 
 PARTS = {"group": 7, "flying": 2, "direction": 5, "half_somersaults": 12, "half_twists": 10, "position": len(POSITIONS)}
-"""The parts of a dive number, and how many values each may have, counted from 0."""
+"""Parts of a dive number, with their number of classes."""
 
-OPINIONS = sum(PARTS.values())
-"""K, values in which a recogniser says what it thinks of a dive."""
+NUMBER_LOGITS = sum(PARTS.values())
+"""K, logits of all parts together."""
 
 _CHANNELS = 128
 _HALVINGS = 4
@@ -232,7 +245,7 @@ _DROPOUT = 0.3
 
 
 class DiveNumberClassifier(nn.Module):
-    """Say of every part of a dive's number how likely each value is."""
+    """Classify every part of a dive number."""
 
     temperature: Tensor
 
@@ -251,14 +264,14 @@ class DiveNumberClassifier(nn.Module):
             nn.Linear(_CHANNELS * FRAMES // 2**_HALVINGS, _HIDDEN),
             nn.ReLU(),
             nn.Dropout(_DROPOUT),
-            nn.Linear(_HIDDEN, OPINIONS),
+            nn.Linear(_HIDDEN, NUMBER_LOGITS),
         )
         self.register_buffer("temperature", torch.ones(()))
 
     def forward(self, vectors: Tensor) -> Tensor:
-        """Map the frames' vectors [B, F, 128] to logits [B, K], part after part in the order of `PARTS`."""
-        seen = functional.relu(self.look(self.standardise(vectors.transpose(1, 2)).transpose(1, 2)))
-        ordered = functional.dropout(seen, _DROPOUT, self.training).transpose(1, 2)
+        """Map frame vectors [B, F, 128] to logits [B, K], part after part in the order of `PARTS`."""
+        x = functional.relu(self.look(self.standardise(vectors.transpose(1, 2)).transpose(1, 2)))
+        ordered = functional.dropout(x, _DROPOUT, self.training).transpose(1, 2)
         for halve in self.order:
             ordered = halve(ordered)
         logits: Tensor = self.decide(ordered.flatten(1)) / self.temperature
@@ -266,7 +279,7 @@ class DiveNumberClassifier(nn.Module):
 
 
 def values_of(number: DiveNumber) -> list[int]:
-    """Return the values of a number's parts, in the order of `PARTS`."""
+    """Return the class of each part of a number, in the order of `PARTS`."""
     return [
         number.group,
         int(number.flying),
@@ -277,17 +290,17 @@ def values_of(number: DiveNumber) -> list[int]:
     ]
 
 
-def log_probs(opinions: Tensor, numbers: Sequence[DiveNumber]) -> Tensor:
-    """Return how likely each of some numbers is, if it is one of them.
+def log_probs(logits: Tensor, numbers: Sequence[DiveNumber]) -> Tensor:
+    """Return log-probabilities of dive numbers, given that it is one of them.
 
     Args:
-        opinions: [B, K], what a recogniser said.
+        logits: [B, K], output of the classifier.
         numbers: N numbers, 1 or more.
 
     Returns:
-        Logarithms of probabilities [B, N] that add up to 1.
+        Log-probabilities [B, N], normalised over the N numbers.
     """
-    values = torch.tensor([values_of(number) for number in numbers], device=opinions.device)
-    parts = torch.split_with_sizes(opinions.float(), [*PARTS.values()], dim=1)
-    each = [functional.log_softmax(part, 1)[:, values[:, place]] for place, part in enumerate(parts)]
+    values = torch.tensor([values_of(number) for number in numbers], device=logits.device)
+    parts = torch.split_with_sizes(logits.float(), [*PARTS.values()], dim=1)
+    each = [functional.log_softmax(part, 1)[:, values[:, index]] for index, part in enumerate(parts)]
     return functional.log_softmax(torch.stack(each).sum(0), 1)

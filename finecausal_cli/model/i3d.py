@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
 
-# Inflated Inception: 16 frames in, one feature vector out.
+# Inflated Inception: a snippet of 16 frames to one feature vector.
 #
 # Source: Carreira and Zisserman, "Quo vadis, action recognition?", CVPR 2017, the RGB stream without its classifier.
 # Padding follows TensorFlow's SAME rule, as the published Kinetics weights expect. Every width is scaled by the
 # configuration's multiplier.
 
 TAPS = ("conv_1a", "conv_2c", "mixed_3c", "mixed_4f")
-"""Layers whose outputs the foreground parser reads, shallow to deep."""
+"""Layers that the foreground parser reads, shallow to deep."""
 
 
 class MixedWidths(NamedTuple):
@@ -69,7 +69,7 @@ def mixed_widths(name: str, width: float) -> MixedWidths:
 
 
 class ConvUnit(nn.Module):
-    """Convolve, normalise, rectify.
+    """Convolution, batch norm, ReLU.
 
     SAME padding adds ``kernel - stride`` zeros an axis, the smaller half in front, whatever the input's size.
     """
@@ -90,7 +90,7 @@ class ConvUnit(nn.Module):
 
 
 class MixedBlock(nn.Module):
-    """Join four views of the input: a point, two neighbourhoods and a local maximum (an Inception block)."""
+    """An Inception block of four branches: 1 x 1 x 1, two of 3 x 3 x 3, and max pooling."""
 
     def __init__(self, inputs: int, widths: MixedWidths) -> None:
         super().__init__()
@@ -123,7 +123,7 @@ def _pool(kernel: tuple[int, int, int], stride: tuple[int, int, int]) -> nn.MaxP
 
 
 class I3D(nn.Module):
-    """Turn snippets into feature vectors.
+    """Encode snippets.
 
     Args:
         width: Multiplier of every channel count; the output has ``1024 * width`` features.
@@ -163,7 +163,7 @@ class I3D(nn.Module):
             yield name, x
 
     def forward(self, snippets: Tensor, *, taps: bool = False) -> tuple[Tensor, tuple[Tensor, ...]]:
-        """Compute features [B, D] of snippets [B, 3, 16, H, W], and the outputs at `TAPS` when asked."""
+        """Encode snippets [B, 3, 16, H, W] as features [B, D]; with `taps`, return the outputs at `TAPS` too."""
         kept = []
         x = snippets
         for name, x in self.walk(snippets):
@@ -172,7 +172,7 @@ class I3D(nn.Module):
         return x.mean(dim=(2, 3, 4)), tuple(kept)
 
 
-# A faster, equal network for scoring.
+# Folding for inference: a faster copy of equal results.
 #
 # Batch norms are folded into the convolutions before them, the point-wise convolutions of an Inception block that
 # read the same input are merged, and kernels are laid out channels-last.
@@ -181,7 +181,7 @@ NetworkKind = TypeVar("NetworkKind", bound=nn.Module)
 
 _CONVOLUTIONS = (nn.Conv1d, nn.Conv2d, nn.Conv3d)
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}
-"""How kernels of so many axes are laid out."""
+"""Memory format of kernels by their number of axes."""
 
 _NORMS = (nn.BatchNorm1d, nn.BatchNorm2d, nn.BatchNorm3d)
 
@@ -206,7 +206,10 @@ class MergedMixedBlock(nn.Module):
 
 
 def fold_for_inference(model: NetworkKind) -> NetworkKind:
-    """Return an equal copy in evaluation mode. Its tensors have other names: it can be neither trained nor saved."""
+    """Return an equal copy in evaluation mode: norms folded into convolutions, kernels channels-last.
+
+    Its tensors have other names, so it can be neither trained nor saved.
+    """
     folded = copy.deepcopy(model).eval()
     for module in folded.modules():
         _fold_norms(module)
@@ -220,7 +223,7 @@ def fold_for_inference(model: NetworkKind) -> NetworkKind:
 
 
 def to_channels_last(model: NetworkKind) -> NetworkKind:
-    """Lay kernels out channels last, in place, on which convolutions run fastest, forward and backward."""
+    """Convert kernels to channels-last, in place: convolutions run fastest so, up to three times on a CPU."""
     for parameter in model.parameters():
         if parameter.ndim in _CHANNELS_LAST:
             parameter.data = parameter.data.contiguous(memory_format=_CHANNELS_LAST[parameter.ndim])
@@ -228,7 +231,7 @@ def to_channels_last(model: NetworkKind) -> NetworkKind:
 
 
 def _fold_norms(parent: nn.Module) -> None:
-    """Fold every norm among a module's children into the convolution that stands right before it."""
+    """Fold every norm among a module's children into the convolution right before it."""
     children = list(parent.named_children())
     for (conv_name, conv), (norm_name, norm) in itertools.pairwise(children):
         if isinstance(conv, _CONVOLUTIONS) and isinstance(norm, _NORMS):

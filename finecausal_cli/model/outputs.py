@@ -1,4 +1,4 @@
-"""What the network returns, as values."""
+"""Outputs of the network: encodings of clips, and comparisons of pairs."""
 
 from __future__ import annotations
 
@@ -21,25 +21,25 @@ class Encoding:
         mask: [B, S, D], mask features, before the sigmoid.
         frames: [B, F, 512], single-frame features; only with the static branch.
         foreground: Logits [B, S, 16, H, W], one or five (four side outputs, then the foreground); only on request.
-        opinions: [B, K], what a recogniser says of the dive number; only where the network has one.
+        number_logits: [B, K], logits of the parts of the dive number; only with a dive-number classifier.
     """
 
     video: Tensor
     mask: Tensor
     frames: Tensor | None = None
     foreground: tuple[Tensor, ...] | None = None
-    opinions: Tensor | None = None
+    number_logits: Tensor | None = None
 
     @property
     def fused(self) -> Tensor:
-        """Fused features F [B, S, D]: the video features let through by the mask features."""
+        """Fused features F [B, S, D]: the video features gated by the mask features."""
         return self.video * self.mask.sigmoid()
 
     def __len__(self) -> int:
         return self.video.shape[0]
 
     def select(self, index: int | slice | Sequence[int] | Tensor) -> Encoding:
-        """Return some of the clips, in the order asked for; a single number gives a batch of one."""
+        """Return the clips at `index`, in its order; a single integer gives a batch of one."""
         if isinstance(index, int):
             positions: slice | Tensor = torch.tensor([range(len(self))[index]])
         else:
@@ -47,15 +47,15 @@ class Encoding:
         return self.map(lambda tensor: tensor[positions])
 
     def expand(self, count: int) -> Encoding:
-        """Repeat a batch of one `count` times without copying."""
+        """Expand a batch of one to `count` clips without copying."""
         return self.map(lambda tensor: tensor.expand(count, *tensor.shape[1:]))
 
     def to(self, device: torch.device | str) -> Encoding:
-        """Return the same encoding on a device."""
+        """Move the encoding to a device."""
         return self.map(lambda tensor: tensor.to(device))
 
     def detach(self) -> Encoding:
-        """Return the same numbers cut off from the computation of gradients."""
+        """Detach the encoding from the autograd graph."""
         return self.map(lambda tensor: tensor.detach())
 
     @staticmethod
@@ -68,30 +68,30 @@ class Encoding:
 
         maps = [encoding.foreground for encoding in encodings]
         joined = None
-        if all(each is not None for each in maps):
-            joined = tuple(torch.cat(level) for level in zip(*(each or () for each in maps), strict=True))
+        if all(level is not None for level in maps):
+            joined = tuple(torch.cat(level) for level in zip(*(level or () for level in maps), strict=True))
         return Encoding(
             video=torch.cat([encoding.video for encoding in encodings]),
             mask=torch.cat([encoding.mask for encoding in encodings]),
             frames=join([encoding.frames for encoding in encodings]),
             foreground=joined,
-            opinions=join([encoding.opinions for encoding in encodings]),
+            number_logits=join([encoding.number_logits for encoding in encodings]),
         )
 
-    def map(self, change: Callable[[Tensor], Tensor]) -> Encoding:
-        """Return an encoding of changed tensors."""
+    def map(self, function: Callable[[Tensor], Tensor]) -> Encoding:
+        """Apply a function to every tensor."""
         return Encoding(
-            video=change(self.video),
-            mask=change(self.mask),
-            frames=None if self.frames is None else change(self.frames),
-            foreground=None if self.foreground is None else tuple(change(each) for each in self.foreground),
-            opinions=None if self.opinions is None else change(self.opinions),
+            video=function(self.video),
+            mask=function(self.mask),
+            frames=None if self.frames is None else function(self.frames),
+            foreground=None if self.foreground is None else tuple(function(each) for each in self.foreground),
+            number_logits=None if self.number_logits is None else function(self.number_logits),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class Regression:
-    """How much better one dive of a pair is than the other, in execution units.
+    """Differences between the dives of B pairs, in execution units.
 
     Attributes:
         stage_deltas: [B, 2, G], this dive minus the other, stage by stage.
@@ -106,7 +106,7 @@ class Regression:
 
 @dataclass(frozen=True, slots=True)
 class PairOutput:
-    """What comparing B pairs gives.
+    """The comparison of B pairs.
 
     Attributes:
         frame_logits: [B, 2, F, 2], log-odds of each frame being the (first, last) transition.

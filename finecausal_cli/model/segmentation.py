@@ -1,9 +1,9 @@
-"""Segmentation of the athlete from features of the encoder: the spatial action parser."""
+"""Spatial action parser of the paper (section 3.1): mask features, and the athlete's segmentation, from an I3D."""
 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 from torch import Tensor, nn
@@ -11,88 +11,13 @@ from torch.nn import functional
 
 from finecausal_cli.model.i3d import I3D
 
-if TYPE_CHECKING:
-    from collections.abc import Sequence
-
-
-# Foreground from deep to shallow: what is known of where the athlete is, made sharper depth by depth.
-#
-# The paper's parser adds up four depths, upsampled by a linear map each. At the small pictures of ``compact`` that
-# blurs the athlete, a few pixels wide, into a cloud (IoU 0.39 on simulated dives). Here every depth is joined with
-# what the deeper ones found, and the last step looks at the picture itself.
-
-DEPTH_CHANNELS = 16
-"""Channels at every depth."""
-
-NARROW_CHANNELS = 4
-"""Channels that are brought to full size."""
-
-PICTURE_CHANNELS = 8
-"""Channels at full size, where they cost most."""
-
-
-def join_depths(lateral: nn.ModuleList, smooth: nn.ModuleList, taps: Sequence[Tensor]) -> Tensor:
-    """Go from deep to shallow, each depth added to what the deeper ones found.
-
-    Args:
-        lateral: Brings each depth, shallow to deep, to the same channels.
-        smooth: Looks at each sum.
-        taps: The depths, [B, c, ...], one a module at least.
-    """
-    found: Tensor | None = None
-    for narrow, look, tap in zip(reversed(lateral), reversed(smooth), reversed(taps), strict=True):
-        here = narrow(tap)
-        if found is not None:
-            here = here + functional.interpolate(found, size=here.shape[2:], mode="nearest")
-        found = look(here)
-    assert found is not None  # noqa: S101 -- there is at least one depth
-    return found
-
-
-class TopDownForeground(nn.Module):
-    """Predict the foreground of each frame from the tapped layers and the pictures.
-
-    Args:
-        tap_channels: Channels of the tapped layers, shallow to deep.
-    """
-
-    def __init__(self, tap_channels: tuple[int, ...]) -> None:
-        super().__init__()
-        self.lateral = nn.ModuleList(nn.Conv3d(channels, DEPTH_CHANNELS, 1) for channels in tap_channels)
-        self.smooth = nn.ModuleList(
-            nn.Sequential(
-                nn.Conv3d(DEPTH_CHANNELS, DEPTH_CHANNELS, 3, padding=1),
-                nn.GroupNorm(4, DEPTH_CHANNELS),
-                nn.ReLU(inplace=True),
-            )
-            for _ in tap_channels
-        )
-        self.narrow = nn.Conv3d(DEPTH_CHANNELS, NARROW_CHANNELS, 1)
-        self.draw = nn.Sequential(
-            nn.Conv3d(NARROW_CHANNELS + 3, PICTURE_CHANNELS, (1, 3, 3), padding=(0, 1, 1)),
-            nn.ReLU(inplace=True),
-            nn.Conv3d(PICTURE_CHANNELS, 1, 1),
-        )
-
-    def forward(self, taps: tuple[Tensor, ...], snippets: Tensor) -> Tensor:
-        """Return logits [B, 16, H, W] for the tapped layers and the snippets [B, 3, 16, H, W]."""
-        found = join_depths(self.lateral, self.smooth, taps)
-        full = functional.interpolate(
-            self.narrow(found), size=snippets.shape[2:], mode="trilinear", align_corners=False
-        )
-        logits: Tensor = self.draw(torch.cat((full, snippets), dim=1))
-        return logits[:, 0]
-
-
-# Spatial action parser: where the athlete is, and features that know it (paper section 3.1).
-#
 # Four depths of an I3D each give 16 maps. They are upsampled to full size in two ways: one map a depth (the side
 # outputs, for the loss) and one map from all depths (the foreground). The released code upsamples 16 to 16 channels
-# and mixes the 64 results down to one; both steps are linear, so here they are one kernel of 16 to 1 channels, which
-# computes the same in a tenth of the time.
+# and mixes the 64 results down to one; both steps are linear, so here they are one kernel of 16 to 1 channels, with
+# equal results in a tenth of the time.
 
 ForegroundRequest = Literal["none", "fused", "all"]
-"""Nothing, the foreground alone, or the four side outputs followed by the foreground."""
+"""Nothing, the foreground, or the four side outputs followed by the foreground."""
 
 SIDE_CHANNELS = 16
 SIDE_STRIDES = ((2, 2, 2), (2, 4, 4), (2, 8, 8), (4, 16, 16))
@@ -102,8 +27,8 @@ SIDE_STRIDES = ((2, 2, 2), (2, 4, 4), (2, 8, 8), (4, 16, 16))
 def upsample(x: Tensor, kernel: Tensor, stride: tuple[int, int, int]) -> Tensor:
     """Apply a transposed convolution whose kernel is twice its stride and whose padding is half of it.
 
-    Every output voxel sees two inputs an axis. So all voxels at the same offset within a stride are one ordinary
-    2 x 2 x 2 convolution of the input, and the offsets interleave to the result.
+    Every output voxel depends on two inputs an axis. So the voxels at one offset within a stride are an ordinary
+    2 x 2 x 2 convolution of the input, and the results of all offsets interleave.
 
     Args:
         x: [B, c, t, h, w].
@@ -129,7 +54,7 @@ def _trilinear(stride: tuple[int, int, int]) -> Tensor:
 
 
 class SideHead(nn.Module):
-    """Read one tapped layer: 16 maps, the side output and this depth's share of the foreground."""
+    """Map one tapped layer to its side output and its share of the foreground."""
 
     def __init__(self, inputs: int, stride: tuple[int, int, int]) -> None:
         super().__init__()
@@ -142,7 +67,7 @@ class SideHead(nn.Module):
         self.fused_kernel = nn.Parameter(mix * interpolate)
 
     def forward(self, tap: Tensor, *, side: bool) -> tuple[Tensor, Tensor | None]:
-        """Return the share of the foreground and, when asked, the side output, both logits [B, 16, H, W]."""
+        """Return the share of the foreground and, with `side`, the side output: logits [B, 16, H, W]."""
         maps = self.prepare(tap)
         share = upsample(maps, self.fused_kernel, self.stride)
         return share, upsample(self.score(maps), self.side_kernel, self.stride) if side else None
@@ -158,29 +83,26 @@ class ForegroundHeads(nn.Module):
         self.bias = nn.Parameter(torch.zeros(1))
 
     def forward(self, taps: tuple[Tensor, ...], *, sides: bool) -> tuple[Tensor, ...]:
-        """Return logits [B, 16, H, W]: the side outputs, shallow to deep, if asked, then the foreground."""
+        """Return logits [B, 16, H, W]: with `sides` the side outputs, shallow to deep; then the foreground."""
         results = [head(tap, side=sides) for head, tap in zip(self.sides, taps, strict=True)]
         fused = sum((share for share, _ in results), start=self.bias)
         return (*(side for _, side in results if side is not None), fused)
 
 
 class SpatialActionParser(nn.Module):
-    """Give mask features, and the foreground itself when asked.
+    """Compute mask features and, on request, the foreground.
 
     Args:
         width: Width multiplier of the I3D.
-        shared: Read another trunk's features and taps through a linear map, in place of an I3D of its own.
-        top_down: Read the foreground off from deep to shallow, in place of the paper's sum.
+        shared: Project the video features and use the video backbone's taps, in place of a second I3D (the paper).
     """
 
-    def __init__(self, width: float, *, shared: bool, top_down: bool = False) -> None:
+    def __init__(self, width: float, *, shared: bool) -> None:
         super().__init__()
-        trunk = I3D(width)
-        self.trunk = None if shared else trunk
-        self.project = nn.Linear(trunk.features, trunk.features) if shared else None
-        self.heads: ForegroundHeads | TopDownForeground = (
-            TopDownForeground(trunk.tap_channels) if top_down else ForegroundHeads(trunk.tap_channels)
-        )
+        backbone = I3D(width)
+        self.trunk = None if shared else backbone
+        self.project = nn.Linear(backbone.features, backbone.features) if shared else None
+        self.heads = ForegroundHeads(backbone.tap_channels)
 
     def forward(
         self, snippets: Tensor, video: Tensor, video_taps: tuple[Tensor, ...], foreground: ForegroundRequest
@@ -189,24 +111,21 @@ class SpatialActionParser(nn.Module):
 
         Args:
             snippets: [B, 3, 16, H, W].
-            video: [B, D], the video trunk's features; read only when shared.
-            video_taps: The video trunk's tapped layers; read only when shared.
-            foreground: Which foreground logits to compute.
+            video: [B, D], the video features; used only when shared.
+            video_taps: Tapped layers of the video backbone; used only when shared.
+            foreground: Foreground logits to compute.
 
         Returns:
-            Mask features [B, D], and logits [B, 16, H, W] as the heads give them, the foreground last, none unless
-            asked.
+            Mask features [B, D], and logits [B, 16, H, W], the foreground last.
         """
         if self.trunk is not None:
             mask, taps = self.trunk(snippets, taps=foreground != "none")
         else:
             assert self.project is not None  # noqa: S101 -- exactly one of the two exists
             mask, taps = self.project(video), video_taps
-        return mask, () if foreground == "none" else self.find(taps, snippets, sides=foreground == "all")
+        return mask, () if foreground == "none" else self.predict_mask(taps, sides=foreground == "all")
 
-    def find(self, taps: tuple[Tensor, ...], snippets: Tensor, *, sides: bool) -> tuple[Tensor, ...]:
-        """Return logits [B, 16, H, W], the foreground last; where there are side outputs, they come first if asked."""
-        if isinstance(self.heads, TopDownForeground):
-            return (self.heads(taps, snippets),)
-        found: tuple[Tensor, ...] = self.heads(taps, sides=sides)
-        return found
+    def predict_mask(self, taps: tuple[Tensor, ...], *, sides: bool) -> tuple[Tensor, ...]:
+        """Return logits [B, 16, H, W]: with `sides` the side outputs first; the foreground last."""
+        logits: tuple[Tensor, ...] = self.heads(taps, sides=sides)
+        return logits

@@ -1,4 +1,4 @@
-"""Temporal parsing: where stages begin, their features, and the regression of relative scores."""
+"""Stages of a dive: their transitions, their features (section 3.3) and the regression of deltas (section 3.5)."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch.nn import functional
 
 from finecausal_cli.model.config import FRAMES, SNIPPET_STRIDE, SNIPPETS, STAGE_TOKENS, STAGES, TOKEN_FEATURES
 
-# The 1-d building block that the transition parser and the stage reducers share.
+# 1-d building blocks of the transition parser and the stage reducers.
 
 
 def double_conv(inputs: int, outputs: int) -> nn.Sequential:
@@ -34,14 +34,14 @@ def halving_convs(widths: tuple[int, ...]) -> nn.Sequential:
     return nn.Sequential(*layers)
 
 
-# Temporal action parser: at which frames a dive passes from stage to stage (paper section 3.3).
+# Temporal action parser: the frames of the two transitions between stages (paper section 3.3).
 
 _WIDTHS = (SNIPPETS, 12, 24, 48, 96, FRAMES)
 _HALVINGS = len(_WIDTHS) - 2
 
 
 class TemporalActionParser(nn.Module):
-    """Give every frame the odds of being the first or the last transition.
+    """Predict for every frame the log-odds of being the first and the last transition.
 
     The snippets are channels and the convolutions run along the features, as in the released code. The last
     layer's 96 channels are the frames.
@@ -55,7 +55,7 @@ class TemporalActionParser(nn.Module):
         row = features >> _HALVINGS
         self.convs = halving_convs(_WIDTHS)
         last = nn.Linear(row, 2)
-        nn.init.constant_(last.bias, -math.log(FRAMES - 1))  # one frame in 96 is a transition
+        nn.init.constant_(last.bias, -math.log(FRAMES - 1))  # prior: one frame in 96 is a transition
         self.classify = nn.Sequential(
             nn.Linear(row, 2 * row), nn.ReLU(inplace=True), nn.Linear(2 * row, row), nn.ReLU(inplace=True), last
         )
@@ -81,10 +81,10 @@ def locate_transitions(logits: Tensor) -> Tensor:
     return torch.stack((first, last), dim=-1)
 
 
-# Stage features: cut a dive at its transitions and describe each stage by a few tokens (paper section 3.3).
+# Stage features: a dive is cut at its transitions and each stage reduced to 12 tokens (paper section 3.3).
 
 SAMPLES = 4
-"""Steps each stage is resampled to, however long it lasts."""
+"""Steps that a stage of any length is resampled to."""
 
 
 def resample(sequence: Tensor, start: Tensor, end: Tensor, samples: int) -> Tensor:
@@ -115,7 +115,7 @@ def resample(sequence: Tensor, start: Tensor, end: Tensor, samples: int) -> Tens
 
 
 def stage_spans(transitions: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
-    """Find the snippets of each stage, the same ones for both dives of a pair.
+    """Return the snippets of each stage, by the mean transitions of both dives of a pair.
 
     Args:
         transitions: int64 [B, 2, 2], frames of (first, last) transition for query and exemplar.
@@ -128,7 +128,7 @@ def stage_spans(transitions: Tensor) -> tuple[tuple[Tensor, Tensor], ...]:
 
 
 class StageReducer(nn.Module):
-    """Turn one stage, resampled to 4 steps of D features, into 12 tokens of 64."""
+    """Reduce one stage of 4 steps of D features to 12 tokens of 64."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -149,7 +149,7 @@ class StageReducer(nn.Module):
 
 
 class StageFeatures(nn.Module):
-    """Describe the three stages of both dives, one reducer a stage."""
+    """Features of the three stages of both dives, with one reducer a stage."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -174,14 +174,14 @@ class StageFeatures(nn.Module):
         return torch.stack(tokens, dim=1).reshape(-1, 2, len(STAGES), STAGE_TOKENS, TOKEN_FEATURES)
 
 
-# Fine-grained contrastive regression: how much better one dive is than another, stage by stage (paper section 3.5).
+# Fine-grained contrastive regression: the difference between two dives, stage by stage (paper section 3.5).
 
 HEADS = 8
 BLOCKS = 3
 
 
 class CrossAttentionBlock(nn.Module):
-    """Let the tokens of one dive read those of the other, then think for themselves."""
+    """Cross-attention to the partner's tokens, then an MLP, both pre-norm with a residual connection."""
 
     def __init__(self, features: int) -> None:
         super().__init__()
@@ -205,14 +205,14 @@ class CrossAttentionBlock(nn.Module):
             x.reshape(*x.shape[:-1], HEADS, -1).transpose(-3, -2)
             for x in (self.query(self.own_norm(own)), self.key(other), self.value(other))
         )
-        seen = functional.scaled_dot_product_attention(query, key, value)
-        own = own + self.output(seen.transpose(-3, -2).flatten(-2))
+        attended = functional.scaled_dot_product_attention(query, key, value)
+        own = own + self.output(attended.transpose(-3, -2).flatten(-2))
         result: Tensor = own + self.think(self.think_norm(own))
         return result
 
 
 class CrossAttentionDecoder(nn.Module):
-    """Compare the tokens of a stage with the other dive's, in three blocks that all read the same other tokens."""
+    """Three cross-attention blocks; all attend to the same tokens of the other dive."""
 
     def __init__(self, features: int = TOKEN_FEATURES) -> None:
         super().__init__()
@@ -228,7 +228,7 @@ class CrossAttentionDecoder(nn.Module):
 class ContrastiveRegression(nn.Module):
     """Estimate the difference of each stage in both directions.
 
-    One decoder serves the two stages in the air, another the entry; one perceptron reads every token.
+    One decoder serves the two stages in the air, another the entry; one MLP maps every token to a number.
     """
 
     def __init__(self, features: int = TOKEN_FEATURES) -> None:
@@ -244,7 +244,7 @@ class ContrastiveRegression(nn.Module):
         )
 
     def decode(self, tokens: Tensor) -> Tensor:
-        """Compare tokens [B, 2, G, T, 64] with their partners'; same shape."""
+        """Decode tokens [B, 2, G, T, 64] against their partners'; same shape."""
         other = tokens.flip(1)
         air = self.air_decoder(tokens[:, :, :2], other[:, :, :2])
         entry = self.entry_decoder(tokens[:, :, 2:], other[:, :, 2:])

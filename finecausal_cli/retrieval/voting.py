@@ -96,8 +96,8 @@ def choose_voters(
             "given" if dive else f"that of exemplar {exemplar}",
         )
     if dive is None:
-        if query.opinions is not None and (known := _numbers(bank)):
-            return _recognised(bank, likeness, query.opinions, known, voters=voters, seed=seed)
+        if query.number_logits is not None and (known := _numbers(bank)):
+            return _recognised(bank, likeness, query.number_logits, known, voters=voters, seed=seed)
         return _nearest(bank, likeness, voters)
     same = _of_number(bank, dive, seed)
     if not same:

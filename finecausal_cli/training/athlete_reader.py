@@ -16,13 +16,13 @@ from finecausal_cli.athlete.network import (
     AthleteMaps,
     AthleteNetwork,
     NetworkConfig,
-    channels_last,
-    expected_place,
     imagenet_parameters,
+    soft_argmax,
 )
 from finecausal_cli.athlete.reader import AthleteReader, save_network
 from finecausal_cli.athlete.sequence import SequenceNetwork
 from finecausal_cli.errors import WeightsError
+from finecausal_cli.model.i3d import to_channels_last
 from finecausal_cli.training.athlete_sequence import SequenceTask, read_clip
 from finecausal_cli.training.athlete_windows import CutConfig, WindowSet, cut_dataset
 from finecausal_cli.training.loop import LoopConfig, Trainer
@@ -111,7 +111,7 @@ def window_losses(maps: AthleteMaps, batch: Batch, device: torch.device) -> dict
 
     target = _bumps(joints, cells)
     entropy = -(target * maps.heat.float().flatten(2).log_softmax(-1)).sum(-1)
-    place = expected_place(maps.heat.float())
+    place = soft_argmax(maps.heat.float())
     error = (place - joints).abs().sum(-1)
     spread = maps.spread.float()
     laplace = error.detach() / spread.exp() + spread
@@ -176,7 +176,7 @@ def measure(network: nn.Module, windows: WindowSet, device: torch.device, size: 
     for first in range(0, len(windows), size):
         batch = windows.plain(first, min(first + size, len(windows)))
         maps = network(_pixels(batch, device))
-        place = expected_place(maps.heat.float()).cpu().numpy()
+        place = soft_argmax(maps.heat.float()).cpu().numpy()
         trunk, read = (joints[:, _NECK] - joints[:, _PELVIS] for joints in (batch.joints, place))
         length = np.linalg.norm(trunk, axis=1)
         good = batch.seen & batch.visible[:, _NECK] & batch.visible[:, _PELVIS] & (length > _SHORT_TRUNK)
@@ -289,7 +289,7 @@ def train_athlete_reader(run: ReaderRun, report: Report | None = None) -> Path:
     if run.imagenet is not None:
         network.backbone.load_state_dict(_imagenet(run.imagenet))
         network.freeze(run.frozen_stages)
-    channels_last(network)
+    to_channels_last(network)
     task = AthleteTask(network, sets[0], sets[1], batch_size=run.batch_size, seed=run.seed)
     loop = LoopConfig(
         steps=run.steps, lr=run.lr, backbone_lr=0.25, seed=run.seed, validate_every=max(run.steps // 12, 1)

@@ -263,7 +263,7 @@ class Views:
         """Return dives as they are, with the mask features that a network on this trunk now gives them."""
         views = [self.load(dive) for dive in dives]
         with torch.inference_mode():
-            encodings = model.gate(Encoding.concat([one.encoding.select(0) for one in views]))
+            encodings = model.project_mask_features(Encoding.concat([one.encoding.select(0) for one in views]))
         found = [(int(first), int(last)) for first, last in (one.transitions[0].tolist() for one in views)]
         transitions = tuple(None if NO_TRANSITION in each else each for each in found)
         return EncodedDives(tuple(dives), encodings, transitions, (None,) * len(views))

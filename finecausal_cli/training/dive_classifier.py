@@ -19,7 +19,14 @@ from finecausal_cli.data.datasets import assign_splits, read_dataset
 from finecausal_cli.diving import DiveNumber, parse_dive_number
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.model.frame_encoder import PARTS, DiveNumberClassifier, FrameTrunk, cut_frames, log_probs, values_of
+from finecausal_cli.model.frame_encoder import (
+    PARTS,
+    DiveNumberClassifier,
+    FrameBackbone,
+    cut_frames,
+    log_probs,
+    values_of,
+)
 from finecausal_cli.training.pairs import seed_from, warmed_cosine
 from finecausal_cli.video import crop
 from finecausal_cli.weights import WeightsInfo
@@ -109,7 +116,7 @@ def train_dive_classifier(
     """
     loaded = load_weights(weights, device=device)
     trunk = loaded.model.for_inference().video_trunk
-    if not isinstance(trunk, FrameTrunk):
+    if not isinstance(trunk, FrameBackbone):
         raise TrainingError("the trunk reads no single frames", where=weights, hint="weights of the preset compact do")
     dives = assign_splits([dive for dive in read_dataset(dataset) if dive.number is not None])
     training, held_out = ([dive for dive in dives if dive.split == split] for split in ("train", "val"))
@@ -136,7 +143,7 @@ def train_dive_classifier(
 
 
 def _look(
-    trunk: FrameTrunk,
+    trunk: FrameBackbone,
     dives: Sequence[Dive],
     clips: ClipCache,
     device: torch.device,

@@ -17,7 +17,7 @@ from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.datasets import assign_splits, read_dataset
 from finecausal_cli.errors import FinecausalError, TrainingError
 from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES, SNIPPET_STRIDE
-from finecausal_cli.model.frame_encoder import FRAME_FEATURES, FrameParser, FrameTrunk, cut_frames
+from finecausal_cli.model.frame_encoder import FRAME_FEATURES, FrameBackbone, FrameParser, cut_frames
 from finecausal_cli.model.i3d import to_channels_last
 from finecausal_cli.training import check_precision, make_options
 from finecausal_cli.training.checkpoint import (
@@ -208,11 +208,11 @@ class PredictionHeads(nn.Module):
         seen: K, things judges see.
     """
 
-    def __init__(self, trunk: I3D | FrameTrunk, motion: int, seen: int) -> None:
+    def __init__(self, trunk: I3D | FrameBackbone, motion: int, seen: int) -> None:
         super().__init__()
         self.trunk = trunk
         features = trunk.features
-        by_frame = isinstance(trunk, FrameTrunk)
+        by_frame = isinstance(trunk, FrameBackbone)
         self.shared = nn.Linear(FRAME_FEATURES, HIDDEN) if by_frame else nn.Linear(features, SNIPPET_FRAMES * HIDDEN)
         self.motion = nn.Linear(HIDDEN, motion)
         self.stage = nn.Linear(HIDDEN, 3)
@@ -223,7 +223,7 @@ class PredictionHeads(nn.Module):
 
     def forward(self, pictures: Tensor, *, taps: bool) -> tuple[HeadOutputs, tuple[Tensor, ...]]:
         """Answer for snippets [B, 3, 16, H, W]; give the trunk's depths too when asked."""
-        if isinstance(self.trunk, FrameTrunk):
+        if isinstance(self.trunk, FrameBackbone):
             vectors, kept = self.trunk.read_frames(cut_frames(pictures), taps=taps)
             vectors = vectors.reshape(len(pictures), SNIPPET_FRAMES, FRAME_FEATURES)
             features = self.trunk.join(vectors)
@@ -264,7 +264,7 @@ class PretrainModel(nn.Module):
             return MaskPrediction(
                 self.parser.heads(taps, cut_frames(batch.pictures)[::every]), batch.mask.flatten(0, 1)[::every]
             )
-        return MaskPrediction(self.parser.find(taps, batch.pictures[::every], sides=False)[-1], batch.mask[::every])
+        return MaskPrediction(self.parser.predict_mask(taps, sides=False)[-1], batch.mask[::every])
 
     def losses(self, batch: Snippets, counts: Tensor) -> dict[str, Tensor]:
         """Return the losses of a batch by name, added up over the trunks; ``counts`` [K] as for `error_of_shown`."""

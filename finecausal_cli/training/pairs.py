@@ -326,7 +326,7 @@ class Stepper:
             encoding = (
                 self.model.encode(normalise(batch.clips), foreground="all" if wants_foreground else "none")
                 if batch.encoding is None
-                else self.model.gate(batch.encoding)
+                else self.model.project_mask_features(batch.encoding)
             )
         foreground = None if encoding.foreground is None else [one.float() for one in encoding.foreground]
         frames = None if encoding.frames is None else encoding.frames.float()

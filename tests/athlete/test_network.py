@@ -8,8 +8,8 @@ from finecausal_cli.athlete.network import (
     AthleteNetwork,
     Backbone,
     NetworkConfig,
-    expected_place,
     imagenet_parameters,
+    soft_argmax,
 )
 
 
@@ -54,10 +54,10 @@ def test_frozen_stages_stay_as_they_are_through_training_steps():
     assert [name for name in changed if name.startswith("stages.6.")]
 
 
-def test_expected_place_is_where_the_whole_distribution_lies():
+def test_soft_argmax_is_where_the_whole_distribution_lies():
     heat = torch.full((1, 1, 8, 16), -50.0)
     heat[0, 0, 2, 12] = 50.0
-    place = expected_place(heat)[0, 0]
+    place = soft_argmax(heat)[0, 0]
     np.testing.assert_allclose(place.numpy(), [12.5 / 16, 2.5 / 8], atol=1e-6)
 
 

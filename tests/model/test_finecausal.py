@@ -129,7 +129,7 @@ def test_without_graph_attention_the_fused_features_pass_on():
 def test_without_causal_attention_the_tokens_pass_on():
     model = build(tca=False)
     tokens = torch.randn(2, 2, 3, 12, 64)
-    refined, attention = model.refine(tokens)
+    refined, attention = model.apply_tca(tokens)
     assert refined is tokens
     assert attention is None
 
@@ -138,8 +138,8 @@ def test_causal_attention_replaces_or_adds():
     tokens = torch.randn(1, 2, 3, 12, 64)
     replacing, adding = build(tca_mode="replace"), build(tca_mode="residual")
     adding.load_state_dict(replacing.state_dict())
-    one, _ = replacing.refine(tokens)
-    many, _ = adding.refine(tokens)
+    one, _ = replacing.apply_tca(tokens)
+    many, _ = adding.apply_tca(tokens)
     assert one.shape == (1, 2, 3, 1, 64)
     torch.testing.assert_close(many - tokens, one.expand_as(tokens), atol=1e-5, rtol=1e-5)
 

@@ -5,7 +5,7 @@ from torch import nn
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.model.config import PRESETS, ModelConfig
 from finecausal_cli.model.finecausal import FineCausal, cut_snippets
-from finecausal_cli.model.frame_encoder import FRAME_FEATURES, FrameTrunk, by_snippet, cut_frames
+from finecausal_cli.model.frame_encoder import FRAME_FEATURES, FrameBackbone, by_snippet, cut_frames
 from finecausal_cli.weights.convert import load_kinetics
 
 CONFIG = ModelConfig(
@@ -92,7 +92,7 @@ def test_a_second_trunk_finds_the_athlete_and_gives_the_mask_features(clips):
     torch.testing.assert_close(whole.mask, mask.reshape(2, 9, -1), atol=1e-5, rtol=1e-4)
     torch.testing.assert_close(whole.foreground[0].reshape(-1, 32, 32), drawn, atol=1e-4, rtol=1e-4)
     assert (whole.video - whole.mask).abs().max() > 1e-3
-    assert network.gate(whole) is whole
+    assert network.project_mask_features(whole) is whole
 
 
 def test_the_static_branch_sees_the_clips_too(clips):
@@ -157,5 +157,5 @@ def test_it_has_no_i3d_to_fill(tmp_path):
 
 
 def test_width_scales_everything_but_a_frames_vector():
-    assert FrameTrunk(0.25).tap_channels == (16, 48, 96, 160)
-    assert FrameTrunk(0.25).features == 256
+    assert FrameBackbone(0.25).tap_channels == (16, 48, 96, 160)
+    assert FrameBackbone(0.25).features == 256

@@ -96,7 +96,7 @@ def heads(model, query, exemplar):
     found["tca_in"] = result.tokens[0].mean(dim=-2)
     found["tca_out"] = model.tca(found["tca_in"])[0]
     found["tca_attention"] = result.stage_attention[0]
-    refined, _ = model.refine(result.tokens)
+    refined, _ = model.apply_tca(result.tokens)
     dynamic = model.regression.decode(refined)
     found["dynamic_decoded"] = dynamic[0].expand(2, 3, 12, 64).flatten(1, 2)
     found["delta1_tokens"] = model.regression.judge(dynamic)[0].expand(2, 3, 12, 1).flatten(1)

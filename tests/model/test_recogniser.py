@@ -6,7 +6,7 @@ import torch
 from finecausal_cli.diving import listed_dives, parse_dive_number
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.model.frame_encoder import OPINIONS, PARTS, DiveNumberClassifier, log_probs, values_of
+from finecausal_cli.model.frame_encoder import NUMBER_LOGITS, PARTS, DiveNumberClassifier, log_probs, values_of
 
 CONFIG = ModelConfig(
     preset="compact", trunk="frames", width=1 / 16, shared_trunk=True, foreground="top_down", frame_size=32
@@ -23,7 +23,7 @@ def test_a_number_is_its_parts():
 
 def test_chances_are_worked_by_hand_and_add_up():
     """Two numbers that differ in one part: what is said of the others falls out."""
-    opinions = torch.randn(1, OPINIONS, generator=torch.Generator().manual_seed(0))
+    opinions = torch.randn(1, NUMBER_LOGITS, generator=torch.Generator().manual_seed(0))
     place = sum([*PARTS.values()][:5])
     tuck, pike = opinions[0, place + 2].item(), opinions[0, place + 1].item()
     chances = log_probs(opinions, [parse_dive_number("107C"), parse_dive_number("107B")]).exp()
@@ -44,7 +44,7 @@ def test_it_reads_the_order_of_frames():
     recogniser = DiveNumberClassifier().eval()
     vectors = torch.randn(2, 96, 128)
     said = recogniser(vectors)
-    assert said.shape == (2, OPINIONS)
+    assert said.shape == (2, NUMBER_LOGITS)
     assert not torch.allclose(said, recogniser(vectors.flip(1)))
     recogniser.temperature.fill_(2.0)
     torch.testing.assert_close(recogniser(vectors), said / 2)
@@ -58,11 +58,11 @@ def test_a_network_that_recognises_scores_as_one_that_does_not():
     clips = torch.randn(2, 3, 96, 32, 32)
     with torch.inference_mode():
         before, after, folded = (one.encode(clips) for one in (plain, network, network.for_inference()))
-    assert before.opinions is None
-    assert after.opinions.shape == (2, OPINIONS)
+    assert before.number_logits is None
+    assert after.number_logits.shape == (2, NUMBER_LOGITS)
     torch.testing.assert_close(after.video, before.video, atol=0, rtol=0)
-    torch.testing.assert_close(folded.opinions, after.opinions, atol=1e-4, rtol=1e-4)
-    assert after.select([1]).opinions.shape == (1, OPINIONS)
+    torch.testing.assert_close(folded.number_logits, after.number_logits, atol=1e-4, rtol=1e-4)
+    assert after.select([1]).number_logits.shape == (1, NUMBER_LOGITS)
 
 
 def test_an_i3d_has_nothing_to_recognise_by():

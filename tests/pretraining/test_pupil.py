@@ -26,7 +26,6 @@ def nets(config):
         "frames": config,
         "two": config.model_copy(update={"shared_trunk": False}),
         "i3d": i3d,
-        "i3d top down": i3d.model_copy(update={"foreground": "top_down"}),
         "two i3d": i3d.model_copy(update={"shared_trunk": False}),
     }
 
@@ -86,7 +85,7 @@ def test_a_batch_that_is_all_under_water_teaches_the_rest(batch):
     assert losses["stage"].isfinite()
 
 
-@pytest.mark.parametrize("kind", ["frames", "two", "i3d", "i3d top down", "two i3d"])
+@pytest.mark.parametrize("kind", ["frames", "two", "i3d", "two i3d"])
 def test_every_kind_of_network_answers_everything(kind, nets, batch):
     network, pupil = pupil_of(nets[kind], batch)
     answers, outline = pupil(batch, 1)

@@ -167,7 +167,7 @@ def opinion(number, sureness):
 
 
 def test_exemplars_of_the_recognised_number_vote(bank, query):
-    choice = choose_voters(bank, replace(query, opinions=opinion("5253B", 9.0)), voters=2)
+    choice = choose_voters(bank, replace(query, number_logits=opinion("5253B", 9.0)), voters=2)
     assert [bank.exemplars[place].dive for place in choice.places] == ["5253B"] * 2
     assert (choice.dive, choice.dive_from) == ("5253B", "recognised from the video, 100% sure")
     assert choice.how == "2 of 3 exemplars of 5253B"
@@ -177,7 +177,7 @@ def test_exemplars_of_the_recognised_number_vote(bank, query):
 
 
 def test_a_number_that_is_not_likelier_than_the_others_together_is_not_recognised(bank, query):
-    choice = choose_voters(bank, replace(query, opinions=opinion("107B", 0.05)))
+    choice = choose_voters(bank, replace(query, number_logits=opinion("107B", 0.05)))
     assert choice.dive is None
     assert choice.dive_from.startswith("not recognised: perhaps 107B 3")
     assert choice.dive_from.count("%") == 3
@@ -186,16 +186,18 @@ def test_a_number_that_is_not_likelier_than_the_others_together_is_not_recognise
 
 
 def test_only_numbers_of_the_bank_are_recognised(bank, query):
-    choice = choose_voters(bank, replace(query, opinions=opinion("5255B", 9.0)))
+    choice = choose_voters(bank, replace(query, number_logits=opinion("5255B", 9.0)))
     assert choice.dive == "5253B"  # but for two half-twists
 
 
 def test_a_given_number_or_exemplar_wins_over_what_is_recognised(bank, query):
-    sure = replace(query, opinions=opinion("5253B", 9.0))
+    sure = replace(query, number_logits=opinion("5253B", 9.0))
     assert choose_voters(bank, sure, dive="107B") == choose_voters(bank, query, dive="107B")
     assert choose_voters(bank, sure, exemplar="626C-015") == choose_voters(bank, query, exemplar="626C-015")
 
 
 def test_in_a_bank_without_numbers_the_nearest_vote(make_bank, query):
     nameless = make_bank([None, None, None])
-    assert choose_voters(nameless, replace(query, opinions=opinion("107B", 9.0))).how == "the 3 nearest by encoding"
+    assert (
+        choose_voters(nameless, replace(query, number_logits=opinion("107B", 9.0))).how == "the 3 nearest by encoding"
+    )

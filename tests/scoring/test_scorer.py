@@ -137,7 +137,7 @@ def test_where_no_number_is_likely_enough_the_likeliest_are_named(scorer):
 
 
 def test_weights_that_recognise_nothing_take_the_nearest(scorer, encoding):
-    nearest = choose_voters(scorer.bank, replace(encoding, opinions=None))
+    nearest = choose_voters(scorer.bank, replace(encoding, number_logits=None))
     assert nearest.how == "the 10 nearest by encoding"
     assert any("name it with --dive" in caveat for caveat in nearest.caveats)
 

@@ -80,7 +80,7 @@ def test_numbers_are_recognised_and_scores_stay_as_they_are(trained, dives, tmp_
     assert info.training["recognition"]["right"] == 1.0
     clip = normalise(clip_of(2, 99).frames[:, 2:34, 2:34])[None]
     with torch.inference_mode():
-        opinions = after.model.encode(clip).opinions
+        opinions = after.model.encode(clip).number_logits
     assert log_probs(opinions, [parse_dive_number(number) for number in NUMBERS]).argmax().item() == 2
 
 

@@ -135,7 +135,7 @@ def test_mask_features_are_those_of_the_network_that_asks(model, film, clips):
         torch.testing.assert_close(found.encodings.mask, other.parser.project(found.encodings.video))
     own = Encoding(found.encodings.video, torch.zeros_like(found.encodings.mask))
     two_trunks = FineCausal(model.config.model_copy(update={"shared_trunk": False}))
-    assert two_trunks.gate(own) is own
+    assert two_trunks.project_mask_features(own) is own
 
 
 def test_what_stands_behind_the_trunk_learns_and_the_rest_stays(config, film, clips, make_options, tmp_path):

@@ -115,7 +115,7 @@ def test_both_layouts_fill_every_tensor_of_both_trunks(trunk, network, write, la
     table = foreign(trunk, layout, counters=layout == "piergiaj")
     report = load_kinetics(write(table), network)
     assert report.layout.startswith(layout)
-    assert report.trunks == ("video_trunk", "parser.trunk")
+    assert report.backbones == ("video_trunk", "parser.trunk")
     assert len(report.loaded) == 5 * LAYERS[layout][4]
     assert set(report.skipped) == {f"{LAYERS[layout][3]}.weight", f"{LAYERS[layout][3]}.bias"}
     ours, given = network.video_trunk.state_dict(), trunk.state_dict()
