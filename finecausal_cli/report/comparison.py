@@ -4,33 +4,39 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from rich import box
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.report.console import add_row, hundredths_that_add_up, page_columns, printable, signed
-from finecausal_cli.report.explanation import Section, print_rows, time_code
+from finecausal_cli.report.console import (
+    STAGE_ATTENTION_CAPTION,
+    Row,
+    Section,
+    facts_grid,
+    hundredths_that_add_up,
+    node_attention_section,
+    page_columns,
+    print_panel,
+    print_section,
+    printable,
+    signed,
+    stage_attention_rows,
+)
+from finecausal_cli.report.explanation import time_code
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
 from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
     from pathlib import Path
 
     from rich.console import Console
 
     from finecausal_cli.scoring.background import Evidence
-    from finecausal_cli.scoring.results import Comparison, PairAttention, Place, Row3
+    from finecausal_cli.scoring.results import Comparison, PairAttention, Place
 
 
 # Two dives, A and B, against each other as words and tables, the same on a terminal and on a page.
 
-Row = tuple[str, ...]
-
-_PERCENT = 100.0
 _NODE_NAMES = ("A", "B", "A fused", "B fused")
 _EQUAL = 0.005
 """Below this, two values read the same at two decimals."""
@@ -53,25 +59,25 @@ def standing(comparison: Comparison) -> str:
 def summarise_comparison(comparison: Comparison) -> list[str]:
     """Return sentences of measured quantities only: who leads, where most of it comes from, what an exchange does."""
     factor, name = unit(comparison)
-    said = [f"{standing(comparison)}."]
+    sentences = [f"{standing(comparison)}."]
     largest = max(comparison.stages, key=lambda stage: abs(stage.contribution))
     share = largest.contribution * factor
     if abs(share) >= _EQUAL:
         leader = "A" if share > 0 else "B"
-        said.append(f"The largest part is the {largest.name}: {abs(share):.2f} {name} for {leader}.")
+        sentences.append(f"The largest part is the {largest.name}: {abs(share):.2f} {name} for {leader}.")
         for one in comparison.exchanges:
             if one.stage == largest.name:
                 letter, other = _given(one.given_to)
                 after = signed(one.difference * factor)
-                said.append(f"Had {letter} had {other}'s {one.stage}, A minus B would be {after}.")
-    return said
+                sentences.append(f"Had {letter} had {other}'s {one.stage}, A minus B would be {after}.")
+    return sentences
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
     """Return what the comparison rests on, by name."""
     difficulty = comparison.difficulty
     degree = "" if difficulty is None else f"{difficulty:g}, "
-    found = [
+    rests_on = [
         ("A", comparison.query.source),
         ("B", comparison.exemplar.source),
         ("difficulty", f"{degree}{comparison.difficulty_from}"),
@@ -81,18 +87,18 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         if dive.execution is not None:
             points = "" if dive.score is None else f"{dive.score:.2f} points, "
             origin = origins[letter]
-            found.append((f"score of {letter}", f"{points}execution {dive.execution:.2f}: {origin}"))
+            rests_on.append((f"score of {letter}", f"{points}execution {dive.execution:.2f}: {origin}"))
     if comparison.exemplar.execution is None:
-        found.append(("scores", comparison.execution_from))
-    return found
+        rests_on.append(("scores", comparison.execution_from))
+    return rests_on
 
 
 def all_sections(comparison: Comparison) -> list[Section]:
     """Return every table, in reading order."""
-    found = [contributions(comparison), borders(comparison), exchanges(comparison)]
+    sections = [contributions(comparison), borders(comparison), exchanges(comparison)]
     if comparison.attention is not None:
-        found += [node_attention(comparison.attention), stage_attention(comparison, comparison.attention)]
-    return found
+        sections += [node_attention(comparison.attention), stage_attention(comparison, comparison.attention)]
+    return sections
 
 
 def contributions(comparison: Comparison) -> Section:
@@ -158,16 +164,8 @@ def exchanges(comparison: Comparison) -> Section:
 
 def node_attention(attention: PairAttention) -> Section:
     """How much each kind of node listens to each."""
-    return Section(
-        "Graph attention by kind of node",
-        "Mean of all layers and heads. Each column listens to the rows: percent of its attention for one node of that "
-        f"kind; in brackets the difference from no preference, {_PERCENT * attention.node_uniform:.2f}.",
-        ("from / to", *_NODE_NAMES),
-        tuple(
-            (name, *(f"{_PERCENT * cell:.2f} ({signed(_PERCENT * (cell - attention.node_uniform))})" for cell in row))
-            for name, row in zip(_NODE_NAMES, attention.node_types, strict=True)
-        ),
-    )
+    which = "Mean of all layers and heads."
+    return node_attention_section(_NODE_NAMES, attention.node_types, attention.node_uniform, which)
 
 
 def stage_attention(comparison: Comparison, attention: PairAttention) -> Section:
@@ -175,50 +173,45 @@ def stage_attention(comparison: Comparison, attention: PairAttention) -> Section
     names = [stage.name for stage in comparison.stages]
     return Section(
         "Stage attention",
-        "Each row shares 100 percent among the columns; a stage sees itself and earlier stages only.",
+        STAGE_ATTENTION_CAPTION,
         ("dive: stage", *names),
-        (*_causal_rows("A", names, attention.query_stages), *_causal_rows("B", names, attention.exemplar_stages)),
+        [
+            row
+            for letter, matrix in (("A", attention.query_stages), ("B", attention.exemplar_stages))
+            for row in stage_attention_rows([f"{letter}: {name}" for name in names], matrix)
+        ],
     )
 
 
-def segments(comparison: Comparison, place: Place) -> list[tuple[str, str, str]]:
+def segments(comparison: Comparison, which: Place) -> list[tuple[str, str, str]]:
     """Return name, begin and end of each stage of one dive, for headings."""
-    dive = comparison.query if place == "query" else comparison.exemplar
+    dive = comparison.query if which == "query" else comparison.exemplar
     return [(stage.name, time_code(stage.start_s), time_code(stage.end_s)) for stage in dive.stages]
 
 
 def limits_of_comparison(comparison: Comparison) -> list[str]:
     """Return every caveat: of the weights, of both clips, and how exactly the order of the dives only changes signs."""
     factor, name = unit(comparison)
-    said = [f"The weights: {comparison.provenance.weights_note}."]
-    said += [f"A: {note}" for note in comparison.query.notes]
-    said += [f"B: {note}" for note in comparison.exemplar.notes]
-    said += comparison.notes
+    sentences = [f"The weights: {comparison.provenance.weights_note}."]
+    sentences += [f"A: {note}" for note in comparison.query.notes]
+    sentences += [f"B: {note}" for note in comparison.exemplar.notes]
+    sentences += comparison.notes
     if comparison.antisymmetric:
         off = comparison.reversal_error * factor
-        said.append(f"With A and B exchanged every difference is the negated one, to {off:.1g} {name} of rounding.")
-    return said
+        sentences.append(
+            f"With A and B exchanged every difference is the negated one, to {off:.1g} {name} of rounding."
+        )
+    return sentences
 
 
-def stage_borders(comparison: Comparison, place: Place) -> tuple[int, int, int, int]:
+def stage_borders(comparison: Comparison, which: Place) -> tuple[int, int, int, int]:
     """Return the first sampled frame of each stage of one dive, and 96."""
-    stages = (comparison.query if place == "query" else comparison.exemplar).stages
+    stages = (comparison.query if which == "query" else comparison.exemplar).stages
     return stages[0].start_frame, stages[1].start_frame, stages[2].start_frame, stages[2].end_frame
 
 
 def _given(given_to: Place) -> tuple[str, str]:
     return ("A", "B") if given_to == "query" else ("B", "A")
-
-
-def _causal_rows(letter: str, names: Sequence[str], matrix: tuple[Row3, Row3, Row3]) -> list[Row]:
-    """Write a matrix whose rows sum to 1 in percent, with a dash for a stage that lies ahead."""
-    return [
-        (
-            f"{letter}: {name}",
-            *("-" if place > stage and cell == 0 else f"{_PERCENT * cell:.1f}" for place, cell in enumerate(row)),
-        )
-        for stage, (name, row) in enumerate(zip(names, matrix, strict=True))
-    ]
 
 
 # Two dives against each other: for a person at a terminal, and as one page that needs nothing else.
@@ -230,16 +223,13 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print who is better and by how much, then the tables behind it; limits and provenance last."""
     for name, dive in (("A", comparison.query), ("B", comparison.exemplar)):
         if dive.forced is not None:
-            said = f"COMPARED BY FORCE, though of {name} {printable(dive.forced, console)}: this may mean nothing."
-            console.print(Text(said, style="bold red"), width=page_columns(console))
-    content = Table.grid()
-    content.add_row(Text(standing(comparison), style="bold green"))
-    content.add_row(_named(facts(comparison), console))
-    columns = page_columns(console)
-    title = Text("A against B", style="bold cyan")
-    console.print(Panel(content, title=title, title_align="left", box=box.ROUNDED, width=columns, padding=(0, 2)))
+            warning = f"COMPARED BY FORCE, though of {name} {printable(dive.forced, console)}: this may mean nothing."
+            console.print(Text(warning, style="bold red"), width=page_columns(console))
+    print_panel(
+        "A against B", Text(standing(comparison), style="bold green"), facts_grid(facts(comparison), console), console
+    )
     for section in all_sections(comparison):
-        print_rows(section, console)
+        print_section(section, console)
     made = comparison.provenance
     end = [("note", limit) for limit in limits_of_comparison(comparison)]
     end.append(("weights", f"{made.weights} ({made.weights_digest[:12]})"))
@@ -247,7 +237,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     run = f"{made.device}, {made.precision}, decoded by {decoders}, {made.seconds:.1f} s, finecausal {made.version}"
     end.append(("run", run))
     console.print()
-    console.print(_named(end, console), width=columns)
+    console.print(facts_grid(end, console), width=page_columns(console))
 
 
 def write_comparison_page(path: Path, comparison: Comparison, evidence: tuple[Evidence, Evidence]) -> None:
@@ -295,12 +285,3 @@ def reels_of(comparison: Comparison, evidence: tuple[Evidence, Evidence]) -> tup
         KeyFrameStrip(comparison.query.source, query, stage_borders(comparison, "query")),
         KeyFrameStrip(comparison.exemplar.source, exemplar, stage_borders(comparison, "exemplar")),
     )
-
-
-def _named(facts: list[tuple[str, str]], console: Console) -> Table:
-    lines = Table.grid(padding=(0, 2))
-    lines.add_column(style="dim", no_wrap=True)
-    lines.add_column(overflow="fold")
-    for name, said in facts:
-        add_row(lines, name, printable(said, console))
-    return lines

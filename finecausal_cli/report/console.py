@@ -1,4 +1,4 @@
-"""The terminal: tables, progress, rounding, where output goes."""
+"""The terminal: sections of a report, progress, rounding."""
 
 from __future__ import annotations
 
@@ -7,17 +7,19 @@ import math
 import os
 import sys
 from contextlib import contextmanager
-from typing import IO, TYPE_CHECKING
+from dataclasses import dataclass
+from typing import IO, TYPE_CHECKING, Final
 
 from rich import box
 from rich.cells import cell_len
 from rich.console import Console
+from rich.panel import Panel
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 from rich.text import Text
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
     from typing_extensions import Self
@@ -82,7 +84,36 @@ def _is_utf8(encoding: str) -> bool:
     return encoding.lower().replace("_", "-").startswith("utf")
 
 
-# The look that every table of a report shares.
+# A report is made of sections. The same ones are printed here and filled into pages (``page_table.html``).
+
+Row = tuple[str, ...]
+
+PERCENT: Final = 100.0
+
+
+@dataclass(frozen=True, slots=True)
+class Section:
+    """One table with what it takes to read it.
+
+    Attributes:
+        title: Heading.
+        caption: How to read the table; may be empty.
+        headings: Of the columns; the first one names the rows.
+        rows: As long as the headings.
+        adds_up: Whether the last row sums up the others.
+        bars: A share of -1..1 for each of the first rows, drawn as a bar on a terminal; empty without.
+    """
+
+    title: str
+    caption: str
+    headings: Row
+    rows: Sequence[Row]
+    adds_up: bool = False
+    bars: tuple[float | None, ...] = ()
+
+
+_BAR_CELLS = 10
+_COLUMNS_FOR_BARS = 75
 
 
 def page_columns(console: Console) -> int:
@@ -90,11 +121,39 @@ def page_columns(console: Console) -> int:
     return min(console.width, PAGE_COLUMNS)
 
 
-def print_section(title: str, explanation: str, console: Console) -> None:
+def print_section(section: Section, console: Console) -> None:
+    """Print a table under its heading; text from outside cannot drive the terminal."""
+    print_heading(section.title, section.caption, console)
+    body = section.rows[:-1] if section.adds_up else section.rows
+    table = new_table(*(words(heading, console) for heading in section.headings), footer=section.adds_up)
+    if section.bars:
+        table.add_column("", no_wrap=True, overflow="crop")
+    for index, row in enumerate(body):
+        cells: list[str | Text] = [printable(words(cell, console), console) for cell in row]
+        if section.bars:
+            cells.append(_bar(section.bars[index], console))
+        add_row(table, *cells)
+    if section.adds_up:
+        last = [printable(words(cell, console), console) for cell in section.rows[-1]]
+        for column, cell in zip(table.columns, [*last, ""], strict=False):
+            column.footer = Text(cell)
+    print_table(table, console)
+
+
+def _bar(share: float | None, console: Console) -> Text:
+    """Draw a share of -1..1 as a bar, red below zero; nothing where there is no room."""
+    if share is None or page_columns(console) < _COLUMNS_FOR_BARS:
+        return Text("")
+    cells = round(abs(share) * _BAR_CELLS)
+    return Text(words("█" * cells, console), style="green" if share > 0 else "red")
+
+
+def print_heading(title: str, caption: str, console: Console) -> None:
     """Print a heading and, below it, how to read the table that follows."""
     console.print()
     console.print(Text(title, style="bold"))
-    console.print(Text(words(explanation, console), style="dim"), width=page_columns(console))
+    if caption:
+        console.print(Text(printable(words(caption, console), console), style="dim"), width=page_columns(console))
 
 
 def new_table(first: str, *numbers: str, footer: bool = False) -> Table:
@@ -111,15 +170,68 @@ def add_row(table: Table, *cells: str | Text) -> None:
     table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
-def set_footer(table: Table, cells: Sequence[str]) -> None:
-    """Put the sums below a table."""
-    for column, cell in zip(table.columns, cells, strict=True):
-        column.footer = cell
-
-
 def print_table(table: Table, console: Console) -> None:
     """Print a table no wider than the page."""
     console.print(table, width=page_columns(console))
+
+
+def facts_grid(facts: Iterable[tuple[str | Text, str | Text]], console: Console) -> Table:
+    """Return names with their values beside them. Strings may come from outside."""
+    grid = Table.grid(padding=(0, 2))
+    grid.add_column(style="dim", no_wrap=True)
+    grid.add_column(overflow="fold")
+    for name, value in facts:
+        add_row(grid, name, printable(words(value, console), console) if isinstance(value, str) else value)
+    return grid
+
+
+def print_panel(source: str, headline: Text, facts: Table, console: Console) -> None:
+    """Print the panel that opens a result: its name on the border, a headline, and facts."""
+    content = Table.grid()
+    content.add_row(headline)
+    if facts.row_count:
+        content.add_row(facts)
+    columns = page_columns(console)
+    title = Text(shorten(printable(source, console), columns - 8), style="bold cyan")
+    console.print(Panel(content, title=title, title_align="left", box=box.ROUNDED, width=columns, padding=(0, 2)))
+
+
+def node_attention_section(
+    names: Sequence[str], shares: Sequence[Sequence[float]], uniform: float, which: str
+) -> Section:
+    """Return how much each kind of node attends to each.
+
+    Args:
+        names: Of the kinds.
+        shares: Attention of the column's kind to one node of the row's kind, 0..1.
+        uniform: What each would be without preference.
+        which: Whose mean is shown, as a sentence; may be empty.
+    """
+    caption = (
+        f"{which} Each column attends to the rows: percent of its attention for one node of that kind; in brackets the "
+        f"difference from no preference, {PERCENT * uniform:.2f}."
+    )
+    rows = [
+        (name, *(f"{PERCENT * cell:.2f} ({signed(PERCENT * (cell - uniform))})" for cell in row))
+        for name, row in zip(names, shares, strict=True)
+    ]
+    return Section("Graph attention by kind of node", caption.strip(), ("from / to", *names), rows)
+
+
+STAGE_ATTENTION_CAPTION: Final = (
+    "Each row shares 100 percent among the columns; a stage sees itself and earlier stages only."
+)
+
+
+def stage_attention_rows(labels: Sequence[str], matrix: Sequence[Sequence[float]]) -> list[Row]:
+    """Write a matrix whose rows sum to 1 in percent, with a dash for a stage that lies ahead."""
+    return [
+        (
+            label,
+            *("-" if column > index and cell == 0 else f"{PERCENT * cell:.1f}" for column, cell in enumerate(row)),
+        )
+        for index, (label, row) in enumerate(zip(labels, matrix, strict=True))
+    ]
 
 
 # Show on standard error that something is going on; silent where nobody watches.

@@ -13,9 +13,12 @@ from finecausal_cli.evaluation.predict import group_by_difficulty, group_by_numb
 from finecausal_cli.evaluation.run import coverage_interval, describe_evaluation
 from finecausal_cli.report.console import (
     BarDisplay,
+    Row,
+    Section,
     add_row,
     new_table,
     page_columns,
+    print_heading,
     print_section,
     print_table,
     printable,
@@ -35,20 +38,16 @@ if TYPE_CHECKING:
     from finecausal_cli.data.cache import CacheSize
     from finecausal_cli.evaluation.ablation import VariantResult
     from finecausal_cli.evaluation.predict import ErrorSummary, Group
-    from finecausal_cli.evaluation.run import Evaluation
+    from finecausal_cli.evaluation.run import Evaluation, Outcome
     from finecausal_cli.training.checkpoint import Progress
     from finecausal_cli.training.motion_pretraining import ValidationMetrics
 
 
-# The rows of an evaluation's tables as text, the same on a terminal and on a page.
+# The sections of an evaluation, the same on a terminal and on a page.
 
-Row = tuple[str, ...]
+_GROUP_HEADINGS: Row = ("dives", "rho", "R-l2", "mean error", "bias", "tIoU", "inside")
 
-FIGURE_HEADINGS: Row = ("", "model", "95% interval", "baseline")
-EPOCH_HEADINGS: Row = ("", "best", "last")
-PROTOCOL_HEADINGS: Row = ("voters", "number", "rho", "R-l2", "error", "AIoU@0.75", "inside", "recognised")
-SHIFT_HEADINGS: Row = ("", "these pictures", "shifted", "change")
-GROUP_HEADINGS: Row = ("dives", "rho", "R-l2", "mean error", "bias", "tIoU", "inside")
+BY_NUMBER = "number"
 
 _MAIN = (
     ("Spearman's rho", "rho", 4),
@@ -60,19 +59,9 @@ _MAIN = (
 )
 """Name, attribute of `Summary` and digits of the figures that two evaluations are compared by."""
 
-EPOCHS_SAY = "The best epoch was chosen on the validation dives, never on the test dives."
-PROTOCOLS_SAY = (
-    "So many voters at most. They share the dive's number where it is given; where it is open, the number that the "
-    "weights recognise, or they are the nearest by encoding. 'recognised' is the share of dives where that is right. "
-    "Error: mean, points."
-)
-SHIFT_SAY = (
+SHIFT_CAPTION = (
     "The same dives with venue, light and audience drawn anew, whatever the quality. A model that scores the dive and "
     "not the place loses nothing."
-)
-GROUPS_SAY = (
-    "R-l2 is relative to the range of all test scores. Bias: predicted minus true score, points; above 0 the model is "
-    "too kind. Inside: share of dives inside the stated interval."
 )
 
 
@@ -98,8 +87,8 @@ def setting_sentence(evaluation: Evaluation) -> str:
     )
 
 
-def figure_rows(evaluation: Evaluation) -> list[Row]:
-    """Return every figure of the main outcome, below `FIGURE_HEADINGS`."""
+def metrics_section(evaluation: Evaluation) -> Section:
+    """Every metric of the main outcome, beside those of the baseline."""
     one = evaluation.summary
     rows: list[Row] = [
         ("Spearman's rho", figure(one.rho), _span(one.rho_low, one.rho_high), figure(one.baseline_rho)),
@@ -124,34 +113,35 @@ def figure_rows(evaluation: Evaluation) -> list[Row]:
         rows.append(("  its mean width, points", figure(evaluation.interval_width, 1), "", ""))
     if evaluation.main.recognised is not None:
         rows.append(("dive number recognised", share(evaluation.main.recognised), "", ""))
-    return rows
+    return Section("Held-out dives", setting_sentence(evaluation), ("", "model", "95% interval", "baseline"), rows)
 
 
-def epoch_rows(best: Evaluation, last: Evaluation) -> list[Row]:
-    """Return the main figures of two epochs, below `EPOCH_HEADINGS`."""
-    return [
-        (name, *(figure(getattr(one.summary, attribute), digits) for one in (best, last)))
-        for name, attribute, digits in _MAIN
-    ]
+def epochs_section(best: Evaluation, last: Evaluation) -> Section:
+    """The main metrics of a run's best and last epoch."""
+    return Section(
+        "Best and last epoch",
+        "The best epoch was chosen on the validation dives, never on the test dives.",
+        ("", "best", "last"),
+        [
+            (name, *(figure(getattr(one.summary, attribute), digits) for one in (best, last)))
+            for name, attribute, digits in _MAIN
+        ],
+    )
 
 
-def shift_rows(evaluation: Evaluation) -> list[Row]:
-    """Return what other pictures of the same dives cost, below `SHIFT_HEADINGS`; empty if nobody measured it."""
-    if evaluation.shifted is None:
-        return []
+def shift_section(evaluation: Evaluation, shifted: Outcome) -> Section:
+    """What other pictures of the same dives cost."""
     rows: list[Row] = []
     for name, attribute, digits in _MAIN:
-        here, there = getattr(evaluation.summary, attribute), getattr(evaluation.shifted.summary, attribute)
+        here, there = getattr(evaluation.summary, attribute), getattr(shifted.summary, attribute)
         both = figure(here, digits), figure(there, digits)
         rows.append((name, *both, "-" if "-" in both else signed(there - here, digits)))
-    return rows
+    return Section("Shift", SHIFT_CAPTION, ("", "these pictures", "shifted", "change"), rows)
 
 
-def protocol_rows(evaluation: Evaluation) -> list[Row]:
-    """Return what every way of choosing voters gives, below `PROTOCOL_HEADINGS`; empty if only one was measured."""
-    if not evaluation.others:
-        return []
-    return [
+def protocols_section(evaluation: Evaluation) -> Section:
+    """What every way of choosing exemplars gives."""
+    rows = [
         (
             str(outcome.protocol.voters),
             "given" if outcome.protocol.dive_given else "open",
@@ -164,10 +154,46 @@ def protocol_rows(evaluation: Evaluation) -> list[Row]:
         )
         for outcome in (evaluation.main, *evaluation.others)
     ]
+    return Section(
+        "Choices of exemplars",
+        "So many exemplars at most. They share the dive's number where it is given; where it is open, the number that "
+        "the weights recognise, or they are the nearest by encoding. 'recognised' is the share of dives where that is "
+        "right. Error: mean, points.",
+        ("exemplars", "number", "rho", "R-l2", "error", "AIoU@0.75", "inside", "recognised"),
+        rows,
+    )
 
 
-def group_row(group: Group) -> Row:
-    """Return the name and the figures of a group; its figures stand below `GROUP_HEADINGS`."""
+def groups_section(evaluation: Evaluation, by: str) -> Section:
+    """The metrics by dive ``number`` or by ``difficulty``."""
+    group = group_by_number if by == BY_NUMBER else group_by_difficulty
+    return Section(
+        f"By {'dive number' if by == BY_NUMBER else by}",
+        "R-l2 is relative to the range of all test scores. Bias: predicted minus true score, points; above 0 the model "
+        "is too kind. Inside: share of dives inside the stated interval.",
+        (by, *_GROUP_HEADINGS),
+        [_group_row(one) for one in group(evaluation.predictions, evaluation.interval_half_width)],
+    )
+
+
+def evaluation_sections(evaluation: Evaluation, *, last: Evaluation | None, by: Sequence[str]) -> list[Section]:
+    """Return every section, in reading order.
+
+    Args:
+        evaluation: What to show.
+        last: The same run's last epoch, to be compared with its best.
+        by: Also group by dive ``number``, by ``difficulty``.
+    """
+    return [
+        metrics_section(evaluation),
+        *([] if last is None else [epochs_section(evaluation, last)]),
+        *([] if evaluation.shifted is None else [shift_section(evaluation, evaluation.shifted)]),
+        *([protocols_section(evaluation)] if evaluation.others else []),
+        *(groups_section(evaluation, name) for name in by),
+    ]
+
+
+def _group_row(group: Group) -> Row:
     return (
         group.name,
         str(group.dives),
@@ -186,8 +212,6 @@ def _span(low: float | None, high: float | None) -> str:
 
 
 # Show an evaluation: its progress, its tables, its JSON.
-
-BY_NUMBER = "number"
 
 
 class EvaluationProgress(BarDisplay):
@@ -221,22 +245,8 @@ def print_evaluation(
         by: Also print a table by dive ``number`` or by ``difficulty``.
         last: The same run's last epoch, to be compared with its best.
     """
-    print_section("Held-out dives", setting_sentence(evaluation), console)
-    _print_rows(FIGURE_HEADINGS, figure_rows(evaluation), console)
-    if last is not None:
-        print_section("Best and last epoch", EPOCHS_SAY, console)
-        _print_rows(EPOCH_HEADINGS, epoch_rows(evaluation, last), console)
-    if evaluation.shifted is not None:
-        print_section("Shift", SHIFT_SAY, console)
-        _print_rows(SHIFT_HEADINGS, shift_rows(evaluation), console)
-    if evaluation.others:
-        print_section("Choices of voters", PROTOCOLS_SAY, console)
-        _print_rows(PROTOCOL_HEADINGS, protocol_rows(evaluation), console)
-    if by is not None:
-        group = group_by_number if by == BY_NUMBER else group_by_difficulty
-        groups = group(evaluation.predictions, evaluation.interval_half_width)
-        print_section(f"By {'dive number' if by == BY_NUMBER else by}", GROUPS_SAY, console)
-        _print_rows((by, *GROUP_HEADINGS), [group_row(one) for one in groups], console)
+    for section in evaluation_sections(evaluation, last=last, by=() if by is None else (by,)):
+        print_section(section, console)
     print_caveats(evaluation.caveats, console)
 
 
@@ -255,13 +265,6 @@ def print_caveats(caveats: Sequence[str], console: Console) -> None:
         console.print(Text(f"note: {printable(caveat, console)}", style="yellow"), width=page_columns(console))
 
 
-def _print_rows(headings: Row, cells: Sequence[Row], console: Console) -> None:
-    table = new_table(*headings)
-    for row in cells:
-        add_row(table, *(printable(cell, console) for cell in row))
-    print_table(table, console)
-
-
 # Show an ablation in the layout of the paper's Table 2, the paper's figures below ours.
 
 _FIGURES = ("rho", "relative_l2", "reference_aiou_50", "reference_aiou_75")
@@ -270,7 +273,7 @@ _FIGURES = ("rho", "relative_l2", "reference_aiou_50", "reference_aiou_75")
 def print_ablation(results: Sequence[VariantResult], console: Console) -> None:
     """Print every variant: the mean over its seeds, their standard deviation, and the paper's row."""
     first = results[0].evaluations[0]
-    print_section(
+    print_heading(
         "With and without the causal modules",
         f"{first.summary.dives} dives of {first.setting.dataset}. R-l2 times 100; AIoU in the reference protocol. "
         "The paper's rows (Han et al. 2025, Table 2; its row without both modules is FineParser) are of FineDiving-HM, "
@@ -295,16 +298,17 @@ def ablation_json(results: Sequence[VariantResult]) -> str:
 
 
 def _print_shift(results: Sequence[VariantResult], console: Console) -> None:
-    print_section("Shift", f"{SHIFT_SAY} Means over seeds; drop: what rho loses.", console)
-    table = new_table("network", "rho", "shifted", "drop", "R-l2", "shifted", "change")
+    rows: list[Row] = []
     for result in results:
         cells: list[str] = []
         for name, sign in (("rho", -1), ("relative_l2", 1)):
             here, there = result.spread(name), result.spread(name, shifted=True)
             cells += [figure(here.mean if here else None), figure(there.mean if there else None)]
             cells.append(signed(sign * (there.mean - here.mean), 4) if here and there else "-")
-        add_row(table, result.variant.name, *cells)
-    print_table(table, console)
+        rows.append((result.variant.name, *cells))
+    headings = ("network", "rho", "shifted", "drop", "R-l2", "shifted", "change")
+    caption = f"{SHIFT_CAPTION} Means over seeds; drop: what rho loses."
+    print_section(Section("Shift", caption, headings, rows), console)
 
 
 def _add_variant(table: Table, result: VariantResult, console: Console) -> None:
@@ -423,21 +427,22 @@ class PretrainingDisplay(BarDisplay):
         self._bar.update(self._reading, visible=False)
         self._bar.update(self._steps, completed=done, visible=True, description=f"pretraining  loss {total:.2f}")
         if not self._console.is_terminal and done % _LINE_EVERY == 0:
-            told = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
-            self._console.print(f"step {done}  {told}", soft_wrap=True)
+            text = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            self._console.print(f"step {done}  {text}", soft_wrap=True)
 
-    def _examined(self, found: ValidationMetrics) -> None:
+    def _examined(self, metrics: ValidationMetrics) -> None:
         self._console.print(
-            f"validation: stage told right {found.stage:.1%}  foreground IoU {found.foreground_iou:.3f}", soft_wrap=True
+            f"validation: stage recognised {metrics.stage:.1%}  foreground IoU {metrics.foreground_iou:.3f}",
+            soft_wrap=True,
         )
         self._console.print("  correlation with what the judges saw:")
         for stretch in dict.fromkeys(SEEN.values()):
-            told = "  ".join(
+            text = "  ".join(
                 f"{_words(name)} {'-' if r is None else f'{r:.2f}'}"
-                for name, r in found.seen.items()
+                for name, r in metrics.seen.items()
                 if SEEN[name] == stretch
             )
-            self._console.print(f"  {stretch:<8} {told}", soft_wrap=True)
+            self._console.print(f"  {stretch:<8} {text}", soft_wrap=True)
 
 
 def _words(name: str) -> str:

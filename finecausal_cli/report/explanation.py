@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from rich.text import Text
 
 from finecausal_cli.report.console import (
+    PERCENT,
+    STAGE_ATTENTION_CAPTION,
+    Row,
+    Section,
     add_row,
     hundredths_that_add_up,
     new_table,
+    node_attention_section,
     print_section,
     print_table,
     printable,
     signed,
+    stage_attention_rows,
     words,
 )
-from finecausal_cli.report.score import print_provenance, print_stages, print_verdict, print_votes
-from finecausal_cli.scoring.results import NODE_TYPES
+from finecausal_cli.report.score import (
+    NODE_NAMES,
+    contributions,
+    exemplar_votes,
+    exemplars_in_words,
+    print_provenance,
+    print_verdict,
+)
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:
@@ -32,7 +43,6 @@ if TYPE_CHECKING:
         GraphAttention,
         Ranking,
         Replacement,
-        Row3,
         Snippet,
         StageIntervention,
         StageName,
@@ -40,8 +50,6 @@ if TYPE_CHECKING:
 
 
 # The tables of an explanation as text, the same on a terminal and on a page.
-
-Row = tuple[str, ...]
 
 _TOLERANCE_DIGITS = 6
 _SECONDS_IN_MINUTE = 60
@@ -56,25 +64,6 @@ REPLACED_BY: Final[dict[Replacement, str]] = {
 _DOWNSTREAM = "Best first. A stage can change later stages (downstream), never earlier ones."
 
 
-@dataclass(frozen=True, slots=True)
-class Section:
-    """One table with what it takes to read it.
-
-    Attributes:
-        title: Heading.
-        say: How to read it.
-        headings: Of the columns; the first one names the rows.
-        rows: As long as the headings.
-        adds_up: Whether the last row is the sum of the others.
-    """
-
-    title: str
-    say: str
-    headings: Row
-    rows: tuple[Row, ...]
-    adds_up: bool = False
-
-
 def time_code(seconds: float) -> str:
     """Write a time in a video to the hundredth of a second: ``0:01.64``, ``1:02:03.45``."""
     hundredths = round(seconds * 100)
@@ -82,12 +71,6 @@ def time_code(seconds: float) -> str:
     hours, minutes = divmod(minutes, _MINUTES_IN_HOUR)
     clock = f"{hours}:{minutes:02d}" if hours else f"{minutes}"
     return f"{clock}:{rest // 100:02d}.{rest % 100:02d}"
-
-
-def exemplars_in_words(assessment: Assessment) -> str:
-    """Return who the dive is held against: ``exemplar ID`` or ``5 exemplars``."""
-    votes = assessment.votes
-    return f"exemplar {votes[0].exemplar}" if len(votes) == 1 else f"{len(votes)} exemplars"
 
 
 def shown_change(explanation: Explanation, score: float) -> float:
@@ -98,9 +81,9 @@ def shown_change(explanation: Explanation, score: float) -> float:
 def timeline(explanation: Explanation) -> Section:
     """When each stage is, how much of the picture the athlete takes, how much attention it gets."""
     graph = explanation.graph_attention
-    say = "When each stage is in the video; how much of the picture the predicted athlete takes."
+    caption = "When each stage is in the video; how much of the picture the predicted athlete takes."
     if graph is not None:
-        say += " Attention: the graph's attention to the query that falls on the stage, 1.00 without preference."
+        caption += " Attention: the graph's attention to the query that falls on the stage, 1.00 without preference."
     shares = explanation.foreground.stages
     attention = (None, None, None) if graph is None else graph.stage_shares
     rows = [
@@ -115,29 +98,7 @@ def timeline(explanation: Explanation) -> Section:
         for stage, share, drawn in zip(explanation.assessment.stages, shares, attention, strict=True)
     ]
     headings = ("stage", "from", "to", "of 96 frames", "athlete")
-    return Section("Timeline", say, headings if graph is None else (*headings, "attention"), tuple(rows))
-
-
-def contributions(assessment: Assessment) -> Section:
-    """From the exemplars' mean score to the score, stage by stage; adds up as shown."""
-    stages = assessment.stages
-    parts = [assessment.exemplar_score, *(stage.contribution for stage in stages)]
-    start, *shown = hundredths_that_add_up(parts, assessment.score)
-    rows = [
-        (stage.name, signed(stage.difference * assessment.difficulty), f"{stage.weight:.0%}", signed(value))
-        for stage, value in zip(stages, shown, strict=True)
-    ]
-    return Section(
-        "Contributions",
-        "Points won or lost against the exemplars, times the weight of the stage: from their mean to the score.",
-        ("stage", "against exemplars", "weight", "points"),
-        (
-            (exemplars_in_words(assessment), "", "", f"{start:.2f}"),
-            *rows,
-            ("score", "", "", f"{sum((start, *shown)):.2f}"),
-        ),
-        adds_up=True,
-    )
+    return Section("Timeline", caption, headings if graph is None else (*headings, "attention"), tuple(rows))
 
 
 def interventions(explanation: Explanation) -> list[Section]:
@@ -146,25 +107,25 @@ def interventions(explanation: Explanation) -> list[Section]:
     voters = len(assessment.votes)
     tables = []
     for ranking in explanation.rankings:
-        found = {one.stage: one for one in explanation.interventions if one.replaced_by == ranking.replaced_by}
+        by_stage = {one.stage: one for one in explanation.interventions if one.replaced_by == ranking.replaced_by}
         rows = []
         for name in ranking.stages:
-            change = shown_change(explanation, found[name].score)
-            parts = hundredths_that_add_up(found[name].stage_changes, change)
+            change = shown_change(explanation, by_stage[name].score)
+            parts = hundredths_that_add_up(by_stage[name].stage_changes, change)
             rows.append(
                 (
                     name,
-                    f"{found[name].score:.2f}",
+                    f"{by_stage[name].score:.2f}",
                     signed(change),
                     *(signed(part) for part in parts),
-                    f"{found[name].voters_gaining}/{voters}",
+                    f"{by_stage[name].voters_gaining}/{voters}",
                 )
             )
         headings = ("replaced", "score", "change", *(f"in {stage.name}" for stage in assessment.stages), "gain")
         tables.append(
             Section(
                 f"Interventions: {REPLACED_BY[ranking.replaced_by]}",
-                _intervention_say(explanation, ranking),
+                _intervention_caption(explanation, ranking),
                 headings,
                 tuple(rows),
             )
@@ -182,10 +143,10 @@ def bank_in_words(explanation: Explanation, ranking: Ranking) -> str | None:
     return None
 
 
-def _intervention_say(explanation: Explanation, ranking: Ranking) -> str:
+def _intervention_caption(explanation: Explanation, ranking: Ranking) -> str:
     bank = bank_in_words(explanation, ranking)
     whose = "each exemplar's own" if bank is None else f"the mean of {bank}"
-    return f"The score, had one stage been {whose}; gain: voters whose verdict rises. {_DOWNSTREAM}"
+    return f"The score, had one stage been {whose}; gain: exemplars by which the score rises. {_DOWNSTREAM}"
 
 
 def backgrounds(explanation: Explanation) -> Section:
@@ -204,21 +165,21 @@ def backgrounds(explanation: Explanation) -> Section:
 
 def checks(explanation: Explanation) -> Section:
     """Whether the explanation is consistent with the score and with itself."""
-    found = explanation.checks
-    limit = f"{found.tolerance:g}"
-    jitter, deletion = found.jitter, found.deletion
+    checked = explanation.checks
+    limit = f"{checked.tolerance:g}"
+    jitter, deletion = checked.jitter, checked.deletion
     rows = [
         (
             "exemplars' score and contributions add up to the score",
-            f"off by {found.decomposition_error:.{_TOLERANCE_DIGITS}f}",
-            _holds(found.decomposition_error <= found.tolerance, limit),
+            f"off by {checked.decomposition_error:.{_TOLERANCE_DIGITS}f}",
+            _holds(checked.decomposition_error <= checked.tolerance, limit),
         ),
         (
             "all three stages the exemplar's own: the exemplar against itself",
-            f"off by {found.self_error:.{_TOLERANCE_DIGITS}f}",
-            _holds(found.self_error <= found.tolerance, limit),
+            f"off by {checked.self_error:.{_TOLERANCE_DIGITS}f}",
+            _holds(checked.self_error <= checked.tolerance, limit),
         ),
-        ("an exemplar against itself", f"{found.self_difference:.4f}", "0 if both directions agree"),
+        ("an exemplar against itself", f"{checked.self_difference:.4f}", "0 if both directions agree"),
         (
             f"stage borders moved by up to {jitter.frames} frames, {jitter.shifts} ways",
             f"{jitter.mean:.2f} on average",
@@ -234,7 +195,7 @@ def checks(explanation: Explanation) -> Section:
             )
         )
     return Section(
-        "Consistency", "What must hold, and how stable the score is; in points.", ("check", "found", ""), tuple(rows)
+        "Consistency", "What must hold, and how stable the score is; in points.", ("check", "measured", ""), tuple(rows)
     )
 
 
@@ -242,32 +203,7 @@ def _holds(within: bool, limit: str) -> str:
     return f"holds (limit {limit})" if within else f"FAILS (limit {limit})"
 
 
-def voters(assessment: Assessment) -> Section:
-    """What each exemplar says."""
-    votes = assessment.votes
-    rows = [
-        (
-            vote.exemplar,
-            vote.dive,
-            f"{vote.similarity:.3f}",
-            f"{vote.execution:.2f}",
-            signed(vote.difference),
-            f"{vote.score:.2f}",
-        )
-        for vote in votes
-    ]
-    return Section(
-        "Voters",
-        f"Score of the dive by each exemplar alone: (its execution + difference) × difficulty. Chosen: "
-        f"{assessment.provenance.exemplars_chosen}.",
-        ("exemplar", "dive", "similarity", "execution", "difference", "score"),
-        tuple(rows),
-    )
-
-
 # The tables of attention as text, the same on a terminal and on a page.
-
-_PERCENT = 100.0
 
 
 def snippets(explanation: Explanation, most: int | None = None) -> Section:
@@ -278,18 +214,18 @@ def snippets(explanation: Explanation, most: int | None = None) -> Section:
         most: Show so many; None shows all nine.
     """
     deletion = explanation.checks.deletion
-    found = sorted(explanation.snippets, key=lambda one: (-(one.attention or 0.0), one.index))
-    chosen = found[:most]
-    say = (
+    ranked = sorted(explanation.snippets, key=lambda one: (-(one.attention or 0.0), one.index))
+    chosen = ranked[:most]
+    caption = (
         f"Share of the attention to the query that falls on each snippet of 16 frames; without preference "
-        f"{_PERCENT / len(found):.1f}%. Without it: change of the score with the snippet taken away, points."
+        f"{PERCENT / len(ranked):.1f}%. Without it: change of the score with the snippet taken away, points."
     )
-    if len(chosen) < len(found):
-        say = f"The {len(chosen)} of {len(found)} with most. {say}"
+    if len(chosen) < len(ranked):
+        caption = f"The {len(chosen)} of {len(ranked)} with most. {caption}"
     changes = None if deletion is None else deletion.changes
     return Section(
         "Snippets by attention",
-        say,
+        caption,
         ("snippet", "from", "to", "stage", "attention", "without it"),
         tuple(
             (
@@ -314,17 +250,7 @@ def _stages_of_snippet(snippet: Snippet, assessment: Assessment) -> str:
 
 def node_attention(graph: GraphAttention) -> Section:
     """How much each kind of node listens to each."""
-    names = [name.replace("_", " ") for name in NODE_TYPES]
-    return Section(
-        "Graph attention by kind of node",
-        f"{_which(graph)} Each column listens to the rows: percent of its attention for one node of that kind; in "
-        f"brackets the difference from no preference, {_PERCENT * graph.uniform:.2f}.",
-        ("from / to", *names),
-        tuple(
-            (name, *(f"{_PERCENT * cell:.2f} ({signed(_PERCENT * (cell - graph.uniform))})" for cell in row))
-            for name, row in zip(names, graph.node_types, strict=True)
-        ),
-    )
+    return node_attention_section(NODE_NAMES, graph.node_types, graph.uniform, _which(graph))
 
 
 def which_attention(graph: GraphAttention) -> str:
@@ -335,8 +261,8 @@ def which_attention(graph: GraphAttention) -> str:
 
 
 def _which(graph: GraphAttention) -> str:
-    words = which_attention(graph)
-    return f"{words[0].upper()}{words[1:]}."
+    layers_and_heads = which_attention(graph)
+    return f"{layers_and_heads[0].upper()}{layers_and_heads[1:]}."
 
 
 def stage_attention(explanation: Explanation) -> Section | None:
@@ -347,29 +273,18 @@ def stage_attention(explanation: Explanation) -> Section | None:
     names = [stage.name for stage in explanation.assessment.stages]
     several_heads = any(len(layer) > 1 for layer in attention.matrices)
     rows: list[Row] = []
-    for place, layer in enumerate(attention.matrices, 1):
+    for number, layer in enumerate(attention.matrices, 1):
         for head, matrix in enumerate(layer, 1):
-            which = f"layer {place}, head {head}" if several_heads else f"layer {place}"
-            rows += _causal_rows(which, names, matrix)
+            which = f"layer {number}, head {head}" if several_heads else f"layer {number}"
+            rows += stage_attention_rows([f"{which}: {name}" for name in names], matrix)
     if len(rows) > len(names):
-        rows += _causal_rows("mean", names, attention.mean)
+        rows += stage_attention_rows([f"mean: {name}" for name in names], attention.mean)
     return Section(
         "Stage attention of the query",
-        "Each row shares 100 percent among the columns; a stage sees itself and earlier stages only.",
+        STAGE_ATTENTION_CAPTION,
         ("layer: stage", *names),
         tuple(rows),
     )
-
-
-def _causal_rows(which: str, names: Sequence[str], matrix: tuple[Row3, Row3, Row3]) -> list[Row]:
-    """Write a matrix whose rows sum to 1 in percent, with a dash for a stage that lies ahead."""
-    return [
-        (
-            f"{which}: {name}",
-            *("-" if place > stage and cell == 0 else f"{_PERCENT * cell:.1f}" for place, cell in enumerate(row)),
-        )
-        for stage, (name, row) in enumerate(zip(names, matrix, strict=True))
-    ]
 
 
 # An explanation in plain words, made of measured quantities only: never advice, never a cause nobody measured.
@@ -453,7 +368,7 @@ def _gain(explanation: Explanation, ranking: Ranking, best: StageIntervention) -
     if abs(downstream) >= _LEAST:
         said += f", {signed(downstream)} of it in later stages"
     if voters > 1:
-        said += f"; {best.voters_gaining} of {voters} verdicts would rise"
+        said += f"; {best.voters_gaining} of {voters} scores would rise"
     jitter = explanation.checks.jitter
     if best.change <= jitter.largest:
         said += (
@@ -483,6 +398,26 @@ def _moves(explanation: Explanation) -> list[str]:
 _SNIPPETS_SHOWN = 5
 
 
+def explanation_sections(explanation: Explanation, *, snippets_shown: int | None = None) -> list[Section]:
+    """Return every table, in reading order.
+
+    Args:
+        explanation: What to show.
+        snippets_shown: Most snippets; None shows all.
+    """
+    graph, stages = explanation.graph_attention, stage_attention(explanation)
+    return [
+        timeline(explanation),
+        contributions(explanation.assessment),
+        *interventions(explanation),
+        *([backgrounds(explanation)] if explanation.backgrounds else []),
+        checks(explanation),
+        *([] if graph is None else [snippets(explanation, snippets_shown), node_attention(graph)]),
+        *([] if stages is None else [stages]),
+        exemplar_votes(explanation.assessment),
+    ]
+
+
 def print_explanation(explanation: Explanation, console: Console) -> None:
     """Print the verdict, what it says in words, and the tables behind it; voters, provenance and limits last."""
     assessment = explanation.assessment
@@ -490,34 +425,12 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
     console.print()
     console.print(Text("In short", style="bold"))
     _print_points(summarise_explanation(explanation), console)
-    print_rows(timeline(explanation), console)
-    print_stages(assessment, console)
-    for section in interventions(explanation):
-        print_rows(section, console)
-    if explanation.backgrounds:
-        print_rows(backgrounds(explanation), console)
-    print_rows(checks(explanation), console)
-    graph = explanation.graph_attention
-    if graph is not None:
-        print_rows(snippets(explanation, _SNIPPETS_SHOWN), console)
-        print_rows(node_attention(graph), console)
-    stages = stage_attention(explanation)
-    if stages is not None:
-        print_rows(stages, console)
-    print_votes(assessment, console)
+    for section in explanation_sections(explanation, snippets_shown=_SNIPPETS_SHOWN):
+        print_section(section, console)
     console.print()
     console.print(Text("Limits", style="bold"))
     _print_points(limits_of(explanation), console)
     print_provenance(assessment, console, notes=False)
-
-
-def print_rows(section: Section, console: Console) -> None:
-    """Print a table under its heading; what comes from outside cannot drive the terminal."""
-    print_section(section.title, printable(words(section.say, console), console), console)
-    table = new_table(*(words(heading, console) for heading in section.headings))
-    for row in section.rows:
-        add_row(table, *(printable(words(cell, console), console) for cell in row))
-    print_table(table, console)
 
 
 def _print_points(lines: Sequence[str], console: Console) -> None:

@@ -11,9 +11,10 @@ from matplotlib.figure import Figure
 
 from finecausal_cli.evaluation.predict import group_by_number, is_covered
 from finecausal_cli.report.console import hundredths_that_add_up, signed
-from finecausal_cli.report.explanation import REPLACED_BY, exemplars_in_words, shown_change, which_attention
+from finecausal_cli.report.explanation import REPLACED_BY, shown_change, which_attention
 from finecausal_cli.report.output import BLUE, INK, STYLE, VERMILION, draw_for_page, plain, save_figures
 from finecausal_cli.report.overlay import FRAMES_OF_STAGE, STAGE_COLOURS, KeyFrameStrip, key_frames
+from finecausal_cli.report.score import exemplars_in_words
 from finecausal_cli.scoring.results import NODE_TYPES
 
 if TYPE_CHECKING:

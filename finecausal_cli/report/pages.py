@@ -11,16 +11,15 @@ from markupsafe import Markup
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.diving import describe_dive, parse_dive_number
 from finecausal_cli.errors import DiveNumberError, OutputError
-from finecausal_cli.evaluation.predict import group_by_difficulty, group_by_number, is_covered
-from finecausal_cli.report import evaluation as rows
-from finecausal_cli.report import explanation as attention_rows
-from finecausal_cli.report import explanation as explanation_rows
+from finecausal_cli.evaluation.predict import is_covered
 from finecausal_cli.report.batch import interval, points, summarise_rows
-from finecausal_cli.report.console import signed
-from finecausal_cli.report.explanation import Section, exemplars_in_words, limits_of, summarise_explanation, time_code
+from finecausal_cli.report.console import Row as Cells
+from finecausal_cli.report.console import Section, signed
+from finecausal_cli.report.evaluation import evaluation_sections, figure, setting_sentence, share
+from finecausal_cli.report.explanation import explanation_sections, limits_of, summarise_explanation, time_code
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
-from finecausal_cli.report.score import athlete_in_words, difficulty_in_digits
+from finecausal_cli.report.score import athlete_in_words, difficulty_in_digits, exemplars_in_words
 from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -100,26 +99,11 @@ def explanation_page(
             (name, Markup(svg), CAPTIONS[name])  # noqa: S704 - our own drawing, its words escaped by matplotlib
             for name, svg in drawings.items()
         ],
-        tables=_tables(explanation),
+        tables=explanation_sections(explanation),
         limits=limits_of(explanation),
         made=assessment.provenance,
         chosen=assessment.provenance.exemplars_chosen,
     )
-
-
-def _tables(explanation: Explanation) -> list[Section]:
-    graph = explanation.graph_attention
-    stages = attention_rows.stage_attention(explanation)
-    return [
-        explanation_rows.timeline(explanation),
-        explanation_rows.contributions(explanation.assessment),
-        *explanation_rows.interventions(explanation),
-        *([explanation_rows.backgrounds(explanation)] if explanation.backgrounds else []),
-        explanation_rows.checks(explanation),
-        *([] if graph is None else [attention_rows.snippets(explanation), attention_rows.node_attention(graph)]),
-        *([] if stages is None else [stages]),
-        explanation_rows.voters(explanation.assessment),
-    ]
 
 
 def _cards(assessment: Assessment) -> list[tuple[str, str, str]]:
@@ -146,11 +130,11 @@ def _dive_in_words(assessment: Assessment) -> str:
     if assessment.dive is None:
         return f"Dive not known ({assessment.dive_from})"
     try:
-        said = f"{assessment.dive}: {describe_dive(parse_dive_number(assessment.dive))}"
+        text = f"{assessment.dive}: {describe_dive(parse_dive_number(assessment.dive))}"
     except DiveNumberError:
-        said = f"{assessment.dive}: not a dive number"
+        text = f"{assessment.dive}: not a dive number"
     height = "" if assessment.height_m is None else f", {assessment.height_m:g} m"
-    return f"{said}{height} ({assessment.dive_from})"
+    return f"{text}{height} ({assessment.dive_from})"
 
 
 def _read(video: Path) -> bytes:
@@ -164,11 +148,9 @@ def _read(video: Path) -> bytes:
 
 _BATCH_TEMPLATE = "batch_page.html"
 
-_HEADINGS = ("dive", "number", "score", "interval", "execution", "take-off", "flight", "entry")
-_FAILED_HEADINGS = ("dive", "kind", "what is wrong")
+_HEADINGS: Cells = ("dive", "number", "score", "interval", "execution", "take-off", "flight", "entry")
+_FAILED_HEADINGS: Cells = ("dive", "kind", "what is wrong")
 _BARS = 10
-
-Cells = tuple[str, ...]
 
 
 def batch_page(rows: Sequence[Row]) -> str:
@@ -177,16 +159,18 @@ def batch_page(rows: Sequence[Row]) -> str:
     Args:
         rows: Of the batch, in the order to show; verdicts are not needed.
     """
-    found = summarise_rows(rows)
+    summary = summarise_rows(rows)
     scored = [row for row in rows if row.score is not None]
     made = scored[0] if scored else None
     settings = {(row.weights, row.weights_digest, row.bank_digest, row.precision) for row in scored}
-    cards = [("dives", f"{found.count}", f"{found.scored} scored, {found.refused} refused, {found.failed} failed")]
-    if found.best is not None and found.worst is not None:
+    cards = [
+        ("dives", f"{summary.count}", f"{summary.scored} scored, {summary.refused} refused, {summary.failed} failed")
+    ]
+    if summary.best is not None and summary.worst is not None:
         cards += [
-            ("mean", points(found.mean), f"median {points(found.median)}"),
-            ("best", points(found.best.score), found.best.source),
-            ("worst", points(found.worst.score), found.worst.source),
+            ("mean", points(summary.mean), f"median {points(summary.median)}"),
+            ("best", points(summary.best.score), summary.best.source),
+            ("worst", points(summary.worst.score), summary.worst.source),
         ]
     return render_page(
         _BATCH_TEMPLATE,
@@ -194,11 +178,14 @@ def batch_page(rows: Sequence[Row]) -> str:
         cards=cards,
         caveats=_caveats(scored, mixed=len(settings) > 1),
         bars=_bars(scored),
-        headings=_HEADINGS,
-        scored=[_scored(row) for row in scored],
-        failures=found.failures,
-        failed_headings=_FAILED_HEADINGS,
-        failed=[(row.source, row.error_kind or "", row.error or "") for row in rows if row.score is None],
+        scored=Section("Scored", "", _HEADINGS, [_scored(row) for row in scored]),
+        failures=summary.failures,
+        failed=Section(
+            "Failed",
+            "",
+            _FAILED_HEADINGS,
+            [(row.source, row.error_kind or "", row.error or "") for row in rows if row.score is None],
+        ),
         made=made,
         level=None if made is None or made.interval_level is None else f"{made.interval_level:.0%}",
     )
@@ -226,13 +213,13 @@ def _caveats(scored: Sequence[Row], *, mixed: bool) -> list[str]:
         )
     recognised = sum((row.dive_from or "").startswith("recognised") for row in scored)
     unknown = sum(row.dive is None for row in scored)
-    said = []
+    parts = []
     if recognised:
-        said.append(f"{recognised} dive numbers were recognised, not given")
+        parts.append(f"{recognised} dive numbers were recognised, not given")
     if unknown:
-        said.append(f"{unknown} are not known, so dives of other numbers voted")
-    if said:
-        caveats.append(f"Dive numbers: {'; '.join(said)}. Name them with --dive or in a manifest to be sure.")
+        parts.append(f"{unknown} are not known, so dives of other numbers voted")
+    if parts:
+        caveats.append(f"Dive numbers: {'; '.join(parts)}. Name them with --dive or in a manifest to be sure.")
     return caveats
 
 
@@ -252,7 +239,6 @@ def _bars(scored: Sequence[Row]) -> list[tuple[str, int, float]]:
 
 _EVALUATION_TEMPLATE = "evaluation_page.html"
 _FARTHEST = 20
-_FARTHEST_HEADINGS: rows.Row = ("dive", "number", "difficulty", "true", "predicted", "error", "inside", "tIoU")
 
 _CAPTIONS: Final = {
     "scores": "Predicted against true score. Each thin line is the stated interval of a dive; on the dotted line the "
@@ -271,41 +257,21 @@ def evaluation_page(evaluation: Evaluation, drawings: Mapping[str, str], *, last
         drawings: SVG elements by name, made by ``draw_figures``; the page shows them as they are.
         last: The same run's last epoch, to be compared with its best.
     """
-    half_width = evaluation.interval_half_width
-    by_difficulty = group_by_difficulty(evaluation.predictions, half_width)
-    by_number = group_by_number(evaluation.predictions, half_width)
-    tables = [
-        ("Figures", "", rows.FIGURE_HEADINGS, rows.figure_rows(evaluation)),
-        (
-            "Best and last epoch",
-            rows.EPOCHS_SAY,
-            rows.EPOCH_HEADINGS,
-            [] if last is None else rows.epoch_rows(evaluation, last),
-        ),
-        ("Shift", rows.SHIFT_SAY, rows.SHIFT_HEADINGS, rows.shift_rows(evaluation)),
-        ("Choices of voters", rows.PROTOCOLS_SAY, rows.PROTOCOL_HEADINGS, rows.protocol_rows(evaluation)),
-        (
-            "By difficulty",
-            rows.GROUPS_SAY,
-            ("difficulty", *rows.GROUP_HEADINGS),
-            [rows.group_row(group) for group in by_difficulty],
-        ),
-        ("By dive number", "", ("number", *rows.GROUP_HEADINGS), [rows.group_row(group) for group in by_number]),
-        (
-            "Farthest off",
-            f"The {_FARTHEST} dives with the largest error; predictions.csv has them all.",
-            _FARTHEST_HEADINGS,
-            _farthest(evaluation),
-        ),
-    ]
+    sections = evaluation_sections(evaluation, last=last, by=("difficulty", "number"))
+    farthest = Section(
+        "Farthest off",
+        f"The {_FARTHEST} dives with the largest error; predictions.csv has them all.",
+        ("dive", "number", "difficulty", "true", "predicted", "error", "inside", "tIoU"),
+        _farthest(evaluation),
+    )
     return render_page(
         _EVALUATION_TEMPLATE,
         version=__version__,
         setting=evaluation.setting,
-        sentence=rows.setting_sentence(evaluation),
+        sentence=setting_sentence(evaluation),
         caveats=evaluation.caveats,
         cards=_evaluation_cards(evaluation),
-        tables=[table for table in tables if table[3]],
+        tables=[section for section in (*sections, farthest) if section.rows],
         drawings=[
             (name, Markup(svg), _CAPTIONS[name])  # noqa: S704 - our own drawing, its words escaped by matplotlib
             for name, svg in drawings.items()
@@ -313,33 +279,31 @@ def evaluation_page(evaluation: Evaluation, drawings: Mapping[str, str], *, last
     )
 
 
-def _evaluation_cards(evaluation: Evaluation) -> list[rows.Row]:
+def _evaluation_cards(evaluation: Evaluation) -> list[Cells]:
     """Return the figures that come first: name, value, what to hold it against."""
     one = evaluation.summary
-    cards: list[rows.Row] = [
-        ("Spearman's rho", rows.figure(one.rho), f"baseline {rows.figure(one.baseline_rho)}"),
-        ("R-l2 (x100)", rows.figure(one.relative_l2), f"baseline {rows.figure(one.baseline_relative_l2)}"),
+    cards: list[Cells] = [
+        ("Spearman's rho", figure(one.rho), f"baseline {figure(one.baseline_rho)}"),
+        ("R-l2 (x100)", figure(one.relative_l2), f"baseline {figure(one.baseline_relative_l2)}"),
         (
             "mean error",
-            rows.figure(one.mean_absolute_error, 2),
-            f"points; baseline {rows.figure(one.baseline_mean_absolute_error, 2)}",
+            figure(one.mean_absolute_error, 2),
+            f"points; baseline {figure(one.baseline_mean_absolute_error, 2)}",
         ),
     ]
     if one.aiou_75 is not None:
-        cards.append(("AIoU@0.75", rows.figure(one.aiou_75), f"AIoU@0.5 {rows.figure(one.aiou_50)}"))
+        cards.append(("AIoU@0.75", figure(one.aiou_75), f"AIoU@0.5 {figure(one.aiou_50)}"))
     if evaluation.interval_level is not None:
-        cards.append(
-            ("inside the interval", rows.share(evaluation.coverage), f"stated {evaluation.interval_level:.0%}")
-        )
+        cards.append(("inside the interval", share(evaluation.coverage), f"stated {evaluation.interval_level:.0%}"))
     return cards
 
 
-def _farthest(evaluation: Evaluation) -> list[rows.Row]:
+def _farthest(evaluation: Evaluation) -> list[Cells]:
     by_error = sorted(evaluation.predictions, key=lambda one: (-abs(one.predicted - one.score), one.key))
     return [_dive(one, evaluation.interval_half_width) for one in by_error[:_FARTHEST]]
 
 
-def _dive(one: Prediction, half_width: float | None) -> rows.Row:
+def _dive(one: Prediction, half_width: float | None) -> Cells:
     inside = "-" if half_width is None else "yes" if is_covered(one, half_width) else "no"
     return (
         one.key,
@@ -349,5 +313,5 @@ def _dive(one: Prediction, half_width: float | None) -> rows.Row:
         f"{one.predicted:.2f}",
         signed(one.predicted - one.score),
         inside,
-        rows.figure(one.temporal_iou, 3),
+        figure(one.temporal_iou, 3),
     )

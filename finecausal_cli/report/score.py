@@ -7,27 +7,24 @@ from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, Final
 
-from rich import box
-from rich.panel import Panel
-from rich.table import Table
 from rich.text import Text
 
 from finecausal_cli.batch.inputs import MANIFEST_SUFFIXES
 from finecausal_cli.diving import MAX_EXECUTION, describe_dive, parse_dive_number
 from finecausal_cli.errors import DiveNumberError, FinecausalError
 from finecausal_cli.report.console import (
-    add_row,
+    STAGE_ATTENTION_CAPTION,
+    Section,
     error_console,
+    facts_grid,
     hundredths_that_add_up,
-    new_table,
+    node_attention_section,
     page_columns,
+    print_panel,
     print_section,
-    print_table,
     printable,
-    set_footer,
-    shorten,
     signed,
-    words,
+    stage_attention_rows,
 )
 from finecausal_cli.report.output import deliver
 from finecausal_cli.scoring import ScoreOptions, keep_corrections, resolve_corrections
@@ -45,49 +42,13 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finecausal_cli.errors import RefusedError
-    from finecausal_cli.scoring.results import Attention, Stage
+    from finecausal_cli.scoring.results import Attention
 
 
-# Where the model looked, as two tables: kinds of nodes of the intervention graph, and stages.
+_AVERAGED: Final = ("execution", "difference")
+"""What is shown as a mean below the exemplars' votes."""
 
-_PERCENT = 100.0
-
-
-def print_node_attention(attention: Attention, console: Console) -> None:
-    """Print how much each kind of node listens to each, in percent, and the difference from no preference."""
-    print_section(
-        "Graph attention by kind of node",
-        f"Each column listens to the rows. Percent of its attention for one node of that kind; in brackets the "
-        f"difference from no preference, {_PERCENT * attention.node_uniform:.2f}.",
-        console,
-    )
-    names = [name.replace("_", " ") for name in NODE_TYPES]
-    table = new_table("from / to", *names)
-    for name, row in zip(names, attention.node_types, strict=True):
-        add_row(table, name, *(_against_uniform(cell, attention.node_uniform) for cell in row))
-    print_table(table, console)
-
-
-def print_stage_attention(attention: Attention, assessment: Assessment, console: Console) -> None:
-    """Print how much each stage attends to itself and to the earlier ones, in percent."""
-    print_section(
-        "Stage attention of the query",
-        "Each row shares 100 percent among the columns; a stage sees itself and earlier stages only.",
-        console,
-    )
-    names = [stage.name for stage in assessment.stages]
-    table = new_table("stage", *names)
-    for index, (name, row) in enumerate(zip(names, attention.stages, strict=True)):
-        cells = [f"{_PERCENT * cell:.1f}" for cell in row[: index + 1]]
-        later = ["-" if cell == 0 else f"{_PERCENT * cell:.1f}" for cell in row[index + 1 :]]
-        add_row(table, name, *cells, *later)
-    print_table(table, console)
-
-
-def _against_uniform(cell: float, uniform: float) -> Text:
-    difference = _PERCENT * (cell - uniform)
-    style = "green" if difference > 0 else "red"
-    return Text.assemble(f"{_PERCENT * cell:.2f} ", (f"({signed(difference)})", style))
+NODE_NAMES: Final = tuple(name.replace("_", " ") for name in NODE_TYPES)
 
 
 # The verdict on one dive for a person: a panel and tables that read well at 80 columns.
@@ -95,175 +56,161 @@ def _against_uniform(cell: float, uniform: float) -> Text:
 # ``finecausal score`` prints ``print_assessment``; ``explanation.py`` puts parts of it among the reasons. Numbers are
 # rounded so that the columns that are sums still add up as shown.
 
-_BAR_CELLS = 10
-_COLUMNS_FOR_BARS = 75
-
 
 def print_assessment(assessment: Assessment, console: Console) -> None:
-    """Print the verdict: score, stages, voters, attention where present, provenance and caveats."""
+    """Print the result: score, stages, exemplars' votes, attention where present, provenance and caveats."""
     print_verdict(assessment, console)
-    print_stages(assessment, console)
-    print_votes(assessment, console)
-    _print_attention(assessment, console)
+    print_section(contributions(assessment), console)
+    print_section(exemplar_votes(assessment), console)
+    if assessment.attention is not None:
+        for section in attention_sections(assessment, assessment.attention):
+            print_section(section, console)
     print_provenance(assessment, console)
 
 
 def print_verdict(assessment: Assessment, console: Console) -> None:
     """Print the panel: the score, how sure it is, and what it is made of; before it, if it was scored by force."""
     if assessment.forced is not None:
-        said = f"SCORED BY FORCE, though {printable(assessment.forced, console)}: these points may mean nothing."
-        console.print(Text(said, style="bold red"), width=page_columns(console))
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    add_row(facts, "dive", _dive_in_words(assessment, console))
-    add_row(facts, "", Text(printable(assessment.dive_from, console), style="dim"))
-    add_row(facts, "execution", f"{assessment.execution:.2f} of {MAX_EXECUTION:g}, score / difficulty")
-    add_row(
-        facts,
-        "difficulty",
-        f"{difficulty_in_digits(assessment.difficulty)}, {printable(assessment.difficulty_from, console)}",
-    )
-    for label, said in (("flight", flight_in_words(assessment)), ("", athlete_in_words(assessment))):
-        if said:
-            add_row(facts, label, said)
+        warning = f"SCORED BY FORCE, though {printable(assessment.forced, console)}: these points may mean nothing."
+        console.print(Text(warning, style="bold red"), width=page_columns(console))
+    facts: list[tuple[str | Text, str | Text]] = [
+        ("dive", _dive_in_words(assessment)),
+        ("", Text(printable(assessment.dive_from, console), style="dim")),
+        ("execution", f"{assessment.execution:.2f} of {MAX_EXECUTION:g}, score / difficulty"),
+        ("difficulty", f"{difficulty_in_digits(assessment.difficulty)}, {assessment.difficulty_from}"),
+        *_flight_facts(assessment),
+    ]
     headline = Text.assemble((f"{assessment.score:.2f}", "bold green"), " points")
     if assessment.interval is not None:
         interval = assessment.interval
         headline.append(f"    {interval.level:.0%} interval {interval.low:.2f} to {interval.high:.2f}")
-    content = Table.grid()
-    content.add_row(headline)
-    content.add_row(facts)
-    columns = page_columns(console)
-    title = Text(shorten(printable(assessment.source, console), columns - 8), style="bold cyan")
-    console.print(Panel(content, title=title, title_align="left", box=box.ROUNDED, width=columns, padding=(0, 2)))
+    print_panel(assessment.source, headline, facts_grid(facts, console), console)
 
 
-def flight_in_words(found: Assessment | Unscored) -> str:
+def _flight_facts(result: Assessment | Unscored) -> list[tuple[str | Text, str | Text]]:
+    labelled = (("flight", flight_in_words(result)), ("", athlete_in_words(result)))
+    return [(label, text) for label, text in labelled if text]
+
+
+def flight_in_words(result: Assessment | Unscored) -> str:
     """Say when the flight is, in the file and in real time; nothing where that is not known."""
-    begin, end = found.flight_start_s, found.entry_start_s
+    begin, end = result.flight_start_s, result.entry_start_s
     if begin is None or end is None:
         known = (("take-off", begin), ("entry", end))
         return ", ".join(f"{name} at {time:.2f} s" for name, time in known if time is not None)
-    scale = found.time_scale or 1.0
-    said = f"{begin:.2f} to {end:.2f} s"
+    scale = result.time_scale or 1.0
+    span = f"{begin:.2f} to {end:.2f} s"
     if scale < SLOW_FROM:
-        return f"{said}, {end - begin:.2f} s in the air"
-    return f"{said} of the file, {(end - begin) / scale:.2f} s in the air: {scale:.1f} times slow motion"
+        return f"{span}, {end - begin:.2f} s in the air"
+    return f"{span} of the file, {(end - begin) / scale:.2f} s in the air: {scale:.1f} times slow motion"
 
 
-def athlete_in_words(found: Assessment | Unscored) -> str:
+def athlete_in_words(result: Assessment | Unscored) -> str:
     """Say in how many frames the athlete is seen; nothing without a reader."""
-    return "" if found.athlete_seen is None else f"athlete seen in {found.athlete_seen} of {CLIP_FRAMES} frames"
+    return "" if result.athlete_seen is None else f"athlete seen in {result.athlete_seen} of {CLIP_FRAMES} frames"
 
 
-def _dive_in_words(assessment: Assessment, console: Console) -> str:
+def _dive_in_words(assessment: Assessment) -> str:
     if assessment.dive is None:
-        said = "not known"
+        text = "not known"
     else:
-        said = printable(assessment.dive, console)
         try:
-            said += f"  {words(describe_dive(parse_dive_number(assessment.dive)), console)}"
+            meaning = describe_dive(parse_dive_number(assessment.dive))
         except DiveNumberError:
-            said += "  (not a dive number)"
-    return said if assessment.height_m is None else f"{said}, {assessment.height_m:g} m"
+            meaning = "(not a dive number)"
+        text = f"{assessment.dive}  {meaning}"
+    return text if assessment.height_m is None else f"{text}, {assessment.height_m:g} m"
 
 
-def print_stages(assessment: Assessment, console: Console) -> None:
-    """Print what each stage wins or loses against the exemplars; the last column adds up to the score."""
-    print_section(
-        "Stages against the exemplars",
-        "Points won or lost against the exemplars, times the weight of the stage: from their mean to the score.",
-        console,
-    )
+def exemplars_in_words(assessment: Assessment) -> str:
+    """Return what the dive is compared with: ``exemplar ID`` or ``5 exemplars``."""
+    votes = assessment.votes
+    return f"exemplar {votes[0].exemplar}" if len(votes) == 1 else f"{len(votes)} exemplars"
+
+
+def contributions(assessment: Assessment) -> Section:
+    """From the exemplars' mean score to the score, stage by stage; adds up as shown."""
     stages = assessment.stages
-    contributions = [stage.contribution for stage in stages]
-    start, *shown = hundredths_that_add_up([assessment.exemplar_score, *contributions], assessment.score)
+    parts = [assessment.exemplar_score, *(stage.contribution for stage in stages)]
+    start, *shown = hundredths_that_add_up(parts, assessment.score)
     longest = max(1e-9, *(abs(value) for value in shown))
-    table = new_table("stage", "time (s)", "against exemplars", "weight", "points", footer=True)
-    table.add_column("", no_wrap=True, overflow="crop")
-    add_row(table, _exemplars(assessment), "", "", "", f"{start:.2f}")
-    for stage, value in zip(stages, shown, strict=True):
-        add_row(
-            table,
+    rows = [
+        (
             stage.name,
-            _time_range(stage),
+            f"{stage.start_s:.2f}-{stage.end_s:.2f}",
             signed(stage.difference * assessment.difficulty),
             f"{stage.weight:.0%}",
             signed(value),
-            _bar(value / longest, console),
         )
-    set_footer(table, ["score", "", "", "", f"{sum((start, *shown)):.2f}", ""])
-    print_table(table, console)
-
-
-def print_votes(assessment: Assessment, console: Console) -> None:
-    """Print what each exemplar says, and how the exemplars were chosen."""
-    votes = assessment.votes
-    print_section(
-        "Voters",
-        "Score of the dive by each exemplar alone: (its execution + difference) × difficulty.",
-        console,
+        for stage, value in zip(stages, shown, strict=True)
+    ]
+    return Section(
+        "Stages against the exemplars",
+        "Points won or lost against the exemplars, times the weight of the stage: from their mean to the score.",
+        ("stage", "time (s)", "against exemplars", "weight", "points"),
+        [
+            (exemplars_in_words(assessment), "", "", "", f"{start:.2f}"),
+            *rows,
+            ("score", "", "", "", f"{sum((start, *shown)):.2f}"),
+        ],
+        adds_up=True,
+        bars=(None, *(value / longest for value in shown)),
     )
-    table = new_table("exemplar", "dive", "similarity", "execution", "difference", "score", footer=len(votes) > 1)
-    for vote in votes:
-        add_row(
-            table,
-            printable(vote.exemplar, console),
-            printable(vote.dive, console),
+
+
+def exemplar_votes(assessment: Assessment) -> Section:
+    """What the comparison with each exemplar alone would give, and how the exemplars were chosen."""
+    votes = assessment.votes
+    rows = [
+        (
+            vote.exemplar,
+            vote.dive,
             f"{vote.similarity:.3f}",
             f"{vote.execution:.2f}",
             signed(vote.difference),
             f"{vote.score:.2f}",
         )
-    execution = sum(vote.execution for vote in votes) / len(votes)
-    difference = sum(vote.difference for vote in votes) / len(votes)
-    set_footer(table, ["mean", "", "", f"{execution:.2f}", signed(difference), f"{assessment.score:.2f}"])
-    print_table(table, console)
-    console.print(
-        Text(f"chosen: {printable(assessment.provenance.exemplars_chosen, console)}"), width=page_columns(console)
+        for vote in votes
+    ]
+    if len(votes) > 1:
+        execution, difference = (sum(getattr(vote, name) for vote in votes) / len(votes) for name in _AVERAGED)
+        rows.append(("mean", "", "", f"{execution:.2f}", signed(difference), f"{assessment.score:.2f}"))
+    return Section(
+        "Exemplars",
+        "Score of the dive by each exemplar alone: (its execution + difference) × difficulty. "
+        f"Chosen: {assessment.provenance.exemplars_chosen}.",
+        ("exemplar", "dive", "similarity", "execution", "difference", "score"),
+        rows,
+        adds_up=len(votes) > 1,
     )
 
 
-def _print_attention(assessment: Assessment, console: Console) -> None:
-    if assessment.attention is not None:
-        print_node_attention(assessment.attention, console)
-        print_stage_attention(assessment.attention, assessment, console)
+def attention_sections(assessment: Assessment, attention: Attention) -> tuple[Section, Section]:
+    """Where the model looked: by kind of node of the intervention graph, and by stage."""
+    names = [stage.name for stage in assessment.stages]
+    return (
+        node_attention_section(NODE_NAMES, attention.node_types, attention.node_uniform, ""),
+        Section(
+            "Stage attention of the query",
+            STAGE_ATTENTION_CAPTION,
+            ("stage", *names),
+            stage_attention_rows(names, attention.stages),
+        ),
+    )
 
 
 def print_provenance(assessment: Assessment, console: Console, *, notes: bool = True) -> None:
     """Print what produced the verdict and, unless another place shows them, the caveats."""
     made = assessment.provenance
-    lines = Table.grid(padding=(0, 2))
-    lines.add_column(style="dim", no_wrap=True)
-    lines.add_column(overflow="fold")
-    add_row(
-        lines,
-        "weights",
-        f"{printable(made.weights, console)} ({made.weights_digest[:12]}): {printable(made.weights_note, console)}",
-    )
-    add_row(lines, "bank", f"{printable(made.bank, console)} ({made.bank_digest[:12]})")
     run = f"{made.device}, {made.precision}, decoded by {made.decoder}, {made.seconds:.1f} s"
-    add_row(lines, "run", f"{run}, finecausal {made.version}")
-    for note in assessment.notes if notes else ():
-        add_row(lines, Text("note", style="yellow"), printable(note, console))
+    facts: list[tuple[str | Text, str | Text]] = [
+        ("weights", f"{made.weights} ({made.weights_digest[:12]}): {made.weights_note}"),
+        ("bank", f"{made.bank} ({made.bank_digest[:12]})"),
+        ("run", f"{run}, finecausal {made.version}"),
+        *((Text("note", style="yellow"), note) for note in (assessment.notes if notes else ())),
+    ]
     console.print()
-    console.print(lines, width=page_columns(console))
-
-
-def _exemplars(assessment: Assessment) -> str:
-    count = len(assessment.votes)
-    return "exemplar" if count == 1 else f"{count} exemplars"
-
-
-def _time_range(stage: Stage) -> str:
-    return f"{stage.start_s:.2f}-{stage.end_s:.2f}"
-
-
-def _bar(share: float, console: Console) -> Text:
-    """Draw a share of -1..1 as a bar, red below zero; nothing where there is no room."""
-    cells = round(abs(share) * _BAR_CELLS) if page_columns(console) >= _COLUMNS_FOR_BARS else 0
-    return Text(words("█" * cells, console), style="green" if share > 0 else "red")
+    console.print(facts_grid(facts, console), width=page_columns(console))
 
 
 def difficulty_in_digits(value: float) -> str:
@@ -276,34 +223,24 @@ def difficulty_in_digits(value: float) -> str:
 EXIT_REFUSED = 1
 
 
-def print_finding(found: Assessment | Unscored, console: Console) -> None:
+def print_finding(result: Assessment | Unscored, console: Console) -> None:
     """Print a verdict, or why there is none."""
-    if isinstance(found, Assessment):
-        print_assessment(found, console)
+    if isinstance(result, Assessment):
+        print_assessment(result, console)
     else:
-        print_unscored(found, console)
+        print_unscored(result, console)
 
 
-def print_unscored(found: Unscored, console: Console) -> None:
+def print_unscored(unscored: Unscored, console: Console) -> None:
     """Print one panel: why there are no points, what to do, and what is known."""
-    head = "REFUSED" if found.status == "refused" else "NO POINTS"
-    facts = Table.grid(padding=(0, 2))
-    facts.add_column(style="dim", no_wrap=True)
-    facts.add_column(overflow="fold")
-    if found.dive is not None:
-        add_row(facts, "dive", printable(f"{found.dive}, {found.dive_from}", console))
-    for label, said in (("flight", flight_in_words(found)), ("", athlete_in_words(found))):
-        if said:
-            add_row(facts, label, said)
-    for note in found.notes:
-        add_row(facts, Text("note", style="yellow"), printable(note, console))
-    content = Table.grid()
-    content.add_row(Text.assemble((head, "bold red"), f"  {printable(found.message, console)}"))
-    if facts.row_count:
-        content.add_row(facts)
-    columns = page_columns(console)
-    title = Text(shorten(printable(found.source, console), columns - 8), style="bold cyan")
-    console.print(Panel(content, title=title, title_align="left", box=box.ROUNDED, width=columns, padding=(0, 2)))
+    head = "REFUSED" if unscored.status == "refused" else "NO POINTS"
+    facts: list[tuple[str | Text, str | Text]] = []
+    if unscored.dive is not None:
+        facts.append(("dive", f"{unscored.dive}, {unscored.dive_from}"))
+    facts += _flight_facts(unscored)
+    facts += [(Text("note", style="yellow"), note) for note in unscored.notes]
+    headline = Text.assemble((head, "bold red"), f"  {printable(unscored.message, console)}")
+    print_panel(unscored.source, headline, facts_grid(facts, console), console)
 
 
 def deliver_unscored(error: RefusedError, output_format: str, output: Path | None, *others: Path | None) -> int:
