@@ -149,7 +149,7 @@ def contributions(assessment: Assessment) -> Section:
         "Points won or lost against the exemplars, times the weight of the stage: from their mean to the score.",
         ("stage", "time (s)", "against exemplars", "weight", "points"),
         [
-            (exemplars_in_words(assessment), "", "", "", f"{start:.2f}"),
+            ("exemplar" if len(assessment.votes) == 1 else exemplars_in_words(assessment), "", "", "", f"{start:.2f}"),
             *rows,
             ("score", "", "", "", f"{sum((start, *shown)):.2f}"),
         ],

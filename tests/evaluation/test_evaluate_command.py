@@ -40,8 +40,8 @@ def call(*arguments):
 
 def test_a_run_shows_its_best_and_its_last_epoch(dataset, run_folder, cache, tmp_path):
     text = call(dataset, "--weights", run_folder, "--cache", cache, "-o", tmp_path, "--by", "number", "--protocols")
-    assert text.index("Held-out dives") < text.index("Best and last epoch") < text.index("Choices of voters")
-    assert text.index("Choices of voters") < text.index("By dive number")
+    assert text.index("Held-out dives") < text.index("Best and last epoch") < text.index("Choices of exemplars")
+    assert text.index("Choices of exemplars") < text.index("By dive number")
     best = json.loads((tmp_path / "metrics.json").read_text())
     last = json.loads((tmp_path / "last-epoch" / "metrics.json").read_text())
     assert (best["setting"]["weights"], last["setting"]["weights"]) == ("mine/best", "mine/last")

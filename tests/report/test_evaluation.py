@@ -77,7 +77,7 @@ def test_no_line_is_wider_than_a_page(
         text = _printed(evaluation, by=by, last=make_evaluation())
         assert max(map(cell_len, text.splitlines())) <= 80
         assert "\x1b" not in text
-        assert "Choices of voters" in text
+        assert "Choices of exemplars" in text
 
 
 def test_a_name_cannot_drive_the_terminal(make_evaluation: Callable[..., Evaluation]) -> None:

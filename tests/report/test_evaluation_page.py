@@ -69,7 +69,7 @@ def test_the_page_shows_the_figures_and_the_farthest_dives_first(make_evaluation
     assert f"Spearman's rho {evaluation.summary.rho:.4f}" in shown
     assert "inside the interval 60.0%" in shown
     assert "Best and last epoch" not in shown
-    assert "Choices of voters" in shown
+    assert "Choices of exemplars" in shown
     farthest = shown[shown.index("Farthest off") :]
     assert farthest.index("videos/00004.mp4") < farthest.index("videos/00003.mp4")
     assert "videos/00004.mp4 - 2 50.00 55.00 +5.00 no 0.925" in farthest

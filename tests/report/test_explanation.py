@@ -27,7 +27,7 @@ TITLES = (
     "Snippets by attention",
     "Graph attention by kind of node",
     "Stage attention of the query",
-    "Voters",
+    "Exemplars",
     "Limits",
 )
 

@@ -37,7 +37,7 @@ def test_the_timeline_follows_the_stages(explanation: Explanation) -> None:
 def test_without_a_graph_there_is_no_column_of_attention(make_explanation: Callable[..., Explanation]) -> None:
     section = explanation_rows.timeline(make_explanation(graph=False))
     assert section.headings[-1] == "athlete"
-    assert "ttention" not in section.say
+    assert "ttention" not in section.caption
     assert {len(row) for row in section.rows} == {len(section.headings)}
 
 
@@ -59,8 +59,8 @@ def test_interventions_come_best_first_and_add_up_as_shown(explanation: Explanat
     assert flight[3] == "+0.00"  # never earlier
     assert flight[4:6] == ("+1.99", "+0.20")  # 1.205 x 0.5 x 3.3, and a tenth of it downstream
     assert hundredths(bank.rows[0][2]) == pytest.approx(hundredths(flight[2]) / 2, abs=1)
-    assert "the mean of the bank's 7 dives of 5253B" in bank.say
-    assert "the bank's best dive of 5253B" in best.say
+    assert "the mean of the bank's 7 dives of 5253B" in bank.caption
+    assert "the bank's best dive of 5253B" in best.caption
 
 
 def test_a_check_that_fails_is_said_to(make_explanation: Callable[..., Explanation]) -> None:
@@ -87,7 +87,7 @@ def test_node_attention_is_held_against_no_preference(make_explanation: Callable
     graph = make_explanation(layer=2).graph_attention
     assert graph is not None
     section = attention_rows.node_attention(graph)
-    assert section.say.startswith("Layer 2 of 2, mean of 4 heads.")
+    assert section.caption.startswith("Layer 2 of 2, mean of 4 heads.")
     # A query node shares 1 among 26 others and 9 exemplar nodes that count twice: 1/44 and 2/44.
     assert section.rows[0][1] == "2.27 (-0.58)"
     assert section.rows[1][1] == "4.55 (+1.69)"

@@ -17,11 +17,11 @@ def test_the_summary_says_what_was_measured(explanation: Explanation) -> None:
         "Most lost at flight: -1.99 points against 2 exemplars.",
         "Most won at take-off: +0.40 points against 2 exemplars.",
         "With the flight of the exemplars the score would be 81.08 (+2.19), +0.20 of it in later stages; 2 of 2 "
-        "verdicts would rise.",
+        "scores would rise.",
         "With the mean flight of the bank's 7 dives of 5253B the score would be 79.99 (+1.10), +0.10 of it in "
-        "later stages; 2 of 2 verdicts would rise.",
+        "later stages; 2 of 2 scores would rise.",
         "With the mean flight of the bank's best dive of 5253B the score would be 81.81 (+2.92), +0.27 of it in later "
-        "stages; 2 of 2 verdicts would rise.",
+        "stages; 2 of 2 scores would rise.",
         "Before another background, the score moves by 2.50 points at most.",
     ]
 

@@ -87,14 +87,14 @@ def test_a_dive_that_is_not_known_is_said_to_be_so(make_assessment: Make) -> Non
 
 
 def test_voters_average_to_the_score(assessment: Assessment) -> None:
-    table = rows(printed(assessment), "Voters")
+    table = rows(printed(assessment), "Exemplars")
     votes = [row for row in table if row[0].startswith("sim-")]
     mean = next(row for row in table if row[0] == "mean")
     assert [row[1] for row in votes] == ["5253B", "5253B"]
     assert float(mean[1]) == 24.75
     assert sum(float(row[5]) for row in votes) / 2 == pytest.approx(float(mean[3]), abs=0.011)
     assert mean[3] == f"{assessment.score:.2f}"
-    assert "chosen: 2 of 48 with the same dive number" in printed(assessment)
+    assert "Chosen: 2 of 48 with the same dive number." in " ".join(printed(assessment).split())
 
 
 def test_node_attention_is_shown_against_no_preference(assessment: Assessment) -> None:
@@ -139,7 +139,7 @@ def test_no_line_is_wider_than_the_page(source: str, width: int, encoding: str, 
 def test_at_80_columns_no_number_is_broken_over_lines(make_assessment: Make) -> None:
     assessment = make_assessment([(0.3, -9.1, 2.2)] * 10, [24.0] * 10, start_s=7200.0)
     page = printed(assessment)
-    for title in ("Voters", "Graph attention by kind of node"):
+    for title in ("Exemplars", "Graph attention by kind of node"):
         body = [row for row in rows(page, title) if len(row) > 3]
         assert len({len(row) for row in body if row[0] != "mean"}) == 1
     assert "7200.00-7201.37" in page
