@@ -296,7 +296,7 @@ def shown(value: object) -> str:
         return "an integer of more digits than any"
     if isinstance(value, (str, int, float)) or value is None:
         return f"{value!r:.{_SHOWN}}"
-    return f"a {type(value).__name__}"
+    return "an array" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
 
 
 def decimal_of(value: object) -> float | None:

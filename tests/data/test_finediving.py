@@ -199,7 +199,7 @@ WRONG = [
     (spoil(3, np.array([14, 2])), "boundaries", "transitions 14, 2 in a clip of 20 frames"),
     (spoil(3, np.array([2, 20])), "boundaries", "transitions 2, 20 in a clip of 20 frames"),
     (spoil(3, np.array([-1, 14])), "boundaries", "transitions -1, 14"),
-    (spoil(3, np.array([2.0, 14.0])), "annotation", "the transitions: a ndarray, and whole numbers are meant"),
+    (spoil(3, np.array([2.0, 14.0])), "annotation", "the transitions: an array, and whole numbers are meant"),
     (spoil(4, None), "annotation", "the frames' labels"),
     (replace(["407c", 88.0]), "annotation", "a list of 2, and five values are meant"),
     (replace({"score": 88.0}), "annotation", "a dict, and five values are meant"),

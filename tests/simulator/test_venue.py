@@ -1,11 +1,24 @@
 from __future__ import annotations
 
+import hashlib
+import json
+from dataclasses import asdict
 from itertools import combinations
 
 import numpy as np
 import pytest
+from pydantic import ValidationError
 
-from finecausal_cli.simulator.backdrop import FAR_BOTTOM_M, FAR_LEFT_M, FAR_RATE, FAR_RIGHT_M, FAR_TOP_M, STYLES, row
+from finecausal_cli.simulator.backdrop import (
+    FAR_BOTTOM_M,
+    FAR_LEFT_M,
+    FAR_RATE,
+    FAR_RIGHT_M,
+    FAR_TOP_M,
+    STYLES,
+    read_venues,
+    row,
+)
 from finecausal_cli.simulator.venue import draw_venue
 
 
@@ -80,3 +93,31 @@ def test_the_camera_sees_colours_through_white_balance_and_exposure(one_of_each)
     red, green, blue = venue.seen((100, 100, 100))
     assert (red, green, blue) == tuple(int(100 * g) for g in venue.gain)
     assert max(venue.seen((255, 255, 255))) <= 255
+
+
+def test_the_file_of_venues_holds_what_dives_were_drawn_with():
+    """Datasets are made again from their seed: colours and shares stay to the last digit."""
+    values = json.dumps([asdict(style) for style in STYLES], sort_keys=True).encode()
+    assert hashlib.sha256(values).hexdigest() == "640dbe21188f9e4d479260997a0714999a435183778e67dffe2d0ce5c26f79a2"
+
+
+@pytest.mark.parametrize(
+    ("line", "field"),
+    [
+        ("wall = [[1, 2, 3], [4, 5, 256]]", "wall.1.2"),
+        ('tower = "tent"', "tower"),
+        ("water = [[1, 2, 3]]", "water"),
+        ("clouds = 3", "clouds"),
+    ],
+)
+def test_a_wrong_field_of_a_venue_is_named(line, field):
+    good = {
+        "name": '"a"', "backdrop": '"sky"', "wall": "[[1, 2, 3], [4, 5, 6]]", "water": "[[1, 2, 3], [4, 5, 6]]",
+        "accent": "[[1, 2, 3]]", "deck": "[1, 2, 3]", "crowd": "0.1", "gain": "1.0", "warmth": "0.0", "light": "0.5",
+        "tower": '"slab"', "rail": '"bars"',
+    }  # fmt: skip
+    key, _, value = line.partition(" = ")
+    text = "[[venue]]\n" + "\n".join(f"{name} = {content}" for name, content in (good | {key: value}).items())
+    with pytest.raises(ValidationError) as caught:
+        read_venues(text)
+    assert f"venue.0.{field}" in str(caught.value)
