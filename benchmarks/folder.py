@@ -15,8 +15,9 @@ import torch
 from rich.console import Console
 from rich.table import Table
 
+from finecausal_cli.batch import TIMEOUT_S
 from finecausal_cli.batch.inputs import find_inputs
-from finecausal_cli.batch.pipeline import TIMEOUT_S, PipelineOptions, ReadJob, cores, judge_jobs, read_job, score_jobs
+from finecausal_cli.batch.pipeline import ReadJob, cores, read_job, score_jobs, score_reads
 from finecausal_cli.batch.records import RunSettings, identify
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.dive_reading import reading_process
@@ -98,7 +99,7 @@ def _rate(count: int, work: Callable[[], object]) -> float:
 
 
 def _one_pass(scorer: Scorer, read: list[ReadJob]) -> float:
-    return _rate(len(read), lambda: [judge_jobs(scorer, [one]) for one in read])
+    return _rate(len(read), lambda: [score_reads(scorer, [one]) for one in read])
 
 
 def _side_by_side(scorer: Scorer, read: list[ReadJob]) -> float:
@@ -106,7 +107,7 @@ def _side_by_side(scorer: Scorer, read: list[ReadJob]) -> float:
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(cores()) as pool:
-            return _rate(len(read), lambda: list(pool.map(lambda one: judge_jobs(scorer, [one]), read)))
+            return _rate(len(read), lambda: list(pool.map(lambda one: score_reads(scorer, [one]), read)))
     finally:
         torch.set_num_threads(before)
 
@@ -131,7 +132,7 @@ def _reading(scorer: Scorer, jobs: list[Job]) -> float:
 
 
 def _folder(scorer: Scorer, jobs: list[Job]) -> float:
-    rows = score_jobs(scorer, jobs, PipelineOptions())
+    rows = score_jobs(scorer, jobs)
     next(rows)  # the processes run
     return _rate(len(jobs) - 1, lambda: list(rows))
 

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
-    from finecausal_cli.batch.pipeline import PipelineOptions
+    from finecausal_cli.batch import BatchConfig
     from finecausal_cli.batch.records import Row
     from finecausal_cli.batch.runner import score_many
     from finecausal_cli.errors import FinecausalError, RefusedError
@@ -30,11 +30,11 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Assessment",
+    "BatchConfig",
     "Corrections",
     "DiveSearch",
     "FinecausalError",
     "LocatedDive",
-    "PipelineOptions",
     "RefusedError",
     "Row",
     "ScoreOptions",
@@ -50,7 +50,7 @@ _HOMES = {
     "DiveSearch": "finecausal_cli.scoring.dives",
     "FinecausalError": "finecausal_cli.errors",
     "LocatedDive": "finecausal_cli.scoring.dives",
-    "PipelineOptions": "finecausal_cli.batch.pipeline",
+    "BatchConfig": "finecausal_cli.batch",
     "RefusedError": "finecausal_cli.errors",
     "Row": "finecausal_cli.batch.records",
     "ScoreOptions": "finecausal_cli.scoring",

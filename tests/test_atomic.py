@@ -1,5 +1,8 @@
+import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 
@@ -82,3 +85,32 @@ def test_a_block_that_writes_nothing_makes_no_file(tmp_path):
     with pytest.raises(OutputError), atomic_write(tmp_path / "list.txt", "the list"):
         pass
     assert names(tmp_path) == []
+
+
+def test_a_link_stays_and_its_target_is_replaced(old, tmp_path):
+    link = tmp_path / "link.txt"
+    link.symlink_to(old.name)
+    write(link, "new")
+    assert link.is_symlink()
+    assert old.read_text() == "new"
+    assert names(tmp_path) == ["link.txt", "list.txt"]
+
+
+def test_a_device_stays_one_and_a_pipe_gets_what_is_written(tmp_path):
+    write("/dev/null", "new")
+    assert Path("/dev/null").is_char_device()
+    pipe = tmp_path / "pipe"
+    os.mkfifo(pipe)
+    with ThreadPoolExecutor(1) as reader:
+        read = reader.submit(pipe.read_text)
+        write(pipe, "new")
+        assert read.result(timeout=30) == "new"
+    assert pipe.is_fifo()
+    assert names(tmp_path) == ["pipe"]
+
+
+def test_a_loop_of_links_is_one_line(tmp_path):
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OutputError, match="the list cannot be written"):
+        write(tmp_path / "a", "new")

@@ -33,20 +33,23 @@ def test_every_name_is_there_and_no_other():
 
 def test_score_many_goes_on_where_the_command_stopped(tmp_path):
     """The command's own results, read by a program: nothing is scored again."""
-    from finecausal_cli import Scorer, score_many
-    from finecausal_cli.report.batch_command import BatchRequest, score_dives
+
+    from finecausal_cli import BatchConfig, ScoreOptions, Scorer, score_many
+    from finecausal_cli.config import RuntimeConfig
+    from finecausal_cli.report.files import deliver_batch
 
     dives = tmp_path / "dives"
     dives.mkdir()
     (dives / "a.mp4").write_bytes((EXAMPLES / "dives" / "107B-10m-good.mp4").read_bytes())
     (dives / "b.mp4").write_text("no video")
     results = tmp_path / "r.jsonl"
-    request = BatchRequest((str(dives),), {"voters": 2}, {"device": "cpu"}, output=results)
-    assert score_dives(request) == 1
+    runtime = RuntimeConfig(device="cpu")
+    config = BatchConfig((str(dives),), ScoreOptions(voters=2), runtime, output=str(results))
+    assert deliver_batch(config) == 1
     seen = []
     scorer = Scorer.load(device="cpu")
-    rows = score_many(scorer, dives, finecausal_cli.ScoreOptions(voters=2), results=results, on_row=seen.append)
+    rows = score_many(scorer, dives, ScoreOptions(voters=2), results=results, on_row=seen.append)
     assert seen == []
     assert [(Path(row.source).name, row.status) for row in rows] == [("a.mp4", "scored"), ("b.mp4", "failed")]
-    alone = scorer.score(str(dives / "a.mp4"), finecausal_cli.ScoreOptions(voters=2))
+    alone = scorer.score(str(dives / "a.mp4"), ScoreOptions(voters=2))
     assert rows[0].score == pytest.approx(alone.score, abs=1e-4)

@@ -1,1 +1,97 @@
-"""Score many dives: inputs, rows, a resumable journal, one process or a Ray cluster."""
+"""Batch: many dives, a row each, that can be interrupted and resumed. Here: its configuration; imports no torch."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import Any, ClassVar, Final, Literal
+
+from finecausal_cli.config import RuntimeConfig, option
+from finecausal_cli.errors import UsageError
+from finecausal_cli.scoring import ScoreOptions
+
+TIMEOUT_S: Final = 120.0
+"""Seconds without progress after which reading a clip is given up: its decoder hangs."""
+
+BatchFormat = Literal["table", "json", "jsonl", "csv", "parquet"]
+
+_HOW: Final = "Many dives: how"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchConfig:
+    """What to score, how, and where the results go: everything ``finecausal score`` may be told.
+
+    Attributes:
+        paths: Videos, folders of videos or of frames, patterns, manifests.
+        score: How to score each dive; a manifest may say more of each.
+        runtime: Weights, bank and device.
+        output_format: Format of the results; None lets the ending of ``output`` decide, else a table.
+        output: File, folder (a trailing slash says so) or device for the results; None prints them.
+    """
+
+    panel: ClassVar[str] = "Many dives: what"
+
+    paths: tuple[str, ...] = ()
+    score: ScoreOptions = field(default_factory=ScoreOptions)
+    runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
+    output_format: BatchFormat | None = None
+    output: str | None = None
+
+    all_dives: bool = option(False, "Score every dive of a video, not the surest alone.", flag="--all-dives")
+    recursive: bool = option(False, "Look into the folders of folders too.", flag="--recursive,-r")
+    from_file: str | None = option(
+        None, "Read more PATHs, one a line; - is standard input.", flag="--from-file", metavar="LIST|-"
+    )
+    allow_outside: bool = option(False, "Accept paths in a manifest that leave its folder.", flag="--allow-outside")
+    shard: str | None = option(None, "Score the I-th of N equal shares; join them with merge.", metavar="I/N")
+    dry_run: bool = option(False, "List what would be done, and do nothing.", flag="--dry-run")
+    workers: int | None = option(None, "Processes that read clips; one a core by default.", min=1, panel=_HOW)
+    batch_size: int | None = option(
+        None, "Most dives in one pass: 1 on a CPU, 8 on a GPU.", flag="--batch-size", min=1, panel=_HOW
+    )
+    timeout_s: float = option(
+        TIMEOUT_S, "Most seconds to read one clip without progress.", flag="--timeout", metavar="S", panel=_HOW
+    )
+    overwrite: bool = option(False, "Score again what is scored already.", panel=_HOW)
+    retry_failed: bool = option(False, "Try again what failed.", flag="--retry-failed", panel=_HOW)
+    fail_fast: bool = option(False, "Stop at the first dive that fails.", flag="--fail-fast", panel=_HOW)
+    cluster: str | None = option(None, "Score on a Ray cluster; see docs/batch.md.", metavar="auto|ADDRESS", panel=_HOW)
+    watch: bool = option(False, "Keep scoring what appears, until Ctrl-C.", panel=_HOW)
+
+    def __post_init__(self) -> None:
+        for flag, value in (("--workers", self.workers), ("--batch-size", self.batch_size)):
+            if value is not None and value < 1:
+                raise UsageError(f"{value} is too few", where=flag, hint="1 or more")
+        if not self.timeout_s > 0:
+            raise UsageError(f"a time limit of {self.timeout_s:g} s", where="--timeout", hint="more than 0")
+        if self.watch and self.cluster is not None:
+            raise UsageError(
+                "--watch is for one machine", where="--cluster", hint="run it again for what has come since"
+            )
+        if self.watch and self.dry_run:
+            raise UsageError("--dry-run does nothing, and --watch goes on", where="--watch", hint="give one of them")
+        if self.overwrite and self.retry_failed:
+            raise UsageError("--overwrite scores everything again", where="--retry-failed", hint="give one of them")
+        if self.cluster is not None and self.runtime.device not in ("auto", "cpu", "cuda"):
+            what = f"device {self.runtime.device!r} on a cluster"
+            raise UsageError(what, where="--device", hint="auto, cpu or cuda; Ray chooses which GPU")
+        _ = self.options  # refuses a correction of one dive beside --all-dives
+
+    @property
+    def options(self) -> ScoreOptions:
+        """How to score each dive, with what is an option of the whole batch."""
+        all_dives = self.all_dives or self.score.all_dives
+        return replace(self.score, all_dives=all_dives, timeout_s=self.timeout_s)
+
+    @property
+    def scorer_arguments(self) -> dict[str, Any]:
+        """Arguments of ``Scorer.load`` in this process; with a cluster its scorer only identifies rows, on the CPU."""
+        runtime = self.runtime
+        device = runtime.device if self.cluster is None else "cpu"
+        return {"weights": runtime.weights, "bank": runtime.bank, "device": device, "precision": runtime.precision}
+
+    @property
+    def asks_for_rows(self) -> bool:
+        """Whether an option is given that has a meaning for rows only, though a single dive may be named."""
+        flags = self.overwrite, self.retry_failed, self.dry_run, self.watch, self.fail_fast, self.options.all_dives
+        return any(flags) or self.shard is not None or self.cluster is not None

@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import glob
+import hashlib
 import math
 import os
+import re
 import time
+from collections import defaultdict
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
@@ -29,10 +32,10 @@ TIMES = ("start_s", "end_s")
 
 _NUMBERS = ("difficulty", "height_m", *TIMES)
 
-FoundItem = tuple[str, FinecausalError | None, dict[str, Any]]
+ManifestItem = tuple[str, str, FinecausalError | None, dict[str, Any]]
 
 
-def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[FoundItem]:
+def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[ManifestItem]:
     """Read the dives of a manifest; a row that is wrong stops nothing.
 
     Args:
@@ -40,7 +43,8 @@ def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[
         allow_outside: Accept paths that lead out of the manifest's folder.
 
     Yields:
-        The video as a path, what is wrong with the row (or None), and the fields of ``ScoreOptions`` that it sets.
+        Manifest and row in words, the video as a path, what is wrong with the row (or None), and the fields of
+        ``ScoreOptions`` that it sets.
 
     Raises:
         DatasetError: The manifest is missing, unreadable, or has no usable header.
@@ -49,14 +53,14 @@ def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[
         yield _read_row(path, cells, allow_outside=allow_outside)
 
 
-def _read_row(manifest: Path, cells: Cells, *, allow_outside: bool) -> FoundItem:
-    place = f"{manifest}: row {cells.row}"
+def _read_row(manifest: Path, cells: Cells, *, allow_outside: bool) -> ManifestItem:
+    where = f"{manifest}: row {cells.row}"
     wrong = [what if column is None else f"column {column!r}: {what}" for column, what in cells.wrong]
     changes: dict[str, Any] = {}
     video = cells.texts.get("video", "")
     if not video:
         wrong.append("column 'video': empty")
-        source = place
+        source = where
     else:
         folder = os.path.dirname(manifest)  # noqa: PTH120 - "" where the manifest is here: nobody writes "./"
         source = os.path.join(folder, video)  # noqa: PTH118 - a name with a zero byte is a row that fails
@@ -71,8 +75,8 @@ def _read_row(manifest: Path, cells: Cells, *, allow_outside: bool) -> FoundItem
                 changes[column] = _number(text)
             except ValueError:
                 wrong.append(f"column {column!r}: {text!r} is not a number from 0 on")
-    problem = DatasetError(wrong[0], where=place, kind="bad_option") if wrong else None
-    return source, problem, changes
+    problem = DatasetError(wrong[0], where=where, kind="bad_option") if wrong else None
+    return where, source, problem, changes
 
 
 def _number(text: str) -> float:
@@ -96,6 +100,9 @@ MANIFEST_SUFFIXES = {".csv", ".jsonl", ".parquet"}
 
 _WILD = "*?["
 
+_REPEATED_SHOWN = 3
+"""Repeated dives that a note names."""
+
 
 @dataclass(frozen=True, slots=True)
 class Item:
@@ -107,6 +114,7 @@ class Item:
         options: How to score it, with what a manifest says of it.
         problem: Why it cannot be scored, where that is known already: a wrong cell of a manifest.
         notes: What a person should know of how it is scored: corrections of an earlier run.
+        named_in: Manifest and row that name it; empty for one that is named directly.
     """
 
     source: str
@@ -114,6 +122,7 @@ class Item:
     options: ScoreOptions
     problem: FinecausalError | None = None
     notes: tuple[str, ...] = ()
+    named_in: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,14 +171,23 @@ def find_inputs(
     found += [item for path in listed for item in finder.look(path)]
     if not found and not may_be_empty:
         raise UsageError("nothing to score", where="PATH", hint="name videos, a folder of them or a manifest")
-    items: dict[tuple[str, float | None, float | None], Item] = {}
+    items: dict[tuple[object, ...], Item] = {}
+    repeated = []
     for item in found:
-        items.setdefault((os.path.realpath(item.path), item.options.start_s, item.options.end_s), item)
-    twice = len(found) - len(items)
-    named = "dive was" if twice == 1 else "dives were"
-    notes = (f"{twice} {named} named more than once and kept once",) if twice else ()
+        # What differs in its times, its dive number or any other option is another row.
+        key = os.path.realpath(item.path), item.options, None if item.problem is None else str(item.problem)
+        if items.setdefault(key, item) is not item:
+            repeated.append(item.named_in or item.source)
+    notes = (_repeated_note(repeated),) if repeated else ()
     is_one = len(paths) == 1 and not listed and len(found) == 1 and found[0].source == paths[0]
     return Inputs(tuple(items.values()), notes, is_one)
+
+
+def _repeated_note(repeated: Sequence[str]) -> str:
+    shown = ", ".join(repeated[:_REPEATED_SHOWN])
+    more = f" and {len(repeated) - _REPEATED_SHOWN} more" if len(repeated) > _REPEATED_SHOWN else ""
+    what = "1 dive was" if len(repeated) == 1 else f"{len(repeated)} dives were"
+    return f"{what} named more than once with the same options and kept once: {shown}{more}"
 
 
 def read_list(stream: IO[bytes]) -> list[str]:
@@ -206,12 +224,13 @@ class _Finder:
             yield self._item(path)
 
     def _manifest(self, path: Path) -> Iterator[Item]:
-        for source, problem, changes in read_manifest_items(path, allow_outside=self.allow_outside):
+        for where, source, problem, changes in read_manifest_items(path, allow_outside=self.allow_outside):
             try:
                 options = replace(self.options, **changes)
             except FinecausalError as error:
                 options, problem = self.options, problem or error
-            yield Item(source, os.path.abspath(source), options, problem)  # noqa: PTH100 - keeps links as they are
+            # PTH100: keeps links as they are.
+            yield Item(source, os.path.abspath(source), options, problem, named_in=where)  # noqa: PTH100
 
     def _folder(self, path: str, *, is_named: bool, seen: set[tuple[int, int]]) -> Iterator[Item]:
         status = os.stat(path)  # noqa: PTH116 - beside os.scandir
@@ -224,12 +243,12 @@ class _Finder:
             return
         try:
             with os.scandir(path) as listing:
-                entries = sorted((one for one in listing if one.name[0] != "."), key=lambda one: one.name)
+                entries = sorted((entry for entry in listing if entry.name[0] != "."), key=lambda entry: entry.name)
         except OSError:
             yield self._item(path)  # its row will say why it cannot be listed
             return
-        folders = [one.path for one in entries if _is_dir(one)]
-        files = [one.path for one in entries if not _is_dir(one)]
+        folders = [entry.path for entry in entries if _is_dir(entry)]
+        files = [entry.path for entry in entries if not _is_dir(entry)]
         videos = [file for file in files if Path(file).suffix.lower() in VIDEO_SUFFIXES]
         pictures = sum(Path(file).suffix.lower() in PICTURE_SUFFIXES for file in files)
         if videos and pictures < FEWEST_FRAMES:
@@ -285,20 +304,23 @@ class StableFileFilter:
     _given: dict[str, _State] = field(default_factory=dict)
 
     def ready(self, items: Iterable[Item]) -> list[Item]:
-        """Return the dives that have settled since they were last given."""
-        now, found = self.clock(), []
+        """Return the dives that have settled since they were last given; those of one source together."""
+        now, settled = self.clock(), []
+        by_source: dict[str, list[Item]] = defaultdict(list)
         for item in items:
-            state = _state(item)
-            if self._given.get(item.source) == state:
+            by_source[item.source].append(item)
+        for source, dives in by_source.items():
+            state = _state(dives)
+            if self._given.get(source) == state:
                 continue
-            before, since = self._seen.get(item.source, (None, now))
+            before, since = self._seen.get(source, (None, now))
             if before != state:
-                self._seen[item.source] = (state, now)
+                self._seen[source] = (state, now)
             elif now - since >= self.settle_s:
-                del self._seen[item.source]
-                self._given[item.source] = state
-                found.append(item)
-        return found
+                del self._seen[source]
+                self._given[source] = state
+                settled += dives
+        return settled
 
 
 def watch(
@@ -326,17 +348,17 @@ def watch(
         stop.wait(interval_s)
 
 
-def _state(item: Item) -> _State:
-    """Return what changes when a dive does: of the file, or of every file in the folder; and of its options."""
-    return (item.options, str(item.problem), *_file_states(item.path))
+def _state(dives: Sequence[Item]) -> _State:
+    """Return what changes when dives of a source do: of the file, or every file in the folder; and of their options."""
+    return (*((item.options, str(item.problem)) for item in dives), *_file_states(dives[0].path))
 
 
 def _file_states(path: str) -> _State:
     try:
         if os.path.isdir(path):  # noqa: PTH112 - a name with a zero byte is a dive that fails, not an error here
             with os.scandir(path) as listing:
-                files = sorted((one for one in listing), key=lambda one: one.name)
-            return tuple((one.name, *_size_and_time(one.path)) for one in files)
+                files = sorted(listing, key=lambda entry: entry.name)
+            return tuple((entry.name, *_size_and_time(entry.path)) for entry in files)
         return _size_and_time(Path(path))
     except (OSError, ValueError):
         return ("missing",)
@@ -345,3 +367,35 @@ def _file_states(path: str) -> _State:
 def _size_and_time(path: str | Path) -> tuple[int, int]:
     status = os.stat(path)  # noqa: PTH116 - beside os.scandir
     return status.st_size, status.st_mtime_ns
+
+
+# Share a batch among machines without an engine.
+
+_SHARD = re.compile(r"([0-9]+)/([0-9]+)")
+
+
+@dataclass(frozen=True, slots=True)
+class Shard:
+    """One of ``count`` equal machines, counted from 1."""
+
+    index: int
+    count: int
+
+    @classmethod
+    def parse(cls, text: str) -> Shard:
+        """Read ``i/n``.
+
+        Raises:
+            UsageError: It is something else, or i is not 1 to n.
+        """
+        match = _SHARD.fullmatch(text)
+        if match is not None:
+            index, count = (int(one) for one in match.groups())
+            if 1 <= index <= count:
+                return cls(index, count)
+        raise UsageError(f"{text!r} is no share", where="--shard", hint="i/n with i from 1 to n, e.g. 2/8")
+
+    def holds(self, item: Item) -> bool:
+        """Tell whether a dive is this machine's: decided by its name as given, so every machine decides alike."""
+        digest = hashlib.sha256(os.fsencode(item.source)).digest()
+        return int.from_bytes(digest[:8], "big") % self.count == self.index - 1

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 import torch
 
-from finecausal_cli.batch.pipeline import TIMEOUT_S, JobScorer
+from finecausal_cli.batch.pipeline import JobScorer, Outcome
 from finecausal_cli.batch.records import RunSettings, failed_row
 from finecausal_cli.errors import FinecausalError, UsageError
 from finecausal_cli.retrieval.bank import INDEX_NAME, read_index
@@ -28,6 +28,7 @@ from finecausal_cli.weights.hub import bank_folder, resolve_weights
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
+    from finecausal_cli.batch import BatchConfig
     from finecausal_cli.batch.records import Job, Row
 
 
@@ -36,7 +37,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, slots=True)
 class ModelBundle:
-    """Everything that judging needs, and nothing else: no thumbnails, no model card.
+    """Everything that scoring needs, and nothing else: no thumbnails, no model card.
 
     Attributes:
         weights_name: Name of the folder of weights: rows carry it.
@@ -64,12 +65,12 @@ class ModelBundle:
             FinecausalError: A file cannot be read.
         """
         folder = resolve_weights(weights)
-        shelf = bank or bank_folder(folder)
+        bank = bank or bank_folder(folder)
         return cls(
             folder.name,
             _read(folder, [CONFIG_NAME, *read_manifest(folder).shards]),
-            shelf.name,
-            _read(shelf, [INDEX_NAME, read_index(shelf).encodings_name]),
+            bank.name,
+            _read(bank, [INDEX_NAME, read_index(bank).encodings_name]),
         )
 
     def unpack(self, *, device: str, precision: str) -> Scorer:
@@ -80,9 +81,9 @@ class ModelBundle:
             BankError: The bank is damaged or of other weights.
             UsageError: The device or precision is not to be had.
         """
-        with tempfile.TemporaryDirectory(prefix="finecausal-") as place:
-            weights = _write(Path(place, "weights"), self.weights_name, self.weights)
-            bank = _write(Path(place, "bank"), self.bank_name, self.bank)
+        with tempfile.TemporaryDirectory(prefix="finecausal-") as folder:
+            weights = _write(Path(folder, "weights"), self.weights_name, self.weights)
+            bank = _write(Path(folder, "bank"), self.bank_name, self.bank)
             return Scorer.load(str(weights), bank=bank, device=device, precision=precision)
 
 
@@ -106,29 +107,7 @@ def _write(parent: Path, name: str, files: dict[str, bytes]) -> Path:
 
 _GPU_BATCH = 8
 _MOST_PER_GPU = 4
-"""Actors that share a GPU: one judges while others wait for their clips to be read."""
-
-
-@dataclass(frozen=True, slots=True)
-class ClusterOptions:
-    """How to use a cluster.
-
-    Attributes:
-        workers: Actors in all, each with one process that reads; None for one a core, or up to four a GPU.
-        batch_size: Dives judged in one pass; None for 1 on a CPU and 8 on a GPU.
-        timeout_s: Most seconds that reading one clip may take.
-        device: ``auto`` for GPUs if the cluster has any; ``cpu`` or ``cuda``.
-    """
-
-    workers: int | None = None
-    batch_size: int | None = None
-    timeout_s: float = TIMEOUT_S
-    device: str = "auto"
-
-    def __post_init__(self) -> None:
-        if self.device not in ("auto", "cpu", "cuda"):
-            what = f"device {self.device!r} on a cluster"
-            raise UsageError(what, where="--device", hint="auto, cpu or cuda; Ray chooses which GPU")
+"""Actors that share a GPU: one scores while others wait for their clips to be read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,10 +115,10 @@ class Pool:
     """The actors of a run.
 
     Attributes:
-        size: How many at most.
+        size: How many at most, each with one process that reads; one a core, or up to four a GPU, unless it is given.
         device: Where they compute.
         gpus_each: Share of a GPU that one takes.
-        batch_size: Dives that one judges together.
+        batch_size: Dives that one scores together.
     """
 
     size: int
@@ -148,31 +127,31 @@ class Pool:
     batch_size: int
 
 
-def plan_pool(resources: dict[str, float], options: ClusterOptions) -> Pool:
+def plan_pool(resources: dict[str, float], config: BatchConfig) -> Pool:
     """Decide how many actors there are and what each has.
 
     Args:
         resources: What the cluster has in all, as Ray counts it: ``CPU`` and ``GPU``.
-        options: What was asked for.
+        config: ``workers``, ``batch_size`` and the device: ``auto`` for GPUs if the cluster has any.
 
     Raises:
         UsageError: GPUs were asked for, and there are none.
     """
     cpus, gpus = (int(resources.get(name, 0)) for name in ("CPU", "GPU"))
-    if options.device == "cuda" and not gpus:
+    device, workers = config.runtime.device, config.workers
+    if device == "cuda" and not gpus:
         raise UsageError("the cluster has no GPU", where="--device cuda", hint="--device auto or cpu")
-    if options.device == "cpu" or not gpus:
-        return Pool(options.workers or max(1, cpus), "cpu", 0.0, options.batch_size or 1)
-    each = min(max(1, cpus // gpus), _MOST_PER_GPU) if options.workers is None else -(-options.workers // gpus)
-    size = options.workers or each * gpus
+    if device == "cpu" or not gpus:
+        return Pool(workers or max(1, cpus), "cpu", 0.0, config.batch_size or 1)
+    each = min(max(1, cpus // gpus), _MOST_PER_GPU) if workers is None else -(-workers // gpus)
     # Ray counts in ten-thousandths: rounded down, so that the last actor still fits.
-    return Pool(size, "cuda", 10_000 // each / 10_000, options.batch_size or _GPU_BATCH)
+    return Pool(workers or each * gpus, "cuda", 10_000 // each / 10_000, config.batch_size or _GPU_BATCH)
 
 
 # Score on a Ray cluster: actors hold the model, videos are shared out among them, and their rows come back.
 #
-# What a row says, the journal, resuming and exit codes are those of one machine: this is one more maker of rows
-# (``assess.batch.run.RowMaker``). Weights and bank travel through Ray's object store, once to each machine; of a
+# What a row says, the journal, resuming and exit codes are those of one machine: this is one more source of outcomes
+# (``batch.runner.OutcomeSource``). Weights and bank travel through Ray's object store, once to each machine; of a
 # video only the path does, so every machine must see the videos under the same paths.
 
 INSTALL_HINT = "pip install 'finecausal-cli[ray]', here and on every machine of the cluster"
@@ -215,15 +194,15 @@ def connect(address: str) -> Iterator[Cluster]:
         UsageError: That is no address, or Ray is not installed.
         FinecausalError: No cluster answers there.
     """
-    place = check_address(address)
+    endpoint = check_address(address)
     ray = _import_ray()
     if ray.is_initialized():  # a program that uses Ray itself
         yield Cluster(ray)
         return
     hint = "start one with: ray start --head; and run this on one of its machines"
     try:
-        if place is not None:
-            socket.create_connection(place, _CONNECT_S).close()  # Ray itself would try for a minute
+        if endpoint is not None:
+            socket.create_connection(endpoint, _CONNECT_S).close()  # Ray itself would try for a minute
         with _hushed():
             ray.init(address=address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:
@@ -247,49 +226,49 @@ class Cluster:
         self._ray = ray
 
     def score_jobs(
-        self, parcel: ModelBundle, setting: RunSettings, jobs: Iterable[Job], options: ClusterOptions | None = None
-    ) -> Iterator[tuple[Row, ...]]:
-        """Score dives and give the rows of each job as they come, in any order.
+        self, bundle: ModelBundle, settings: RunSettings, jobs: Iterable[Job], config: BatchConfig
+    ) -> Iterator[Outcome]:
+        """Score dives and give what becomes of each as it comes, in any order.
 
         An actor that dies is replaced and its dives are tried again; what it takes with it each time becomes a failed
         row. Close the iterator when it is not run to its end.
 
         Args:
-            parcel: Weights and bank.
-            setting: What the jobs' keys were made with; every actor must judge with just that.
+            bundle: Weights and bank.
+            settings: What the jobs' keys were made with; every actor must score with just that.
             jobs: The dives.
-            options: How to use the cluster.
+            config: How to use the cluster.
 
         Raises:
             UsageError: GPUs were asked for, and there are none.
-            FinecausalError: The cluster is gone, or its machines cannot judge alike.
+            FinecausalError: The cluster is gone, or its machines cannot score alike.
         """
-        asked = options or ClusterOptions()
-        pool = plan_pool(self._ray.cluster_resources(), asked)
+        pool = plan_pool(self._ray.cluster_resources(), config)
         start = {
-            "parcel": self._ray.put(parcel),
-            "setting": setting,
+            "bundle": self._ray.put(bundle),
+            "settings": settings,
             "version": __version__,
             "device": pool.device,
-            "timeout_s": asked.timeout_s,
+            "timeout_s": config.timeout_s,
         }
         left = dict(enumerate(jobs))
         # One that kills its actor takes its batch with it: those are tried once more, each alone.
         for size in sorted({pool.batch_size, 1}, reverse=True):
             if left:
-                yield from self._pass(left, pool, size, start)
+                for row in self._pass(left, pool, size, start):
+                    yield Outcome(row, row.assessment)
         for job in left.values():
             died = FinecausalError(f"the process that scored it died {_RETRIES + 1} times", kind="crashed")
-            yield (failed_row(job, died),)
+            yield Outcome(failed_row(job, died), died)
 
-    def _pass(self, left: dict[int, Job], pool: Pool, size: int, start: dict[str, Any]) -> Iterator[tuple[Row, ...]]:
+    def _pass(self, left: dict[int, Job], pool: Pool, size: int, start: dict[str, Any]) -> Iterator[Row]:
         """Give rows, and take their jobs from those left; a job whose actor died too often stays."""
         with closing(self._answers(dict(left), pool, size, start)) as answers:
-            for place, answer in answers:
+            for index, answer in answers:
                 if isinstance(answer, FinecausalError):
                     raise answer
-                if left.pop(place, None) is not None:  # what was tried again may come twice
-                    yield answer
+                if left.pop(index, None) is not None:  # what was tried again may come twice
+                    yield from answer
 
     def _answers(
         self, jobs: dict[int, Job], pool: Pool, size: int, start: dict[str, Any]
@@ -297,10 +276,10 @@ class Cluster:
         data = _quiet_data()
         # A block is what an actor takes at once, and its rows come when it is done: as small as a batch.
         dataset = data.from_items(
-            [{"place": place, "job": pickle.dumps(job)} for place, job in jobs.items()],
+            [{"index": index, "job": pickle.dumps(job)} for index, job in jobs.items()],
             override_num_blocks=-(-len(jobs) // size),
         ).map_batches(
-            Judge,
+            ScoringActor,
             fn_constructor_kwargs=start,
             batch_size=None,
             batch_format="pyarrow",
@@ -315,49 +294,49 @@ class Cluster:
         )
         try:
             for batch in dataset.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0):
-                for place, answer in zip(batch["place"].to_pylist(), batch["answer"].to_pylist(), strict=True):
+                for index, answer in zip(batch["index"].to_pylist(), batch["answer"].to_pylist(), strict=True):
                     # S301: written by our own actors; whoever could forge it runs code on the cluster anyway.
-                    yield place, pickle.loads(answer)  # noqa: S301
+                    yield index, pickle.loads(answer)  # noqa: S301
         except Exception as error:
             raise FinecausalError(f"the cluster failed: {_first_line(error)}", hint=_GO_ON) from error
 
 
-class Judge:
+class ScoringActor:
     """An actor: a scorer with its reading process. Never raises: what is wrong with it is its answer.
 
     Args:
-        parcel: Reference to weights and bank in the object store.
-        setting: What it must judge with.
+        bundle: Reference to weights and bank in the object store.
+        settings: What it must score with.
         version: Version of finecausal that sent the work.
         device: ``cpu`` or ``cuda``.
         timeout_s: Most seconds that reading one clip may take.
     """
 
-    def __init__(self, parcel: Any, setting: RunSettings, version: str, device: str, timeout_s: float) -> None:
+    def __init__(self, bundle: Any, settings: RunSettings, version: str, device: str, timeout_s: float) -> None:
         self._problem: FinecausalError | None = None
         try:
             if version != __version__:
                 what = f"finecausal {__version__}, and {version} sent the work"
                 raise FinecausalError(what, hint="install the same version on every machine")
             torch.set_num_threads(1)
-            scorer = _import_ray().get(parcel).unpack(device=device, precision=setting.precision)
-            if RunSettings.of(scorer) != setting:
+            scorer = _import_ray().get(bundle).unpack(device=device, precision=settings.precision)
+            if RunSettings.of(scorer) != settings:
                 raise FinecausalError("weights or bank changed while they were sent", hint="run it again")
             self._scorer = JobScorer(scorer, timeout_s=timeout_s)
         except Exception as error:
-            said = error if isinstance(error, FinecausalError) else FinecausalError(_first_line(error))
+            cause = error if isinstance(error, FinecausalError) else FinecausalError(_first_line(error))
             where = f"worker {socket.gethostname()}"
-            self._problem = FinecausalError(f"cannot judge: {said}", where=where)
+            self._problem = FinecausalError(f"cannot score: {cause}", where=where)
 
     def __call__(self, batch: pa.Table) -> pa.Table:
-        """Turn jobs into rows: columns ``place`` and ``job`` into ``place`` and ``answer``, pickled."""
-        places = batch["place"].to_pylist()
+        """Turn jobs into rows: columns ``index`` and ``job`` into ``index`` and ``answer``, pickled."""
+        indices = batch["index"].to_pylist()
         if self._problem is not None:
-            answers: list[Any] = [self._problem] * len(places)
+            answers: list[Any] = [self._problem] * len(indices)
         else:
             # S301: written by the process that started this one.
             answers = list(self._scorer.rows([pickle.loads(job) for job in batch["job"].to_pylist()]))  # noqa: S301
-        return pa.table({"place": places, "answer": [pickle.dumps(answer) for answer in answers]})
+        return pa.table({"index": indices, "answer": [pickle.dumps(answer) for answer in answers]})
 
 
 def _import_ray() -> Any:

@@ -17,7 +17,7 @@ from pydantic import Field, ValidationError, model_validator
 
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.diving import parse_dive_number
-from finecausal_cli.errors import DatasetError, DiveNumberError, ErrorKind, FinecausalError, OutputError, UsageError
+from finecausal_cli.errors import DatasetError, DiveNumberError, ErrorKind, FinecausalError, OutputError
 from finecausal_cli.scoring import resolve_corrections
 from finecausal_cli.scoring.results import Assessment, Unscored, Value
 from finecausal_cli.version import __version__
@@ -109,9 +109,15 @@ class Row(Value):
         return content
 
     @property
-    def place(self) -> ClipKey:
-        """Which part of a video it is of. Newer rows of the same place replace older ones."""
+    def clip_key(self) -> ClipKey:
+        """Which part of a video it is of. Rows of a new run replace those of older runs for the same part."""
         return self.source, self.start_s, self.end_s
+
+    @property
+    def asked(self) -> tuple[str | None, float | None, float | None]:
+        """Dive number, height and difficulty as they were given; None where they were not."""
+        dive = self.dive.strip().upper() if self.dive is not None and self.dive_from in (None, "given") else None
+        return dive, self.height_m, self.difficulty if self.difficulty_from in (None, "given") else None
 
     @property
     def is_scored(self) -> bool:
@@ -278,16 +284,29 @@ class Job:
     sha256: str | None
     key: str
 
+    @property
+    def row_key(self) -> tuple[ClipKey, str]:
+        """What tells its row from the others of a batch."""
+        options = self.item.options
+        return (self.item.source, options.start_s, options.end_s), self.key
 
-def identify(item: Item, setting: RunSettings) -> Job:
-    """Read a dive's file once and tell what its row will be known by. Never raises for a bad file."""
+
+def identify(item: Item, settings: RunSettings | None) -> Job:
+    """Read a dive's file once and tell what its row will be known by. Never raises for a bad file.
+
+    Args:
+        item: The dive.
+        settings: What else its row depends on; None for a dive without a row: its file is not read and it has no key.
+    """
     item = _corrected(item)
+    if settings is None:
+        return Job(item, None, "")
     sha256 = None if item.problem is not None else digest_content(item.path)
     facts = {
         "row": ROW_VERSION,
         # What cannot be read has no content: then the name stands for it, until it can.
         "content": sha256 or f"unread:{item.path}",
-        **asdict(setting),
+        **asdict(settings),
         "options": options_that_matter(item.options),
     }
     if item.problem is not None:
@@ -528,36 +547,7 @@ def _begins_as_a_row(stream: IO[bytes]) -> bool:
     return begin.startswith(stream.read(len(begin)))
 
 
-# Share a batch among machines without an engine, and join what they found.
-
-_SHARD = re.compile(r"([0-9]+)/([0-9]+)")
-
-
-@dataclass(frozen=True, slots=True)
-class Shard:
-    """One of ``count`` equal machines, counted from 1."""
-
-    index: int
-    count: int
-
-    @classmethod
-    def parse(cls, text: str) -> Shard:
-        """Read ``i/n``.
-
-        Raises:
-            UsageError: It is something else, or i is not 1 to n.
-        """
-        match = _SHARD.fullmatch(text)
-        if match is not None:
-            index, count = (int(one) for one in match.groups())
-            if 1 <= index <= count:
-                return cls(index, count)
-        raise UsageError(f"{text!r} is no share", where="--shard", hint="i/n with i from 1 to n, e.g. 2/8")
-
-    def holds(self, item: Item) -> bool:
-        """Tell whether a dive is this machine's: decided by its name as given, so every machine decides alike."""
-        digest = hashlib.sha256(os.fsencode(item.source)).digest()
-        return int.from_bytes(digest[:8], "big") % self.count == self.index - 1
+# Join the results of several runs.
 
 
 @dataclass(frozen=True, slots=True)
@@ -583,18 +573,18 @@ class Merged:
 def merge_journals(journals: Sequence[Path]) -> Merged:
     """Find the row that counts for each dive: a score before a failure, then the later one.
 
+    Rows of one clip with other dive numbers, heights or difficulties given are rows of their own.
+
     Raises:
         DatasetError: A file is missing, unreadable or holds no rows of results.
     """
-    best: dict[tuple[ClipKey, int | None], tuple[bool, int, int]] = {}
+    best: dict[tuple[object, ...], tuple[bool, int, int]] = {}
     seen = 0
-    for place_of_file, journal in enumerate(journals):
-        for number, row in enumerate(read_result_rows(journal)):
+    for journal_index, journal in enumerate(journals):
+        for line, row in enumerate(read_result_rows(journal)):
             seen += 1
-            found = (row.is_scored, place_of_file, number)
-            dive = row.place, row.dive_index
-            best[dive] = max(best.get(dive, found), found)
-    lines = tuple(
-        frozenset(number for _, file, number in best.values() if file == index) for index in range(len(journals))
-    )
+            candidate = (row.is_scored, journal_index, line)
+            dive = row.clip_key, row.asked, row.dive_index
+            best[dive] = max(best.get(dive, candidate), candidate)
+    lines = tuple(frozenset(line for _, file, line in best.values() if file == index) for index in range(len(journals)))
     return Merged(tuple(journals), lines, seen - len(best))

@@ -1,30 +1,50 @@
-"""Run a batch: what is left to do, its rows and statistics."""
+"""Run a batch: find the dives, plan what is left to do, score it, and say how it ended."""
 
 from __future__ import annotations
 
+import logging
 import os
+import signal
+import sys
+import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import ExitStack, closing
+from contextlib import ExitStack, closing, contextmanager
 from dataclasses import dataclass, field, replace
+from itertools import takewhile
 from pathlib import Path
+from threading import Event, current_thread, main_thread
 from typing import TYPE_CHECKING, cast
 
-from finecausal_cli.batch.inputs import find_inputs
-from finecausal_cli.batch.pipeline import PipelineOptions, score_jobs
+from finecausal_cli.batch import BatchConfig
+from finecausal_cli.batch.inputs import Inputs, Shard, find_inputs, read_list, watch
+from finecausal_cli.batch.pipeline import Outcome, score_jobs
 from finecausal_cli.batch.records import ClipKey, Job, Journal, Row, RunSettings, identify, read_result_rows
-from finecausal_cli.scoring import ScoreOptions
+from finecausal_cli.errors import UsageError
+from finecausal_cli.scoring import ScoreOptions, keep_corrections
+from finecausal_cli.scoring.scorer import Scorer
 
 if TYPE_CHECKING:
     from collections.abc import Generator
+    from types import FrameType
 
     from finecausal_cli.batch.inputs import Item
-    from finecausal_cli.scoring.scorer import Scorer
+    from finecausal_cli.batch.ray_backend import Cluster
+    from finecausal_cli.scoring.dive_reading import ReadAhead
+
+EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
+
+_log = logging.getLogger(__name__)
 
 
-# A batch from its inputs to its rows: what is known already, what is left to do, and the count of it all.
+# What is known already, what is left to do, and the count of it all.
 
-RowMaker = Callable[[Iterable[Job]], Iterator[tuple[Row, ...]]]
-"""Scores jobs and gives the rows of each in any order; closing the iterator stops the work."""
+RowKey = tuple[ClipKey, str]
+"""A row within a batch: its clip, and the digest of content, weights, bank and options. A manifest may name one clip
+twice with different options: these are two rows."""
+
+OutcomeSource = Callable[[Iterable[Job]], Iterator[Outcome]]
+"""Scores jobs and gives what became of each dive, in any order; closing the iterator stops the work."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,15 +53,17 @@ class Plan:
 
     Attributes:
         jobs: Dives to score.
-        copies: Dives whose content was scored under another name: the job, and the key of that row.
-        done: Rows that stand already, without their verdicts.
-        places: Every dive of the batch, in the order of the inputs.
+        copies: Dives whose content was scored under another name.
+        done: Rows that stand already, without their assessments.
+        keys: Every dive of the batch, in the order of the inputs.
+        is_stale: Whether there are rows of these clips that are of another content or of other options.
     """
 
     jobs: tuple[Job, ...]
     copies: tuple[Job, ...]
     done: tuple[Row, ...]
-    places: tuple[ClipKey, ...]
+    keys: tuple[RowKey, ...]
+    is_stale: bool = False
 
 
 @dataclass(slots=True)
@@ -49,24 +71,34 @@ class BatchStats:
     """What has become of a batch so far; it may be read at any time, also after an interruption.
 
     Attributes:
-        places: Every dive of the batch, in the order of the inputs.
+        keys: Every dive of the batch, in the order of the inputs.
         scored: Dives scored by this run.
         failed: Dives that this run could not score.
         refused: Clips of this run that show no dive to judge.
         known: Rows that stood already, or were copied from a dive of the same content.
+        seconds: How long the run took.
+        stopped: Why it ended before its end; None if it did not.
+        exit_signal: Exit code after a signal; 0 without one.
     """
 
-    places: list[ClipKey] = field(default_factory=list)
+    keys: list[RowKey] = field(default_factory=list)
     scored: int = 0
     failed: int = 0
     refused: int = 0
     known: int = 0
-    _rows: dict[ClipKey, list[Row]] = field(default_factory=dict)
+    seconds: float = 0.0
+    stopped: str | None = None
+    exit_signal: int = 0
+    _rows: dict[RowKey, list[Row]] = field(default_factory=dict)
 
     def plan(self, plan: Plan) -> None:
         """Take note of dives to come and of rows that stand already."""
-        known = set(self.places)
-        self.places += [place for place in plan.places if place not in known]
+        clips, planned = {clip for clip, _ in plan.keys}, set(plan.keys)
+        # A watched file that has changed has a new key: its old row gives way.
+        self.keys = [key for key in self.keys if key[0] not in clips or key in planned]
+        known = set(self.keys)
+        self.keys += [key for key in dict.fromkeys(plan.keys) if key not in known]
+        self._rows = {key: rows for key, rows in self._rows.items() if key in known}
         for row in plan.done:
             self._keep(row)
             self.known += 1
@@ -85,28 +117,30 @@ class BatchStats:
 
     def _keep(self, row: Row) -> None:
         """Keep a row beside those of the other dives of its video; it replaces an older one of its dive."""
-        others = [one for one in self._rows.get(row.place, ()) if _is_beside(one, row)]
-        self._rows[row.place] = [*others, row]
+        key = row.clip_key, row.key
+        others = [other for other in self._rows.get(key, ()) if _is_beside(other, row)]
+        self._rows[key] = [*others, row]
 
     @property
     def rows(self) -> list[Row]:
-        """Rows of the batch that exist, in the order of the inputs, without their verdicts."""
-        return [row for place in self.places for row in self._rows.get(place, ())]
+        """Rows of the batch that exist, in the order of the inputs, without their assessments."""
+        return [row for key in self.keys for row in self._rows.get(key, ())]
 
     @property
     def missing(self) -> int:
         """Dives without a row: the run was interrupted, or stopped at a failure."""
-        return len(self.places) - len(self._rows)
+        return len(self.keys) - len(self._rows)
 
     @property
     def exit_code(self) -> int:
-        """0 if every dive has a score, else 1."""
-        return 0 if not self.missing and all(row.is_scored for row in self.rows) else 1
+        """0 if every dive has a score, 1 if one has none, 130 or 143 after a signal."""
+        is_whole = not self.missing and all(row.is_scored for row in self.rows)
+        return self.exit_signal or (0 if is_whole else 1)
 
 
 def plan_batch(
     items: Sequence[Item],
-    setting: RunSettings,
+    settings: RunSettings,
     known: Iterable[Row] = (),
     *,
     overwrite: bool = False,
@@ -117,87 +151,105 @@ def plan_batch(
 
     Args:
         items: The dives.
-        setting: What judges.
+        settings: What their rows depend on besides content and options.
         known: Rows of earlier runs.
         overwrite: Score everything again.
         retry_failed: Try again what failed.
         advance: Called after each dive.
     """
-    there: dict[ClipKey, list[Row]] = {}
+    by_key: dict[RowKey, list[Row]] = {}
     scored: set[str] = set()
-    if not overwrite:
-        for row in known:
-            there[row.place] = [*(one for one in there.get(row.place, ()) if _is_beside(one, row)), row.light()]
-            if row.is_scored and row.dive_index is None:
-                scored.add(row.key)
-    jobs, copies, done, places = [], [], [], []
+    for row in () if overwrite else known:
+        key = row.clip_key, row.key
+        by_key[key] = [*(other for other in by_key.get(key, ()) if _is_beside(other, row)), row.light()]
+        if row.is_scored and row.dive_index is None:
+            scored.add(row.key)
+    jobs, copies, done, keys = [], [], [], []
     for item in items:
-        job = identify(item, setting)
-        place = _place(job)
-        places.append(place)
-        rows = there.get(place, [])
-        if _are_whole(rows, job) and (not retry_failed or not any(row.status == "failed" for row in rows)):
+        job = identify(item, settings)
+        keys.append(job.row_key)
+        rows = by_key.get(job.row_key, [])
+        # All rows of a job: one, or one for each dive of its video.
+        is_whole = bool(rows) and len(rows) == (rows[0].dives_found or 1)
+        if is_whole and not (retry_failed and any(row.status == "failed" for row in rows)):
             done += rows
         elif job.key in scored:
             copies.append(job)
         else:
             jobs.append(job)
         advance()
-    return Plan(tuple(jobs), tuple(copies), tuple(done), tuple(places))
+    clips, standing = {clip for clip, _ in keys}, {(row.clip_key, row.key) for row in done}
+    is_stale = overwrite or any(key[0] in clips and key not in standing for key in by_key)
+    return Plan(tuple(jobs), tuple(copies), tuple(done), tuple(keys), is_stale)
 
 
-def _is_beside(one: Row, other: Row) -> bool:
-    """Tell whether two rows of one place are of two dives there, found together."""
-    return one.key == other.key and one.dive_index is not None and one.dive_index != other.dive_index
+def _is_beside(row: Row, other: Row) -> bool:
+    """Tell whether two rows of one key are of two dives of a video."""
+    return row.dive_index is not None and row.dive_index != other.dive_index
 
 
-def _are_whole(rows: Sequence[Row], job: Job) -> bool:
-    """Tell whether all rows of a job are there: one, or one for each dive of its video."""
-    return bool(rows) and all(row.key == job.key for row in rows) and len(rows) == (rows[0].dives_found or 1)
+class Reporter:
+    """What is told of a batch while it runs. This one ignores it."""
+
+    def start(self, task: str, total: int | None) -> None:
+        """A part of the work begins, with so many steps; None if nobody knows."""
+
+    def advance(self) -> None:
+        """A step is done that has no row."""
+
+    def show(self, outcome: Outcome) -> None:
+        """A dive is done; its row is on the disk if it is kept."""
+
+    def finish(self, stats: BatchStats) -> None:
+        """The run has ended, whole or not; its journal is still locked."""
 
 
-def run_batch(
+def run_plan(
     plan: Plan,
-    make_rows: RowMaker,
-    tally: BatchStats,
+    score: OutcomeSource,
+    stats: BatchStats,
     *,
     journal: Journal | None = None,
     fail_fast: bool = False,
-    on_row: Callable[[Row], object] = lambda _: None,
+    reporter: Reporter | None = None,
 ) -> None:
     """Score what a plan says, each row on the disk before it is shown.
 
     Args:
         plan: What to do.
-        make_rows: ``pipeline.score_jobs`` for this machine, or a cluster.
-        tally: Counts; the caller keeps it, so that an interruption loses no count.
+        score: Scores the jobs, here or on a cluster.
+        stats: Counts; the caller keeps it, so that an interruption loses no count.
         journal: Where rows go, open; None keeps none.
         fail_fast: Stop at the first dive that fails.
-        on_row: Told of every new row.
+        reporter: Told of every new row.
 
     Raises:
         OutputError: A row cannot be written.
     """
-    tally.plan(plan)
+    reporter = reporter or Reporter()
+    stats.plan(plan)
     if journal is not None:
         # What is scored anew makes room first, so that the file never holds two rows of one dive.
-        stale = {_place(job) for job in (*plan.jobs, *plan.copies)}
+        clips = {clip for clip, _ in plan.keys}
+        standing = {(row.clip_key, row.key) for row in plan.done}
         copies = list(_copies(plan, journal))
-        journal.drop(lambda row: row.place in stale)
+        if plan.is_stale:
+            journal.drop(lambda row: row.clip_key in clips and (row.clip_key, row.key) not in standing)
         for row in copies:
             journal.append(row)
-            tally.add(row, is_copy=True)
-            on_row(row)
+            stats.add(row, is_copy=True)
+            reporter.show(Outcome(row, row.assessment))
     if not plan.jobs:
         return
-    with closing(cast("Generator[tuple[Row, ...]]", make_rows(plan.jobs))) as rows:
-        for of_one_job in rows:
-            for row in of_one_job:
-                if journal is not None:
-                    journal.append(row)
-                tally.add(row)
-                on_row(row)
-            if fail_fast and any(row.status == "failed" for row in of_one_job):
+    with closing(cast("Generator[Outcome]", score(plan.jobs))) as outcomes:
+        for outcome in outcomes:
+            if journal is not None:
+                journal.append(outcome.row)
+            stats.add(outcome.row)
+            reporter.show(outcome)
+            if fail_fast and outcome.row.status == "failed":
+                if stats.missing:
+                    stats.stopped = "stopped at the first failure"
                 return
 
 
@@ -206,22 +258,232 @@ def _copies(plan: Plan, journal: Journal) -> Iterator[Row]:
     wanted = {job.key for job in plan.copies}
     if not wanted:
         return
-    found = {
+    rows = {
         row.key: row
         for row in read_result_rows(journal.path)
         if row.is_scored and row.key in wanted and row.dive_index is None
     }
     for job in plan.copies:
-        row = found[job.key]
-        verdict = row.assessment and row.assessment.model_copy(update={"source": job.item.source})
-        yield row.model_copy(update={"source": job.item.source, "assessment": verdict})
+        row = rows[job.key]
+        assessment = row.assessment and row.assessment.model_copy(update={"source": job.item.source})
+        yield row.model_copy(update={"source": job.item.source, "assessment": assessment})
 
 
-def _place(job: Job) -> ClipKey:
-    return job.item.source, job.item.options.start_s, job.item.options.end_s
+# The controller: inputs, shard, journal, cluster, weights, watch, signals.
 
 
-# Score many dives from a program: what ``finecausal score`` does with a folder, without the screen.
+class _Terminated(KeyboardInterrupt):
+    """SIGTERM: the limit of a queue, or a container that is stopped."""
+
+
+class BatchRunner:
+    """Score the dives of a batch, and resume an earlier run of it.
+
+    Args:
+        config: What to score and how.
+        scorer: Scores; loaded as the configuration says when absent.
+        ahead: Has begun to read the only file.
+    """
+
+    def __init__(self, config: BatchConfig, *, scorer: Scorer | None = None, ahead: ReadAhead | None = None) -> None:
+        self._config = config
+        self._scorer = scorer
+        self._ahead = ahead
+        self._shard = None if config.shard is None else Shard.parse(config.shard)
+        self._listed = _read_listed(config.from_file)
+        self._stop = Event()
+
+    def find(self) -> Inputs:
+        """Find the dives of this shard.
+
+        Raises:
+            UsageError: Nothing is named, or there is nothing to score.
+            DatasetError: A manifest cannot be read.
+        """
+        config = self._config
+        if not config.paths and config.from_file is None:
+            raise UsageError("Missing argument PATH", hint="name a video, a folder of them, a manifest, or --from-file")
+        is_empty_list = config.from_file is not None and not self._listed and not config.paths
+        # A row does not show attention.
+        inputs = find_inputs(
+            config.paths,
+            replace(config.options, attention=False),
+            recursive=config.recursive,
+            listed=self._listed,
+            allow_outside=config.allow_outside,
+            may_be_empty=config.watch or is_empty_list,
+        )
+        if config.options.corrections and len(inputs.items) != 1:
+            what = "--takeoff, --entry and --athlete are of one dive"
+            raise UsageError(what, where=f"{len(inputs.items)} dives", hint="give one video")
+        shard = self._shard
+        mine = inputs.items if shard is None else tuple(item for item in inputs.items if shard.holds(item))
+        return replace(inputs, items=mine)
+
+    def plan(self, inputs: Inputs, *, journal: Path | None = None) -> tuple[Plan, Scorer]:
+        """Tell what a run would do, and with which scorer; do nothing."""
+        scorer = self._load()
+        return self._plan(scorer, inputs.items, _known(journal), Reporter()), scorer
+
+    def run(
+        self,
+        inputs: Inputs,
+        reporter: Reporter | None = None,
+        *,
+        journal: Path | None = None,
+        whole: bool = False,
+    ) -> BatchStats:
+        """Score what is missing; with ``watch``, go on with what appears.
+
+        Args:
+            inputs: The dives, as ``find`` gives them.
+            reporter: Told how it goes.
+            journal: File, JSON Lines, to which rows are added as they come and from which a rerun resumes; None keeps
+                none.
+            whole: Of a single dive, attention included: without a digest of its file, which only rows need.
+
+        Returns:
+            What has become of each dive; also after Ctrl-C or SIGTERM, whose exit code it carries.
+
+        Raises:
+            FinecausalError: No weights, no cluster, or results that cannot be written.
+        """
+        reporter, started, stats = reporter or Reporter(), time.monotonic(), BatchStats()
+        self._log_notes(inputs)
+        if whole:
+            items = (replace(item, path=item.source, options=self._config.options) for item in inputs.items)
+            inputs = replace(inputs, items=tuple(items))
+        with ExitStack() as stack:
+            rows = None if journal is None else stack.enter_context(Journal(journal))
+            cluster = self._join(stack, reporter)
+            reporter.start("loading the weights", None)
+            source = self._outcomes(self._load(), cluster)
+
+            def score(items: Sequence[Item]) -> None:
+                reporter.start("looking", len(items))
+                plan = _plan_alone(items) if whole else self._plan(self._load(), items, _known(journal), reporter)
+                reporter.start("scoring", len(plan.jobs) + len(plan.copies))
+                run_plan(plan, source, stats, journal=rows, fail_fast=self._config.fail_fast, reporter=reporter)
+                if self._config.fail_fast and stats.failed:
+                    self._stop.set()
+
+            try:
+                with _terminated_as_interrupted():
+                    self._keep_on(score) if self._config.watch else score(inputs.items)
+            except KeyboardInterrupt as error:
+                is_term = isinstance(error, _Terminated)
+                stats.stopped = "terminated" if is_term else "interrupted"
+                stats.exit_signal = EXIT_TERMINATED if is_term else EXIT_INTERRUPTED
+            stats.seconds = time.monotonic() - started
+            reporter.finish(stats)
+        return stats
+
+    def _keep_on(self, score: Callable[[Sequence[Item]], None]) -> None:
+        """Score what appears; the first Ctrl-C ends that after the dives under way, a second one interrupts them."""
+
+        def stop(*_: object) -> None:
+            self._stop.set()
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+
+        _log_note(f"watching {', '.join(self._config.paths)}; Ctrl-C ends it")
+        with _handled(signal.SIGINT, stop):
+            watch(lambda: self.find().items, score, self._stop)
+
+    def _plan(self, scorer: Scorer, items: Sequence[Item], known: Iterable[Row], reporter: Reporter) -> Plan:
+        config, settings = self._config, RunSettings.of(scorer)
+        how = {"overwrite": config.overwrite, "retry_failed": config.retry_failed}
+        return plan_batch(items, settings, known, **how, advance=reporter.advance)
+
+    def _log_notes(self, inputs: Inputs) -> None:
+        """Log how the dives were found; keep corrections for the next run, and log if that is not possible."""
+        notes, options = list(inputs.notes), self._config.options
+        if options.corrections and inputs.items:  # else they are of another shard's dive
+            notes += keep_corrections(inputs.items[0].path, options.corrections, options.start_s, options.end_s)
+        for note in notes:
+            _log_note(f"note: {note}")
+
+    def _load(self) -> Scorer:
+        if self._scorer is None:
+            self._scorer = Scorer.load(**self._config.scorer_arguments)
+        return self._scorer
+
+    def _join(self, stack: ExitStack, reporter: Reporter) -> Cluster | None:
+        """Join the cluster that is asked for, before anything that takes long."""
+        if self._config.cluster is None:
+            return None
+        from finecausal_cli.batch.ray_backend import connect
+
+        reporter.start("joining the cluster", None)
+        return stack.enter_context(connect(self._config.cluster))
+
+    def _outcomes(self, scorer: Scorer, cluster: Cluster | None) -> OutcomeSource:
+        config = self._config
+        if cluster is None:
+            return lambda jobs: score_jobs(
+                scorer, takewhile(lambda _: not self._stop.is_set(), jobs), config, ahead=self._ahead
+            )
+        from finecausal_cli.batch.ray_backend import ModelBundle
+
+        bundle = ModelBundle.pack(config.runtime.weights, scorer.bank_folder)
+        return lambda jobs: cluster.score_jobs(bundle, RunSettings.of(scorer), jobs, config)
+
+
+def _plan_alone(items: Sequence[Item]) -> Plan:
+    jobs = tuple(identify(item, None) for item in items)
+    return Plan(jobs, (), (), tuple(job.row_key for job in jobs))
+
+
+def _known(journal: Path | None) -> Iterable[Row]:
+    return read_result_rows(journal) if journal is not None and journal.exists() else ()
+
+
+def _log_note(text: str) -> None:
+    """Log a note; a file name in it must not break the line."""
+    _log.warning("%s", "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
+
+
+@contextmanager
+def _terminated_as_interrupted() -> Iterator[None]:
+    """Turn SIGTERM into an exception, so that what is scored is written as after Ctrl-C."""
+
+    def terminate(*_: object) -> None:
+        raise _Terminated
+
+    with _handled(signal.SIGTERM, terminate):
+        yield
+
+
+@contextmanager
+def _handled(number: signal.Signals, handler: Callable[[int, FrameType | None], object]) -> Iterator[None]:
+    """Handle a signal another way meanwhile; only the main thread can."""
+    if current_thread() is not main_thread():
+        yield
+        return
+    before = signal.signal(number, handler)
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+def _read_listed(name: str | None) -> list[str]:
+    if name is None:
+        return []
+    if name == "-":
+        return read_list(sys.stdin.buffer)
+    try:
+        with Path(name).open("rb") as stream:
+            return read_list(stream)
+    except OSError as error:
+        raise UsageError(f"the list cannot be read: {error.strerror}", where=name, hint="--from-file LIST") from None
+
+
+class _CallOnRow(Reporter):
+    def __init__(self, on_row: Callable[[Row], object]) -> None:
+        self._on_row = on_row
+
+    def show(self, outcome: Outcome) -> None:
+        self._on_row(outcome.row)
 
 
 def score_many(
@@ -229,10 +491,8 @@ def score_many(
     paths: str | os.PathLike[str] | Sequence[str | os.PathLike[str]],
     options: ScoreOptions | None = None,
     *,
-    recursive: bool = False,
+    config: BatchConfig | None = None,
     results: str | os.PathLike[str] | None = None,
-    retry_failed: bool = False,
-    pipeline: PipelineOptions | None = None,
     on_row: Callable[[Row], object] = lambda _: None,
 ) -> list[Row]:
     """Score videos, folders of them, patterns or manifests; one row a dive, in the order of the inputs.
@@ -240,32 +500,29 @@ def score_many(
     A clip that cannot be scored is a row with ``error_kind`` and ``error``; it stops nothing.
 
     Args:
-        scorer: Judges.
+        scorer: Scores.
         paths: One or several.
-        options: How to score; a manifest may say more of each dive. Where the model looked is left out.
-        recursive: Look into the folders of folders too.
+        options: How to score; a manifest may say more of each dive. Attention is left out.
+        config: Everything else, e.g. ``BatchConfig(recursive=True, workers=2)``.
         results: A ``.jsonl`` to which rows are added as they come. A call that names it again scores only what is
             missing: what is there is known by the content of the file, the weights, the bank and the options.
-        retry_failed: Try again what failed.
-        pipeline: How to use this machine.
-        on_row: Told of every new row as it comes, with the whole verdict in ``row.assessment``.
+        on_row: Called with every new row as it comes, its whole assessment in ``row.assessment``.
 
     Returns:
-        The rows, without their verdicts.
+        The rows, without their assessments.
 
     Raises:
         UsageError: There is nothing to score.
         DatasetError: A manifest cannot be read, or ``results`` is something else.
         OutputError: ``results`` cannot be written, or another run writes to it.
+        KeyboardInterrupt: After Ctrl-C; the rows that were ready are in ``results``.
     """
     named = [paths] if isinstance(paths, (str, os.PathLike)) else paths
-    # Attention is for one dive that somebody looks at; a row does not show it.
-    rowwise = replace(options or ScoreOptions(), attention=False)
-    inputs = find_inputs([os.fspath(path) for path in named], rowwise, recursive=recursive)
-    tally = BatchStats()
-    with ExitStack() as stack:
-        journal = None if results is None else stack.enter_context(Journal(Path(results)))
-        known = () if journal is None else read_result_rows(journal.path)
-        plan = plan_batch(inputs.items, RunSettings.of(scorer), known, retry_failed=retry_failed)
-        run_batch(plan, lambda jobs: score_jobs(scorer, jobs, pipeline), tally, journal=journal, on_row=on_row)
-    return tally.rows
+    config = replace(config or BatchConfig(), paths=tuple(os.fspath(path) for path in named))
+    if options is not None:
+        config = replace(config, score=options)
+    runner = BatchRunner(config, scorer=scorer)
+    stats = runner.run(runner.find(), _CallOnRow(on_row), journal=None if results is None else Path(results))
+    if stats.exit_signal:
+        raise KeyboardInterrupt
+    return stats.rows

@@ -88,7 +88,7 @@ def score(
         RowFormat | None, typer.Option("--format", help="table by default; -o FILE says it by its ending.")
     ] = None,
     output: Annotated[
-        Path | None,
+        str | None,
         typer.Option(
             "-o",
             "--output",
@@ -104,34 +104,25 @@ def score(
     and a summary. A folder of videos is many dives, a folder of pictures is
     one. In a longer video the dive is found; a video without one is refused.
     """
+    from finecausal_cli.batch import BatchConfig
+    from finecausal_cli.config import RuntimeConfig
     from finecausal_cli.report.score import reading_ahead
+    from finecausal_cli.scoring import ScoreOptions
 
-    options = {**asked.options(), "timeout_s": doing.timeout_s, "all_dives": found.all_dives}
-    is_alone = len(paths or ()) == 1 and (found, doing) == (InputArgs(), BatchArgs()) and output is None
-    with reading_ahead(paths[0] if paths and is_alone else "", options, engine.weights) as ahead:
-        from finecausal_cli.report.batch_command import BatchRequest, score_dives
+    config = BatchConfig(
+        paths=tuple(paths or ()),
+        score=ScoreOptions(**asked.options()),
+        runtime=RuntimeConfig(**engine.arguments()),
+        output_format=None if output_format is None else output_format.value,
+        output=output,
+        **asdict(found),
+        **asdict(doing),
+    )
+    is_alone = len(config.paths) == 1 and (found, doing) == (InputArgs(), BatchArgs()) and output is None
+    with reading_ahead(config.paths[0] if is_alone else "", asdict(config.options), engine.weights) as ahead:
+        from finecausal_cli.report.files import deliver_batch
 
-        request = BatchRequest(
-            paths=tuple(paths or ()),
-            options=options,
-            engine=engine.arguments(),
-            recursive=found.recursive,
-            from_file=found.from_file,
-            allow_outside=found.allow_outside,
-            shard=found.shard,
-            dry_run=found.dry_run,
-            workers=doing.workers,
-            batch_size=doing.batch_size,
-            timeout_s=doing.timeout_s,
-            overwrite=doing.overwrite,
-            retry_failed=doing.retry_failed,
-            fail_fast=doing.fail_fast,
-            watch=doing.watch,
-            cluster=doing.cluster,
-            output_format=None if output_format is None else output_format.value,
-            output=output,
-        )
-        code = score_dives(request, ahead)
+        code = deliver_batch(config, ahead)
     if code:
         raise typer.Exit(code)
 

@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from collections import Counter
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from rich.cells import cell_len
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.text import Text
 
 from finecausal_cli.batch.records import options_that_matter
+from finecausal_cli.batch.runner import Reporter
 from finecausal_cli.report.console import (
     add_row,
     error_console,
@@ -26,15 +28,27 @@ from finecausal_cli.report.console import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Iterator, Sequence
+    from pathlib import Path
     from types import TracebackType
 
     from rich.console import Console
 
     from finecausal_cli.batch.inputs import Item
-    from finecausal_cli.batch.records import ClipKey, Row
+    from finecausal_cli.batch.pipeline import Outcome
+    from finecausal_cli.batch.records import Row
     from finecausal_cli.batch.runner import BatchStats, Plan
     from finecausal_cli.retrieval.bank import Bank
+
+
+class RowWriter(Protocol):
+    """Writes rows to a stream as they come."""
+
+    def add(self, row: Row) -> None:
+        """Write a row."""
+
+    def close(self) -> None:
+        """Write the end."""
 
 
 # What a batch says in words and figures, for the screen and for the page alike.
@@ -70,7 +84,7 @@ class BatchSummary:
 def summarise_rows(rows: Sequence[Row]) -> BatchSummary:
     """Count rows, and find the mean, the median, the best and the worst."""
     ranked = sorted(
-        ((row.score, row) for row in rows if row.score is not None), key=lambda one: (one[0], one[1].source)
+        ((row.score, row) for row in rows if row.score is not None), key=lambda pair: (pair[0], pair[1].source)
     )
     scores = [score for score, _ in ranked]
     kinds = Counter(row.error_kind or "failed" for row in rows if row.score is None)
@@ -84,7 +98,7 @@ def summarise_rows(rows: Sequence[Row]) -> BatchSummary:
         worst=ranked[0][1] if ranked else None,
         refused=sum(row.status == "refused" for row in rows),
         failed=sum(row.status == "failed" for row in rows),
-        failures=tuple(sorted(kinds.items(), key=lambda one: (-one[1], one[0]))),
+        failures=tuple(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))),
     )
 
 
@@ -119,14 +133,19 @@ _LEAST_NAME_COLUMNS = 12
 _SHARE_OF_MESSAGE = 0.55
 
 
-class BatchProgress:
-    """A bar with rate and time left on standard error, and lines on standard output that do not collide with it.
+class BatchReporter(Reporter):
+    """Rows on standard output as they come, a bar with rate and time left on standard error, and the summary.
+
+    Use it as a context manager, so that the bar goes whatever happens.
 
     Args:
-        lines: Print a line for each dive.
+        writer: Writes rows for programs; without one, each is a line for people.
+        write_files: Writes the files of the batch when it has ended, and returns their paths.
     """
 
-    def __init__(self, *, lines: bool) -> None:
+    def __init__(
+        self, *, writer: RowWriter | None = None, write_files: Callable[[], Sequence[Path]] = lambda: ()
+    ) -> None:
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(bar_width=None),
@@ -140,12 +159,13 @@ class BatchProgress:
         # On one terminal the bar has to make room for a line, and it can do that only for its own console.
         shares_terminal = sys.stdout.isatty() and sys.stderr.isatty()
         self._console = self._bar.console if shares_terminal else open_console()
-        self._lines = lines
+        self._writer = writer
+        self._write_files = write_files
         self._task = self._bar.add_task("", total=None, rate="")
         self._begun = time.monotonic()
         self._done = 0
 
-    def __enter__(self) -> BatchProgress:
+    def __enter__(self) -> BatchReporter:
         self._bar.start()
         return self
 
@@ -155,10 +175,10 @@ class BatchProgress:
         with suppress(BrokenPipeError):
             self._bar.stop()
 
-    def start(self, what: str, total: int | None) -> None:
+    def start(self, task: str, total: int | None) -> None:
         """Begin a part of the work."""
         self._begun, self._done = time.monotonic(), 0
-        self._bar.reset(self._task, total=total, description=what, rate="")
+        self._bar.reset(self._task, total=total, description=task, rate="")
 
     def advance(self) -> None:
         """Count one dive."""
@@ -167,11 +187,44 @@ class BatchProgress:
         rate = f"{60 * self._done / spent_s:.0f} a minute" if spent_s > 1 else ""
         self._bar.update(self._task, advance=1, rate=rate)
 
-    def show(self, row: Row) -> None:
-        """Count one dive, and print its line."""
+    def show(self, outcome: Outcome) -> None:
+        """Count one dive, and write its row or its line."""
         self.advance()
-        if self._lines:
-            print_line(row, self._console)
+        if self._writer is None:
+            print_line(outcome.row, self._console)
+        else:
+            self._writer.add(outcome.row)
+
+    def finish(self, stats: BatchStats) -> None:
+        """Write the files, and print failures and the summary."""
+        self.start("writing the results", None)
+        written = self._write_files()
+        self._bar.stop()
+        console = open_console()
+        if self._writer is not None:
+            self._writer.close()
+            console = error_console()
+        print_failures(stats.rows, console)
+        print_summary(stats, console)
+        if written:
+            files = ", ".join(str(path) for path in written)
+            console.print(printable(f"written: {files}", console), soft_wrap=True, style="dim")
+
+
+@contextmanager
+def log_notes() -> Iterator[None]:
+    """Show what is logged meanwhile on standard error."""
+    handler, logger = _NoteHandler(logging.WARNING), logging.getLogger("finecausal_cli.batch")
+    logger.addHandler(handler)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+
+
+class _NoteHandler(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        error_console().print(record.getMessage(), soft_wrap=True, style="dim")
 
 
 def print_line(row: Row, console: Console) -> None:
@@ -186,45 +239,40 @@ def print_line(row: Row, console: Console) -> None:
             head.append("forced: ", style="bold red")
         head.append(shorten(name, max(_LEAST_NAME_COLUMNS, columns - cell_len(head.plain))), style="not bold default")
     else:
-        said = "none" if row.is_scored else row.status
-        head = Text(f"{said:>7}", style="bold red" if row.status == "failed" else "bold yellow")
+        status = "none" if row.is_scored else row.status
+        head = Text(f"{status:>7}", style="bold red" if row.status == "failed" else "bold yellow")
         head.append(f"  {row.error_kind}: ", style="not bold red")
         head.append(shorten(name, max(_LEAST_NAME_COLUMNS, columns - cell_len(head.plain))), style="not bold default")
     console.print(head, soft_wrap=True)
 
 
 def dive_name(row: Row, console: Console) -> str:
-    """Return what a row is called: its source, and which of the dives in it."""
+    """Return what a row is called: its source, the part of it that was asked for, and which of the dives there."""
     name = printable(row.source, console)
+    if row.start_s is not None or row.end_s is not None:
+        start, end = ("" if time_s is None else f"{time_s:g}" for time_s in (row.start_s, row.end_s))
+        name += f" [{start}-{end} s]"
     return name if row.dive_index is None else f"{name} #{row.dive_index}"
 
 
-def print_summary(tally: BatchStats, console: Console, *, seconds: float, stopped: str | None = None) -> None:
-    """Print what became of a batch.
-
-    Args:
-        tally: What became of each dive.
-        console: Where to print.
-        seconds: How long the run took.
-        stopped: Why it ended before its end, if it did.
-    """
-    rows = tally.rows
-    found = summarise_rows(rows)
-    new = tally.scored + tally.failed + tally.refused
+def print_summary(stats: BatchStats, console: Console) -> None:
+    """Print what became of a batch."""
+    rows = stats.rows
+    new = stats.scored + stats.failed + stats.refused
     console.print()
-    if not new and not stopped:
+    if not new and not stats.stopped:
         console.print(Text(f"Nothing to do: all {len(rows)} rows are there already.", style="bold"))
-    print_figures(found, console, of=len(tally.places))
-    said = []
+    print_figures(summarise_rows(rows), console, of=len(stats.keys))
+    facts = []
     if new:
-        rate = f", {60 * new / seconds:.0f} a minute" if seconds > 1 else ""
-        said.append(f"{new} in {spent(seconds)}{rate}")
-    if tally.known:
-        said.append(f"{tally.known} known from before")
-    if stopped:
-        said.append(f"{stopped}; {tally.missing} without a row")
-    if said:
-        _print_fact("run", "; ".join(said), console)
+        rate = f", {60 * new / stats.seconds:.0f} a minute" if stats.seconds > 1 else ""
+        facts.append(f"{new} in {spent(stats.seconds)}{rate}")
+    if stats.known:
+        facts.append(f"{stats.known} known from before")
+    if stats.stopped:
+        facts.append(f"{stats.stopped}; {stats.missing} without a row")
+    if facts:
+        _print_fact("run", "; ".join(facts), console)
     if any(row.status == "failed" for row in rows) and not new:
         _print_fact("", "--retry-failed tries the failed ones again", console)
 
@@ -289,32 +337,27 @@ _NAME_COLUMNS = 36
 def print_dry_run(plan: Plan, items: Sequence[Item], bank: Bank, console: Console) -> None:
     """Print each dive with what would be done and who would vote, then the counts."""
     columns = page_columns(console)
-    todo, copies = ({_place(job.item) for job in jobs} for jobs in ((*plan.jobs, *plan.copies), plan.copies))
-    done = {row.place: row for row in plan.done}
+    todo, copies = ({job.row_key for job in jobs} for jobs in ((*plan.jobs, *plan.copies), plan.copies))
+    done = {(row.clip_key, row.key): row for row in plan.done}
     table = new_table("dive")
     for heading in ("number", "voters", "would be"):
         table.add_column(heading, overflow="fold")
     counts: Counter[str] = Counter()
-    for item in items:
-        place = _place(item)
-        if place not in todo:
-            deed = f"left: {done[place].status}"
+    for item, key in zip(items, plan.keys, strict=True):
+        if key not in todo:
+            action = f"left: {done[key].status}"
         elif item.problem is not None:
-            deed = "left out: wrong in the manifest"
+            action = "left out: wrong in the manifest"
         else:
-            deed = "copied" if place in copies else "scored"
-        counts[deed] += 1
+            action = "copied" if key in copies else "scored"
+        counts[action] += 1
         name = shorten(printable(item.source, console), min(_NAME_COLUMNS, columns - 40))
         number = printable(str(options_that_matter(item.options)["dive"] or "?"), console)
-        add_row(table, name, number, _voters(item, bank), deed)
+        add_row(table, name, number, _voters(item, bank), action)
     print_table(table, console)
-    said = ", ".join(f"{count} {deed}" for deed, count in counts.items())
+    shown = ", ".join(f"{count} {action}" for action, count in counts.items())
     console.print()
-    console.print(Text(f"{len(items)} dives: {said}. Nothing was done.", style="bold"), width=columns)
-
-
-def _place(item: Item) -> ClipKey:
-    return item.source, item.options.start_s, item.options.end_s
+    console.print(Text(f"{len(items)} dives: {shown}. Nothing was done.", style="bold"), width=columns)
 
 
 def _voters(item: Item, bank: Bank) -> str:

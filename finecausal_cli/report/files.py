@@ -5,36 +5,44 @@ from __future__ import annotations
 import csv
 import io
 import os
+import sys
+from contextlib import ExitStack
 from dataclasses import dataclass
 from itertools import islice
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
-from finecausal_cli.atomic import atomic_write
+from finecausal_cli.atomic import atomic_write, is_stream
 from finecausal_cli.batch.inputs import MANIFEST_SUFFIXES
 from finecausal_cli.batch.records import COLUMNS, Journal, Row, merge_journals, read_result_rows, to_line
-from finecausal_cli.errors import OutputError, UsageError
+from finecausal_cli.batch.runner import BatchRunner, Reporter
+from finecausal_cli.errors import FinecausalError, OutputError, UsageError
 from finecausal_cli.evaluation.ablation import describe_ablation
 from finecausal_cli.evaluation.run import write_evaluation, write_json
 from finecausal_cli.report import output as drawing
-from finecausal_cli.report.batch import print_figures, summarise_rows
-from finecausal_cli.report.console import open_console, printable, working
+from finecausal_cli.report.batch import BatchReporter, log_notes, print_dry_run, print_figures, summarise_rows
+from finecausal_cli.report.console import open_console, printable, searching, working
 from finecausal_cli.report.evaluation import ablation_json, evaluation_json, print_ablation, print_evaluation
+from finecausal_cli.report.output import check_targets, deliver, resolve_format
 from finecausal_cli.report.pages import batch_page, evaluation_page
+from finecausal_cli.report.score import exit_code, print_finding
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
 
     import pyarrow as pa
 
-    from finecausal_cli.batch.inputs import Item
+    from finecausal_cli.batch import BatchConfig, BatchFormat
+    from finecausal_cli.batch.inputs import Inputs, Item
+    from finecausal_cli.batch.pipeline import Outcome
     from finecausal_cli.evaluation.ablation import VariantResult
     from finecausal_cli.evaluation.run import Evaluation
+    from finecausal_cli.scoring.dive_reading import ReadAhead
+    from finecausal_cli.scoring.results import Assessment, Unscored
 
 
-# Where the rows of a batch go: one file, a folder of files, or standard output.
+# Where the results of a batch go: one file, a folder of files, a pipe or device, or standard output.
 
-BatchFormat = Literal["table", "json", "jsonl", "csv", "parquet"]
 FileFormat = Literal["json", "jsonl", "csv", "parquet", "html"]
 
 _FORMATS: dict[str, FileFormat] = {f".{name}": name for name in get_args(FileFormat)}
@@ -48,48 +56,90 @@ _JOURNAL_ENDING = ".journal.jsonl"
 
 @dataclass(frozen=True, slots=True)
 class BatchTarget:
-    """Files of a batch.
+    """Where results go.
 
     Attributes:
-        output: What the user named.
-        journal: The file to which rows are added as they come; it alone is read when a run is repeated.
+        output: What the user named; None for standard output.
+        journal: The file to which rows are added as they come; it alone is read when a run is repeated. None where
+            nothing is kept: standard output, a pipe, a device.
         files: What is made of the journal at the end, by format.
+        stream: Format of the rows that go to standard output, a pipe or a device as they come; None for lines of text.
     """
 
-    output: Path
-    journal: Path
+    output: Path | None = None
+    journal: Path | None = None
     files: tuple[tuple[FileFormat, Path], ...] = ()
+    stream: Literal["json", "jsonl", "csv"] | None = None
 
 
-def plan_target(output: Path, asked: BatchFormat | None = None) -> BatchTarget:
-    """Tell which files a batch writes.
+def is_whole_result(config: BatchConfig) -> bool:
+    """Tell whether the whole assessment of a single dive is asked for, as a table or as JSON, and not its row.
+
+    Raises:
+        UsageError: The name of the output does not say its format.
+    """
+    if config.asks_for_rows or config.output_format not in (None, "table", "json"):
+        return False
+    output = config.output
+    if output is None:
+        return True
+    if is_folder(output, config.output_format) or Path(output).suffix.lower() in set(_FORMATS) - {".json"}:
+        return False
+    resolve_format(Path(output), config.output_format)  # refuses other endings
+    return True
+
+
+def is_folder(output: str | os.PathLike[str], asked: BatchFormat | None = None) -> bool:
+    """Tell whether a name means a folder: it is one, ends in a slash, or has no ending where no format is asked for."""
+    name = os.fspath(output)
+    if name.endswith(("/", os.sep)) or Path(name).is_dir():
+        return True
+    return not Path(name).suffix and asked is None and not is_stream(name)
+
+
+def plan_target(output: str | os.PathLike[str] | None, asked: BatchFormat | None = None) -> BatchTarget:
+    """Tell what the rows of a batch are written to.
 
     Args:
-        output: A folder (it exists, ends in a slash, or its name has no ending), or a file.
-        asked: Format of the file; its ending decides when absent.
+        output: A folder, a file, a pipe or a device; None for standard output.
+        asked: Format; the ending decides when absent.
 
     Raises:
         UsageError: The ending is none that is known, or the format and the ending differ.
     """
-    if output.is_dir() or str(output).endswith(os.sep) or (not output.suffix and asked is None):
+    if output is None:
+        if asked == "parquet":
+            raise UsageError("Parquet cannot be printed", where="--format parquet", hint="add -o FILE.parquet")
+        return BatchTarget(stream=None if asked is None or asked == "table" else asked)
+    path = Path(output)
+    if is_folder(output, asked):
         if asked not in (None, "table"):
             hint = "name a file, or leave out --format: a folder gets jsonl, csv and html"
             raise UsageError(f"-o is a folder, and --format {asked} is one file", where=output, hint=hint)
-        files: tuple[tuple[FileFormat, Path], ...] = (("csv", output / TABLE_NAME), ("html", output / PAGE_NAME))
-        return BatchTarget(output, output / RESULTS_NAME, files)
-    by_ending = _FORMATS.get(output.suffix.lower())
-    if asked == "table":
-        hint = f"leave out --format and let the name end in one of {_ENDINGS}, or name a folder"
-        raise UsageError("--format table is for the screen", where=output, hint=hint)
-    if asked is not None and by_ending not in (None, asked):
-        raise UsageError(f"--format {asked} and a name that says otherwise", where=output, hint="leave out --format")
-    chosen = asked or by_ending
+        files: tuple[tuple[FileFormat, Path], ...] = (("csv", path / TABLE_NAME), ("html", path / PAGE_NAME))
+        return BatchTarget(path, path / RESULTS_NAME, files)
+    chosen = _file_format(path, asked)
+    if is_stream(output):
+        if chosen not in ("json", "jsonl", "csv"):
+            hint = "add --format jsonl, csv or json"
+            raise UsageError("-o is a pipe or a device, and rows go there as they come", where=output, hint=hint)
+        return BatchTarget(path, stream=chosen)
     if chosen is None:
         hint = f"let it end in one of {_ENDINGS}, or name a folder"
         raise UsageError("the name of -o does not say its format", where=output, hint=hint)
     if chosen == "jsonl":
-        return BatchTarget(output, output)
-    return BatchTarget(output, journal_beside(output), ((chosen, output),))
+        return BatchTarget(path, path)
+    return BatchTarget(path, journal_beside(path), ((chosen, path),))
+
+
+def _file_format(path: Path, asked: BatchFormat | None) -> FileFormat | None:
+    by_ending = _FORMATS.get(path.suffix.lower())
+    if asked == "table":
+        hint = f"leave out --format and let the name end in one of {_ENDINGS}, or name a folder"
+        raise UsageError("--format table is for the screen", where=path, hint=hint)
+    if asked is not None and by_ending not in (None, asked):
+        raise UsageError(f"--format {asked} and a name that says otherwise", where=path, hint="leave out --format")
+    return asked or by_ending
 
 
 def journal_beside(output: Path) -> Path:
@@ -126,7 +176,7 @@ def check_batch_target(target: BatchTarget, items: Sequence[Item], named: Iterab
     Raises:
         UsageError: A file of the results is a dive, lies among the frames of one, or is a manifest.
     """
-    writes = [target.journal, *(path for _, path in target.files)]
+    writes = [path for path in (target.journal, *(path for _, path in target.files)) if path is not None]
     sources = {os.path.realpath(item.path) for item in items}
     for path in writes:
         real = os.path.realpath(path)
@@ -153,6 +203,7 @@ def write_files(target: BatchTarget) -> None:
     Raises:
         OutputError: A file cannot be written.
     """
+    assert target.journal is not None  # noqa: S101 - rows that are not kept have no files
     for file_format, path in target.files:
         rows = read_result_rows(target.journal)
         write_file(path, file_format, sort_rows(rows if file_format == "json" else (row.light() for row in rows)))
@@ -276,6 +327,90 @@ def _cells(row: Row) -> list[tuple[str, Any]]:
     ]
 
 
+# Score a batch and hand its results over.
+
+
+class _WholeReporter(Reporter):
+    """Keeps the result of the only dive."""
+
+    result: Assessment | Unscored
+
+    def show(self, outcome: Outcome) -> None:
+        if outcome.result is None or isinstance(outcome.result, Exception):
+            raise outcome.result or FinecausalError(outcome.row.error or "not scored")
+        self.result = outcome.result
+
+
+def deliver_batch(config: BatchConfig, ahead: ReadAhead | None = None) -> int:
+    """Score one dive or many, and write the results where the configuration says.
+
+    Args:
+        config: What is asked for.
+        ahead: Has begun to read the file, if it is only one.
+
+    Returns:
+        The exit code: 0 if every dive has a score.
+
+    Raises:
+        FinecausalError: Nothing can be scored: wrong usage, no weights, results that cannot be written.
+    """
+    runner = BatchRunner(config, ahead=ahead)
+    inputs = runner.find()
+    with log_notes():
+        if inputs.is_one_dive and is_whole_result(config):
+            return _deliver_whole(config, runner, inputs, ahead)
+        target = plan_target(config.output, config.output_format)
+        return _deliver_rows(config, runner, inputs, target)
+
+
+def _deliver_whole(config: BatchConfig, runner: BatchRunner, inputs: Inputs, ahead: ReadAhead | None) -> int:
+    output = None if config.output is None else Path(config.output)
+    check_targets(list(config.paths), output=output)
+    reporter = _WholeReporter()
+    with searching("scoring", ahead):
+        stats = runner.run(inputs, reporter, whole=True)
+    if stats.exit_signal:
+        return stats.exit_signal
+    deliver(reporter.result, config.output_format or "table", output, print_finding)
+    return exit_code(reporter.result)
+
+
+def _deliver_rows(config: BatchConfig, runner: BatchRunner, inputs: Inputs, target: BatchTarget) -> int:
+    if target.journal is None:
+        for flag, is_given in (("--overwrite", config.overwrite), ("--retry-failed", config.retry_failed)):
+            if is_given:
+                raise UsageError(f"{flag} needs results to go on from", where=flag, hint="name them with -o FILE")
+    check_batch_target(target, inputs.items, [*config.paths, *filter(None, [config.from_file])])
+    if config.dry_run:
+        with working("looking"):
+            plan, scorer = runner.plan(inputs, journal=target.journal)
+        print_dry_run(plan, inputs.items, scorer.bank, open_console())
+        return 0
+
+    def write() -> list[Path]:
+        if target.journal is None or not target.journal.exists():
+            return []
+        write_files(target)
+        return [*(path for _, path in target.files), target.journal]
+
+    with ExitStack() as stack:
+        writer = None
+        if target.stream is not None:
+            stream = sys.stdout.buffer if target.output is None else stack.enter_context(_open(target.output))
+            writer = row_writer(target.stream, stream)
+        reporter = stack.enter_context(BatchReporter(writer=writer, write_files=write))
+        stats = runner.run(inputs, reporter, journal=target.journal)
+    return stats.exit_code
+
+
+def _open(path: Path) -> IO[bytes]:
+    """Open a pipe or a device to write into."""
+    try:
+        return path.open("wb", buffering=0)
+    except OSError as error:
+        raise OutputError(f"the results cannot be written: {error.strerror}", where=path) from error
+
+
 # Hand an evaluation over: on the screen, as JSON, and as a folder of files.
 
 FIGURES_NAME = "figures"
@@ -362,10 +497,11 @@ def merge_results(output: Path, results: Sequence[Path]) -> None:
         OutputError: ``output`` cannot be written, or another run writes to it.
     """
     target = plan_target(output)
+    if target.journal is None:
+        raise UsageError("OUT is a pipe or a device", where=output, hint="name a file or a folder")
     journals = [find_journal(each) for each in results]
     with working("merging"), Journal(target.journal):
-        there = {journal.resolve() for journal in journals}
-        if target.journal.resolve() not in there:
+        if target.journal.resolve() not in {journal.resolve() for journal in journals}:
             journals.insert(0, target.journal)
         merged = merge_journals([journal for journal in journals if journal.exists()])
         light = []
@@ -376,9 +512,9 @@ def merge_results(output: Path, results: Sequence[Path]) -> None:
         write_files(target)
     console = open_console()
     print_figures(summarise_rows(light), console)
-    said = f"{len(light)} rows from {len(results)} files"
+    summary = f"{len(light)} rows from {len(results)} files"
     if merged.replaced:
-        said += f"; {merged.replaced} gave way to another row of the same dive"
+        summary += f"; {merged.replaced} gave way to another row of the same dive"
     files = ", ".join(str(path) for path in [*(path for _, path in target.files), target.journal])
-    console.print(printable(f"{said}", console), soft_wrap=True)
+    console.print(printable(summary, console), soft_wrap=True)
     console.print(printable(f"written: {files}", console), soft_wrap=True, style="dim")

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from finecausal_cli.atomic import atomic_write
+from finecausal_cli.atomic import atomic_write, is_stream
 from finecausal_cli.batch.records import ROW_VERSION, Row
 from finecausal_cli.errors import UsageError
 from finecausal_cli.report.console import open_console
@@ -37,6 +37,9 @@ if TYPE_CHECKING:
 # Where results may go: never over what is read, never two into one place.
 
 _FLAGS = {"output": "-o"}
+
+_FORMATS = {".json": "json", ".txt": "table", "": None}
+"""Endings of a single result."""
 
 
 def check_targets(sources: Sequence[str], **targets: Path | None) -> None:
@@ -64,7 +67,28 @@ def check_targets(sources: Sequence[str], **targets: Path | None) -> None:
         _check_kind(flag, name, target)
         if whole in taken:
             raise UsageError(f"{taken[whole]} and {flag} name the same place", where=target)
+        if name == "output":
+            resolve_format(target, None)
         taken[whole] = flag
+
+
+def resolve_format(output: Path | None, asked: str | None) -> str:
+    """Return the format of a single result: ``json`` or ``table``.
+
+    The ending of ``output`` decides, ``.json`` or ``.txt``; without an ending, for a pipe and for a device, ``asked``.
+
+    Args:
+        output: A file; None for standard output.
+        asked: What ``--format`` says.
+
+    Raises:
+        UsageError: The ending is another one.
+    """
+    ending = "" if output is None or is_stream(output) else output.suffix.lower()
+    if ending not in _FORMATS:
+        hint = f"let it end in {' or '.join(filter(None, _FORMATS))}"
+        raise UsageError("the name of -o does not say its format", where=output, hint=hint)
+    return _FORMATS[ending] or asked or "table"
 
 
 def _check_kind(flag: str, name: str, target: Path) -> None:
@@ -162,13 +186,15 @@ def deliver(
 
     Args:
         value: The verdict.
-        output_format: ``table`` or ``json``.
+        output_format: ``table`` or ``json``; the ending of ``output`` wins.
         output: A file, or None for standard output.
         print_table: Prints it for a person.
 
     Raises:
+        UsageError: The ending of the file is neither ``.json`` nor ``.txt``.
         OutputError: The file cannot be written.
     """
+    output_format = resolve_format(output, output_format)
     if output is None:
         console = open_console()
         if output_format == "json":

@@ -7,9 +7,10 @@ import math
 import os
 from dataclasses import dataclass, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final, Literal, cast, get_args
+from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast, get_args
 
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.config import option
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import OutputError, UsageError
 
@@ -287,39 +288,39 @@ class ScoreOptions:
     """How to score one dive. Every field may stay as it is.
 
     Attributes:
-        exemplar: Identifier of the one exemplar to compare with.
-        dive: Dive number, e.g. ``107B``.
-        height_m: Height of the board or platform, metres.
-        difficulty: Degree of difficulty; wins over every other source.
-        voters: Most exemplars to compare with.
-        start_s: Where the dive starts in the source, seconds.
-        end_s: Where it ends, seconds.
-        attention: Tell where the model looked.
-        seed: Seed of the choice among exemplars of one number.
-        timeout_s: Most seconds that reading the clip may take without any progress, in a process that can be killed;
-            None sets no limit.
-        takeoff_s: When the athlete leaves the board, seconds of the source, where the search is to be corrected.
-        entry_s: When the athlete first touches the water.
-        athlete: Who the athlete is: ``X,Y`` or ``X,Y,S`` (a point on them, pixels, and when), ``left`` or ``right``.
-        all_dives: Score every dive of the source, not the best one alone.
-        force: Score what would be refused, too.
+        attention: Also return where the network looked.
+        timeout_s: Most seconds without progress that reading the clip may take, in a process that can be killed;
+            None reads it in this process and sets no limit.
+        all_dives: Score every dive of the source, in its order.
     """
 
-    exemplar: str | None = None
-    dive: str | None = None
-    height_m: float | None = None
-    difficulty: float | None = None
-    voters: int = 10
-    start_s: float | None = None
-    end_s: float | None = None
+    panel: ClassVar[str] = "The dive"
+
+    dive: str | None = option(
+        None, "Dive number, e.g. 107B. Without it, it is recognised, or the nearest exemplars are taken."
+    )
+    height_m: float | None = option(None, "Height in metres: 1, 3, 5, 7.5 or 10.", flag="--height")
+    difficulty: float | None = option(None, "Degree of difficulty; wins over every other.")
+    exemplar: str | None = option(None, "Compare with this one exemplar.")
+    voters: int = option(10, "Most exemplars to compare with.", min=1)
+    start_s: float | None = option(None, "Where the dive starts in the video, seconds.", flag="--start")
+    end_s: float | None = option(None, "Where the dive ends in the video, seconds.", flag="--end")
+    takeoff_s: float | None = option(
+        None, "When the athlete leaves the board, seconds; kept beside the clip.", flag="--takeoff", metavar="S"
+    )
+    entry_s: float | None = option(
+        None, "When the athlete touches the water, seconds; kept beside the clip.", flag="--entry", metavar="S"
+    )
+    athlete: str | None = option(
+        None,
+        "A point on the athlete, pixels, and when; or which of two in the air; kept beside the clip.",
+        metavar="X,Y[,S]|left|right",
+    )
+    force: bool = option(False, "Score what would be refused, too; that is said first.")
+    seed: int = option(0, "Seed of whatever is drawn by chance.")
     attention: bool = True
-    seed: int = 0
     timeout_s: float | None = None
-    takeoff_s: float | None = None
-    entry_s: float | None = None
-    athlete: str | None = None
     all_dives: bool = False
-    force: bool = False
 
     def __post_init__(self) -> None:
         if self.voters < 1:

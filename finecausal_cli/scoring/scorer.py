@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from finecausal_cli.config import DEFAULT_WEIGHTS
 from finecausal_cli.data.batch import normalise
 from finecausal_cli.device import Precision, computing, resolve_device, resolve_precision
 from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
@@ -42,7 +43,7 @@ from finecausal_cli.scoring.results import (
 from finecausal_cli.version import __version__
 from finecausal_cli.video import CLIP_FRAMES, crop
 from finecausal_cli.weights import WeightsInfo
-from finecausal_cli.weights.hub import DEFAULT_WEIGHTS, bank_folder, resolve_weights
+from finecausal_cli.weights.hub import bank_folder, resolve_weights
 from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:

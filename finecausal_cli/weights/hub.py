@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import platformdirs
 
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.config import DEFAULT_WEIGHTS
 from finecausal_cli.errors import OutputError, UsageError, WeightsError
 from finecausal_cli.weights import CONFIG_NAME
 
@@ -236,9 +237,6 @@ def _first_line(error: Exception) -> str:
 
 
 # Find weights by name or folder.
-
-DEFAULT_WEIGHTS = "compact"
-"""What is used when the user names none."""
 
 BANK_NAME = "bank"
 """Folder, inside a folder of weights, of the exemplars that those weights encoded."""

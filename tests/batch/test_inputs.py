@@ -85,7 +85,9 @@ def test_a_dive_named_twice_is_kept_once_with_a_note(tree: Path) -> None:
     (tree / "link.mp4").symlink_to(tree / "videos" / "b.mp4")
     found = find_inputs(["videos/b.mp4", "videos", "link.mp4"], OPTIONS)
     assert [item.source for item in found.items] == ["videos/b.mp4", "videos/a.MP4"]
-    assert found.notes == ("2 dives were named more than once and kept once",)
+    assert found.notes == (
+        "2 dives were named more than once with the same options and kept once: videos/b.mp4, link.mp4",
+    )
 
 
 def test_a_list_has_a_path_a_line_or_zero_bytes_between_them(tree: Path) -> None:

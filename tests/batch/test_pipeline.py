@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING
 import pytest
 import torch
 
+from finecausal_cli.batch import BatchConfig
 from finecausal_cli.batch import pipeline as pipeline_module
-from finecausal_cli.batch.pipeline import JobScorer, PipelineOptions, score_jobs
+from finecausal_cli.batch.pipeline import JobScorer, score_jobs
 from finecausal_cli.errors import UsageError
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.scorer import Scorer
@@ -32,7 +33,8 @@ def test_rows_equal_dives_scored_one_by_one(
     scorer: Scorer, film: Path, make_job: Callable[..., Job], workers: int, batch_size: int
 ) -> None:
     jobs = [make_job(film, **options) for options in CHOICES]
-    rows = {row.key: row for (row,) in score_jobs(scorer, jobs, PipelineOptions(workers, batch_size))}
+    config = BatchConfig(workers=workers, batch_size=batch_size)
+    rows = {outcome.row.key: outcome.row for outcome in score_jobs(scorer, jobs, config)}
     assert len(rows) == len(CHOICES)
     for job, options in zip(jobs, CHOICES, strict=True):
         alone = scorer.score(str(film), ScoreOptions(attention=False, force=True, **options))
@@ -78,7 +80,7 @@ def test_what_is_wrong_becomes_a_row_and_stops_nobody(
     jobs += [make_job(dives / "a.mp4", dive="987Z"), make_job(dives / "a.mp4", dive="107B", height_m=2.0)]
     jobs += [make_job(dives / "a.mp4", exemplar="nobody"), make_job(dives / "a.mp4", start_s=5.0)]
     jobs += [make_job(dives / "a.mp4", start_s=2.0, end_s=1.0), good]
-    rows = {row.key: row for (row,) in score_jobs(scorer, jobs, PipelineOptions(batch_size=3))}
+    rows = {outcome.row.key: outcome.row for outcome in score_jobs(scorer, jobs, BatchConfig(batch_size=3))}
     assert rows.pop(good.key).is_scored
     assert {key: row.error_kind for key, row in rows.items()} == wrong
     assert all(row.error and "\n" not in row.error and row.score is None for row in rows.values())
@@ -103,7 +105,8 @@ def test_a_decoder_that_hangs_costs_one_time_limit_and_one_that_crashes_nothing(
     shutil.copy(dives / "a.mp4", dives / "hangs.mp4")
     jobs = [make_job(dives / name) for name in ("hangs.mp4", "a.mp4", "b.mp4")]
     begun = time.monotonic()
-    rows = {Path(row.source).name: row for (row,) in score_jobs(scorer, jobs, PipelineOptions(1, timeout_s=6.0))}
+    outcomes = score_jobs(scorer, jobs, BatchConfig(workers=1, timeout_s=6.0))
+    rows = {Path(outcome.row.source).name: outcome.row for outcome in outcomes}
     assert rows["hangs.mp4"].error_kind == "timeout"
     assert "longer than 6 s" in rows["hangs.mp4"].error
     assert 6.0 <= rows["hangs.mp4"].seconds < 60
@@ -118,7 +121,7 @@ def test_a_process_that_dies_is_replaced(
 ) -> None:
     slow_for("b.mp4", "os.kill(os.getpid(), 11)", monkeypatch)
     with JobScorer(scorer, timeout_s=60) as one:
-        rows = [one.row(make_job(dives / name)) for name in ("a.mp4", "b.mp4", "a.mp4")]
+        rows = [one.rows([make_job(dives / name)])[0][0] for name in ("a.mp4", "b.mp4", "a.mp4")]
     assert [row.error_kind for row in rows] == [None, "crashed", None]
     assert rows[0].score == pytest.approx(rows[2].score, abs=1e-9)
 
@@ -150,8 +153,8 @@ def test_closing_early_ends_the_processes_and_gives_the_threads_back(
     threads = torch.get_num_threads()
     asked = []
     jobs = (asked.append(count) or make_job(dives / "a.mp4") for count in range(10_000))
-    rows = score_jobs(scorer, jobs, PipelineOptions(workers=2))
-    assert next(rows)[0].is_scored
+    rows = score_jobs(scorer, jobs, BatchConfig(workers=2))
+    assert next(rows).row.is_scored
     assert [one.pid is not None for one in started] == [True, True]
     rows.close()
     assert [one.pid for one in started] == [None, None]
@@ -166,4 +169,4 @@ def test_no_jobs_give_no_rows(scorer: Scorer) -> None:
 @pytest.mark.parametrize("wrong", [{"workers": 0}, {"batch_size": 0}, {"timeout_s": 0}, {"timeout_s": float("nan")}])
 def test_options_that_make_no_sense(wrong: dict[str, float]) -> None:
     with pytest.raises(UsageError):
-        PipelineOptions(**wrong)
+        BatchConfig(**wrong)

@@ -1,4 +1,4 @@
-"""What of a cluster needs no cluster: addresses, how many actors, the parcel, an actor's answers."""
+"""What of a cluster needs no cluster: addresses, how many actors, the bundle, an actor's answers."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ import pyarrow as pa
 import pytest
 
 from finecausal_cli import __version__
+from finecausal_cli.batch import BatchConfig
 from finecausal_cli.batch.inputs import Item
-from finecausal_cli.batch.ray_backend import ClusterOptions, Judge, ModelBundle, check_address, connect, plan_pool
+from finecausal_cli.batch.ray_backend import ModelBundle, ScoringActor, check_address, connect, plan_pool
 from finecausal_cli.batch.records import RunSettings, identify
+from finecausal_cli.config import RuntimeConfig
 from finecausal_cli.errors import FinecausalError, UsageError, WeightsError
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.scorer import Scorer
@@ -23,11 +25,11 @@ COMPACT = ROOT / "weights" / "compact"
 
 
 @pytest.mark.parametrize(
-    ("address", "place"),
+    ("address", "endpoint"),
     [("auto", None), ("head:6379", ("head", 6379)), ("10.0.0.1:1", ("10.0.0.1", 1)), ("[::1]:6379", ("::1", 6379))],
 )
-def test_an_address_is_auto_or_host_and_port(address, place):
-    assert check_address(address) == place
+def test_an_address_is_auto_or_host_and_port(address, endpoint):
+    assert check_address(address) == endpoint
 
 
 @pytest.mark.parametrize(
@@ -51,16 +53,17 @@ def test_any_other_address_is_wrong_usage(address):
     ],
 )
 def test_actors_take_the_gpus_if_there_are_any(resources, options, size, device, gpus_each, batch_size):
-    pool = plan_pool(resources, ClusterOptions(**options))
+    runtime = RuntimeConfig(device=options.pop("device", "auto"))
+    pool = plan_pool(resources, BatchConfig(runtime=runtime, **options))
     assert (pool.size, pool.device, pool.gpus_each, pool.batch_size) == (size, device, gpus_each, batch_size)
     assert pool.size * pool.gpus_each <= resources.get("GPU", 0.0)
 
 
 def test_gpus_that_are_not_there_and_a_certain_gpu_are_wrong_usage():
     with pytest.raises(UsageError, match="no GPU"):
-        plan_pool({"CPU": 4.0}, ClusterOptions(device="cuda"))
+        plan_pool({"CPU": 4.0}, BatchConfig(runtime=RuntimeConfig(device="cuda")))
     with pytest.raises(UsageError, match="--device"):
-        ClusterOptions(device="cuda:1")
+        BatchConfig(cluster="auto", runtime=RuntimeConfig(device="cuda:1"))
 
 
 def test_without_ray_one_line_says_how_to_get_it(monkeypatch):
@@ -71,7 +74,7 @@ def test_without_ray_one_line_says_how_to_get_it(monkeypatch):
 
 
 @pytest.fixture(scope="module")
-def parcel():
+def bundle():
     return ModelBundle.pack("compact")
 
 
@@ -80,14 +83,14 @@ def here():
     return Scorer.load("compact", device="cpu")
 
 
-def test_a_parcel_holds_what_judging_needs_and_no_more(parcel):
-    assert set(parcel.weights) == {"config.json", *(file.name for file in COMPACT.glob("*.safetensors"))}
-    assert set(parcel.bank) == {"bank.json", *(file.name for file in (COMPACT / "bank").glob("*.safetensors"))}
-    assert all(content == (COMPACT / name).read_bytes() for name, content in parcel.weights.items())
+def test_a_bundle_holds_what_judging_needs_and_no_more(bundle):
+    assert set(bundle.weights) == {"config.json", *(file.name for file in COMPACT.glob("*.safetensors"))}
+    assert set(bundle.bank) == {"bank.json", *(file.name for file in (COMPACT / "bank").glob("*.safetensors"))}
+    assert all(content == (COMPACT / name).read_bytes() for name, content in bundle.weights.items())
 
 
-def test_what_is_unpacked_judges_with_the_same_and_under_the_same_names(parcel, here):
-    there = parcel.unpack(device="cpu", precision="fp32")
+def test_what_is_unpacked_judges_with_the_same_and_under_the_same_names(bundle, here):
+    there = bundle.unpack(device="cpu", precision="fp32")
     assert RunSettings.of(there) == RunSettings.of(here)
     assert (there.weights, there.bank.name) == (here.weights, here.bank.name)
     assert not there.bank_folder.exists()
@@ -103,7 +106,7 @@ def test_a_folder_without_a_name_of_its_own_is_packed_too(tmp_path, monkeypatch)
 
 
 class _Store:
-    """Stands in for the object store: an actor asks it for the parcel."""
+    """Stands in for the object store: an actor asks it for the bundle."""
 
     def __init__(self, monkeypatch):
         monkeypatch.setattr("finecausal_cli.batch.ray_backend._import_ray", lambda: self)
@@ -114,21 +117,21 @@ class _Store:
 
 
 def asked(job):
-    return pa.table({"place": [7], "job": [pickle.dumps(job)]})
+    return pa.table({"index": [7], "job": [pickle.dumps(job)]})
 
 
 def received(answer):
     return pickle.loads(answer["answer"][0].as_py())  # noqa: S301 - of our own making
 
 
-def test_an_actor_answers_with_rows_and_never_raises_for_a_clip(parcel, here, monkeypatch, tmp_path):
+def test_an_actor_answers_with_rows_and_never_raises_for_a_clip(bundle, here, monkeypatch, tmp_path):
     _Store(monkeypatch)
     setting = RunSettings.of(here)
-    actor = Judge(parcel, setting, __version__, "cpu", 60.0)
+    actor = ScoringActor(bundle, setting, __version__, "cpu", 60.0)
     good = str(ROOT / "examples" / "dives" / "107B-10m-good.mp4")
     options = ScoreOptions(dive="107B", height_m=10.0, attention=False)
     answer = actor(asked(identify(Item("name", good, options), setting)))
-    assert answer["place"].to_pylist() == [7]
+    assert answer["index"].to_pylist() == [7]
     (row,) = received(answer)
     assert (row.source, row.status) == ("name", "scored")
     assert row.score == pytest.approx(here.score(good, options).score, abs=1e-4)
@@ -142,11 +145,11 @@ def test_an_actor_answers_with_rows_and_never_raises_for_a_clip(parcel, here, mo
     ("version", "digest", "says"),
     [("0.0.0", None, "0.0.0 sent the work"), (__version__, "0" * 64, "changed while they were sent")],
 )
-def test_an_actor_that_would_judge_otherwise_says_so_instead_of_rows(parcel, here, monkeypatch, version, digest, says):
+def test_an_actor_that_would_judge_otherwise_says_so_instead_of_rows(bundle, here, monkeypatch, version, digest, says):
     _Store(monkeypatch)
     setting = RunSettings.of(here)
-    actor = Judge(
-        parcel, RunSettings(digest or setting.weights_digest, setting.bank_digest, "fp32"), version, "cpu", 9.0
+    actor = ScoringActor(
+        bundle, RunSettings(digest or setting.weights_digest, setting.bank_digest, "fp32"), version, "cpu", 9.0
     )
     problem = received(actor(asked(None)))
     assert isinstance(problem, FinecausalError)

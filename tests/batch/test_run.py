@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING
 import pytest
 
 from finecausal_cli.batch.inputs import find_inputs
+from finecausal_cli.batch.pipeline import Outcome
 from finecausal_cli.batch.records import Journal, RunSettings, failed_row, read_result_rows
-from finecausal_cli.batch.runner import BatchStats, plan_batch, run_batch
+from finecausal_cli.batch.runner import BatchStats, plan_batch, run_plan
 from finecausal_cli.errors import VideoError
 from finecausal_cli.scoring import ScoreOptions
 
@@ -15,7 +16,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
     from pathlib import Path
 
-    from finecausal_cli.batch.records import Job, Row
+    from finecausal_cli.batch.records import Job
 
 SETTING = RunSettings("w" * 64, "b" * 64, "fp32")
 
@@ -29,17 +30,19 @@ class Maker:
         self._make_row = make_row
         self._dies_after = dies_after
 
-    def __call__(self, jobs: Iterable[Job]) -> Iterator[tuple[Row, ...]]:
+    def __call__(self, jobs: Iterable[Job]) -> Iterator[Outcome]:
         try:
             for count, job in enumerate(jobs):
                 if count == self._dies_after:
                     raise KeyboardInterrupt
                 self.asked.append(job.item.source)
                 if "bad" in job.item.source:
-                    yield (failed_row(job, VideoError("no video", kind="not_a_video")),)
+                    row = failed_row(job, VideoError("no video", kind="not_a_video"))
                 else:
                     row = self._make_row(job.item.source, 10.0 * len(self.asked), key=job.key, sha256=job.sha256)
-                    yield (row,)
+                    times = {"start_s": job.item.options.start_s, "end_s": job.item.options.end_s}
+                    row = row.model_copy(update=times)
+                yield Outcome(row, None)
         finally:
             self.closed = True
 
@@ -55,20 +58,20 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def run(folder: Path, make_row):
-    """Run a batch over the folder into out.jsonl, and return what was asked for and the tally."""
+    """Run a batch over the folder into out.jsonl, and return what was asked for and the stats."""
 
     def go(options: ScoreOptions | None = None, setting: RunSettings = SETTING, **how):
         maker = Maker(make_row, dies_after=how.pop("dies_after", None))
         fail_fast = how.pop("fail_fast", False)
         items = find_inputs(["d"], options or ScoreOptions()).items
-        tally = BatchStats()
+        stats = BatchStats()
         with Journal(folder.parent / "out.jsonl") as journal:
             plan = plan_batch(items, setting, read_result_rows(journal.path), **how)
             try:
-                run_batch(plan, maker, tally, journal=journal, fail_fast=fail_fast)
+                run_plan(plan, maker, stats, journal=journal, fail_fast=fail_fast)
             except KeyboardInterrupt:
                 assert maker.closed
-        return maker.asked, tally
+        return maker.asked, stats
 
     return go
 
@@ -92,20 +95,20 @@ def test_a_second_run_does_nothing_and_ends_as_the_first_did(run, folder: Path) 
 
 
 def test_an_interrupted_run_goes_on_where_it_stopped(run, folder: Path) -> None:
-    asked, tally = run(dies_after=1)
-    assert (asked, tally.missing, tally.exit_code) == (["d/a.mp4"], 2, 1)
-    asked, tally = run()
-    assert (asked, tally.known, tally.missing) == (["d/bad.mp4", "d/c.mp4"], 1, 0)
+    asked, stats = run(dies_after=1)
+    assert (asked, stats.missing, stats.exit_code) == (["d/a.mp4"], 2, 1)
+    asked, stats = run()
+    assert (asked, stats.known, stats.missing) == (["d/bad.mp4", "d/c.mp4"], 1, 0)
     assert on_disk(folder) == ALL
 
 
 def test_only_what_changed_is_scored_again(run, folder: Path) -> None:
     run()
     (folder / "c.mp4").write_bytes(b"another dive")
-    asked, tally = run()
+    asked, stats = run()
     assert asked == ["d/c.mp4"]
     assert on_disk(folder) == ALL
-    assert tally.rows[2].score == 10.0
+    assert stats.rows[2].score == 10.0
 
 
 @pytest.mark.parametrize("name", ["weights_digest", "bank_digest", "precision"])
@@ -121,8 +124,8 @@ def test_another_judge_scores_everything_again_in_the_place_of_the_old_rows(run,
 
 def test_failures_are_tried_again_only_when_asked(run, folder: Path) -> None:
     run()
-    asked, tally = run(retry_failed=True)
-    assert (asked, tally.known, tally.failed) == (["d/bad.mp4"], 2, 1)
+    asked, stats = run(retry_failed=True)
+    assert (asked, stats.known, stats.failed) == (["d/bad.mp4"], 2, 1)
     assert sorted(on_disk(folder)) == ALL
     (folder / "bad.mp4").write_bytes(b"repaired")
     assert run()[0] == ["d/bad.mp4"]
@@ -135,17 +138,17 @@ def test_overwrite_scores_everything_again(run, folder: Path) -> None:
 
 
 def test_fail_fast_stops_at_the_first_failure(run) -> None:
-    asked, tally = run(fail_fast=True)
+    asked, stats = run(fail_fast=True)
     assert asked == ["d/a.mp4", "d/bad.mp4"]
-    assert (tally.missing, tally.exit_code) == (1, 1)
+    assert (stats.missing, stats.exit_code) == (1, 1)
 
 
 def test_the_same_content_under_another_name_is_copied_not_scored(run, folder: Path) -> None:
     run()
     shutil.copy(folder / "a.mp4", folder / "again.mp4")
-    asked, tally = run()
-    assert (asked, tally.known, tally.scored) == ([], 4, 0)
-    rows = {row.source: row for row in tally.rows}
+    asked, stats = run()
+    assert (asked, stats.known, stats.scored) == ([], 4, 0)
+    rows = {row.source: row for row in stats.rows}
     assert rows["d/again.mp4"].score == rows["d/a.mp4"].score
     assert len(on_disk(folder)) == 4
 
@@ -153,6 +156,51 @@ def test_the_same_content_under_another_name_is_copied_not_scored(run, folder: P
 def test_rows_of_other_dives_stay(run, folder: Path) -> None:
     run()
     (folder / "a.mp4").unlink()
-    _, tally = run()
-    assert [row.source for row in tally.rows] == ["d/bad.mp4", "d/c.mp4"]
+    _, stats = run()
+    assert [row.source for row in stats.rows] == ["d/bad.mp4", "d/c.mp4"]
     assert on_disk(folder) == ALL
+
+
+@pytest.fixture
+def run_manifest(folder: Path, make_row):
+    """Run the dives of a manifest into out.jsonl, and return what was scored and the rows."""
+
+    def go(*lines: str):
+        (folder.parent / "dives.csv").write_text("\n".join(("video,dive,start_s,end_s", *lines)) + "\n")
+        maker, stats = Maker(make_row), BatchStats()
+        inputs = find_inputs(["dives.csv"], ScoreOptions())
+        with Journal(folder.parent / "out.jsonl") as journal:
+            run_plan(plan_batch(inputs.items, SETTING, read_result_rows(journal.path)), maker, stats, journal=journal)
+        return len(maker.asked), len(on_disk(folder)), stats, inputs.notes
+
+    return go
+
+
+def test_one_video_with_two_dive_numbers_is_two_rows_that_resume(run_manifest) -> None:
+    lines = ("d/a.mp4,107B,,", "d/a.mp4,301B,,", "d/a.mp4,107B,0.5,4", "d/c.mp4,,,")
+    scored, kept, stats, notes = run_manifest(*lines)
+    assert (scored, kept, len(stats.rows), stats.missing, notes) == (4, 4, 4, 0, ())
+    scored, kept, stats, _ = run_manifest(*lines)
+    assert (scored, kept, stats.known, stats.exit_code) == (0, 4, 4, 0)
+    scored, kept, stats, _ = run_manifest(*lines, "d/a.mp4,405C,,")
+    assert (scored, kept, stats.known) == (1, 5, 4)
+
+
+def test_a_row_that_the_manifest_no_longer_names_gives_way(run_manifest) -> None:
+    run_manifest("d/a.mp4,107B,,", "d/a.mp4,301B,,", "d/c.mp4,,,")
+    scored, kept, stats, _ = run_manifest("d/a.mp4,301B,,")
+    assert (scored, kept, len(stats.rows)) == (0, 2, 1)  # c.mp4 is another clip: its row stays
+
+
+def test_what_is_named_twice_alike_is_kept_once_and_named_by_row(run_manifest) -> None:
+    scored, kept, _, notes = run_manifest("d/a.mp4,107B,,", "d/c.mp4,,,", "d/a.mp4,107B,,")
+    assert (scored, kept) == (2, 2)
+    assert notes == ("1 dive was named more than once with the same options and kept once: dives.csv: row 4",)
+
+
+def test_a_watched_file_that_changes_has_one_row(run, folder: Path, make_row) -> None:
+    stats, maker = BatchStats(), Maker(make_row)
+    for content in (b"first", b"second"):
+        (folder / "a.mp4").write_bytes(content)
+        run_plan(plan_batch(find_inputs(["d/a.mp4"], ScoreOptions()).items, SETTING), maker, stats)
+    assert (len(stats.rows), stats.missing, stats.rows[0].score) == (1, 0, 20.0)

@@ -4,8 +4,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from finecausal_cli.batch.inputs import Item
-from finecausal_cli.batch.records import Journal, Shard, merge_journals
+from finecausal_cli.batch.inputs import Item, Shard
+from finecausal_cli.batch.records import Journal, merge_journals
 from finecausal_cli.errors import DatasetError, UsageError
 from finecausal_cli.scoring import ScoreOptions
 
@@ -68,6 +68,23 @@ def test_merging_keeps_one_row_a_dive_a_score_before_a_failure_then_the_later(
         ("a.mp4", 4.0, 1.0),
     ]
     assert merged.replaced == 4
+
+
+def test_merging_keeps_rows_of_one_video_with_other_dive_numbers(
+    write: Callable[..., Path], make_row: Callable[..., Row]
+) -> None:
+    """A row is its video, its times and its options; a recognised number is no option."""
+    given = {"dive_from": "given", "difficulty": 3.0, "difficulty_from": "listed for 107B at 10 m"}
+    first = write("1.jsonl", make_row(dive="107B", **given), make_row(dive="301B", **given), make_row(dive="405C"))
+    second = write("2.jsonl", make_row(score=None, dive="107b"), make_row(score=50.0, dive="301B", **given))
+    third = write("3.jsonl", make_row(dive="5253B", dive_from="recognised"), make_row(dive=None, score=70.0))
+    merged = merge_journals([first, second, third])
+    assert [(row.dive, row.score) for row in merged.rows()] == [
+        ("107B", 60.0),
+        ("405C", 60.0),
+        ("301B", 50.0),
+        (None, 70.0),
+    ]
 
 
 def test_merging_names_what_is_no_file_of_results(tmp_path: Path) -> None:

@@ -71,3 +71,19 @@ def test_watching_scores_each_dive_once_and_ends_when_told(tmp_path: Path) -> No
 
     watch(find, score, stop, settling=StableFileFilter(3.0, clock), interval_s=0.001)
     assert scored == ["0.mp4", "1.mp4", "2.mp4"]
+
+
+def test_dives_of_one_video_are_ready_together_and_once(tmp_path: Path) -> None:
+    clock = Clock()
+    settling = StableFileFilter(3.0, clock)
+    (tmp_path / "a.mp4").write_bytes(b"x")
+    manifest = tmp_path / "dives.csv"
+
+    def ready_at(now: float) -> list[str | None]:
+        clock.now = now
+        return [item.options.dive for item in settling.ready(find_inputs([str(manifest)], ScoreOptions()).items)]
+
+    manifest.write_text("video,dive\na.mp4,107B\na.mp4,301B\n")
+    assert [ready_at(now) for now in (0, 3, 6)] == [[], ["107B", "301B"], []]
+    manifest.write_text("video,dive\na.mp4,107B\na.mp4,301B\na.mp4,405C\n")
+    assert [ready_at(now) for now in (7, 10)] == [[], ["107B", "301B", "405C"]]

@@ -20,20 +20,18 @@ from pathlib import Path
 
 import pytest
 
+from finecausal_cli.batch import BatchConfig
 from finecausal_cli.errors import FinecausalError, UsageError
-from finecausal_cli.report.batch_command import BatchRequest, score_dives
+from finecausal_cli.report.files import deliver_batch
 
 DIVES = Path(__file__).resolve().parents[2] / "examples" / "dives"
 ADDRESS = "127.0.0.1:6399"
 
 
 def test_wrong_addresses_and_watching_are_wrong_usage(tmp_path):
-    for request, says in (
-        (BatchRequest((str(DIVES),), cluster="nowhere"), "--cluster"),
-        (BatchRequest((str(DIVES),), cluster="auto", watch=True), "--watch"),
-    ):
+    for more, says in (({"cluster": "nowhere"}, "--cluster"), ({"cluster": "auto", "watch": True}, "--watch")):
         with pytest.raises(UsageError, match=says):
-            score_dives(request)
+            deliver_batch(BatchConfig((str(DIVES),), **more))
 
 
 @pytest.mark.cluster
@@ -43,7 +41,7 @@ def test_where_nobody_answers_one_line_says_so():
         taken.bind(("127.0.0.1", 0))  # bound and not listening: refused at once
         address = f"127.0.0.1:{taken.getsockname()[1]}"
         with pytest.raises(FinecausalError, match=f"{address}: no cluster to be reached.*ray start") as caught:
-            score_dives(BatchRequest((str(DIVES),), cluster=address))
+            deliver_batch(BatchConfig((str(DIVES),), cluster=address))
     assert caught.value.exit_code == 1
 
 

@@ -23,14 +23,14 @@ def text_of(page: Console) -> str:
     return page.file.getvalue()  # type: ignore[attr-defined]
 
 
-def tally_of(*rows: Row, places: int | None = None) -> BatchStats:
-    tally = BatchStats()
-    names = [row.place for row in rows]
-    names += [(f"missing{number}", None, None) for number in range((places or len(rows)) - len(rows))]
-    tally.plan(Plan((), (), (), tuple(names)))
+def stats_of(*rows: Row, of: int | None = None, **run: object) -> BatchStats:
+    stats = BatchStats(**run)  # type: ignore[arg-type]
+    keys = [(row.clip_key, row.key) for row in rows]
+    keys += [((f"missing{number}", None, None), "k") for number in range((of or len(rows)) - len(rows))]
+    stats.plan(Plan((), (), (), tuple(keys)))
     for row in rows:
-        tally.add(row)
-    return tally
+        stats.add(row)
+    return stats
 
 
 def test_the_summary_of_hand_worked_rows(make_batch_row: Callable[..., Row]) -> None:
@@ -73,23 +73,23 @@ def test_failures_say_why_and_stay_on_the_page(make_batch_row: Callable[..., Row
 
 def test_the_summary_says_what_was_done_and_what_was_known(make_batch_row: Callable[..., Row]) -> None:
     page = console()
-    print_summary(tally_of(make_batch_row("a", 50.0), make_batch_row("b", None)), page, seconds=30)
+    print_summary(stats_of(make_batch_row("a", 50.0), make_batch_row("b", None), seconds=30.0), page)
     text = " ".join(text_of(page).split())
     assert "2 0 1 50.00 50.00 50.00 50.00" in text
     assert "2 in 30 s, 4 a minute" in text
     assert "Nothing to do" not in text
-    known = BatchStats()
+    known = BatchStats(seconds=1.0)
     rows = (make_batch_row("a", 50.0), make_batch_row("b", None))
-    known.plan(Plan((), (), rows, tuple(row.place for row in rows)))
+    known.plan(Plan((), (), rows, tuple((row.clip_key, row.key) for row in rows)))
     page = console()
-    print_summary(known, page, seconds=1)
+    print_summary(known, page)
     assert "Nothing to do: all 2 rows are there already." in text_of(page)
     assert "--retry-failed" in text_of(page)
 
 
 def test_an_interruption_says_what_is_missing(make_batch_row: Callable[..., Row]) -> None:
     page = console()
-    print_summary(tally_of(make_batch_row("a", 50.0), places=3), page, seconds=5, stopped="interrupted")
+    print_summary(stats_of(make_batch_row("a", 50.0), of=3, seconds=5.0, stopped="interrupted"), page)
     assert "1 of 3" in text_of(page)
     assert "interrupted; 2 without a row" in text_of(page)
 

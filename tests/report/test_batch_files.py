@@ -3,17 +3,21 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pyarrow.parquet as pq
 import pytest
 
+from finecausal_cli.batch import BatchConfig
 from finecausal_cli.batch.records import COLUMNS, Journal, Row
 from finecausal_cli.errors import UsageError
 from finecausal_cli.report.files import (
     BatchTarget,
     check_batch_target,
     find_journal,
+    is_whole_result,
     plan_target,
     row_writer,
     write_file,
@@ -22,7 +26,8 @@ from finecausal_cli.report.files import (
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
+
+    from finecausal_cli.batch import BatchFormat
 
 NAMES = ["a, b.mp4", "new\nline.mp4", 'quo"te.mp4', "ünicode.mp4", "bad\udcff.mp4"]
 READABLE = [*NAMES[:-1], "bad\\udcff.mp4"]
@@ -96,6 +101,48 @@ def test_the_name_says_the_format(tmp_path: Path) -> None:
         assert target.files == ((ending, tmp_path / f"r.{ending}"),)
         assert find_target(target) == target.journal
     assert plan_target(tmp_path / "r.txt", "csv").files == (("csv", tmp_path / "r.txt"),)
+
+
+def test_one_place_decides_what_the_output_is(tmp_path: Path) -> None:
+    """A trailing slash is a folder; a link is what it leads to; a pipe and a device take rows as they come."""
+    assert plan_target(f"{tmp_path}/new.d/").journal == tmp_path / "new.d" / "results.jsonl"
+    (tmp_path / "real.csv").touch()
+    (tmp_path / "link.csv").symlink_to("real.csv")
+    assert plan_target(tmp_path / "link.csv").files == (("csv", tmp_path / "link.csv"),)
+    assert plan_target("/dev/null", "csv") == BatchTarget(Path("/dev/null"), stream="csv")
+    os.mkfifo(tmp_path / "pipe.jsonl")
+    assert plan_target(tmp_path / "pipe.jsonl").stream == "jsonl"
+    with pytest.raises(UsageError, match="as they come"):
+        plan_target("/dev/null")
+    assert plan_target(None, "jsonl") == BatchTarget(stream="jsonl")
+    assert plan_target(None, "table") == BatchTarget()
+
+
+@pytest.mark.parametrize(
+    ("output", "asked", "is_whole"),
+    [
+        (None, None, True),
+        (None, "json", True),
+        (None, "csv", False),
+        ("a.json", None, True),
+        ("a.txt", None, True),
+        ("a.csv", None, False),
+        ("a.html", None, False),
+        ("new/", None, False),
+        ("new", None, False),
+        ("a.json", "jsonl", False),
+    ],
+)
+def test_a_single_dive_is_whole_unless_a_row_is_asked_for(
+    output: str | None, asked: BatchFormat | None, is_whole: bool
+) -> None:
+    assert is_whole_result(BatchConfig(("a.mp4",), output=output, output_format=asked)) is is_whole
+    assert not is_whole_result(BatchConfig(("a.mp4",), output=output, output_format=asked, all_dives=True))
+
+
+def test_an_unknown_ending_is_refused_for_one_dive_too() -> None:
+    with pytest.raises(UsageError, match="does not say its format"):
+        is_whole_result(BatchConfig(("a.mp4",), output="a.xlsx"))
 
 
 def find_target(target: BatchTarget) -> Path:
