@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import glob
 import hashlib
-import math
 import os
 import re
 import time
@@ -13,7 +12,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from finecausal_cli.data.manifest import find_manifest, read_rows
+from finecausal_cli.data.manifest import CellError, PathError, find_manifest, locate_file, read_rows
 from finecausal_cli.errors import DatasetError, FinecausalError, UsageError
 from finecausal_cli.video.source import FEWEST_FRAMES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
 
@@ -25,12 +24,9 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring import ScoreOptions
 
 
-# What a manifest says of each dive to score. Its scores, masks and boundaries are of no account here.
+# What a manifest says of each dive to score; its scores, masks and boundaries do not matter here.
 
-TIMES = ("start_s", "end_s")
-"""Columns that a manifest may have only to be scored: where the dive starts and ends in its video, seconds."""
-
-_NUMBERS = ("difficulty", "height_m", *TIMES)
+_OPTIONS = ("difficulty", "height_m", "start_s", "end_s")
 
 ManifestItem = tuple[str, str, FinecausalError | None, dict[str, Any]]
 
@@ -49,49 +45,30 @@ def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[
     Raises:
         DatasetError: The manifest is missing, unreadable, or has no usable header.
     """
-    for cells in read_rows(path, TIMES):
+    for cells in read_rows(path):
         yield _read_row(path, cells, allow_outside=allow_outside)
 
 
 def _read_row(manifest: Path, cells: Cells, *, allow_outside: bool) -> ManifestItem:
     where = f"{manifest}: row {cells.row}"
-    wrong = [what if column is None else f"column {column!r}: {what}" for column, what in cells.wrong]
-    changes: dict[str, Any] = {}
-    video = cells.texts.get("video", "")
-    if not video:
-        wrong.append("column 'video': empty")
-        source = where
+    row, errors = cells.parse()
+    errors = [error for error in errors if error.column in (None, *_OPTIONS)]
+    changes: dict[str, Any] = {"dive": cells.texts["dive"]} if cells.texts.get("dive") else {}
+    changes |= {column: value for column in _OPTIONS if (value := getattr(row, column)) is not None}
+    source = where
+    if not row.video:
+        errors.insert(0, CellError("video", "empty"))
     else:
-        folder = os.path.dirname(manifest)  # noqa: PTH120 - "" where the manifest is here: nobody writes "./"
-        source = os.path.join(folder, video)  # noqa: PTH118 - a name with a zero byte is a row that fails
-        if not allow_outside and not _is_inside(source, manifest.parent):
-            wrong.append(f"column 'video': {video!r} leads out of the manifest's folder (--allow-outside)")
-    if cells.texts.get("dive"):
-        changes["dive"] = cells.texts["dive"]
-    for column in _NUMBERS:
-        text = cells.texts.get(column, "")
-        if text:
-            try:
-                changes[column] = _number(text)
-            except ValueError:
-                wrong.append(f"column {column!r}: {text!r} is not a number from 0 on")
-    problem = DatasetError(wrong[0], where=where, kind="bad_option") if wrong else None
+        source = os.path.join(os.path.dirname(manifest), row.video)  # noqa: PTH118, PTH120
+        try:
+            source = locate_file(manifest, row.video, allow_outside=allow_outside)
+        except PathError as error:
+            errors.insert(0, CellError("video", error.what, error.hint))
+    problem = None
+    if errors:
+        column = "" if errors[0].column is None else f"column {errors[0].column!r}: "
+        problem = DatasetError(f"{column}{errors[0].what}", where=where, hint=errors[0].hint, kind="bad_option")
     return where, source, problem, changes
-
-
-def _number(text: str) -> float:
-    value = float(text)
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(text)
-    return value
-
-
-def _is_inside(source: str, folder: Path) -> bool:
-    try:
-        inside = os.path.commonpath((os.path.realpath(source), os.path.realpath(folder)))
-        return inside == os.path.realpath(folder)
-    except (OSError, ValueError):  # a zero byte: reading it will say so
-        return True
 
 
 # What to score: files, folders, globs, manifests and lists, as one list of dives in a stable order.

@@ -51,14 +51,16 @@ class Dive:
         difficulty: Degree of difficulty.
         number: Canonical dive number, e.g. ``107B``, or None if unknown.
         height_m: Height of the board or platform, or None if unknown.
-        twist_start: Clip frame at which the flight begins, or None.
-        entry_start: Clip frame at which the entry begins, or None.
+        twist_start: Frame of the video or folder at which the flight begins, or None.
+        entry_start: Frame of the video or folder at which the entry begins, or None.
         mask: Foreground masks (a video or a folder of pictures, one a frame), or None.
         judges: The judges' marks; empty if unknown.
         deductions: Points a judge takes off for take-off, flight and entry, each 0 or more; None if unknown, as it is
             for filmed dives: simulated ones know it.
         split: The part of the dataset it belongs to; None if the dataset does not say.
         frames: Which pictures of the folder ``video`` are this dive's; None if they all are.
+        start_s: Start of the dive in its video, seconds; None for the video's start.
+        end_s: End of the dive in its video, seconds; None for the video's end.
     """
 
     key: str
@@ -74,6 +76,8 @@ class Dive:
     deductions: tuple[float, float, float] | None = None
     split: Split | None = None
     frames: FrameRange | None = None
+    start_s: float | None = None
+    end_s: float | None = None
 
     @property
     def execution(self) -> float:

@@ -155,7 +155,14 @@ def read_dive(
         VideoError: Frames or masks cannot be read.
     """
     if dive.frames is None:
-        clip = read_clip(dive.video, geometry=geometry, frame_size=frame_size, timeout_s=timeout_s)
+        clip = read_clip(
+            dive.video,
+            geometry=geometry,
+            frame_size=frame_size,
+            timeout_s=timeout_s,
+            start_s=dive.start_s,
+            end_s=dive.end_s,
+        )
     else:
         clip = _read_range(dive.video, dive.frames, geometry, frame_size)
     if dive.mask is None:
@@ -333,6 +340,8 @@ def _states(dive: Dive) -> list[object]:
     A picture that is written over does not change its folder, so each one is asked.
     """
     facts: list[object] = []
+    if (dive.start_s, dive.end_s) != (None, None):
+        facts += [dive.start_s, dive.end_s]
     if dive.frames is not None:
         facts += [dive.frames.name, dive.frames.first, dive.frames.last]
         pictures = [dive.frames.picture(dive.video, index) for index in range(len(dive.frames))]

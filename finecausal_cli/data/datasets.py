@@ -480,7 +480,7 @@ def _find_duplicates(dives: Sequence[Dive], report: Report) -> None:
     for dive in dives:
         sizes = _sizes(dive)
         if sizes:
-            alike[sizes].append(dive)
+            alike[sizes, dive.start_s, dive.end_s].append(dive)
     for group in alike.values():
         first_of: dict[str, Dive] = {}
         for dive in group if len(group) > 1 else ():

@@ -1,12 +1,21 @@
-"""Manifests: a CSV row a dive."""
+"""Manifests: one table, a row a dive, read the same by every command."""
 
 from __future__ import annotations
 
 import csv
+import difflib
+import io
 import json
+import logging
 import math
+import os
+import re
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from pathlib import Path, PureWindowsPath
+from typing import TYPE_CHECKING, Annotated, Any
+
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic_core import PydanticCustomError
 
 from finecausal_cli.data import Dive, Kind, Problem, Split, refuse
 from finecausal_cli.diving import MAX_EXECUTION, MAX_MARK, parse_dive_number
@@ -14,101 +23,327 @@ from finecausal_cli.diving import difficulty as listed_difficulty
 from finecausal_cli.errors import DatasetError, FinecausalError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from pathlib import Path
+    from collections.abc import Callable, Iterator, Mapping, Sequence
 
     from finecausal_cli.data import Report
 
-__all__ = ["COLUMNS", "MANIFEST_NAME", "MANIFEST_NAMES", "find_manifest", "read_manifest"]
+__all__ = [
+    "COLUMNS",
+    "MANIFEST_NAME",
+    "MANIFEST_NAMES",
+    "ManifestRow",
+    "find_manifest",
+    "locate_file",
+    "read_manifest",
+    "read_rows",
+]
+
+logger = logging.getLogger(__name__)
 
 
-# The rows of a manifest as text cells, from CSV, JSON Lines or Parquet.
+# The row model: how the text of each column is parsed, whatever the format of the file.
 
-COLUMNS = (
-    "video",
-    "score",
-    "difficulty",
-    "dive",
-    "height_m",
-    "twist_start",
-    "entry_start",
-    "mask",
-    "judges",
-    "deductions",
-    "split",
+_NUMBER = re.compile(
+    r"[+-]?(?:\d+(?:[.,]\d*)?|[.,]\d+)(?:e[+-]?\d+)?|[+-]?(?:nan|inf|infinity)", re.IGNORECASE | re.ASCII
 )
+_SPLITS: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
+
+
+def _wrong(what: str, hint: str | None = None) -> PydanticCustomError:
+    return PydanticCustomError("cell", "{what}", {"what": what, "hint": hint})
+
+
+def _parse_number(text: str) -> float:
+    """Parse a finite number from 0 on, with a decimal point or a decimal comma."""
+    if not _NUMBER.fullmatch(text):
+        raise _wrong(f"{text!r} is not a number")
+    value = float(text.replace(",", "."))
+    if not math.isfinite(value) or value < 0:
+        raise _wrong(f"{text} is out of range", "0 or more is meant")
+    return value
+
+
+def _parse_difficulty(text: str) -> float:
+    value = _parse_number(text)
+    if value == 0:
+        raise _wrong("0 is out of range", "more than 0 is meant")
+    return value
+
+
+def _parse_frame(text: str) -> int:
+    value = _parse_number(text)
+    if value != int(value):
+        raise _wrong(f"{text} is not a frame index", "a whole number is meant")
+    return int(value)
+
+
+def _parse_dive(text: str) -> str:
+    try:
+        return str(parse_dive_number(text))
+    except FinecausalError as error:
+        raise _wrong(error.what, error.hint) from None
+
+
+def _parse_numbers(text: str, name: str) -> list[float]:
+    parts = text.split()
+    if not all(_NUMBER.fullmatch(part) for part in parts):
+        raise _wrong(f"{text!r} is not a list of {name}", "separate them by blanks")
+    return [float(part.replace(",", ".")) for part in parts]
+
+
+def _parse_marks(text: str) -> tuple[float, ...]:
+    marks = _parse_numbers(text, "marks")
+    for mark in marks:
+        if not 0 <= mark <= MAX_MARK:
+            raise _wrong(f"{mark:g} is out of range", "a mark is 0 to 10")
+    return tuple(marks)
+
+
+def _parse_deductions(text: str) -> tuple[float, ...]:
+    points = _parse_numbers(text, "points")
+    for value in points:
+        if not 0 <= value < math.inf:
+            raise _wrong(f"{value:g} is out of range", "0 or more is meant")
+    if len(points) != 3:
+        raise _wrong(f"{len(points)} numbers", "three are meant: take-off, flight and entry")
+    return tuple(points)
+
+
+def _parse_split(text: str) -> Split:
+    if text not in _SPLITS:
+        raise _wrong(f"{text!r} is not a split", "train, val or test")
+    return _SPLITS[text]
+
+
+_Number = Annotated[float, BeforeValidator(_parse_number)]
+_Frame = Annotated[int, BeforeValidator(_parse_frame)]
+
+
+class ManifestRow(BaseModel):
+    """One dive of a manifest. Cells may be empty but for ``video``.
+
+    Attributes:
+        video: A video file or a folder of frames, beside or below the manifest.
+        score: Final score.
+        difficulty: Degree of difficulty; may follow from ``dive`` and ``height_m``.
+        dive: Dive number.
+        height_m: Height of the board or platform.
+        twist_start: Frame of the video at which the flight begins.
+        entry_start: Frame of the video at which the entry begins.
+        mask: Foreground masks: a video, or a folder of pictures.
+        judges: The judges' marks, separated by blanks.
+        deductions: Points off for take-off, flight and entry.
+        split: ``train``, ``val`` or ``test``.
+        start_s: Start of the dive in its video, seconds.
+        end_s: End of the dive in its video, seconds.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    video: str = ""
+    score: _Number | None = None
+    difficulty: Annotated[float, BeforeValidator(_parse_difficulty)] | None = None
+    dive: Annotated[str, BeforeValidator(_parse_dive)] | None = None
+    height_m: _Number | None = None
+    twist_start: _Frame | None = None
+    entry_start: _Frame | None = None
+    mask: str = ""
+    judges: Annotated[tuple[float, ...], BeforeValidator(_parse_marks)] = ()
+    deductions: Annotated[tuple[float, float, float], BeforeValidator(_parse_deductions)] | None = None
+    split: Annotated[Split, BeforeValidator(_parse_split)] | None = None
+    start_s: _Number | None = None
+    end_s: _Number | None = None
+
+    @property
+    def key(self) -> str:
+        """Name of the dive: its video and, where the row gives them, its times."""
+        if self.start_s is None and self.end_s is None:
+            return self.video
+        start, end = (("" if time_s is None else f"{time_s:g}") for time_s in (self.start_s, self.end_s))
+        return f"{self.video} [{start}-{end} s]"
+
+
+COLUMNS = tuple(ManifestRow.model_fields)
 """Every column a manifest may have. Only ``video`` must be there."""
 
-_COLUMNS_HINT = f"the columns are {', '.join(COLUMNS)}"
+_COLUMNS_HINT = f"a manifest's columns are {', '.join(COLUMNS)}"
+
+
+@dataclass(frozen=True, slots=True)
+class CellError:
+    """What is wrong with a cell.
+
+    Attributes:
+        column: Its column; None for the row as a whole.
+        what: What is wrong.
+        hint: What to do.
+    """
+
+    column: str | None
+    what: str
+    hint: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Cells:
-    """One row.
+    """One row as text.
 
     Attributes:
         row: Line of a text file, or row of a table, counted from 1.
         texts: Text of each column that is there, without blanks around it; empty where nothing is given.
-        wrong: The column that cannot be read as text (None for the row as a whole), and why.
+        errors: Cells that are no text, number or list of numbers.
     """
 
     row: int
     texts: dict[str, str]
-    wrong: tuple[tuple[str | None, str], ...] = ()
+    errors: tuple[CellError, ...] = ()
+
+    def parse(self) -> tuple[ManifestRow, list[CellError]]:
+        """Parse every cell. A wrong one is empty in the row and named among the errors."""
+        given = {column: text for column, text in self.texts.items() if text and column in COLUMNS}
+        try:
+            return ManifestRow.model_validate(given), [*self.errors]
+        except ValidationError as error:
+            wrong = {str(each["loc"][0]): each.get("ctx", {}) for each in error.errors()}
+        errors = [CellError(column, str(facts["what"]), facts["hint"]) for column, facts in wrong.items()]
+        rest = {column: text for column, text in given.items() if column not in wrong}
+        return ManifestRow.model_validate(rest), [*self.errors, *errors]
 
 
-def read_rows(manifest: Path, extra: Sequence[str] = ()) -> list[Cells]:
-    """Read a manifest, in the format that its name tells.
+# From a file to rows of text: CSV, JSON Lines or Parquet.
 
-    Args:
-        manifest: The file.
-        extra: Columns that it may have besides ``COLUMNS``.
+
+def read_rows(manifest: Path) -> list[Cells]:
+    """Read a manifest in the format of its suffix; unknown columns are logged and ignored.
+
+    CSV may be separated by commas, semicolons or tabs, in UTF-8 or UTF-16, as spreadsheets write it. Blank rows are
+    skipped.
 
     Raises:
-        DatasetError: It is missing, of no known format, unreadable, or has no usable header.
+        DatasetError: It is missing, of no known format, unreadable, or has no column ``video``.
     """
-    read = _FORMATS.get(manifest.suffix.lower())
-    if read is None:
-        raise DatasetError(
-            "a manifest is a .csv, .jsonl or .parquet file", where=manifest, hint="name one, or the folder of one"
-        )
+    rows, note = _read_table(manifest)
+    if note:
+        logger.warning("%s: %s", manifest, note)
+    return rows
+
+
+def _read_table(manifest: Path) -> tuple[list[Cells], str | None]:
+    """Return the rows, and a note on unknown columns."""
+    suffix = manifest.suffix.lower()
+    if suffix not in _FORMATS:
+        hint = "name one, or the folder of one"
+        if suffix in (".xlsx", ".xls", ".ods", ".numbers"):
+            hint = "save the sheet as CSV UTF-8"
+        raise DatasetError("a manifest is a .csv, .jsonl or .parquet file", where=manifest, hint=hint)
+    read, name = _FORMATS[suffix]
     try:
-        return list(read(manifest, (*COLUMNS, *extra)))
+        rows = list(read(manifest))
     except FileNotFoundError:
         raise DatasetError(
             "no such manifest", where=manifest, hint="name a folder with dives.csv, or the file itself"
         ) from None
-    except (UnicodeDecodeError, csv.Error) as error:
-        raise DatasetError(f"not a readable {_NAMES[manifest.suffix.lower()]} file: {error}", where=manifest) from None
+    except csv.Error as error:
+        raise DatasetError(f"not a readable {name} file: {error}", where=manifest) from None
     except OSError as error:
         raise DatasetError(f"cannot be read: {error.strerror or error}", where=manifest) from None
+    names = list(dict.fromkeys(column for cells in rows for column in cells.texts if column not in COLUMNS))
+    note = f"unknown columns are ignored: {', '.join(map(_name_with_guess, names))}" if names else None
+    return [cells for cells in rows if cells.errors or any(cells.texts.get(column) for column in COLUMNS)], note
 
 
-def _read_csv(manifest: Path, columns: Sequence[str]) -> Iterator[Cells]:
-    with manifest.open(newline="", encoding="utf-8-sig") as stream:
-        reader = csv.DictReader(stream)
-        header = [name.strip() for name in reader.fieldnames or []]
-        _check_header(manifest, header, columns)
-        reader.fieldnames = header
-        for row in reader:
-            more: tuple[tuple[str | None, str], ...] = ((None, "more cells than columns"),) if None in row else ()
-            yield Cells(reader.line_num, {name: _text(row[name]) for name in header}, more)
+def _name_with_guess(name: str) -> str:
+    guess = difflib.get_close_matches(name, COLUMNS, n=1)
+    return f"{name!r} (meant {guess[0]!r}?)" if guess else repr(name)
 
 
-def _read_jsonl(manifest: Path, columns: Sequence[str]) -> Iterator[Cells]:
-    with manifest.open(encoding="utf-8-sig") as stream:
-        for line, text in enumerate(stream, start=1):
-            if not text.strip():
-                continue
-            try:
-                record = json.loads(text, object_pairs_hook=_distinct)
-            except (ValueError, RecursionError) as error:
-                yield Cells(line, {}, ((None, f"not a JSON object: {error}"),))
-                continue
-            if isinstance(record, dict):
-                yield _cells(line, record, columns)
-            else:
-                yield Cells(line, {}, ((None, "not a JSON object"),))
+def _read_csv(manifest: Path) -> Iterator[Cells]:
+    text = _decode(manifest, "CSV")
+    delimiter, is_stated = _delimiter(text)
+    reader = csv.reader(io.StringIO(text, newline=""), delimiter=delimiter)
+    if is_stated:
+        next(reader)
+    header: list[str] | None = None
+    for values in reader:
+        if not any(value.strip() for value in values):  # a blank line, or one of separators alone
+            continue
+        if header is None:
+            header = _checked_header(manifest, values)
+            continue
+        texts = {name: value.strip() for name, value in zip(header, values, strict=False) if name}
+        errors: tuple[CellError, ...] = ()
+        if any(value.strip() for value in values[len(header) :]):
+            hint = "quote cells that hold a comma, decimal commas too" if delimiter == "," else None
+            errors = (CellError(None, "more cells than columns", hint),)
+        yield Cells(reader.line_num, texts, errors)
+    if header is None:
+        _checked_header(manifest, [])
+
+
+def _decode(manifest: Path, name: str) -> str:
+    """Return the text of a file in UTF-8 or UTF-16, with or without a byte order mark."""
+    data = manifest.read_bytes()
+    if data.startswith(b"PK\x03\x04"):
+        hint = "save the sheet as CSV UTF-8"
+        raise DatasetError(f"not a readable {name} file: it is a workbook of a spreadsheet", where=manifest, hint=hint)
+    encoding = "utf-8-sig"
+    if data[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        encoding = "utf-16"
+    elif 0 in data[:2]:
+        encoding = "utf-16-be" if data[0] == 0 else "utf-16-le"
+    try:
+        return data.decode(encoding)
+    except UnicodeDecodeError as error:
+        line = data[: error.start].count(b"\n") + 1
+        what = f"not a readable {name} file: line {line} is not {encoding.removesuffix('-sig').upper()}"
+        seems = "" if encoding != "utf-8-sig" or 0 in data else "it seems to be Windows-1252; "
+        raise DatasetError(what, where=manifest, hint=f"{seems}save it as CSV UTF-8") from None
+
+
+def _delimiter(text: str) -> tuple[str, bool]:
+    """Return what separates the columns, and whether Excel's first line ``sep=;`` says so."""
+    first = next((line for line in io.StringIO(text, newline=None) if line.strip()), "")
+    stated = re.fullmatch(r'"?sep=([,;\t])"?', first.rstrip("\n "), re.IGNORECASE)
+    if stated:
+        return stated[1], True
+
+    def columns(delimiter: str) -> tuple[bool, int]:
+        names = [_column(name) for name in next(csv.reader([first], delimiter=delimiter), [])]
+        return "video" in names, len(names)
+
+    return max(",;\t", key=columns), False
+
+
+def _column(name: str) -> str:
+    return name.strip().lower()
+
+
+def _checked_header(manifest: Path, names: Sequence[str]) -> list[str]:
+    header = [_column(name) for name in names]
+    if "video" not in header:
+        there = f"; the columns are {', '.join(repr(name) for name in header)}" if any(header) else ""
+        guess = difflib.get_close_matches("video", header, n=1)
+        hint = f"rename {guess[0]!r} to 'video'; {_COLUMNS_HINT}" if guess else _COLUMNS_HINT
+        raise DatasetError(f"no column 'video'{there}", where=manifest, hint=hint)
+    for name in COLUMNS:
+        if header.count(name) > 1:
+            raise DatasetError(f"column {name!r} occurs twice", where=manifest)
+    return header
+
+
+def _read_jsonl(manifest: Path) -> Iterator[Cells]:
+    for line, text in enumerate(io.StringIO(_decode(manifest, "JSON Lines"), newline=None), start=1):
+        if not text.strip():
+            continue
+        try:
+            record = json.loads(text, object_pairs_hook=_distinct)
+        except (ValueError, RecursionError) as error:
+            yield Cells(line, {}, (CellError(None, f"not a JSON object: {error}"),))
+            continue
+        if isinstance(record, dict):
+            yield _cells(line, record)
+        else:
+            yield Cells(line, {}, (CellError(None, "not a JSON object"),))
 
 
 def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -119,7 +354,7 @@ def _distinct(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     return record
 
 
-def _read_parquet(manifest: Path, columns: Sequence[str]) -> Iterator[Cells]:
+def _read_parquet(manifest: Path) -> Iterator[Cells]:
     import pyarrow as pa
     import pyarrow.parquet as pq
 
@@ -128,42 +363,29 @@ def _read_parquet(manifest: Path, columns: Sequence[str]) -> Iterator[Cells]:
     try:
         # One thread and no memory map: a manifest is small, and a damaged one must not take the process along.
         with pq.ParquetFile(manifest) as file:
-            _check_header(manifest, file.schema_arrow.names, columns)
+            _checked_header(manifest, file.schema_arrow.names)
             records = file.read(use_threads=False).to_pylist()
     except (pa.ArrowException, ValueError, OSError) as error:
         if isinstance(error, OSError) and error.errno is not None:
             raise  # of the file, not of what is in it
-        said = " ".join(str(error).split())
-        raise DatasetError(f"not a readable Parquet file: {said}", where=manifest) from None
+        message = " ".join(str(error).split())
+        raise DatasetError(f"not a readable Parquet file: {message}", where=manifest) from None
     for row, record in enumerate(records, start=1):
-        yield _cells(row, record, columns)
+        yield _cells(row, record)
 
 
-def _check_header(manifest: Path, header: Sequence[str], columns: Sequence[str]) -> None:
-    if "video" not in header:
-        raise DatasetError("no column 'video'", where=manifest, hint=_COLUMNS_HINT)
-    unknown = [name for name in header if name not in columns]
-    if unknown:
-        raise DatasetError(f"unknown column {unknown[0]!r}", where=manifest, hint=_COLUMNS_HINT)
-    repeated = [name for name in columns if header.count(name) > 1]
-    if repeated:
-        raise DatasetError(f"column {repeated[0]!r} occurs twice", where=manifest)
-
-
-def _cells(row: int, record: dict[str, Any], columns: Sequence[str]) -> Cells:
-    """Turn typed values into the text that a CSV file would hold, so that one set of rules serves every format."""
+def _cells(row: int, record: Mapping[str, Any]) -> Cells:
+    """Turn typed values into the text of a CSV file, so that one model parses every format."""
     texts: dict[str, str] = {}
-    wrong: list[tuple[str | None, str]] = []
+    errors = []
     for name, value in record.items():
-        if name not in columns:
-            wrong.append((None, f"unknown column {name!r}"))
-            continue
+        column = _column(name)
         try:
-            texts[name] = _text(value)
+            texts[column] = _text(value) if column in COLUMNS else ""
         except TypeError as error:
-            texts[name] = ""
-            wrong.append((name, str(error)))
-    return Cells(row, texts, tuple(wrong))
+            texts[column] = ""
+            errors.append(CellError(column, str(error)))
+    return Cells(row, texts, tuple(errors))
 
 
 def _text(value: object) -> str:
@@ -173,24 +395,62 @@ def _text(value: object) -> str:
         return value.strip()
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
-    if isinstance(value, list) and all(isinstance(one, (int, float)) and not isinstance(one, bool) for one in value):
-        return " ".join(str(one) for one in value)
+    if isinstance(value, list) and all(isinstance(part, (int, float)) and not isinstance(part, bool) for part in value):
+        return " ".join(str(part) for part in value)
     raise TypeError(f"a {type(value).__name__} is neither text nor a number nor a list of numbers")
 
 
-_FORMATS: dict[str, Callable[[Path, Sequence[str]], Iterator[Cells]]] = {
-    ".csv": _read_csv,
-    ".jsonl": _read_jsonl,
-    ".parquet": _read_parquet,
+_FORMATS: dict[str, tuple[Callable[[Path], Iterator[Cells]], str]] = {
+    ".csv": (_read_csv, "CSV"),
+    ".jsonl": (_read_jsonl, "JSON Lines"),
+    ".parquet": (_read_parquet, "Parquet"),
 }
-_NAMES = {".csv": "CSV", ".jsonl": "JSON Lines", ".parquet": "Parquet"}
 
 
-# Read a local dataset described by a manifest: one row a dive, beside the videos.
+# Paths in a manifest: of files beside or below it.
+
+
+class PathError(Exception):
+    """A path in a manifest leads nowhere that it may."""
+
+    def __init__(self, what: str, hint: str | None = None) -> None:
+        self.what, self.hint = what, hint
+        super().__init__(what)
+
+
+def locate_file(manifest: Path, cell: str, *, allow_outside: bool) -> str:
+    """Return the path of a file named in a manifest; it need not exist.
+
+    Backslashes of Windows are accepted in relative paths.
+
+    Raises:
+        PathError: It leads out of the manifest's folder, is an absolute path of Windows elsewhere, or cannot be
+            resolved.
+    """
+    folder = os.path.dirname(manifest)  # noqa: PTH120 - "" where the manifest is here: nobody writes "./"
+    path = os.path.join(folder, cell)  # noqa: PTH118 - a name with a zero byte is a row that fails
+    try:
+        if os.name != "nt" and "\\" in cell and not os.path.lexists(path):
+            windows = PureWindowsPath(cell)
+            if windows.drive or windows.root:
+                beside = os.path.lexists(os.path.join(folder, windows.name))  # noqa: PTH118
+                hint = f"write {windows.name!r}, which lies beside the manifest" if beside else None
+                raise PathError(f"{cell!r} is a path of Windows", hint or "write paths from the manifest's folder on")
+            path = os.path.join(folder, windows.as_posix())  # noqa: PTH118
+        root = os.path.realpath(folder)
+        is_inside = os.path.commonpath((os.path.realpath(path, strict=False), root)) == root
+    except (OSError, ValueError) as error:  # too long a name, a zero byte
+        raise PathError(f"{cell!r} cannot be looked at: {error}") from None
+    if not allow_outside and not is_inside:
+        raise PathError(f"{cell!r} leads out of the manifest's folder", "--allow-outside accepts it")
+    return path
+
+
+# Read a dataset described by a manifest, beside the videos.
 
 MANIFEST_NAME = "dives.csv"
 MANIFEST_NAMES = (MANIFEST_NAME, "dives.jsonl", "dives.parquet")
-"""What a manifest is called in the folder of a dataset."""
+"""Names of a manifest in the folder of a dataset."""
 
 _KINDS: dict[str, Kind] = {
     "video": "video",
@@ -200,9 +460,8 @@ _KINDS: dict[str, Kind] = {
     "split": "split",
     "twist_start": "boundaries",
     "entry_start": "boundaries",
+    "end_s": "boundaries",
 }
-
-_SPLITS: dict[str, Split] = {"train": "train", "val": "val", "test": "test"}
 
 _ROUNDING = 1e-9
 """Three tens at difficulty 3.3 are a little less than 99 in binary."""
@@ -214,11 +473,11 @@ def find_manifest(folder: Path) -> Path | None:
     Raises:
         DatasetError: There are several.
     """
-    found = [folder / name for name in MANIFEST_NAMES if (folder / name).exists()]
-    if len(found) > 1:
-        names = " and ".join(manifest.name for manifest in found)
+    manifests = [folder / name for name in MANIFEST_NAMES if (folder / name).exists()]
+    if len(manifests) > 1:
+        names = " and ".join(manifest.name for manifest in manifests)
         raise DatasetError(f"two manifests, {names}", where=folder, hint="name the one that is meant")
-    return found[0] if found else None
+    return manifests[0] if manifests else None
 
 
 def read_manifest(path: Path, *, allow_outside: bool = False, report: Report = refuse) -> list[Dive]:
@@ -227,7 +486,8 @@ def read_manifest(path: Path, *, allow_outside: bool = False, report: Report = r
     Args:
         path: A ``.csv``, ``.jsonl`` or ``.parquet`` file, or a folder that holds one called ``dives``.
         allow_outside: Accept paths that lead out of the manifest's folder.
-        report: Told of every wrong cell; by default the first one is raised. If it returns, the row is left out.
+        report: Called with every problem; by default the first wrong cell is raised. If it returns, the row is left
+            out.
 
     Returns:
         The dives in the order of the rows.
@@ -236,184 +496,114 @@ def read_manifest(path: Path, *, allow_outside: bool = False, report: Report = r
         DatasetError: The manifest is missing, unreadable, empty, or a row is wrong; names file, row and column.
     """
     manifest = find_manifest(path) or path / MANIFEST_NAME if path.is_dir() else path
-    rows = read_rows(manifest)
+    rows, note = _read_table(manifest)
+    if note and report is refuse:
+        logger.warning("%s: %s", manifest, note)
+    elif note:
+        report(Problem("manifest", str(manifest), note, stops=False))
     if not rows:
         raise DatasetError("no dives: the manifest has no rows", where=manifest)
-    seen: dict[str, int] = {}
-    read = [_Row(manifest, cells, allow_outside, report).dive(seen) for cells in rows]
-    return [dive for dive in read if dive is not None]
+    first_rows: dict[str, int] = {}
+    dives = [_DiveReader(manifest, cells, allow_outside, report).read(first_rows) for cells in rows]
+    return [dive for dive in dives if dive is not None]
 
 
-@dataclass(slots=True)
-class _Row:
-    manifest: Path
-    cells: Cells
-    allow_outside: bool
-    report: Report
-    is_sound: bool = True
+class _DiveReader:
+    """Turns a row into a dive, and checks it against the other cells and the files."""
 
-    def dive(self, seen: dict[str, int]) -> Dive | None:
-        """Read the row, every cell of it whatever the others hold; None if one is wrong.
+    def __init__(self, manifest: Path, cells: Cells, allow_outside: bool, report: Report) -> None:
+        self._manifest, self._cells, self._allow_outside, self._report = manifest, cells, allow_outside, report
+        self._row, self._errors = cells.parse()
+
+    def read(self, first_rows: dict[str, int]) -> Dive | None:
+        """Return the dive; None if a cell is wrong. Every cell is checked, whatever the others hold.
 
         Args:
-            seen: Row in which each video was first named; this row is added.
+            first_rows: Row in which each dive was first named; this row is added.
         """
-        for column, what in self.cells.wrong:
-            self._problem(column, what)
-        if not self.cells.texts:
+        row = self._row
+        if self._cells.texts:
+            video, difficulty = self._video(first_rows), self._difficulty()
+            mask = self._path("mask") if row.mask else None
+            if row.score and difficulty and row.score > MAX_EXECUTION * difficulty * (1 + _ROUNDING):
+                most = f"three tens at difficulty {difficulty:g} make {MAX_EXECUTION * difficulty:g}"
+                self._add("score", f"{row.score:g} is out of range", most)
+            if row.twist_start is not None and row.entry_start is not None and row.entry_start <= row.twist_start:
+                what = f"{row.entry_start} is not after twist_start {row.twist_start}"
+                self._add("entry_start", what, "the flight comes first")
+            if row.end_s is not None and row.end_s <= (row.start_s or 0.0):
+                self._add("end_s", f"{row.end_s:g} is not after start_s {row.start_s or 0:g}")
+        if self._errors:
+            order = (None, *COLUMNS)
+            for error in sorted(self._errors, key=lambda error: order.index(error.column)):
+                self._tell(error)
             return None
-        video = self._video(seen)
-        number = self._number()
-        height_m = self._decimal("height_m")
-        difficulty = self._difficulty(number, height_m)
-        score = self._score(difficulty)
-        twist_start, entry_start = self._boundaries()
-        mask = self._path("mask") if self._cell("mask") else None
-        judges = self._marks()
-        deductions = self._deductions()
-        split = self._split()
-        if not self.is_sound or video is None or difficulty is None:
-            return None
+        assert video is not None and difficulty is not None  # noqa: PT018, S101 -- else there is an error
         return Dive(
-            key=self._cell("video"),
+            key=row.key,
             video=video,
-            score=score,
+            score=row.score,
             difficulty=difficulty,
-            number=number,
-            height_m=height_m,
-            twist_start=twist_start,
-            entry_start=entry_start,
+            number=row.dive,
+            height_m=row.height_m,
+            twist_start=row.twist_start,
+            entry_start=row.entry_start,
             mask=mask,
-            judges=judges,
-            deductions=deductions,
-            split=split,
+            judges=row.judges,
+            deductions=row.deductions,
+            split=row.split,
+            start_s=row.start_s,
+            end_s=row.end_s,
         )
 
-    def _cell(self, column: str) -> str:
-        return self.cells.texts.get(column, "")
+    def _add(self, column: str, what: str, hint: str | None = None) -> None:
+        self._errors.append(CellError(column, what, hint))
 
-    def _problem(self, column: str | None, what: str, hint: str | None = None) -> None:
-        place = f"row {self.cells.row}" if column is None else f"row {self.cells.row}, column {column!r}"
-        kind = _KINDS.get(column or "", "manifest")
-        self.is_sound = False
-        self.report(Problem(kind, str(self.manifest), f"{place}: {what}", hint, dive=self._cell("video") or None))
+    def _tell(self, error: CellError) -> None:
+        where = f"row {self._cells.row}" + ("" if error.column is None else f", column {error.column!r}")
+        kind = _KINDS.get(error.column or "", "manifest")
+        key = self._row.key if self._row.video else None
+        self._report(Problem(kind, str(self._manifest), f"{where}: {error.what}", error.hint, dive=key))
 
-    def _video(self, seen: dict[str, int]) -> Path | None:
-        cell = self._cell("video")
-        if not cell:
-            self._problem("video", "empty", "name the video")
+    def _video(self, first_rows: dict[str, int]) -> Path | None:
+        if not self._row.video:
+            self._add("video", "empty", "name the video")
             return None
-        first = seen.setdefault(cell, self.cells.row)
-        if first != self.cells.row:
-            self._problem("video", f"{cell!r} is listed twice, first in row {first}", "one row a dive")
+        key = self._row.key
+        first = first_rows.setdefault(key, self._cells.row)
+        if first != self._cells.row:
+            self._add("video", f"{key!r} is listed twice, first in row {first}", "one row a dive")
         return self._path("video")
 
-    def _number(self) -> str | None:
-        cell = self._cell("dive")
-        try:
-            return str(parse_dive_number(cell)) if cell else None
-        except FinecausalError as error:
-            self._problem("dive", error.what, error.hint)
-            return None
-
-    def _difficulty(self, number: str | None, height_m: float | None) -> float | None:
-        given = self._decimal("difficulty")
-        if given == 0:
-            self._problem("difficulty", "0 is out of range", "more than 0 is meant")
-            return None
-        if given is not None or self._cell("difficulty"):
-            return given
-        listed: float | None = None
-        if number is not None and height_m is not None:
-            try:
-                listed = listed_difficulty(parse_dive_number(number), height_m)
-            except FinecausalError as error:
-                self._problem("height_m", error.what, error.hint)
-                return None
-        if listed is None and (self.is_sound or not self._cell("dive") or not self._cell("height_m")):
-            what = "missing, and not to be had from dive and height_m"
-            self._problem("difficulty", what, "give the degree of difficulty")
-        return listed
-
-    def _score(self, difficulty: float | None) -> float | None:
-        score = self._decimal("score")
-        if score is not None and difficulty is not None and score > MAX_EXECUTION * difficulty * (1 + _ROUNDING):
-            most = f"three tens at difficulty {difficulty:g} make {MAX_EXECUTION * difficulty:g}"
-            self._problem("score", f"{score:g} is out of range", most)
-        return score
-
-    def _decimal(self, column: str) -> float | None:
-        cell = self._cell(column)
-        if not cell:
-            return None
-        try:
-            value = float(cell)
-        except ValueError:
-            self._problem(column, f"{cell!r} is not a number")
-            return None
-        if not math.isfinite(value) or value < 0:
-            self._problem(column, f"{cell} is out of range", "0 or more is meant")
-            return None
-        return value
-
-    def _frame(self, column: str) -> int | None:
-        value = self._decimal(column)
-        if value is not None and value != int(value):
-            self._problem(column, f"{value} is not a frame index", "a whole number is meant")
-            return None
-        return None if value is None else int(value)
-
-    def _boundaries(self) -> tuple[int | None, int | None]:
-        twist, entry = self._frame("twist_start"), self._frame("entry_start")
-        if twist is not None and entry is not None and entry <= twist:
-            self._problem("entry_start", f"{entry} is not after twist_start {twist}", "the flight comes first")
-        return twist, entry
-
-    def _numbers(self, column: str, called: str) -> tuple[float, ...]:
-        cell = self._cell(column)
-        try:
-            return tuple(float(one) for one in cell.split())
-        except ValueError:
-            self._problem(column, f"{cell!r} is not a list of {called}", "separate them by blanks")
-            return ()
-
-    def _marks(self) -> tuple[float, ...]:
-        marks = self._numbers("judges", "marks")
-        wrong = [mark for mark in marks if not 0 <= mark <= MAX_MARK]
-        if wrong:
-            self._problem("judges", f"{wrong[0]:g} is out of range", "a mark is 0 to 10")
-        return marks
-
-    def _deductions(self) -> tuple[float, float, float] | None:
-        points = self._numbers("deductions", "points")
-        if not points:
-            return None
-        wrong = [one for one in points if not 0 <= one < math.inf]
-        if wrong:
-            self._problem("deductions", f"{wrong[0]:g} is out of range", "0 or more is meant")
-        if len(points) != 3:
-            self._problem("deductions", f"{len(points)} numbers", "three are meant: take-off, flight and entry")
-            return None
-        return points[0], points[1], points[2]
-
-    def _split(self) -> Split | None:
-        cell = self._cell("split")
-        if cell and cell not in _SPLITS:
-            self._problem("split", f"{cell!r} is not a split", "train, val or test")
-        return _SPLITS.get(cell)
-
     def _path(self, column: str) -> Path | None:
-        cell = self._cell(column)
-        root = self.manifest.parent.resolve()
-        path = root / cell
+        cell = self._cells.texts[column]
         try:
-            inside, exists = path.resolve().is_relative_to(root), path.exists()
-        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, too long a name, a zero byte
-            self._problem(column, f"{cell!r} cannot be looked at: {error}")
-            return None
-        if not self.allow_outside and not inside:
-            hint = "a manifest names files beside or below it"
-            self._problem(column, f"{cell!r} leads out of the dataset's folder", hint)
-        elif not exists:
-            self._problem(column, f"{cell!r} does not exist")
-        return path
+            manifest = self._manifest.parent.resolve() / self._manifest.name
+            path = Path(locate_file(manifest, cell, allow_outside=self._allow_outside))
+            if not path.exists():
+                raise PathError(f"{cell!r} does not exist")
+        except PathError as error:
+            self._add(column, error.what, error.hint)
+        except (OSError, RuntimeError, ValueError) as error:  # a loop of links, too long a name
+            self._add(column, f"{cell!r} cannot be looked at: {error}")
+        else:
+            return path
+        return None
+
+    def _difficulty(self) -> float | None:
+        row = self._row
+        if row.difficulty is not None or self._cells.texts.get("difficulty"):
+            return row.difficulty
+        wrong = {error.column for error in self._errors}
+        listed: float | None = None
+        if row.dive is not None and row.height_m is not None:
+            try:
+                listed = listed_difficulty(parse_dive_number(row.dive), row.height_m)
+            except FinecausalError as error:
+                self._add("height_m", error.what, error.hint)
+                return None
+        if listed is None and not wrong & {"dive", "height_m"}:
+            self._add(
+                "difficulty", "missing, and not to be had from dive and height_m", "give the degree of difficulty"
+            )
+        return listed

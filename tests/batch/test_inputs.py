@@ -118,7 +118,7 @@ def test_two_dives_of_one_video_are_two(tree: Path) -> None:
     [
         (",107B,10,3", "column 'video': empty"),
         ("videos/b.mp4,107B,ten,3", "column 'height_m': 'ten' is not a number"),
-        ("videos/b.mp4,107B,10,-1", "column 'difficulty': '-1' is not a number from 0 on"),
+        ("videos/b.mp4,107B,10,-1", "column 'difficulty': -1 is out of range"),
         ("videos/b.mp4,107B,10,nan", "column 'difficulty'"),
         ("videos/b.mp4,107B,10,50", "difficulty 50"),
         ("../outside.mp4,107B,10,3", "leads out of the manifest's folder"),

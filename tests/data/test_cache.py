@@ -5,6 +5,7 @@ import shutil
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -71,6 +72,19 @@ def same(one, other):
         and np.array_equal(one.mask, other.mask)
         and one.transitions == other.transitions
     )
+
+
+def test_only_the_times_of_a_dive_are_read_and_kept_apart(folder, dive):
+    part = replace(dive, key="a.mp4 [0.8-2 s]", start_s=0.8, end_s=2.0)
+    cache = make_cache(folder)
+    whole, cut = cache.load(dive), cache.load(part)
+    clip = read_clip(dive.video, geometry="fit", frame_size=SIZE, start_s=0.8, end_s=2.0)
+    assert (clip.source_frames[0], clip.source_frames[-1]) == (20, 49)
+    assert np.array_equal(crop(cut.frames, SIZE), crop(clip.frames, SIZE))
+    assert not np.array_equal(cut.frames, whole.frames)
+    assert cut.transitions == (int(np.searchsorted(clip.source_frames, 21)), 95)  # counted in the video
+    assert same(cut, cache.load(part))
+    assert cache.size().clips == 2
 
 
 @pytest.mark.parametrize("geometry", ["fit", "squeeze"])

@@ -120,6 +120,14 @@ def test_names_with_commas_newlines_and_other_letters_work(dataset):
         ("video,difficulty,dive,height_m", "a.mp4,0,107B,3", "difficulty", "0 is out of range"),
         ("video,difficulty", "a.mp4,three", "difficulty", "'three' is not a number"),
         ("video,difficulty", "a.mp4,nan", "difficulty", "nan is out of range"),
+        ("video,difficulty", "a.mp4,1e999", "difficulty", "1e999 is out of range"),
+        ("video,difficulty", "a.mp4,-Infinity", "difficulty", "-Infinity is out of range"),
+        ("video,difficulty", "a.mp4,1_000", "difficulty", "'1_000' is not a number"),
+        ("video,difficulty,score", "a.mp4,3,1e999", "score", "1e999 is out of range"),
+        ("video,difficulty,twist_start", "a.mp4,3,nan", "twist_start", "nan is out of range"),
+        ("video,difficulty,start_s", "a.mp4,3,inf", "start_s", "inf is out of range"),
+        ("video,difficulty,start_s,end_s", "a.mp4,3,4,4", "end_s", "4 is not after start_s 4"),
+        ("video,difficulty,judges", "a.mp4,3,8 1e999 8", "judges", "inf is out of range"),
         ("video,dive", "a.mp4,107B", "difficulty", "missing"),
         ("video,dive,height_m", "a.mp4,101D,3", "dive", "free"),
         ("video,dive,height_m", "a.mp4,107B,4", "height_m", "no difficulty list for 4 m"),
@@ -163,7 +171,7 @@ def test_no_path_leads_out_of_the_folder_unless_allowed(dataset, cell, column):
     text = f"video,difficulty\n{cell},3\n" if column == "video" else f"video,difficulty,mask\na.mp4,3,{cell}\n"
     error = refused(dataset, text)
     assert f"row 2, column {column!r}" in error.what
-    assert "leads out of the dataset's folder" in error.what
+    assert "leads out of the manifest's folder" in error.what
     (dive,) = read_manifest(dataset, allow_outside=True)
     assert getattr(dive, column).samefile(outside)
 
@@ -174,7 +182,6 @@ def test_no_path_leads_out_of_the_folder_unless_allowed(dataset, cell, column):
         ("", "no column 'video'"),
         ("score,difficulty\n1,2\n", "no column 'video'"),
         ("video,difficulty\n", "no dives"),
-        ("video,difficulty,colour\na.mp4,3,red\n", "unknown column 'colour'"),
         ("video,difficulty,score,score\na.mp4,3,60,61\n", "column 'score' occurs twice"),
         ("video,difficulty\na.mp4,3,4\n", "row 2: more cells than columns"),
         (
@@ -256,7 +263,6 @@ def test_lines_of_json_may_hold_different_columns_and_gaps_between_them(dataset)
     ("line", "says"),
     [
         ({"video": "a.mp4", "difficulty": "x"}, "row 2, column 'difficulty': 'x' is not a number"),
-        ({"video": "a.mp4", "difficulty": 3, "colour": 1}, "row 2: unknown column 'colour'"),
         ({"video": "a.mp4", "difficulty": [True]}, "row 2, column 'difficulty': a list is neither"),
         ({"video": "a.mp4", "difficulty": True}, "row 2, column 'difficulty': a bool is neither"),
         ({"video": "a.mp4", "difficulty": {"a": 1}}, "row 2, column 'difficulty': a dict is neither"),
@@ -284,8 +290,6 @@ def test_every_error_in_parquet_names_file_row_and_column(dataset):
     )
     with pytest.raises(DatasetError, match=r"dives\.parquet: row 2, column 'score': 99 is out of range"):
         read_manifest(path)
-    with pytest.raises(DatasetError, match=r"dives\.parquet: unknown column 'colour'"):
-        read_manifest(write_parquet(dataset, {"video": "a.mp4", "colour": "red"}))
 
 
 @pytest.mark.parametrize("damage", [b"", b"no table", "cut", "flipped"])
@@ -326,8 +330,8 @@ def test_a_collecting_reader_is_told_of_every_wrong_cell_and_reads_the_sound_row
     found = [(one.kind, one.what.split(":")[0]) for one in problems]
     assert found == [
         ("video", "row 3, column 'video'"),
-        ("dive number", "row 3, column 'dive'"),
         ("score", "row 3, column 'score'"),
+        ("dive number", "row 3, column 'dive'"),
         ("boundaries", "row 3, column 'entry_start'"),
         ("manifest", "row 3, column 'judges'"),
         ("split", "row 3, column 'split'"),
@@ -340,3 +344,118 @@ def test_a_collecting_reader_is_told_of_every_wrong_cell_and_reads_the_sound_row
     ]
     assert {one.where for one in problems} == {str(dataset / "dives.csv")}
     assert [one.dive for one in problems][-1] == "a.mp4"
+
+
+TABLE = [
+    ["video", "score", "difficulty", "judges"],
+    ["a.mp4", "82.5", "3.3", "8 8.5 8"],
+    ["b.mp4", "", "3", ""],
+]
+
+
+def sheet(delimiter, *, comma=False, newline="\r\n", rows=TABLE):
+    lines = [delimiter.join(row) + newline for row in rows]
+    return "".join(lines).replace(".5", ",5").replace("3.3", "3,3") if comma else "".join(lines)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16", "utf-16-le", "utf-16-be"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        sheet(","),
+        sheet(";"),
+        sheet(";", comma=True),
+        sheet("\t", comma=True),
+        "sep=;\r\n" + sheet(";", comma=True),
+        sheet(",", newline="\n", rows=[[name.title() for name in TABLE[0]], *TABLE[1:]]),
+        sheet(";", rows=[["", "", "", ""], *([*row, "", ""] for row in TABLE), [""] * 6, [" "] * 6]),
+        'video,score,difficulty,judges\n"a.mp4","82,5","3,3","8 8,5 8"\nb.mp4,,3,\n',
+    ],
+)
+def test_a_manifest_is_read_as_any_spreadsheet_writes_it(dataset, text, encoding):
+    first, second = read_manifest(write(dataset, text, encoding))
+    assert (first.key, first.score, first.difficulty, first.judges) == ("a.mp4", 82.5, 3.3, (8.0, 8.5, 8.0))
+    assert (second.key, second.score, second.difficulty, second.judges) == ("b.mp4", None, 3.0, ())
+
+
+def test_an_encoding_that_is_not_read_is_named_with_the_line_and_the_way_out(dataset):
+    error = refused(dataset, "x")  # only for the name of the file
+    (dataset / "dives.csv").write_bytes("video;difficulty\na.mp4;3\nMäder.mp4;3\n".encode("cp1252"))
+    with pytest.raises(DatasetError) as caught:
+        read_manifest(dataset)
+    assert caught.value.where == error.where
+    assert "line 3 is not UTF-8" in caught.value.what
+    assert caught.value.hint == "it seems to be Windows-1252; save it as CSV UTF-8"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "says"),
+    [
+        ("dives.xlsx", b"PK\x03\x04", "a manifest is a .csv, .jsonl or .parquet file (save the sheet as CSV UTF-8)"),
+        ("dives.csv", b"PK\x03\x04 sheet", "it is a workbook of a spreadsheet (save the sheet as CSV UTF-8)"),
+        ("dives.txt", b"video", "a manifest is a .csv, .jsonl or .parquet file (name one"),
+    ],
+)
+def test_a_file_of_another_format_says_how_to_save_it(dataset, name, content, says):
+    (dataset / name).write_bytes(content)
+    with pytest.raises(DatasetError) as caught:
+        read_manifest(dataset / name)
+    assert says in str(caught.value)
+
+
+def test_a_header_without_videos_names_the_columns_that_are_there_and_the_one_meant(dataset):
+    error = refused(dataset, "vidoe;score;difficulty\na.mp4;60;3\n")
+    assert error.what == "no column 'video'; the columns are 'vidoe', 'score', 'difficulty'"
+    assert error.hint.startswith("rename 'vidoe' to 'video'; a manifest's columns are video, score,")
+
+
+@pytest.mark.parametrize("kind", ["csv", "jsonl", "parquet"])
+def test_unknown_columns_are_named_and_ignored(dataset, kind, caplog):
+    row = {"video": "a.mp4", "difficulty": 3, "colour": "red", "hight_m": 3}
+    if kind == "csv":
+        path = write(dataset, "video,difficulty,colour,hight_m\na.mp4,3,red,3\n")
+    else:
+        path = (write_jsonl if kind == "jsonl" else write_parquet)(dataset, row)
+    (dive,) = read_manifest(path)
+    assert (dive.difficulty, dive.height_m) == (3.0, None)
+    said = f"{path}: unknown columns are ignored: 'colour', 'hight_m' (meant 'height_m'?)"
+    assert [record.getMessage() for record in caplog.records] == [said]
+    problems = []
+    assert read_manifest(path, report=problems.append) == [dive]
+    assert [(problem.stops, problem.kind) for problem in problems] == [(False, "manifest")]
+
+
+def test_rows_of_one_video_are_told_apart_by_their_times(dataset):
+    text = 'video,difficulty,start_s,end_s\na.mp4,3,,2.5\na.mp4,3,2.5,5\na.mp4,3,"5,25",\na.mp4,3,,\n'
+    dives = read_manifest(write(dataset, text))
+    assert [(dive.key, dive.start_s, dive.end_s) for dive in dives] == [
+        ("a.mp4 [-2.5 s]", None, 2.5),
+        ("a.mp4 [2.5-5 s]", 2.5, 5.0),
+        ("a.mp4 [5.25- s]", 5.25, None),
+        ("a.mp4", None, None),
+    ]
+    error = refused(dataset, text + "a.mp4,3,2.50,5.0\n")
+    assert "row 6, column 'video': 'a.mp4 [2.5-5 s]' is listed twice, first in row 3" in error.what
+
+
+def test_folders_may_be_written_as_windows_writes_them(dataset):
+    (dataset / "final").mkdir()
+    (dataset / "final" / "c.mp4").write_bytes(b"video")
+    (dive,) = read_manifest(write(dataset, "video,difficulty\nfinal\\c.mp4,3\n"))
+    assert dive.video == dataset / "final" / "c.mp4"
+    (dataset / "odd\\name.mp4").write_bytes(b"video")
+    (dive,) = read_manifest(write(dataset, "video,difficulty\nodd\\name.mp4,3\n"))
+    assert dive.video == dataset / "odd\\name.mp4"
+
+
+@pytest.mark.parametrize(
+    ("cell", "hint"),
+    [
+        ("C:\\dives\\a.mp4", "write 'a.mp4', which lies beside the manifest"),
+        ("\\\\server\\dives\\z.mp4", "write paths from the manifest's folder on"),
+    ],
+)
+def test_an_absolute_path_of_windows_is_said_to_be_one(dataset, cell, hint):
+    error = refused(dataset, f"video,difficulty\n{cell},3\n")
+    assert error.what == f"row 2, column 'video': {cell!r} is a path of Windows"
+    assert error.hint == hint
