@@ -336,16 +336,16 @@ def doctor(
     self_test: Annotated[bool, typer.Option("--self-test/--no-self-test", help="Score a bundled clip.")] = True,
 ) -> None:
     """Check versions, devices, decoders and weights, and score a bundled clip against the expected number."""
-    from finecausal_cli.report.assets import checkup_json, print_checkup
+    from finecausal_cli.report.assets import diagnostics_json, print_diagnostics
     from finecausal_cli.report.console import open_console, working
     from finecausal_cli.scoring.doctor import diagnose
 
     with working("examining"):
         checkup = diagnose(weights, device=device, self_test=self_test)
     if output_format is given.OutputFormat.JSON:
-        typer.echo(checkup_json(checkup))
+        typer.echo(diagnostics_json(checkup))
     else:
-        print_checkup(checkup, open_console())
+        print_diagnostics(checkup, open_console())
     if not checkup.healthy:
         raise typer.Exit(1)
 

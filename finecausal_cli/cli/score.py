@@ -268,7 +268,7 @@ def compare(
     No absolute score, unless that of B is known: give --execution or --score, or --ask-bank.
     """
     from finecausal_cli.errors import RefusedError
-    from finecausal_cli.report.comparison import print_comparison, reels_of, write_comparison_page
+    from finecausal_cli.report.comparison import print_comparison, strips_of, write_comparison_page
     from finecausal_cli.report.console import working
     from finecausal_cli.report.output import check_targets, deliver, require_figures
     from finecausal_cli.report.score import deliver_unscored
@@ -289,7 +289,7 @@ def compare(
     if figures is not None and evidence is not None:
         from finecausal_cli.report.figures import write_side_by_side
 
-        write_side_by_side(figures, reels_of(comparison, evidence))
+        write_side_by_side(figures, strips_of(comparison, evidence))
     if html is not None and evidence is not None:
         write_comparison_page(html, comparison, evidence)
     deliver(comparison, output_format.value, output, print_comparison)

@@ -1,7 +1,7 @@
-"""The paper's Table 2 on dives of one's own: the same network with and without its two causal modules.
+"""Ablation as in the paper's Table 2: the network with and without its two causal modules.
 
-The variants are trained beforehand (``finecausal train --ablate ...``), each in any number of seeds, and lie anywhere
-below one folder. Which variant a folder of weights is, its configuration says; folders may have any name.
+The variants are trained beforehand (``finecausal train --ablate ...``), each with any number of seeds, in folders of
+any name below one folder. The configuration of the weights tells the variant.
 """
 
 from __future__ import annotations
@@ -61,12 +61,12 @@ class Variant:
 
     @property
     def left_out(self) -> str:
-        """The modules it lacks, as ``train --ablate`` takes them; empty for the full network."""
+        """The missing modules, as ``train --ablate`` takes them; empty for the full network."""
         return ",".join(module for module in MODULES if not getattr(self, module))
 
     @property
     def name(self) -> str:
-        """What to call it."""
+        """Name of the variant."""
         return {"": "full", "gat": "no GAT", "tca": "no TCA", "gat,tca": "neither"}[self.left_out]
 
 
@@ -84,7 +84,7 @@ PAPER_DATASET = "FineDiving-HM"
 
 @dataclass(frozen=True, slots=True)
 class Spread:
-    """A figure over the seeds of a variant.
+    """A metric over the seeds of a variant.
 
     Attributes:
         mean: Its mean.
@@ -97,7 +97,7 @@ class Spread:
 
 @dataclass(frozen=True)
 class VariantResult:
-    """What the seeds of one variant give.
+    """Evaluations of one variant.
 
     Attributes:
         variant: Which modules it has.
@@ -108,22 +108,17 @@ class VariantResult:
     evaluations: tuple[Evaluation, ...]
 
     def spread(self, figure: str, *, shifted: bool = False) -> Spread | None:
-        """Return a figure of `Summary` over the seeds; None if one of them does not have it.
-
-        Args:
-            figure: Its name.
-            shifted: Of the shifted dives.
-        """
-        outcomes = [one.shifted if shifted else one.main for one in self.evaluations]
-        found = [None if one is None else one.summary.figures()[figure] for one in outcomes]
-        known = [float(value) for value in found if value is not None]
-        if len(known) < len(found) or not known:
+        """Return a metric of `ErrorSummary` over the seeds, also of the shifted dives; None if a seed lacks it."""
+        outcomes = [evaluation.shifted if shifted else evaluation.main for evaluation in self.evaluations]
+        values = [outcome.summary.figures()[figure] for outcome in outcomes if outcome is not None]
+        known = [float(value) for value in values if value is not None]
+        if len(known) < len(outcomes) or not known:
             return None
         return Spread(statistics.fmean(known), statistics.stdev(known) if len(known) > 1 else None)
 
 
 def parse_variants(ablate: str) -> tuple[Variant, ...]:
-    """Return the variants of an ablation: every combination of the named modules, the barest first.
+    """Return the variants of an ablation: every combination of the named modules, with fewest modules first.
 
     Args:
         ablate: ``gat``, ``tca`` or ``gat,tca``.
@@ -146,19 +141,19 @@ def find_variants(folder: Path, variants: Sequence[Variant]) -> dict[Variant, li
     Raises:
         WeightsError: A variant is missing, or a configuration is damaged.
     """
-    found: dict[Variant, list[Path]] = defaultdict(list)
+    folders: dict[Variant, list[Path]] = defaultdict(list)
     for weights in find_weights(folder):
         config = read_manifest(weights).model
-        found[Variant(config.gat, config.tca)].append(weights)
+        folders[Variant(config.gat, config.tca)].append(weights)
     for variant in variants:
-        if variant not in found:
+        if variant not in folders:
             option = f" --ablate {variant.left_out}" if variant.left_out else ""
             raise WeightsError(
                 f"no weights of the variant {variant.name!r}",
                 where=folder,
                 hint=f"train it: finecausal train DATASET{option} -o {folder / variant.name.replace(' ', '-').lower()}",
             )
-    return {variant: found[variant] for variant in variants}
+    return {variant: folders[variant] for variant in variants}
 
 
 def evaluate_variants(
@@ -192,7 +187,7 @@ def evaluate_variants(
 
 
 def describe_ablation(results: Sequence[VariantResult]) -> dict[str, Any]:
-    """Return everything that an ablation found, ready for JSON."""
+    """Return an ablation as plain data for JSON."""
     return {
         "schema_version": SCHEMA_VERSION,
         "variants": [
@@ -202,20 +197,15 @@ def describe_ablation(results: Sequence[VariantResult]) -> dict[str, Any]:
                 "tca": result.variant.tca,
                 "seeds": len(result.evaluations),
                 "paper": {"dataset": PAPER_DATASET, **asdict(PAPER[result.variant])},
-                "over_seeds": {
-                    name: None if spread is None else {"mean": spread.mean, "deviation": spread.deviation}
-                    for name in _OVER_SEEDS
-                    for spread in [result.spread(name)]
-                },
-                "over_seeds_shifted": {
-                    name: None if spread is None else {"mean": spread.mean, "deviation": spread.deviation}
-                    for name in _OVER_SEEDS
-                    for spread in [result.spread(name, shifted=True)]
-                }
-                if result.evaluations[0].shifted is not None
-                else None,
+                "over_seeds": _spreads(result),
+                "over_seeds_shifted": _spreads(result, shifted=True) if result.evaluations[0].shifted else None,
                 "evaluations": [describe_evaluation(evaluation) for evaluation in result.evaluations],
             }
             for result in results
         ],
     }
+
+
+def _spreads(result: VariantResult, *, shifted: bool = False) -> dict[str, dict[str, float | None] | None]:
+    spreads = {name: result.spread(name, shifted=shifted) for name in _OVER_SEEDS}
+    return {name: None if spread is None else asdict(spread) for name, spread in spreads.items()}

@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["ErrorSummary", "Prediction", "bank_of", "mean_execution", "predict", "summarise"]
 
 
-# The field's metrics, on plain arrays.
+# Metrics on plain arrays.
 
 Transitions = tuple[int, int]
 Interval = tuple[float, float]
@@ -63,18 +63,18 @@ def temporal_iou(true: Transitions, predicted: Transitions) -> float:
     return intersection / union if union else 0.0
 
 
-def reference_temporal_iou(true: Transitions, per_voter: Sequence[Transitions]) -> float:
-    """Return the tIoU of a dive as the released code counts it: the mean over its voters, 0..1.
+def reference_temporal_iou(true: Transitions, per_exemplar: Sequence[Transitions]) -> float:
+    """Return the tIoU of a dive as the released code computes it: the mean over its exemplars, 0..1.
 
-    Every voter sees the query's transitions a little differently. The plain protocol takes the tIoU of the one
-    prediction that they make together; this one takes each voter's tIoU, then the mean, and thresholds only that.
-    (The released test loop reads the query's rows alone, although the exemplar's lie beside them.)
+    The query's predicted transitions differ from exemplar to exemplar. The plain protocol takes the tIoU of their mean;
+    this one takes the tIoU with each exemplar, and thresholds the mean. The released test loop reads the query's rows
+    only.
 
     Args:
         true: The query's true transitions.
-        per_voter: The query's predicted transitions in each pair, at least one.
+        per_exemplar: The query's predicted transitions in each pair, at least one.
     """
-    return float(np.mean([temporal_iou(true, predicted) for predicted in per_voter]))
+    return float(np.mean([temporal_iou(true, predicted) for predicted in per_exemplar]))
 
 
 def average_iou_at(overlaps: Sequence[float], threshold: float) -> float:
@@ -85,8 +85,8 @@ def average_iou_at(overlaps: Sequence[float], threshold: float) -> float:
 def foreground_scores(counts: Iterable[ForegroundCounts]) -> tuple[float, float]:
     """Return IoU and F1 of the foreground, micro-averaged over the pixels of all dives; 1 if both sides are empty."""
     both = true = predicted = 0
-    for one in counts:
-        both, true, predicted = both + one.both, true + one.true, predicted + one.predicted
+    for count in counts:
+        both, true, predicted = both + count.both, true + count.true, predicted + count.predicted
     if true + predicted == 0:
         return 1.0, 1.0
     return both / (true + predicted - both), 2 * both / (true + predicted)
@@ -111,8 +111,8 @@ def bootstrap_l2_interval(
 ) -> Interval:
     """Return a percentile bootstrap interval for R-l2 (x100); NaN if all true scores are equal.
 
-    The range of the true scores belongs to the split and stays; only the dives are drawn anew. Drawing the range
-    too would widen it never and narrow it often, and so overstate the error.
+    The range of the true scores is that of the split and not resampled: a resample can only narrow it, which would
+    overstate the error.
     """
     true, predicted = _pair(true, predicted)
     spread = np.ptp(true)
@@ -125,10 +125,10 @@ def bootstrap_l2_interval(
 def share_interval(hits: int, trials: int, *, level: float = 0.95) -> Interval:
     """Return Wilson's score interval of a share such as AIoU@d or a coverage.
 
-    A bootstrap would say that a share of 1 is certain, however few dives it was counted on; this does not.
+    Unlike a bootstrap, it has a width where the share is 1.
     """
-    found = stats.binomtest(hits, trials).proportion_ci(confidence_level=level, method="wilson")
-    return float(found.low), float(found.high)
+    interval = stats.binomtest(hits, trials).proportion_ci(confidence_level=level, method="wilson")
+    return float(interval.low), float(interval.high)
 
 
 def _draw(dives: int, seed: int, resamples: int) -> NDArray[np.int64]:
@@ -144,11 +144,11 @@ def _percentiles(drawn: NDArray[np.float64], level: float) -> Interval:
 def _pair(true: ArrayLike, predicted: ArrayLike) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     left, right = np.asarray(true, dtype=np.float64), np.asarray(predicted, dtype=np.float64)
     if left.shape != right.shape or left.ndim != 1:
-        raise ValueError(f"two lists of one length are meant, not {left.shape} and {right.shape}")
+        raise ValueError(f"expected two lists of equal length, not {left.shape} and {right.shape}")
     return left, right
 
 
-# The figures of a set of predictions (metrics.md of the design; see evaluation.metrics for the formulas).
+# Metrics of a set of predictions.
 
 OVERLAPS = (0.5, 0.75)
 """Thresholds of AIoU in the field's tables."""
@@ -156,7 +156,7 @@ OVERLAPS = (0.5, 0.75)
 
 @dataclass(frozen=True, slots=True)
 class ErrorSummary:
-    """Metrics over a set of dives. None where nobody labelled what it needs; NaN where it is not defined.
+    """Metrics over a set of dives. None without the labels that it needs; NaN where it is not defined.
 
     Attributes:
         dives: How many there are.
@@ -205,24 +205,24 @@ class ErrorSummary:
     foreground_f1: float | None = None
 
     def figures(self) -> dict[str, float | int | None]:
-        """Return every figure by name, None for one that is not a number: JSON has no NaN."""
+        """Return every metric by name, None for NaN."""
         return {name: finite(value) for name, value in asdict(self).items()}
 
 
 def finite(value: float | None) -> float | None:
-    """Return a figure, or None if it is not a number."""
+    """Return a metric, or None for NaN."""
     return None if value is None or math.isnan(value) else value
 
 
 def summarise(predictions: Sequence[Prediction], foreground: Sequence[ForegroundCounts | None] = ()) -> ErrorSummary:
     """Compute the metrics of a set of predictions, one or more."""
-    true = [one.score for one in predictions]
-    predicted = [one.predicted for one in predictions]
-    baseline = [one.baseline for one in predictions]
-    overlaps = [one.temporal_iou for one in predictions if one.temporal_iou is not None]
+    true = [prediction.score for prediction in predictions]
+    predicted = [prediction.predicted for prediction in predictions]
+    baseline = [prediction.baseline for prediction in predictions]
+    overlaps = [prediction.temporal_iou for prediction in predictions if prediction.temporal_iou is not None]
     shares = [average_iou_at(overlaps, threshold) if overlaps else None for threshold in OVERLAPS]
     spans = [_share_interval(overlaps, threshold) for threshold in OVERLAPS]
-    averaged = [one.reference_iou for one in predictions if one.reference_iou is not None]
+    averaged = [prediction.reference_iou for prediction in predictions if prediction.reference_iou is not None]
     reference = [average_iou_at(averaged, threshold) if averaged else None for threshold in OVERLAPS]
     masks = [counts for counts in foreground if counts is not None]
     iou, f1 = foreground_scores(masks) if masks else (None, None)
@@ -263,12 +263,12 @@ def _mean_distance(true: Sequence[float], predicted: Sequence[float]) -> float:
     return float(np.mean(np.abs(np.subtract(predicted, true))))
 
 
-# Predict the scores of encoded dives against a bank, with the baseline beside them.
+# Scores of encoded dives against a bank, and the baseline.
 
 
 @dataclass(frozen=True, slots=True)
 class Prediction:
-    """What the model says of one dive of a dataset.
+    """Prediction for one dive of a dataset.
 
     Attributes:
         key: The dive.
@@ -277,13 +277,13 @@ class Prediction:
         predicted: The model's score.
         baseline: Mean execution of the training dives of its number, times its difficulty.
         difficulty: Its difficulty.
-        transitions: Predicted sampled frames of flight and entry, the mean over voters.
+        transitions: Predicted sampled frames of flight and entry, the mean over exemplars.
         temporal_iou: Against the true transitions; None if those are unknown.
-        voters: How many exemplars voted.
+        voters: Number of exemplars.
         true_transitions: True sampled frames of flight and entry; None if unknown.
-        reference_iou: Mean over voters of the tIoU of the query as each sees it; None if the truth is unknown.
-        recognised: The dive number that the choice of voters rests on; None if it rests on likeness alone and no
-            number prevails.
+        reference_iou: Mean over exemplars of the query's tIoU; None if the true transitions are unknown.
+        recognised: The dive number by which exemplars were chosen; None if they were chosen by similarity and no
+            number is in the majority.
     """
 
     key: str
@@ -330,37 +330,36 @@ def predict(
         bank: The exemplars.
         baseline: Mean execution by dive number, from ``mean_execution``.
         voters: Most exemplars a dive.
-        dive_given: Tell the choice of voters the dive number; otherwise it is as for a user who does not know it. The
-            difficulty is known either way.
-        seed: Seed of the voters' order.
+        dive_given: Choose exemplars by the dive number; otherwise without it. The difficulty is known either way.
+        seed: Seed of the exemplars' order.
         advance: Called after each dive.
     """
-    found: list[Prediction] = []
-    for place, dive in enumerate(queries.dives):
-        query = queries.encodings.select([place])
+    predictions: list[Prediction] = []
+    for index, dive in enumerate(queries.dives):
+        query = queries.encodings.select([index])
         choice = choose_voters(bank, query, dive=dive.number if dive_given else None, voters=voters, seed=seed)
-        ballot = compare_with_exemplars(model, query, bank, choice.places)
-        flight, entry = (round(frame) for frame in ballot.transitions.double().mean(0).tolist())
-        per_voter = [(first, last) for first, last in ballot.transitions.tolist()]
-        true = queries.transitions[place]
-        found.append(
+        votes = compare_with_exemplars(model, query, bank, choice.places)
+        flight, entry = (round(frame) for frame in votes.transitions.double().mean(0).tolist())
+        per_exemplar = [(first, last) for first, last in votes.transitions.tolist()]
+        true = queries.transitions[index]
+        predictions.append(
             Prediction(
                 key=dive.key,
                 number=dive.number,
                 score=dive.execution * dive.difficulty,
-                predicted=ballot.execution * dive.difficulty,
+                predicted=votes.execution * dive.difficulty,
                 baseline=baseline.get(dive.number or "", baseline[""]) * dive.difficulty,
                 difficulty=dive.difficulty,
                 transitions=(flight, entry),
                 temporal_iou=None if true is None else temporal_iou(true, (flight, entry)),
                 voters=len(choice.places),
                 true_transitions=true,
-                reference_iou=None if true is None else reference_temporal_iou(true, per_voter),
+                reference_iou=None if true is None else reference_temporal_iou(true, per_exemplar),
                 recognised=choice.dive,
             )
         )
         advance()
-    return found
+    return predictions
 
 
 def mean_execution(judged: Iterable[tuple[str | None, float]]) -> dict[str, float]:
@@ -377,10 +376,10 @@ def mean_execution(judged: Iterable[tuple[str | None, float]]) -> dict[str, floa
     return {number: float(np.mean(executions)) for number, executions in by_number.items()}
 
 
-# The same predictions by dive number and by difficulty: where the model is good and where its interval holds.
+# Metrics by dive number and by difficulty.
 
 LEAST_FOR_RHO = 5
-"""Dives that a rank correlation needs to say anything: of two dives it is always 1 or -1."""
+"""Fewest dives for a rank correlation: of two dives it is always 1 or -1."""
 
 BAND = 0.5
 """Width of a band of difficulty."""
@@ -397,7 +396,7 @@ class Group:
         relative_l2: R-l2 (x100) with the range of the whole split, so that the mean over groups, weighted by dives,
             is the R-l2 of the split.
         mean_absolute_error: Points.
-        bias: Mean of predicted minus true score, points: above 0 the model is too kind.
+        bias: Mean of predicted minus true score, points: above 0 the model scores too high.
         temporal_iou: Mean tIoU; None if no dive has true transitions.
         coverage: Share of dives inside the stated interval; None if there is none.
     """
@@ -423,7 +422,7 @@ def group_by_number(predictions: Sequence[Prediction], half_width: float | None 
         predictions: All dives of the split.
         half_width: Half-width of the stated interval in execution units; None if there is none.
     """
-    groups = _group(predictions, lambda one: one.number or "unknown", half_width)
+    groups = _group(predictions, lambda prediction: prediction.number or "unknown", half_width)
     return tuple(sorted(groups, key=lambda group: (-group.dives, group.name)))
 
 
@@ -446,16 +445,16 @@ def _group(
     predictions: Sequence[Prediction], name_of: Callable[[Prediction], str], half_width: float | None
 ) -> list[Group]:
     members: dict[str, list[Prediction]] = defaultdict(list)
-    for one in predictions:
-        members[name_of(one)].append(one)
-    spread = float(np.ptp([one.score for one in predictions])) if predictions else 0.0
+    for prediction in predictions:
+        members[name_of(prediction)].append(prediction)
+    spread = float(np.ptp([prediction.score for prediction in predictions])) if predictions else 0.0
     return [_measure(name, group, spread, half_width) for name, group in members.items()]
 
 
 def _measure(name: str, group: Sequence[Prediction], spread: float, half_width: float | None) -> Group:
-    true, predicted = [one.score for one in group], [one.predicted for one in group]
+    true, predicted = [prediction.score for prediction in group], [prediction.predicted for prediction in group]
     errors = np.subtract(predicted, true)
-    overlaps = [one.temporal_iou for one in group if one.temporal_iou is not None]
+    overlaps = [prediction.temporal_iou for prediction in group if prediction.temporal_iou is not None]
     return Group(
         name=name,
         dives=len(group),
@@ -464,5 +463,7 @@ def _measure(name: str, group: Sequence[Prediction], spread: float, half_width: 
         mean_absolute_error=float(np.abs(errors).mean()),
         bias=float(errors.mean()),
         temporal_iou=float(np.mean(overlaps)) if overlaps else None,
-        coverage=None if half_width is None else sum(is_covered(one, half_width) for one in group) / len(group),
+        coverage=None
+        if half_width is None
+        else sum(is_covered(prediction, half_width) for prediction in group) / len(group),
     )

@@ -39,16 +39,13 @@ if TYPE_CHECKING:
     from finecausal_cli.weights import StoredInterval
 
 
-# What an evaluation finds.
-
-
 @dataclass(frozen=True, slots=True)
 class Protocol:
-    """How the voters on a dive are chosen.
+    """How the exemplars of a dive are chosen.
 
     Attributes:
-        voters: Most exemplars a dive.
-        dive_given: Whether the choice is told the dive number.
+        voters: Most exemplars per dive.
+        dive_given: Whether they are chosen by the dive number.
     """
 
     voters: int = 10
@@ -56,19 +53,19 @@ class Protocol:
 
 
 PROTOCOLS = (Protocol(10), Protocol(1), Protocol(10, dive_given=False), Protocol(1, dive_given=False))
-"""The ways of choosing voters that are worth comparing: many or one, with the dive number or without."""
+"""Protocols to compare: many exemplars or one, with the dive number or without."""
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What one protocol gives on one set of dives.
+    """Result of one protocol on one set of dives.
 
     Attributes:
-        protocol: How voters were chosen.
+        protocol: How exemplars were chosen.
         summary: The metrics.
-        predictions: One a test dive.
+        predictions: One per test dive.
         coverage: Share of dives whose true score lies in the stated interval; None if the weights state none.
-        recognised: Share of the dives with a known number whose voters' number is theirs; None if it was given.
+        recognised: Share of the dives with a known number whose number was recognised; None if it was given.
     """
 
     protocol: Protocol
@@ -85,8 +82,8 @@ class EvaluationSettings:
     Attributes:
         dataset: Name of the dataset's folder or file.
         split: Which of its dives were scored.
-        exemplars: Where voters come from: ``train`` or ``bank``.
-        seed: Seed of the voters' order.
+        exemplars: Where exemplars come from: ``train`` or ``bank``.
+        seed: Seed of the exemplars' order.
         weights: Name of the weights.
         weights_digest: Digest of the weights.
         gat: Whether the network has the causal intervention.
@@ -109,13 +106,13 @@ class Evaluation:
 
     Attributes:
         setting: What was evaluated.
-        main: The outcome that the figures, the tables and the files tell.
-        others: The same dives under other protocols; empty if nobody asked.
-        shifted: The same dives in other pictures, under the main protocol; None if nobody asked.
+        main: The outcome of the main protocol.
+        others: The same dives under other protocols; may be empty.
+        shifted: The shifted dives under the main protocol; None without.
         interval_level: Share of dives that the stated interval is meant to cover; None if the weights state none.
         interval_half_width: Its half-width in execution units.
         interval_width: Its mean width, points.
-        caveats: What a reader of the figures should know, one sentence each.
+        caveats: Limits of these metrics, one sentence each.
     """
 
     setting: EvaluationSettings
@@ -143,7 +140,7 @@ class Evaluation:
         return self.main.coverage
 
 
-# Find the weights that training runs left in a folder.
+# Weights of training runs.
 
 BEST = "best"
 """Weights of the epoch that did best on the validation dives."""
@@ -160,7 +157,7 @@ def weights_of_run(folder: Path) -> dict[str, Path]:
 
 
 def name_of(weights: Path) -> str:
-    """Return what to call a folder of weights: its name, with the run's name if it is the best or last of a run."""
+    """Return the name of a folder of weights, with the run's name if it is the best or last of a run."""
     folder = weights.resolve()
     return f"{folder.parent.name}/{folder.name}" if folder.name in (BEST, LAST) else folder.name
 
@@ -171,16 +168,16 @@ def find_weights(folder: Path) -> list[Path]:
     Raises:
         WeightsError: There is none.
     """
-    found = sorted(path.parent for path in folder.rglob(CONFIG_NAME))
-    kept = [one for one in found if not (one.name == LAST and one.with_name(BEST) in found)]
-    if not kept:
+    folders = sorted(path.parent for path in folder.rglob(CONFIG_NAME))
+    weights = [path for path in folders if not (path.name == LAST and path.with_name(BEST) in folders)]
+    if not weights:
         raise WeightsError(
             "no weights in or below the folder", where=folder, hint="train some: finecausal train --ablate gat -o ..."
         )
-    return kept
+    return weights
 
 
-# Evaluate weights on a dataset's test dives.
+# Evaluation on a dataset's test dives.
 
 EVENTS = "events"
 """The split that holds whole events out."""
@@ -341,7 +338,7 @@ def _same_dives(dives: Sequence[Dive], others: Sequence[Dive], where: Path) -> l
         DatasetError: One is missing there, or was judged anew.
     """
     by_key = {dive.key: dive for dive in others}
-    found: list[Dive] = []
+    counterparts: list[Dive] = []
     for dive in dives:
         other = by_key.get(dive.key)
         if other is None or (other.score, other.difficulty, other.number) != (dive.score, dive.difficulty, dive.number):
@@ -351,58 +348,66 @@ def _same_dives(dives: Sequence[Dive], others: Sequence[Dive], where: Path) -> l
                 where=where,
                 hint="a shifted dataset changes the pictures and nothing else",
             )
-        found.append(other)
-    return found
+        counterparts.append(other)
+    return counterparts
 
 
 def _coverage(predictions: Sequence[Prediction], interval: StoredInterval | None) -> float | None:
     if interval is None:
         return None
-    return sum(is_covered(one, interval.execution_half_width) for one in predictions) / len(predictions)
+    return sum(is_covered(prediction, interval.execution_half_width) for prediction in predictions) / len(predictions)
 
 
 def _mean_width(predictions: Sequence[Prediction], interval: StoredInterval | None) -> float | None:
     if interval is None:
         return None
-    return sum(2 * interval.execution_half_width * one.difficulty for one in predictions) / len(predictions)
+    return sum(2 * interval.execution_half_width * prediction.difficulty for prediction in predictions) / len(
+        predictions
+    )
 
 
 def _recognised(predictions: Sequence[Prediction]) -> float | None:
-    known = [one for one in predictions if one.number is not None]
-    return sum(one.recognised == one.number for one in known) / len(known) if known else None
+    known = [prediction for prediction in predictions if prediction.number is not None]
+    return sum(prediction.recognised == prediction.number for prediction in known) / len(known) if known else None
 
 
 def _caveats(setting: EvaluationSettings, main: Outcome, exemplars: Bank, info: WeightsInfo) -> list[str]:
-    found: list[str] = []
-    numbers = {one.dive for one in exemplars.exemplars}
-    alone = sorted({one.number for one in main.predictions if one.number is not None and one.number not in numbers})
-    if alone and main.protocol.dive_given:
-        dives = sum(one.number in alone for one in main.predictions)
-        found.append(
-            f"{dives} of {len(main.predictions)} dives have a number without an exemplar ({', '.join(alone)}): "
-            "the nearest by encoding vote on them"
+    caveats: list[str] = []
+    numbers = {exemplar.dive for exemplar in exemplars.exemplars}
+    unmatched = sorted(
+        {
+            prediction.number
+            for prediction in main.predictions
+            if prediction.number is not None and prediction.number not in numbers
+        }
+    )
+    if unmatched and main.protocol.dive_given:
+        dives = sum(prediction.number in unmatched for prediction in main.predictions)
+        caveats.append(
+            f"{dives} of {len(main.predictions)} dives have a number without an exemplar ({', '.join(unmatched)}): "
+            "they are compared with the nearest by encoding"
         )
     if setting.split == EVENTS and _trained_split(info) != EVENTS:
-        found.append(
+        caveats.append(
             "these weights were not trained with this split: they may have seen dives of the held-out events "
             "(finecausal train --split events)"
         )
-    return found
+    return caveats
 
 
 def _trained_split(info: WeightsInfo) -> object:
-    """Return the split that weights were trained on, if they say it."""
+    """Return the split that weights were trained on, if recorded."""
     options = info.training.get("options")
     inside = options.get("split") if isinstance(options, dict) else None
     return info.training.get("split", inside)
 
 
 def rename(evaluation: Evaluation, weights: str) -> Evaluation:
-    """Return the evaluation under another name for its weights."""
+    """Return the evaluation with another name of its weights."""
     return replace(evaluation, setting=replace(evaluation.setting, weights=weights))
 
 
-# An evaluation as JSON and as a table of predictions.
+# JSON and CSV.
 
 METRICS_NAME = "metrics.json"
 PREDICTIONS_NAME = "predictions.csv"
@@ -412,7 +417,7 @@ SCHEMA_VERSION = 1
 
 
 def describe_evaluation(evaluation: Evaluation, *, predictions: bool = False) -> dict[str, Any]:
-    """Return everything that an evaluation found, ready for JSON: no NaN.
+    """Return an evaluation as plain data for JSON, without NaN.
 
     Args:
         evaluation: What to describe.
@@ -435,36 +440,36 @@ def describe_evaluation(evaluation: Evaluation, *, predictions: bool = False) ->
         "caveats": list(evaluation.caveats),
     }
     if predictions:
-        document["predictions"] = [prediction_row(one, half_width) for one in evaluation.predictions]
+        document["predictions"] = [prediction_row(prediction, half_width) for prediction in evaluation.predictions]
     return document
 
 
-def prediction_row(one: Prediction, half_width: float | None) -> dict[str, str | float | int | None]:
-    """Return what is known of one prediction by column.
+def prediction_row(prediction: Prediction, half_width: float | None) -> dict[str, str | float | int | None]:
+    """Return the CSV row of a prediction.
 
     Args:
-        one: The prediction.
+        prediction: The prediction.
         half_width: Half-width of the stated interval in execution units; None if there is none.
     """
-    reach = None if half_width is None else half_width * one.difficulty
-    true_flight, true_entry = one.true_transitions or (None, None)
+    reach = None if half_width is None else half_width * prediction.difficulty
+    true_flight, true_entry = prediction.true_transitions or (None, None)
     return {
-        "key": one.key,
-        "number": one.number,
-        "score": one.score,
-        "predicted": one.predicted,
-        "baseline": one.baseline,
-        "difficulty": one.difficulty,
-        "interval_low": None if reach is None else one.predicted - reach,
-        "interval_high": None if reach is None else one.predicted + reach,
-        "flight_start": one.transitions[0],
-        "entry_start": one.transitions[1],
+        "key": prediction.key,
+        "number": prediction.number,
+        "score": prediction.score,
+        "predicted": prediction.predicted,
+        "baseline": prediction.baseline,
+        "difficulty": prediction.difficulty,
+        "interval_low": None if reach is None else prediction.predicted - reach,
+        "interval_high": None if reach is None else prediction.predicted + reach,
+        "flight_start": prediction.transitions[0],
+        "entry_start": prediction.transitions[1],
         "true_flight_start": true_flight,
         "true_entry_start": true_entry,
-        "temporal_iou": one.temporal_iou,
-        "reference_temporal_iou": one.reference_iou,
-        "voters": one.voters,
-        "recognised": one.recognised,
+        "temporal_iou": prediction.temporal_iou,
+        "reference_temporal_iou": prediction.reference_iou,
+        "voters": prediction.voters,
+        "recognised": prediction.recognised,
     }
 
 
@@ -499,7 +504,7 @@ def _outcome(outcome: Outcome) -> dict[str, Any]:
 
 def _csv(predictions: Sequence[Prediction], half_width: float | None) -> str:
     text = io.StringIO()
-    rows = [prediction_row(one, half_width) for one in predictions]
+    rows = [prediction_row(prediction, half_width) for prediction in predictions]
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)

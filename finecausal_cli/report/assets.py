@@ -33,28 +33,30 @@ if TYPE_CHECKING:
     from finecausal_cli.weights.store import LoadedWeights
 
 
-# Show the findings of a checkup.
+# Diagnostics of ``finecausal doctor``.
 
 
-def print_checkup(checkup: Diagnostics, console: Console) -> None:
-    """Print one row a finding, and the verdict."""
+def print_diagnostics(diagnostics: Diagnostics, console: Console) -> None:
+    """Print one row per check, and whether all passed."""
     table = Table.grid(padding=(0, 2))
     table.add_column(no_wrap=True)
     table.add_column(no_wrap=True)
     table.add_column(overflow="fold")
-    for finding in checkup.findings:
-        mark = Text("ok", style="green") if finding.well else Text("!!", style="bold red")
-        table.add_row(mark, finding.subject, Text(printable(finding.finding, console)))
+    for check in diagnostics.findings:
+        mark = Text("ok", style="green") if check.well else Text("!!", style="bold red")
+        table.add_row(mark, check.subject, Text(printable(check.finding, console)))
     console.print(table, width=page_columns(console))
-    console.print("All is well." if checkup.healthy else "Something stands in the way: see the lines marked !!")
+    console.print("All checks passed." if diagnostics.healthy else "A check failed: see the lines marked !!")
 
 
-def checkup_json(checkup: Diagnostics) -> str:
-    """Return the findings as JSON."""
-    return json.dumps({"healthy": checkup.healthy, "findings": [asdict(one) for one in checkup.findings]}, indent=2)
+def diagnostics_json(diagnostics: Diagnostics) -> str:
+    """Return the checks as JSON."""
+    return json.dumps(
+        {"healthy": diagnostics.healthy, "findings": [asdict(check) for check in diagnostics.findings]}, indent=2
+    )
 
 
-# Show what is in a dataset and what is wrong with it.
+# Contents and problems of a dataset.
 
 _FORMAT = 1
 """Version of the JSON."""
@@ -74,9 +76,11 @@ def print_dataset(check: DatasetCheck, console: Console) -> None:
             _print_problem(problem, check.path, console)
         console.print()
     _print_summary(check, console)
-    found = len(check.problems)
-    verdict = Text("Nothing is wrong.", style="green") if not found else Text(f"{found} problems.", style="bold red")
-    console.print(Text("1 problem.", style="bold red") if found == 1 else verdict)
+    count = len(check.problems)
+    if count:
+        console.print(Text("1 problem." if count == 1 else f"{count} problems.", style="bold red"))
+    else:
+        console.print(Text("No problems.", style="green"))
 
 
 def dataset_json(check: DatasetCheck) -> str:
@@ -157,15 +161,15 @@ def _spread(spread: Spread | None) -> str:
 
 
 class CheckProgress(BarDisplay):
-    """A bar on standard error while the files are looked at; silent where nobody watches."""
+    """Progress bar on standard error while files are checked; hidden without a terminal."""
 
     def __init__(self) -> None:
         super().__init__()
         self._task: TaskID | None = None
 
     def start(self, dives: int) -> None:
-        """Begin to count."""
-        self._task = self._bar.add_task("looking at dives", total=dives)
+        """Set the number of dives."""
+        self._task = self._bar.add_task("checking dives", total=dives)
 
     def advance(self) -> None:
         """Count one dive."""
@@ -173,7 +177,7 @@ class CheckProgress(BarDisplay):
             self._bar.advance(self._task)
 
 
-# What a dive number means and how difficult it is, for a person and for a program.
+# Meaning and difficulty of a dive number, as text and JSON.
 
 DIVE_SCHEMA_VERSION = 1
 """Raised whenever a reader of an older JSON could misread a newer one."""
@@ -246,28 +250,28 @@ def _difficulty_rows(dive: DiveNumber, height_m: float | None) -> list[str]:
     ]
 
 
-# Show the exemplars of a bank.
+# Exemplars of a bank.
 
 
 def print_exemplars(exemplars: Sequence[Exemplar], console: Console) -> None:
-    """Print one line an exemplar."""
+    """Print one line per exemplar."""
     table = new_table("exemplar", "dive", "height, m", "difficulty", "execution", "score")
-    for one in exemplars:
-        height = "-" if one.height_m is None else f"{one.height_m:g}"
+    for exemplar in exemplars:
+        height = "-" if exemplar.height_m is None else f"{exemplar.height_m:g}"
         add_row(
             table,
-            printable(one.id, console),
-            one.dive or "-",
+            printable(exemplar.id, console),
+            exemplar.dive or "-",
             height,
-            f"{one.difficulty:g}",
-            f"{one.execution:.2f}",
-            f"{one.execution * one.difficulty:.2f}",
+            f"{exemplar.difficulty:g}",
+            f"{exemplar.execution:.2f}",
+            f"{exemplar.execution * exemplar.difficulty:.2f}",
         )
     print_table(table, console)
 
 
 def print_exemplar(exemplar: Exemplar, folder: Path, console: Console) -> None:
-    """Print all that is known of one exemplar."""
+    """Print the fields of one exemplar."""
     facts = {
         "exemplar": exemplar.id,
         "dive": exemplar.dive or "-",
@@ -282,13 +286,13 @@ def print_exemplar(exemplar: Exemplar, folder: Path, console: Console) -> None:
         console.print(f"{name:<11} {printable(value, console)}", soft_wrap=True)
 
 
-# Show what weights are.
+# Weights.
 
 _MIB = 2**20
 
 
 def print_weights_list(bundled: Mapping[str, Manifest], console: Console) -> None:
-    """Print one line for each bundled weights."""
+    """Print one line for each set of bundled weights."""
     table = new_table("weights", "preset", "features", "picture", "trained on")
     for name, manifest in bundled.items():
         note = str(manifest.info.get("note", "-"))
@@ -305,7 +309,7 @@ def print_weights_list(bundled: Mapping[str, Manifest], console: Console) -> Non
 
 
 def print_weights(folder: Path, manifest: Manifest, console: Console) -> None:
-    """Print what weights are and where they come from."""
+    """Print network, size, digest and provenance of weights."""
     info = WeightsInfo.read(manifest.info, folder)
     size = sum((folder / name).stat().st_size for name in manifest.shards if (folder / name).exists())
     interval = info.interval
@@ -323,23 +327,23 @@ def print_weights(folder: Path, manifest: Manifest, console: Console) -> None:
     _print_facts(facts, console)
 
 
-def print_recognition(found: Recognition, console: Console) -> None:
-    """Print how well dive numbers are recognised."""
+def print_recognition(recognition: Recognition, console: Console) -> None:
+    """Print the accuracy of dive-number recognition."""
     console.print(
-        f"of {found.dives} validation dives {found.right:.1%} recognised, {found.among_three:.1%} among the three "
-        f"likeliest; mean certainty {found.certainty:.1%}",
+        f"{recognition.dives} validation dives: {recognition.right:.1%} recognised (top 1), "
+        f"{recognition.among_three:.1%} among the three likeliest; mean confidence {recognition.certainty:.1%}",
         soft_wrap=True,
     )
 
 
 def print_verified(folder: Path, loaded: LoadedWeights, console: Console) -> None:
-    """Print that weights are whole."""
+    """Print that weights passed verification."""
     parameters = sum(parameter.numel() for parameter in loaded.model.parameters())
     facts = {
         "folder": str(folder),
         "digest": loaded.digest,
         "network": _describe(loaded.config),
-        "verdict": f"whole: {len(loaded.model.state_dict())} tensors, {parameters:,} parameters, all finite",
+        "result": f"complete: {len(loaded.model.state_dict())} tensors, {parameters:,} parameters, all finite",
     }
     _print_facts(facts, console)
 
@@ -347,7 +351,7 @@ def print_verified(folder: Path, loaded: LoadedWeights, console: Console) -> Non
 def _describe(config: ModelConfig) -> str:
     parts = [
         f"{config.preset}, {config.features} features, {config.frame_size} x {config.frame_size} pixels",
-        "one trunk" if config.shared_trunk else "two trunks",
+        "one backbone" if config.shared_trunk else "two backbones",
         "static branch" if config.static_branch else "",
         f"graph attention reads out {config.readout}" if config.gat else "no graph attention",
         f"causal attention: {config.tca_mode}" if config.tca else "no causal attention",

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.results import Comparison, PairAttention, Place
 
 
-# Two dives, A and B, against each other as words and tables, the same on a terminal and on a page.
+# Text and tables of a comparison of dives A and B, shared by terminal and page.
 
 _NODE_NAMES = ("A", "B", "A fused", "B fused")
 _EQUAL = 0.005
@@ -57,7 +57,7 @@ def standing(comparison: Comparison) -> str:
 
 
 def summarise_comparison(comparison: Comparison) -> list[str]:
-    """Return sentences of measured quantities only: who leads, where most of it comes from, what an exchange does."""
+    """Return sentences of measured quantities: the leader, the largest stage, the effect of exchanging that stage."""
     factor, name = unit(comparison)
     sentences = [f"{standing(comparison)}."]
     largest = max(comparison.stages, key=lambda stage: abs(stage.contribution))
@@ -65,19 +65,19 @@ def summarise_comparison(comparison: Comparison) -> list[str]:
     if abs(share) >= _EQUAL:
         leader = "A" if share > 0 else "B"
         sentences.append(f"The largest part is the {largest.name}: {abs(share):.2f} {name} for {leader}.")
-        for one in comparison.exchanges:
-            if one.stage == largest.name:
-                letter, other = _given(one.given_to)
-                after = signed(one.difference * factor)
-                sentences.append(f"Had {letter} had {other}'s {one.stage}, A minus B would be {after}.")
+        for exchange in comparison.exchanges:
+            if exchange.stage == largest.name:
+                letter, other = _letters(exchange.given_to)
+                after = signed(exchange.difference * factor)
+                sentences.append(f"Had {letter} had {other}'s {exchange.stage}, A minus B would be {after}.")
     return sentences
 
 
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
-    """Return what the comparison rests on, by name."""
+    """Return sources, difficulty and scores by name."""
     difficulty = comparison.difficulty
     degree = "" if difficulty is None else f"{difficulty:g}, "
-    rests_on = [
+    rows = [
         ("A", comparison.query.source),
         ("B", comparison.exemplar.source),
         ("difficulty", f"{degree}{comparison.difficulty_from}"),
@@ -87,10 +87,10 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         if dive.execution is not None:
             points = "" if dive.score is None else f"{dive.score:.2f} points, "
             origin = origins[letter]
-            rests_on.append((f"score of {letter}", f"{points}execution {dive.execution:.2f}: {origin}"))
+            rows.append((f"score of {letter}", f"{points}execution {dive.execution:.2f}: {origin}"))
     if comparison.exemplar.execution is None:
-        rests_on.append(("scores", comparison.execution_from))
-    return rests_on
+        rows.append(("scores", comparison.execution_from))
+    return rows
 
 
 def all_sections(comparison: Comparison) -> list[Section]:
@@ -120,18 +120,18 @@ def contributions(comparison: Comparison) -> Section:
 
 
 def borders(comparison: Comparison) -> Section:
-    """When each stage takes place in both dives."""
+    """Begin and duration of each stage in both dives."""
     rows: list[Row] = []
     for first, second in zip(comparison.query.stages, comparison.exemplar.stages, strict=True):
-        lasts = [round(one.end_s - one.start_s, 2) for one in (first, second)]
+        durations = [round(stage.end_s - stage.start_s, 2) for stage in (first, second)]
         rows.append(
             (
                 first.name,
                 time_code(first.start_s),
-                f"{lasts[0]:.2f}",
+                f"{durations[0]:.2f}",
                 time_code(second.start_s),
-                f"{lasts[1]:.2f}",
-                signed(lasts[0] - lasts[1]),
+                f"{durations[1]:.2f}",
+                signed(durations[0] - durations[1]),
             )
         )
     return Section(
@@ -143,16 +143,18 @@ def borders(comparison: Comparison) -> Section:
 
 
 def exchanges(comparison: Comparison) -> Section:
-    """What the difference would be, had one dive had the other's stage."""
+    """The difference with one stage of a dive replaced by the other's."""
     factor, name = unit(comparison)
     before = round(comparison.difference * factor, 2)
     rows: list[Row] = []
-    for one in comparison.exchanges:
-        letter, other = _given(one.given_to)
-        after = round(one.difference * factor, 2)
-        parts = hundredths_that_add_up([part * factor for part in one.stage_changes], after - before)
+    for exchange in comparison.exchanges:
+        letter, other = _letters(exchange.given_to)
+        after = round(exchange.difference * factor, 2)
+        parts = hundredths_that_add_up([part * factor for part in exchange.stage_changes], after - before)
         change = signed(after - before)
-        rows.append((f"{letter} with {other}'s {one.stage}", signed(after), change, *(signed(part) for part in parts)))
+        rows.append(
+            (f"{letter} with {other}'s {exchange.stage}", signed(after), change, *(signed(part) for part in parts))
+        )
     return Section(
         "Interventions: stages exchanged",
         f"A minus B, {name}, had one dive had the other's stage; and what that changes in each stage. A stage can "
@@ -163,13 +165,13 @@ def exchanges(comparison: Comparison) -> Section:
 
 
 def node_attention(attention: PairAttention) -> Section:
-    """How much each kind of node listens to each."""
+    """Attention between kinds of node."""
     which = "Mean of all layers and heads."
     return node_attention_section(_NODE_NAMES, attention.node_types, attention.node_uniform, which)
 
 
 def stage_attention(comparison: Comparison, attention: PairAttention) -> Section:
-    """How much each stage of both dives attends to itself and to earlier ones."""
+    """Attention of each stage to itself and to earlier stages, for both dives."""
     names = [stage.name for stage in comparison.stages]
     return Section(
         "Stage attention",
@@ -190,7 +192,7 @@ def segments(comparison: Comparison, which: Place) -> list[tuple[str, str, str]]
 
 
 def limits_of_comparison(comparison: Comparison) -> list[str]:
-    """Return every caveat: of the weights, of both clips, and how exactly the order of the dives only changes signs."""
+    """Return every caveat: of the weights, of both clips, and the error of antisymmetry."""
     factor, name = unit(comparison)
     sentences = [f"The weights: {comparison.provenance.weights_note}."]
     sentences += [f"A: {note}" for note in comparison.query.notes]
@@ -210,17 +212,17 @@ def stage_borders(comparison: Comparison, which: Place) -> tuple[int, int, int, 
     return stages[0].start_frame, stages[1].start_frame, stages[2].start_frame, stages[2].end_frame
 
 
-def _given(given_to: Place) -> tuple[str, str]:
+def _letters(given_to: Place) -> tuple[str, str]:
     return ("A", "B") if given_to == "query" else ("B", "A")
 
 
-# Two dives against each other: for a person at a terminal, and as one page that needs nothing else.
+# The terminal output and the self-contained page.
 
 _TEMPLATE = "comparison_page.html"
 
 
 def print_comparison(comparison: Comparison, console: Console) -> None:
-    """Print who is better and by how much, then the tables behind it; limits and provenance last."""
+    """Print the result, the tables behind it, limits and provenance."""
     for name, dive in (("A", comparison.query), ("B", comparison.exemplar)):
         if dive.forced is not None:
             warning = f"COMPARED BY FORCE, though of {name} {printable(dive.forced, console)}: this may mean nothing."
@@ -241,7 +243,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
 
 
 def write_comparison_page(path: Path, comparison: Comparison, evidence: tuple[Evidence, Evidence]) -> None:
-    """Write the page, with the key frames of both dives side by side, as one file without any request to elsewhere.
+    """Write the page, with the key frames of both dives side by side, as one self-contained file.
 
     Raises:
         OutputError: The file cannot be written.
@@ -253,7 +255,7 @@ def write_comparison_page(path: Path, comparison: Comparison, evidence: tuple[Ev
 
 def comparison_page(comparison: Comparison, evidence: tuple[Evidence, Evidence]) -> str:
     """Return the page; everything from outside is escaped."""
-    strips = [key_frames(reel) for reel in reels_of(comparison, evidence)]
+    frames_of_dives = [key_frames(strip) for strip in strips_of(comparison, evidence)]
     return render_page(
         _TEMPLATE,
         version=__version__,
@@ -263,7 +265,7 @@ def comparison_page(comparison: Comparison, evidence: tuple[Evidence, Evidence])
         facts=facts(comparison),
         summary=summarise_comparison(comparison),
         stages=[
-            (stage.name, list(zip("AB", (strip[stage.name] for strip in strips), times, strict=True)))
+            (stage.name, list(zip("AB", (frames[stage.name] for frames in frames_of_dives), times, strict=True)))
             for stage, *times in zip(
                 comparison.stages,
                 segments(comparison, "query"),
@@ -278,8 +280,8 @@ def comparison_page(comparison: Comparison, evidence: tuple[Evidence, Evidence])
     )
 
 
-def reels_of(comparison: Comparison, evidence: tuple[Evidence, Evidence]) -> tuple[KeyFrameStrip, KeyFrameStrip]:
-    """Return both dives as reels whose key frames are aligned by stage."""
+def strips_of(comparison: Comparison, evidence: tuple[Evidence, Evidence]) -> tuple[KeyFrameStrip, KeyFrameStrip]:
+    """Return the key-frame strips of both dives, aligned by stage."""
     query, exemplar = evidence
     return (
         KeyFrameStrip(comparison.query.source, query, stage_borders(comparison, "query")),

@@ -27,10 +27,10 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.dive_reading import ReadAhead
 
 
-# Where tables are printed: a terminal, a pipe or a log file, in any encoding.
+# Output streams: a terminal, a pipe or a log file, in any encoding.
 
 PAGE_COLUMNS = 80
-"""Nothing of ours is wider, so that a log reads as the terminal did."""
+"""Widest output, so that a log has the same lines as the terminal."""
 
 _SPELLED_OUT = str.maketrans(
     {"½": " 1/2", "×": "x", "±": "+/-", "−": "-", "–": "-", "…": "...", "·": "-", "█": "#", "→": "->"}
@@ -54,17 +54,17 @@ def open_console(file: IO[str] | None = None) -> Console:
 
 
 def words(text: str, console: Console) -> str:
-    """Return our own text as the stream can hold it, e.g. ``2 1/2`` for ``2½`` where it is not UTF-8."""
+    """Return program text in characters that the stream can encode, e.g. ``2 1/2`` for ``2½`` where it is not UTF-8."""
     return text if _is_utf8(console.encoding) else text.translate(_SPELLED_OUT).replace("  ", " ")
 
 
 def printable(text: str, console: Console) -> str:
-    """Return text from outside with what would drive the terminal, or break its encoding, shown as escapes."""
+    """Return external text with control characters and unencodable characters as escapes."""
     return "".join(char if _can_show(char, console.encoding) else _escaped(char) for char in text)
 
 
 def shorten(text: str, columns: int) -> str:
-    """Keep the end of a long name, where names differ, behind ``...``."""
+    """Shorten a long name to ``...`` and its end."""
     if cell_len(text) <= columns:
         return text
     while cell_len(text) > columns - 3:
@@ -84,7 +84,7 @@ def _is_utf8(encoding: str) -> bool:
     return encoding.lower().replace("_", "-").startswith("utf")
 
 
-# A report is made of sections. The same ones are printed here and filled into pages (``page_table.html``).
+# Sections of a report, printed here and rendered into pages by ``page_table.html``.
 
 Row = tuple[str, ...]
 
@@ -93,12 +93,12 @@ PERCENT: Final = 100.0
 
 @dataclass(frozen=True, slots=True)
 class Section:
-    """One table with what it takes to read it.
+    """One table with its title and caption.
 
     Attributes:
         title: Heading.
         caption: How to read the table; may be empty.
-        headings: Of the columns; the first one names the rows.
+        headings: Of the columns; the first column names the rows.
         rows: As long as the headings.
         adds_up: Whether the last row sums up the others.
         bars: A share of -1..1 for each of the first rows, drawn as a bar on a terminal; empty without.
@@ -204,11 +204,11 @@ def node_attention_section(
     Args:
         names: Of the kinds.
         shares: Attention of the column's kind to one node of the row's kind, 0..1.
-        uniform: What each would be without preference.
-        which: Whose mean is shown, as a sentence; may be empty.
+        uniform: Attention without preference.
+        which: Which layers and heads, as a sentence; may be empty.
     """
     caption = (
-        f"{which} Each column attends to the rows: percent of its attention for one node of that kind; in brackets the "
+        f"{which} Each column attends to the rows: percent of its attention per node of that kind; in brackets the "
         f"difference from no preference, {PERCENT * uniform:.2f}."
     )
     rows = [
@@ -234,17 +234,17 @@ def stage_attention_rows(labels: Sequence[str], matrix: Sequence[Sequence[float]
     ]
 
 
-# Show on standard error that something is going on; silent where nobody watches.
+# Progress on standard error; hidden without a terminal.
 
 
 def error_console() -> Console:
-    """Return the console for everything that is not data."""
+    """Return a console on standard error."""
     return Console(stderr=True, highlight=False, markup=False, emoji=False)
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show a spinner while a block runs, on a terminal only."""
+    """Show a spinner while a block runs; on a terminal only."""
     console = error_console()
     if console.is_terminal:
         with console.status(f"{what} ..."):
@@ -255,7 +255,7 @@ def working(what: str) -> Iterator[None]:
 
 @contextmanager
 def searching(what: str, ahead: ReadAhead | None) -> Iterator[None]:
-    """Show a spinner while a block runs, and how far the search in a video is; on a terminal only."""
+    """Show a spinner with the progress of the dive search; on a terminal only."""
     console = error_console()
     if not console.is_terminal:
         yield
@@ -281,10 +281,10 @@ def progress_bar(console: Console) -> Progress:
 
 
 class BarDisplay:
-    """A context in which a progress bar stands on standard error; silent where nobody watches.
+    """Context manager of a progress bar on standard error; hidden without a terminal.
 
     Args:
-        quiet: Show nothing, lines neither.
+        quiet: Show neither bar nor lines.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -302,7 +302,7 @@ class BarDisplay:
         self._bar.stop()
 
 
-# Numbers as a reader sees them: rounded, and still adding up.
+# Rounding.
 
 HUNDREDTHS = 100
 _TOLERANCE = 0.015

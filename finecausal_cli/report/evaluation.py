@@ -43,7 +43,7 @@ if TYPE_CHECKING:
     from finecausal_cli.training.motion_pretraining import ValidationMetrics
 
 
-# The sections of an evaluation, the same on a terminal and on a page.
+# Sections of an evaluation, shared by terminal and page.
 
 _GROUP_HEADINGS: Row = ("dives", "rho", "R-l2", "mean error", "bias", "tIoU", "inside")
 
@@ -57,29 +57,29 @@ _MAIN = (
     ("AIoU@0.75", "aiou_75", 4),
     ("foreground IoU", "foreground_iou", 4),
 )
-"""Name, attribute of `Summary` and digits of the figures that two evaluations are compared by."""
+"""Name, attribute of `Summary` and digits of the metrics that compare two evaluations."""
 
 SHIFT_CAPTION = (
     "The same dives with venue, light and audience drawn anew, whatever the quality. A model that scores the dive and "
-    "not the place loses nothing."
+    "not the venue loses nothing."
 )
 
 
 def figure(value: float | None, digits: int = 4) -> str:
-    """Return a figure as the tables show it: ``-`` for one that is not known or not defined."""
+    """Format a metric; ``-`` where it is unknown or undefined."""
     return "-" if value is None or value != value else f"{value:.{digits}f}"
 
 
 def share(value: float | None) -> str:
-    """Return a share in per cent."""
+    """Format a share in percent."""
     return "-" if value is None else f"{value:.1%}"
 
 
 def setting_sentence(evaluation: Evaluation) -> str:
-    """Return in words what was compared with what."""
+    """Describe dives, exemplars and baseline in words."""
     setting, protocol = evaluation.setting, evaluation.main.protocol
     whom = "training dives" if setting.exemplars == "train" else "exemplars of the weights' bank"
-    chosen = "of the same number" if protocol.dive_given else "chosen without being told the dive number"
+    chosen = "of the same number" if protocol.dive_given else "chosen without the dive number"
     exemplars = f"up to {protocol.voters} {whom}" if protocol.voters > 1 else f"one of the {whom}"
     return (
         f"{evaluation.summary.dives} dives (split: {setting.split}), each against {exemplars} {chosen}. "
@@ -89,22 +89,27 @@ def setting_sentence(evaluation: Evaluation) -> str:
 
 def metrics_section(evaluation: Evaluation) -> Section:
     """Every metric of the main outcome, beside those of the baseline."""
-    one = evaluation.summary
+    summary = evaluation.summary
     rows: list[Row] = [
-        ("Spearman's rho", figure(one.rho), _span(one.rho_low, one.rho_high), figure(one.baseline_rho)),
+        ("Spearman's rho", figure(summary.rho), _span(summary.rho_low, summary.rho_high), figure(summary.baseline_rho)),
         (
             "R-l2 (x100)",
-            figure(one.relative_l2),
-            _span(one.relative_l2_low, one.relative_l2_high),
-            figure(one.baseline_relative_l2),
+            figure(summary.relative_l2),
+            _span(summary.relative_l2_low, summary.relative_l2_high),
+            figure(summary.baseline_relative_l2),
         ),
-        ("mean error, points", figure(one.mean_absolute_error, 2), "", figure(one.baseline_mean_absolute_error, 2)),
-        ("AIoU@0.5", figure(one.aiou_50), _span(one.aiou_50_low, one.aiou_50_high), ""),
-        ("AIoU@0.75", figure(one.aiou_75), _span(one.aiou_75_low, one.aiou_75_high), ""),
-        ("  0.5, reference protocol", figure(one.reference_aiou_50), "", ""),
-        ("  0.75, reference protocol", figure(one.reference_aiou_75), "", ""),
-        ("foreground IoU", figure(one.foreground_iou), "", ""),
-        ("foreground F1", figure(one.foreground_f1), "", ""),
+        (
+            "mean error, points",
+            figure(summary.mean_absolute_error, 2),
+            "",
+            figure(summary.baseline_mean_absolute_error, 2),
+        ),
+        ("AIoU@0.5", figure(summary.aiou_50), _span(summary.aiou_50_low, summary.aiou_50_high), ""),
+        ("AIoU@0.75", figure(summary.aiou_75), _span(summary.aiou_75_low, summary.aiou_75_high), ""),
+        ("  0.5, reference protocol", figure(summary.reference_aiou_50), "", ""),
+        ("  0.75, reference protocol", figure(summary.reference_aiou_75), "", ""),
+        ("foreground IoU", figure(summary.foreground_iou), "", ""),
+        ("foreground F1", figure(summary.foreground_f1), "", ""),
     ]
     low, high = coverage_interval(evaluation)
     if low is not None and high is not None:
@@ -123,24 +128,24 @@ def epochs_section(best: Evaluation, last: Evaluation) -> Section:
         "The best epoch was chosen on the validation dives, never on the test dives.",
         ("", "best", "last"),
         [
-            (name, *(figure(getattr(one.summary, attribute), digits) for one in (best, last)))
+            (name, *(figure(getattr(evaluation.summary, attribute), digits) for evaluation in (best, last)))
             for name, attribute, digits in _MAIN
         ],
     )
 
 
 def shift_section(evaluation: Evaluation, shifted: Outcome) -> Section:
-    """What other pictures of the same dives cost."""
+    """Metrics of the same dives with other venues, light and audience."""
     rows: list[Row] = []
     for name, attribute, digits in _MAIN:
         here, there = getattr(evaluation.summary, attribute), getattr(shifted.summary, attribute)
         both = figure(here, digits), figure(there, digits)
         rows.append((name, *both, "-" if "-" in both else signed(there - here, digits)))
-    return Section("Shift", SHIFT_CAPTION, ("", "these pictures", "shifted", "change"), rows)
+    return Section("Shift", SHIFT_CAPTION, ("", "original", "shifted", "change"), rows)
 
 
 def protocols_section(evaluation: Evaluation) -> Section:
-    """What every way of choosing exemplars gives."""
+    """Metrics of each way to choose exemplars."""
     rows = [
         (
             str(outcome.protocol.voters),
@@ -156,9 +161,9 @@ def protocols_section(evaluation: Evaluation) -> Section:
     ]
     return Section(
         "Choices of exemplars",
-        "So many exemplars at most. They share the dive's number where it is given; where it is open, the number that "
-        "the weights recognise, or they are the nearest by encoding. 'recognised' is the share of dives where that is "
-        "right. Error: mean, points.",
+        "Exemplars: at most. Number given: they share the dive's number; open: the number that the weights recognise, "
+        "or the nearest by encoding. Recognised: share of dives whose number is recognised correctly. Error: mean "
+        "absolute, points.",
         ("exemplars", "number", "rho", "R-l2", "error", "AIoU@0.75", "inside", "recognised"),
         rows,
     )
@@ -170,9 +175,9 @@ def groups_section(evaluation: Evaluation, by: str) -> Section:
     return Section(
         f"By {'dive number' if by == BY_NUMBER else by}",
         "R-l2 is relative to the range of all test scores. Bias: predicted minus true score, points; above 0 the model "
-        "is too kind. Inside: share of dives inside the stated interval.",
+        "scores too high. Inside: share of dives inside the stated interval.",
         (by, *_GROUP_HEADINGS),
-        [_group_row(one) for one in group(evaluation.predictions, evaluation.interval_half_width)],
+        [_group_row(row) for row in group(evaluation.predictions, evaluation.interval_half_width)],
     )
 
 
@@ -207,26 +212,26 @@ def _group_row(group: Group) -> Row:
 
 
 def _span(low: float | None, high: float | None) -> str:
-    """Return an interval; empty for one that is not known or not defined."""
+    """Format an interval; empty where it is unknown or undefined."""
     return "" if low is None or high is None or low != low else f"{low:.3f} .. {high:.3f}"
 
 
-# Show an evaluation: its progress, its tables, its JSON.
+# Progress, tables and JSON of an evaluation.
 
 
 class EvaluationProgress(BarDisplay):
-    """A bar over the dives to encode, on standard error."""
+    """Progress bar over the dives to encode, on standard error."""
 
     def __init__(self) -> None:
         super().__init__()
         self._task = self._bar.add_task("encoding dives", total=None)
 
     def name(self, name: str) -> None:
-        """Say which weights come next."""
+        """Set the name of the current weights."""
         self._bar.update(self._task, description=f"encoding dives: {printable(name, self._bar.console)}")
 
     def start(self, total: int) -> None:
-        """Say how many dives there are."""
+        """Set the number of dives."""
         self._bar.reset(self._task, total=total)
 
     def advance(self) -> None:
@@ -251,7 +256,7 @@ def print_evaluation(
 
 
 def evaluation_json(evaluation: Evaluation, *, last: Evaluation | None = None) -> str:
-    """Return everything that was found as JSON, every prediction included."""
+    """Return the evaluation with every prediction as JSON."""
     document = describe_evaluation(evaluation, predictions=True)
     if last is not None:
         document["last_epoch"] = describe_evaluation(last, predictions=True)
@@ -259,13 +264,13 @@ def evaluation_json(evaluation: Evaluation, *, last: Evaluation | None = None) -
 
 
 def print_caveats(caveats: Sequence[str], console: Console) -> None:
-    """Print what a reader of the figures should know."""
+    """Print the caveats of an evaluation."""
     for caveat in caveats:
         console.print()
         console.print(Text(f"note: {printable(caveat, console)}", style="yellow"), width=page_columns(console))
 
 
-# Show an ablation in the layout of the paper's Table 2, the paper's figures below ours.
+# An ablation in the layout of the paper's Table 2, with the paper's figures below.
 
 _FIGURES = ("rho", "relative_l2", "reference_aiou_50", "reference_aiou_75")
 
@@ -288,12 +293,14 @@ def print_ablation(results: Sequence[VariantResult], console: Console) -> None:
     print_table(table, console)
     if first.shifted is not None:
         _print_shift(results, console)
-    notes = dict.fromkeys(note for result in results for one in result.evaluations for note in one.caveats)
+    notes = dict.fromkeys(
+        note for result in results for evaluation in result.evaluations for note in evaluation.caveats
+    )
     print_caveats(tuple(notes), console)
 
 
 def ablation_json(results: Sequence[VariantResult]) -> str:
-    """Return everything that the ablation found as JSON."""
+    """Return the ablation as JSON."""
     return json.dumps(describe_ablation(results), indent=2, allow_nan=False)
 
 
@@ -330,10 +337,10 @@ def _add_variant(table: Table, result: VariantResult, console: Console) -> None:
     add_row(table, *(Text(cell, style="dim") for cell in ("  paper", "", "", "", *cells)))
 
 
-# Show a training run as it goes: on standard error, as a bar on a terminal and as lines in a log.
+# Progress of a training run on standard error: a bar on a terminal, lines in a log.
 
 _LINE_EVERY = 50
-"""Steps between lines where nobody watches a bar."""
+"""Steps between lines of a log."""
 
 _SMOOTHING = 0.95
 """Share of the running mean that the shown losses keep at each step."""
@@ -343,7 +350,7 @@ class TrainingDisplay(BarDisplay):
     """A context that draws a run; give its ``watch`` to the run.
 
     Args:
-        quiet: Show nothing: of the processes that share a run one speaks.
+        quiet: Show nothing; for all processes of a run but the first.
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
@@ -400,7 +407,7 @@ def _share(value: float | None) -> str:
     return "-" if value is None else f"{value:.3f}"
 
 
-# Show a pretraining as it goes: on standard error, as a bar on a terminal and as lines in a log.
+# Progress of pretraining on standard error.
 
 _UNITS = ("_deg", "_s")
 
@@ -435,17 +442,17 @@ class PretrainingDisplay(BarDisplay):
             f"validation: stage recognised {metrics.stage:.1%}  foreground IoU {metrics.foreground_iou:.3f}",
             soft_wrap=True,
         )
-        self._console.print("  correlation with what the judges saw:")
+        self._console.print("  correlation with the judged quantities:")
         for stretch in dict.fromkeys(SEEN.values()):
             text = "  ".join(
-                f"{_words(name)} {'-' if r is None else f'{r:.2f}'}"
+                f"{_label(name)} {'-' if r is None else f'{r:.2f}'}"
                 for name, r in metrics.seen.items()
                 if SEEN[name] == stretch
             )
             self._console.print(f"  {stretch:<8} {text}", soft_wrap=True)
 
 
-def _words(name: str) -> str:
+def _label(name: str) -> str:
     for unit in _UNITS:
         name = name.removesuffix(unit)
     return name.replace("_", " ")

@@ -28,7 +28,7 @@ from finecausal_cli.report.score import (
     exemplar_votes,
     exemplars_in_words,
     print_provenance,
-    print_verdict,
+    print_score_panel,
 )
 from finecausal_cli.video import CLIP_FRAMES
 
@@ -49,7 +49,7 @@ if TYPE_CHECKING:
     )
 
 
-# The tables of an explanation as text, the same on a terminal and on a page.
+# Tables of an explanation, shared by terminal and page.
 
 _TOLERANCE_DIGITS = 6
 _SECONDS_IN_MINUTE = 60
@@ -74,12 +74,12 @@ def time_code(seconds: float) -> str:
 
 
 def shown_change(explanation: Explanation, score: float) -> float:
-    """Return by how much another score differs from the dive's, as a reader of both rounded scores finds it."""
+    """Return the difference of another score and the dive's, of the rounded scores."""
     return round(score, 2) - round(explanation.assessment.score, 2)
 
 
 def timeline(explanation: Explanation) -> Section:
-    """When each stage is, how much of the picture the athlete takes, how much attention it gets."""
+    """Time, foreground share and attention of each stage."""
     graph = explanation.graph_attention
     caption = "When each stage is in the video; how much of the picture the predicted athlete takes."
     if graph is not None:
@@ -93,9 +93,9 @@ def timeline(explanation: Explanation) -> Section:
             time_code(stage.end_s),
             f"{stage.start_frame}-{stage.end_frame - 1}" if stage.end_frame > stage.start_frame else "none",
             f"{share:.1%}",
-            *(() if drawn is None else (f"{drawn:.2f}",)),
+            *(() if weight is None else (f"{weight:.2f}",)),
         )
-        for stage, share, drawn in zip(explanation.assessment.stages, shares, attention, strict=True)
+        for stage, share, weight in zip(explanation.assessment.stages, shares, attention, strict=True)
     ]
     headings = ("stage", "from", "to", "of 96 frames", "athlete")
     return Section("Timeline", caption, headings if graph is None else (*headings, "attention"), tuple(rows))
@@ -104,10 +104,10 @@ def timeline(explanation: Explanation) -> Section:
 def interventions(explanation: Explanation) -> list[Section]:
     """The score with each stage replaced, best first; one table for each kind of replacement."""
     assessment = explanation.assessment
-    voters = len(assessment.votes)
+    exemplars = len(assessment.votes)
     tables = []
     for ranking in explanation.rankings:
-        by_stage = {one.stage: one for one in explanation.interventions if one.replaced_by == ranking.replaced_by}
+        by_stage = _by_stage(explanation, ranking)
         rows = []
         for name in ranking.stages:
             change = shown_change(explanation, by_stage[name].score)
@@ -118,7 +118,7 @@ def interventions(explanation: Explanation) -> list[Section]:
                     f"{by_stage[name].score:.2f}",
                     signed(change),
                     *(signed(part) for part in parts),
-                    f"{by_stage[name].voters_gaining}/{voters}",
+                    f"{by_stage[name].voters_gaining}/{exemplars}",
                 )
             )
         headings = ("replaced", "score", "change", *(f"in {stage.name}" for stage in assessment.stages), "gain")
@@ -133,8 +133,12 @@ def interventions(explanation: Explanation) -> list[Section]:
     return tables
 
 
+def _by_stage(explanation: Explanation, ranking: Ranking) -> dict[StageName, StageIntervention]:
+    return {item.stage: item for item in explanation.interventions if item.replaced_by == ranking.replaced_by}
+
+
 def bank_in_words(explanation: Explanation, ranking: Ranking) -> str | None:
-    """Return whose mean stage replaces the dive's, or None where each exemplar's own does."""
+    """Return which dives of the bank give the replacement, or None where each exemplar gives its own."""
     if ranking.replaced_by == "bank_mean" and explanation.bank_mean is not None:
         return f"the bank's {explanation.bank_mean.exemplars} dives of {explanation.bank_mean.dive}"
     if ranking.replaced_by == "bank_best" and explanation.bank_best is not None:
@@ -145,26 +149,25 @@ def bank_in_words(explanation: Explanation, ranking: Ranking) -> str | None:
 
 def _intervention_caption(explanation: Explanation, ranking: Ranking) -> str:
     bank = bank_in_words(explanation, ranking)
-    whose = "each exemplar's own" if bank is None else f"the mean of {bank}"
-    return f"The score, had one stage been {whose}; gain: exemplars by which the score rises. {_DOWNSTREAM}"
+    source = "each exemplar's own" if bank is None else f"the mean of {bank}"
+    return f"The score, had one stage been {source}; gain: exemplars by which the score rises. {_DOWNSTREAM}"
 
 
 def backgrounds(explanation: Explanation) -> Section:
     """The score before other backgrounds."""
     return Section(
         "Background interventions",
-        "The predicted athlete put before another background, and the clip encoded again: a model that reads the dive "
-        "moves little.",
+        "The predicted athlete before another background, encoded again. A score of the dive alone changes little.",
         ("background", "score", "change"),
         tuple(
-            (one.description, f"{one.score:.2f}", signed(shown_change(explanation, one.score)))
-            for one in explanation.backgrounds
+            (background.description, f"{background.score:.2f}", signed(shown_change(explanation, background.score)))
+            for background in explanation.backgrounds
         ),
     )
 
 
 def checks(explanation: Explanation) -> Section:
-    """Whether the explanation is consistent with the score and with itself."""
+    """Consistency of the explanation with the score and with itself."""
     checked = explanation.checks
     limit = f"{checked.tolerance:g}"
     jitter, deletion = checked.jitter, checked.deletion
@@ -172,12 +175,12 @@ def checks(explanation: Explanation) -> Section:
         (
             "exemplars' score and contributions add up to the score",
             f"off by {checked.decomposition_error:.{_TOLERANCE_DIGITS}f}",
-            _holds(checked.decomposition_error <= checked.tolerance, limit),
+            _status(checked.decomposition_error <= checked.tolerance, limit),
         ),
         (
             "all three stages the exemplar's own: the exemplar against itself",
             f"off by {checked.self_error:.{_TOLERANCE_DIGITS}f}",
-            _holds(checked.self_error <= checked.tolerance, limit),
+            _status(checked.self_error <= checked.tolerance, limit),
         ),
         ("an exemplar against itself", f"{checked.self_difference:.4f}", "0 if both directions agree"),
         (
@@ -189,7 +192,7 @@ def checks(explanation: Explanation) -> Section:
     if deletion is not None:
         rows.append(
             (
-                f"snippet {deletion.snippet}, with most attention, taken away",
+                f"snippet {deletion.snippet}, with most attention, removed",
                 f"{signed(deletion.change)}",
                 f"others {deletion.others:.2f} on average",
             )
@@ -199,11 +202,11 @@ def checks(explanation: Explanation) -> Section:
     )
 
 
-def _holds(within: bool, limit: str) -> str:
+def _status(within: bool, limit: str) -> str:
     return f"holds (limit {limit})" if within else f"FAILS (limit {limit})"
 
 
-# The tables of attention as text, the same on a terminal and on a page.
+# Tables of attention.
 
 
 def snippets(explanation: Explanation, most: int | None = None) -> Section:
@@ -214,11 +217,11 @@ def snippets(explanation: Explanation, most: int | None = None) -> Section:
         most: Show so many; None shows all nine.
     """
     deletion = explanation.checks.deletion
-    ranked = sorted(explanation.snippets, key=lambda one: (-(one.attention or 0.0), one.index))
+    ranked = sorted(explanation.snippets, key=lambda snippet: (-(snippet.attention or 0.0), snippet.index))
     chosen = ranked[:most]
     caption = (
         f"Share of the attention to the query that falls on each snippet of 16 frames; without preference "
-        f"{PERCENT / len(ranked):.1f}%. Without it: change of the score with the snippet taken away, points."
+        f"{PERCENT / len(ranked):.1f}%. Without it: change of the score with the snippet removed, points."
     )
     if len(chosen) < len(ranked):
         caption = f"The {len(chosen)} of {len(ranked)} with most. {caption}"
@@ -229,14 +232,14 @@ def snippets(explanation: Explanation, most: int | None = None) -> Section:
         ("snippet", "from", "to", "stage", "attention", "without it"),
         tuple(
             (
-                str(one.index),
-                time_code(one.start_s),
-                time_code(one.end_s),
-                _stages_of_snippet(one, explanation.assessment),
-                "-" if one.attention is None else f"{one.attention:.1%}",
-                "-" if changes is None else signed(changes[one.index]),
+                str(snippet.index),
+                time_code(snippet.start_s),
+                time_code(snippet.end_s),
+                _stages_of_snippet(snippet, explanation.assessment),
+                "-" if snippet.attention is None else f"{snippet.attention:.1%}",
+                "-" if changes is None else signed(changes[snippet.index]),
             )
-            for one in chosen
+            for snippet in chosen
         ),
     )
 
@@ -249,12 +252,12 @@ def _stages_of_snippet(snippet: Snippet, assessment: Assessment) -> str:
 
 
 def node_attention(graph: GraphAttention) -> Section:
-    """How much each kind of node listens to each."""
+    """Attention between kinds of node."""
     return node_attention_section(NODE_NAMES, graph.node_types, graph.uniform, _which(graph))
 
 
 def which_attention(graph: GraphAttention) -> str:
-    """Name the layer and head whose attention is shown."""
+    """Name layer and head of the attention shown."""
     layer = f"mean of {graph.layers} layers" if graph.layer is None else f"layer {graph.layer} of {graph.layers}"
     head = f"mean of {graph.heads} heads" if graph.head is None else f"head {graph.head} of {graph.heads}"
     return f"{layer}, {head}"
@@ -266,7 +269,7 @@ def _which(graph: GraphAttention) -> str:
 
 
 def stage_attention(explanation: Explanation) -> Section | None:
-    """How much each stage attends to itself and earlier ones, by layer and head; None in a network without it."""
+    """Attention of each stage to itself and earlier stages, by layer and head; None in a network without TCA."""
     attention = explanation.stage_attention
     if attention is None:
         return None
@@ -287,33 +290,32 @@ def stage_attention(explanation: Explanation) -> Section | None:
     )
 
 
-# An explanation in plain words, made of measured quantities only: never advice, never a cause nobody measured.
+# The summary in sentences. It states measured quantities only: no advice, no cause that was not measured.
 
 STAGE_WORDS: Final[dict[StageName, str]] = {"takeoff": "take-off", "flight": "flight", "entry": "entry"}
 
 LIMITS: Final = (
-    "Where a stage begins and ends is the weights' own finding. In weights that were trained without stage labels "
-    "nothing ties a stage to what people call by its name, and another training may share the same score out "
-    "differently among the stages.",
-    "Differences are measured against exemplars, not against a perfect dive: the same dive loses less beside weaker "
-    "exemplars.",
-    "Attention says where the model looked, not what moved the score; the interventions say that.",
+    "The network predicts where a stage begins and ends. Weights trained without stage labels need not follow the "
+    "usual meaning of a stage, and another training run may divide the same score differently among the stages.",
+    "Differences are relative to the exemplars, not to a perfect dive: against weaker exemplars the same dive loses "
+    "less.",
+    "Attention shows where the model looks, not what changes the score; the interventions show that.",
 )
-"""What holds for every explanation, whatever the weights."""
+"""Limits of every explanation, whatever the weights."""
 
 _LEAST = 0.005
-"""Points that round to 0.01: less is nothing, as shown."""
+"""Smallest change that is shown, points: it rounds to 0.01."""
 
 
 def summarise_explanation(explanation: Explanation) -> list[str]:
-    """Return the summary, a sentence or two each, the most telling first."""
+    """Return the summary, most informative sentences first."""
     assessment = explanation.assessment
     sentences = [_standing(assessment), *_extremes(assessment), *_gains(explanation)]
     return [*sentences, *_moves(explanation)]
 
 
 def limits_of(explanation: Explanation) -> list[str]:
-    """Return what a reader must know before trusting the numbers: of these weights, of this dive, of every dive."""
+    """Return the limits of these weights, of this dive and of every explanation."""
     assessment = explanation.assessment
     note = assessment.provenance.weights_note
     return [f"These weights: {note}", *dict.fromkeys((*assessment.notes, *explanation.notes)), *LIMITS]
@@ -321,8 +323,8 @@ def limits_of(explanation: Explanation) -> list[str]:
 
 def _standing(assessment: Assessment) -> str:
     gap = assessment.score - assessment.exemplar_score
-    whom = exemplars_in_words(assessment)
-    against = f"the mean of {whom}" if len(assessment.votes) > 1 else whom
+    exemplars = exemplars_in_words(assessment)
+    against = f"the mean of {exemplars}" if len(assessment.votes) > 1 else exemplars
     if abs(gap) < _LEAST:
         return f"The dive scores {assessment.score:.2f} points, as much as {against}."
     side = "more" if gap > 0 else "less"
@@ -333,24 +335,24 @@ def _standing(assessment: Assessment) -> str:
 def _extremes(assessment: Assessment) -> list[str]:
     stages = sorted(assessment.stages, key=lambda stage: stage.contribution)
     worst, best = stages[0], stages[-1]
-    whom = exemplars_in_words(assessment)
-    said = []
+    exemplars = exemplars_in_words(assessment)
+    sentences = []
     if worst.contribution <= -_LEAST:
-        said.append(f"Most lost at {STAGE_WORDS[worst.name]}: {signed(worst.contribution)} points against {whom}.")
+        sentences.append(
+            f"Most lost at {STAGE_WORDS[worst.name]}: {signed(worst.contribution)} points against {exemplars}."
+        )
     if best.contribution >= _LEAST:
-        said.append(f"Most won at {STAGE_WORDS[best.name]}: {signed(best.contribution)} points against {whom}.")
-    return said or [f"No stage wins or loses a point against {whom}."]
+        sentences.append(
+            f"Most won at {STAGE_WORDS[best.name]}: {signed(best.contribution)} points against {exemplars}."
+        )
+    return sentences or [f"No stage wins or loses a point against {exemplars}."]
 
 
 def _gains(explanation: Explanation) -> list[str]:
-    said = []
-    for ranking in explanation.rankings:
-        first = ranking.stages[0]
-        best = next(
-            one for one in explanation.interventions if (one.stage, one.replaced_by) == (first, ranking.replaced_by)
-        )
-        said.append(_gain(explanation, ranking, best))
-    return said
+    return [
+        _gain(explanation, ranking, _by_stage(explanation, ranking)[ranking.stages[0]])
+        for ranking in explanation.rankings
+    ]
 
 
 def _gain(explanation: Explanation, ranking: Ranking, best: StageIntervention) -> str:
@@ -359,41 +361,42 @@ def _gain(explanation: Explanation, ranking: Ranking, best: StageIntervention) -
     if best.change < _LEAST:
         return f"No stage of {bank or exemplars} in place of the dive's own would raise the score."
     stage = STAGE_WORDS[best.stage]
-    whose = f"the {stage} of {exemplars}" if bank is None else f"the mean {stage} of {bank}"
+    source = f"the {stage} of {exemplars}" if bank is None else f"the mean {stage} of {bank}"
     names = [stage.name for stage in explanation.assessment.stages]
     downstream = sum(best.stage_changes[names.index(best.stage) + 1 :])
-    voters = len(explanation.assessment.votes)
+    count = len(explanation.assessment.votes)
     change = shown_change(explanation, best.score)
-    said = f"With {whose} the score would be {best.score:.2f} ({signed(change)})"
+    sentence = f"With {source} the score would be {best.score:.2f} ({signed(change)})"
     if abs(downstream) >= _LEAST:
-        said += f", {signed(downstream)} of it in later stages"
-    if voters > 1:
-        said += f"; {best.voters_gaining} of {voters} scores would rise"
+        sentence += f", {signed(downstream)} of it in later stages"
+    if count > 1:
+        sentence += f"; {best.voters_gaining} of {count} scores would rise"
     jitter = explanation.checks.jitter
     if best.change <= jitter.largest:
-        said += (
+        sentence += (
             f". That is no more than moving the stage borders by {jitter.frames} frames can do ({jitter.largest:.2f})"
         )
-    return f"{said}."
+    return f"{sentence}."
 
 
 def _moves(explanation: Explanation) -> list[str]:
-    """Say how far another background moves the score at most, over the whole clip and over a part of it."""
-    said = []
-    for phrase, changes in (
-        ("Before another background", [one for one in explanation.backgrounds if one.end_frame == CLIP_FRAMES]),
-        (
-            "With the background replaced before the entry only",
-            [one for one in explanation.backgrounds if one.end_frame < CLIP_FRAMES],
-        ),
+    """Largest change of the score by another background, over the whole clip and before the entry."""
+    sentences = []
+    for phrase, is_whole in (
+        ("With another background", True),
+        ("With another background before the entry only", False),
     ):
+        changes = [
+            abs(shown_change(explanation, background.score))
+            for background in explanation.backgrounds
+            if (background.end_frame == CLIP_FRAMES) == is_whole
+        ]
         if changes:
-            most = max(abs(shown_change(explanation, one.score)) for one in changes)
-            said.append(f"{phrase}, the score moves by {most:.2f} points at most.")
-    return said
+            sentences.append(f"{phrase}, the score changes by {max(changes):.2f} points at most.")
+    return sentences
 
 
-# An explanation for a person at a terminal.
+# The terminal output.
 
 _SNIPPETS_SHOWN = 5
 
@@ -419,9 +422,9 @@ def explanation_sections(explanation: Explanation, *, snippets_shown: int | None
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
-    """Print the verdict, what it says in words, and the tables behind it; voters, provenance and limits last."""
+    """Print score, summary and tables; exemplars, provenance and limits last."""
     assessment = explanation.assessment
-    print_verdict(assessment, console)
+    print_score_panel(assessment, console)
     console.print()
     console.print(Text("In short", style="bold"))
     _print_points(summarise_explanation(explanation), console)
@@ -434,7 +437,7 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
 
 
 def _print_points(lines: Sequence[str], console: Console) -> None:
-    """Print sentences as a list whose lines hang."""
+    """Print sentences as a list with hanging indents."""
     table = new_table("", "")
     table.show_header, table.box, table.padding = False, None, (0, 1, 0, 0)
     table.columns[1].justify = "left"

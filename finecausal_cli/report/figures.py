@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.results import Assessment, Explanation, GraphAttention, Replacement, StageAttention
 
 
-# The figures of an evaluation: files for a paper, and drawings for a page that follow its light or dark.
+# Figures of an evaluation: PNG and SVG files, and SVG elements of a page.
 
 _WIDTH_IN = 4.8
 _LINE_IN = 0.2
@@ -66,18 +66,20 @@ def _scores(evaluation: Evaluation) -> Figure:
     """Predicted against true score, with the stated interval of every dive."""
     figure, axes = _axes(_WIDTH_IN * 0.95)
     half_width = evaluation.interval_half_width
-    inside = [one for one in evaluation.predictions if half_width is None or is_covered(one, half_width)]
-    outside = [one for one in evaluation.predictions if half_width is not None and not is_covered(one, half_width)]
-    words = "dives" if half_width is None else f"inside the {evaluation.interval_level:.0%} interval"
+    inside: list[Prediction] = []
+    outside: list[Prediction] = []
+    for dive in evaluation.predictions:
+        (inside if half_width is None or is_covered(dive, half_width) else outside).append(dive)
+    name = "dives" if half_width is None else f"inside the {evaluation.interval_level:.0%} interval"
     for dives, colour, marker, label in (
-        (inside, BLUE, "o", words),
+        (inside, BLUE, "o", name),
         (outside, VERMILION, "x", "outside"),
     ):
         if not dives:
             continue
-        true, predicted = _scores_of(dives)
+        true, predicted = [dive.score for dive in dives], [dive.predicted for dive in dives]
         if half_width is not None:
-            reach = [half_width * one.difficulty for one in dives]
+            reach = [half_width * dive.difficulty for dive in dives]
             axes.vlines(true, np.subtract(predicted, reach), np.add(predicted, reach), color=colour, alpha=0.2, lw=1)
         axes.scatter(
             true, predicted, s=14, color=colour, marker=marker, alpha=0.8, lw=1, label=f"{label} ({len(dives)})"
@@ -94,11 +96,11 @@ def _residuals(evaluation: Evaluation) -> Figure:
     """Predicted minus true score of every dive, by dive number; the bar is the mean."""
     groups = group_by_number(evaluation.predictions)
     figure, axes = _axes(_MARGIN_IN + _LINE_IN * max(len(groups), 4))
-    for place, group in enumerate(groups):
-        dives = [one for one in evaluation.predictions if (one.number or "unknown") == group.name]
-        errors = [one.predicted - one.score for one in dives]
-        axes.scatter(errors, np.full(len(errors), place), s=9, color=BLUE, alpha=0.6, lw=0)
-        axes.plot([group.bias, group.bias], [place - 0.35, place + 0.35], color=VERMILION, lw=2)
+    for row, group in enumerate(groups):
+        dives = [dive for dive in evaluation.predictions if (dive.number or "unknown") == group.name]
+        errors = [dive.predicted - dive.score for dive in dives]
+        axes.scatter(errors, np.full(len(errors), row), s=9, color=BLUE, alpha=0.6, lw=0)
+        axes.plot([group.bias, group.bias], [row - 0.35, row + 0.35], color=VERMILION, lw=2)
     axes.axvline(0, color=INK, lw=0.8, ls=":", zorder=0)
     axes.set_yticks(range(len(groups)), [plain(f"{group.name} ({group.dives})") for group in groups], fontsize=9)
     axes.set(xlabel="predicted minus true score, points (bar: mean)", ylim=(len(groups) - 0.4, -0.6))
@@ -107,7 +109,7 @@ def _residuals(evaluation: Evaluation) -> Figure:
 
 def _transition_errors(evaluation: Evaluation) -> Figure | None:
     """Predicted minus true sampled frame of both transitions; None if no dive has true ones."""
-    known = [(one.transitions, one.true_transitions) for one in evaluation.predictions if one.true_transitions]
+    known = [(dive.transitions, dive.true_transitions) for dive in evaluation.predictions if dive.true_transitions]
     if not known:
         return None
     errors = np.array([np.subtract(predicted, true) for predicted, true in known])
@@ -134,11 +136,7 @@ def _axes(height_in: float) -> tuple[Figure, Axes]:
     return figure, figure.subplots()
 
 
-def _scores_of(dives: Sequence[Prediction]) -> tuple[list[float], list[float]]:
-    return [one.score for one in dives], [one.predicted for one in dives]
-
-
-# The figures of an explanation: files for a paper, and drawings for a page that follow its light or dark.
+# Figures of an explanation.
 
 _HATCHES: Final[dict[Replacement, str | None]] = {"exemplar": None, "bank_mean": "///", "bank_best": "..."}
 
@@ -173,14 +171,14 @@ def write_explanation_figures(folder: Path, explanation: Explanation, evidence: 
         return save_figures(folder, figures)
 
 
-def write_side_by_side(folder: Path, reels: Sequence[KeyFrameStrip]) -> list[Path]:
+def write_side_by_side(folder: Path, strips: Sequence[KeyFrameStrip]) -> list[Path]:
     """Write the key frames of two dives, aligned by stage, as ``side-by-side.png`` and ``.svg``.
 
     Raises:
         OutputError: The folder cannot be written.
     """
     with rc_context(STYLE):
-        return save_figures(folder, {"side-by-side": _filmstrip(reels)})
+        return save_figures(folder, {"side-by-side": _filmstrip(strips)})
 
 
 def draw_charts(explanation: Explanation) -> dict[str, str]:
@@ -201,15 +199,15 @@ def _charts(explanation: Explanation) -> dict[str, Figure]:
     return drawn
 
 
-def _filmstrip(reels: Sequence[KeyFrameStrip]) -> Figure:
+def _filmstrip(strips: Sequence[KeyFrameStrip]) -> Figure:
     """Key frames, a line a stage and dive; the frame around a picture has the colour of its stage."""
-    strips = [key_frames(reel) for reel in reels]
-    lines = [(stage, place, strip[stage]) for stage in STAGE_COLOURS for place, strip in enumerate(strips)]
+    frames_of_dives = [key_frames(strip) for strip in strips]
+    lines = [(stage, index, frames[stage]) for stage in STAGE_COLOURS for index, frames in enumerate(frames_of_dives)]
     figure = Figure(
         figsize=(_TILE_IN * FRAMES_OF_STAGE + 0.4, (_TILE_IN + 0.25) * len(lines) + 0.4), layout="constrained"
     )
     grid = figure.subplots(len(lines), FRAMES_OF_STAGE, squeeze=False)
-    for line, (stage, place, frames) in zip(grid, lines, strict=True):
+    for line, (stage, index, frames) in zip(grid, lines, strict=True):
         for axes in line:
             axes.set(xticks=[], yticks=[])
             for spine in axes.spines.values():
@@ -219,10 +217,10 @@ def _filmstrip(reels: Sequence[KeyFrameStrip]) -> Figure:
             axes.set_xlabel(f"{frame.time_s:.2f} s", fontsize=9, labelpad=3)
         if not frames:
             line[0].set_xlabel("no frame", fontsize=9)
-        name = stage if len(reels) == 1 else f"{stage}, {'AB'[place]}"
+        name = stage if len(strips) == 1 else f"{stage}, {'AB'[index]}"
         line[0].set_ylabel(name, fontsize=10, fontweight="bold")
-    names = [reel.name for reel in reels]
-    title = names[0] if len(names) == 1 else "\n".join(f"{'AB'[place]}: {name}" for place, name in enumerate(names))
+    names = [strip.name for strip in strips]
+    title = names[0] if len(names) == 1 else "\n".join(f"{'AB'[index]}: {name}" for index, name in enumerate(names))
     figure.suptitle(plain(_printable(title)), fontsize=10)
     return figure
 
@@ -233,17 +231,17 @@ def _contributions(assessment: Assessment) -> Figure:
     start, *shown = hundredths_that_add_up(parts, assessment.score)
     figure = Figure(figsize=(_WIDTH_IN, 2.5), layout="constrained")
     axes = figure.subplots()
-    levels = [start, *(start + sum(shown[: place + 1]) for place in range(len(shown)))]
+    levels = [start, *(start + sum(shown[: row + 1]) for row in range(len(shown)))]
     low, high = min(levels), max(levels)
     reach = max(high - low, 1.0)
-    for place, value in enumerate(shown, 1):
-        axes.barh(place, value, left=levels[place - 1], height=0.55, color=_colour(value))
-        _label(axes, max(levels[place - 1], levels[place]), place, signed(value), reach)
-        axes.plot([levels[place]] * 2, [place - 0.28, place + 1.28], color=_FAINT, lw=0.8)
+    for row, value in enumerate(shown, 1):
+        axes.barh(row, value, left=levels[row - 1], height=0.55, color=_colour(value))
+        _label(axes, max(levels[row - 1], levels[row]), row, signed(value), reach)
+        axes.plot([levels[row]] * 2, [row - 0.28, row + 1.28], color=_FAINT, lw=0.8)
     axes.plot([start] * 2, [-0.28, 1.28], color=_FAINT, lw=0.8)
-    for place, level in ((0, levels[0]), (len(levels), levels[-1])):
-        axes.plot([level] * 2, [place - 0.28, place + 0.28], color=INK, lw=3)
-        _label(axes, level, place, f"{level:.2f}", reach)
+    for row, level in ((0, levels[0]), (len(levels), levels[-1])):
+        axes.plot([level] * 2, [row - 0.28, row + 0.28], color=INK, lw=3)
+        _label(axes, level, row, f"{level:.2f}", reach)
     names = [_printable(exemplars_in_words(assessment)), *(stage.name for stage in assessment.stages), "score"]
     axes.set_yticks(range(len(names)), [plain(_shortened(name)) for name in names])
     axes.set(xlabel="points", ylim=(len(names) - 0.5, -0.5), xlim=(low - 0.08 * reach, high + 0.25 * reach))
@@ -251,10 +249,12 @@ def _contributions(assessment: Assessment) -> Figure:
 
 
 def _interventions(explanation: Explanation) -> Figure:
-    """What the score would gain with each stage replaced; the band is what moving the borders does."""
+    """Change of the score with each stage replaced; the band shows the effect of shifted stage borders."""
     stages = [stage.name for stage in explanation.assessment.stages]
     kinds = [ranking.replaced_by for ranking in explanation.rankings]
-    change = {(one.stage, one.replaced_by): shown_change(explanation, one.score) for one in explanation.interventions}
+    change = {
+        (item.stage, item.replaced_by): shown_change(explanation, item.score) for item in explanation.interventions
+    }
     figure = Figure(figsize=(_WIDTH_IN, 1.1 + 0.4 * len(stages) * len(kinds)), layout="constrained")
     axes = figure.subplots()
     jitter = explanation.checks.jitter
@@ -268,12 +268,12 @@ def _interventions(explanation: Explanation) -> Figure:
         lw=0,
         label=f"borders moved by {jitter.frames} frames (±{jitter.largest:.2f})",
     )
-    for row, kind in enumerate(kinds):
-        for place, stage in enumerate(stages):
+    for group, kind in enumerate(kinds):
+        for row, stage in enumerate(stages):
             value = change[stage, kind]
-            at = place - 0.4 + height * (row + 0.5)
+            y = row - 0.4 + height * (group + 0.5)
             axes.barh(
-                at,
+                y,
                 value,
                 height=0.85 * height,
                 color=_colour(value),
@@ -282,7 +282,7 @@ def _interventions(explanation: Explanation) -> Figure:
                 edgecolor="white" if kind == "exemplar" else INK,
                 lw=0,
             )
-            _label(axes, max(value, 0.0), at, signed(value), reach)
+            _label(axes, max(value, 0.0), y, signed(value), reach)
     axes.axvline(0, color=INK, lw=0.8)
     for kind in kinds:
         axes.bar(0, 0, color=_FAINT, hatch=_HATCHES[kind], edgecolor=INK, lw=0, label=REPLACED_BY[kind])
@@ -299,7 +299,7 @@ def _interventions(explanation: Explanation) -> Figure:
 
 
 def _graph_attention(graph: GraphAttention) -> Figure:
-    """36 x 36: who listens to whom, against no preference; and the 4 x 4 mean over kinds of node."""
+    """Attention between the 36 nodes relative to no preference, and its mean over the 4 x 4 kinds of node."""
     figure = Figure(figsize=(_WIDTH_IN, 4.9), layout="constrained")
     axes = figure.subplots()
     cells = _PERCENT * np.array(graph.nodes, dtype=float)
@@ -315,7 +315,7 @@ def _graph_attention(graph: GraphAttention) -> Figure:
     axes.set_xticks(middles, names)
     axes.set_yticks(middles, names, rotation=90, va="center", multialignment="center")
     axes.tick_params(length=0)
-    axes.set(xlabel="listens (nine snippets each, 0 to 8)", ylabel="is listened to")
+    axes.set(xlabel="attends (nine snippets each, 0 to 8)", ylabel="is attended to")
     for kind_from, row in enumerate(graph.node_types):
         for kind_to, cell in enumerate(row):
             axes.text(
@@ -341,18 +341,18 @@ def _stage_attention(attention: StageAttention, assessment: Assessment) -> Figur
     layers, heads = len(attention.matrices), len(attention.matrices[0])
     figure = Figure(figsize=(_WIDTH_IN, 0.4 + 2.3 * heads), layout="constrained")
     grid = figure.subplots(heads, layers, squeeze=False)
-    for place, layer in enumerate(attention.matrices):
+    for column, layer in enumerate(attention.matrices):
         for head, matrix in enumerate(layer):
-            axes = grid[head][place]
+            axes = grid[head][column]
             cells = _PERCENT * np.array(matrix, dtype=float)
             ahead = np.triu(np.ones_like(cells, dtype=bool), 1) & (cells == 0)
             axes.imshow(np.ma.masked_where(ahead, cells), cmap=_SHARE, vmin=0, vmax=_PERCENT)
             for row, column in zip(*np.nonzero(~ahead), strict=True):
                 axes.text(column, row, f"{cells[row, column]:.0f}", ha="center", va="center", color="black")
             axes.set_xticks(range(len(names)), names)
-            axes.set_yticks(range(len(names)), names if place == 0 else [])
+            axes.set_yticks(range(len(names)), names if column == 0 else [])
             axes.tick_params(length=0)
-            title = f"layer {place + 1}" if heads == 1 else f"layer {place + 1}, head {head + 1}"
+            title = f"layer {column + 1}" if heads == 1 else f"layer {column + 1}, head {head + 1}"
             axes.set_title(title, fontsize=10)
     figure.supxlabel("attends to, percent of the row", fontsize=10)
     return figure
@@ -367,7 +367,7 @@ def _colour(value: float) -> str:
 
 
 def _printable(text: str) -> str:
-    """Return text from outside as a font can draw it."""
+    """Replace characters that a font cannot draw."""
     return "".join(char if char.isprintable() or char == "\n" else "?" for char in text)
 
 

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.results import Value
 
 
-# Where results may go: never over what is read, never two into one place.
+# Output paths.
 
 _FLAGS = {"output": "-o"}
 
@@ -43,43 +43,43 @@ _FORMATS = {".json": "json", ".txt": "table", "": None}
 
 
 def check_targets(sources: Sequence[str], **targets: Path | None) -> None:
-    """Refuse what could only fail, or destroy what is read, before anything is computed.
+    """Check output paths before anything is computed.
 
     Args:
-        sources: Videos or folders of frames that are read.
-        targets: Where results go, by the name of their option; ``figures`` is a folder, the others are files.
+        sources: Videos or folders of frames that are inputs.
+        targets: Output paths by the name of their option; ``figures`` is a folder, the others are files.
 
     Raises:
         UsageError: A target is one of the sources or lies among their frames, is a folder where a file is meant or the
             other way round, has the wrong suffix, or is named twice.
     """
-    taken: dict[Path, str] = {}
+    flags: dict[Path, str] = {}
     for name, target in targets.items():
         if target is None:
             continue
         flag = _FLAGS.get(name, f"--{name}")
-        whole = target.resolve()
+        resolved = target.resolve()
         for source in (Path(source).resolve() for source in sources):
-            if whole == source or (target.exists() and source.exists() and target.samefile(source)):
+            if resolved == source or (target.exists() and source.exists() and target.samefile(source)):
                 raise UsageError(f"{flag} would write over the dive that is read", where=target)
-            if source.is_dir() and whole.parent == source:
+            if source.is_dir() and resolved.parent == source:
                 raise UsageError(f"{flag} would write among the frames that are read", where=target)
         _check_kind(flag, name, target)
-        if whole in taken:
-            raise UsageError(f"{taken[whole]} and {flag} name the same place", where=target)
+        if resolved in flags:
+            raise UsageError(f"{flags[resolved]} and {flag} name the same file", where=target)
         if name == "output":
             resolve_format(target, None)
-        taken[whole] = flag
+        flags[resolved] = flag
 
 
-def resolve_format(output: Path | None, asked: str | None) -> str:
+def resolve_format(output: Path | None, requested: str | None) -> str:
     """Return the format of a single result: ``json`` or ``table``.
 
-    The ending of ``output`` decides, ``.json`` or ``.txt``; without an ending, for a pipe and for a device, ``asked``.
+    The ending of ``output`` decides, ``.json`` or ``.txt``; without an ending, for a pipe and for a device, ``requested``.
 
     Args:
         output: A file; None for standard output.
-        asked: What ``--format`` says.
+        requested: Value of ``--format``.
 
     Raises:
         UsageError: The ending is another one.
@@ -88,7 +88,7 @@ def resolve_format(output: Path | None, asked: str | None) -> str:
     if ending not in _FORMATS:
         hint = f"let it end in {' or '.join(filter(None, _FORMATS))}"
         raise UsageError("the name of -o does not say its format", where=output, hint=hint)
-    return _FORMATS[ending] or asked or "table"
+    return _FORMATS[ending] or requested or "table"
 
 
 def _check_kind(flag: str, name: str, target: Path) -> None:
@@ -102,7 +102,7 @@ def _check_kind(flag: str, name: str, target: Path) -> None:
         raise UsageError(f"{flag} writes MP4", where=target, hint="end the name in .mp4")
 
 
-# A page that needs nothing else: no network, no script, light and dark, screen and paper.
+# Self-contained HTML pages: no network, no script; for light and dark screens and for print.
 
 
 def render_page(template: str, **content: object) -> str:
@@ -122,20 +122,20 @@ def render_page(template: str, **content: object) -> str:
     return environment.get_template(template).render(content)
 
 
-# Verdicts as JSON, for programs, and the schemas that they keep to.
+# JSON of results, and its schemas.
 
 _DIALECT = "https://json-schema.org/draft/2020-12/schema"
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
 
-def to_json(verdict: Value, *, indent: int | None = 2) -> str:
-    """Return everything the tables show and more, keeping to the verdict's schema; never NaN or infinity.
+def to_json(result: Value, *, indent: int | None = 2) -> str:
+    """Return a result as JSON by its schema; without NaN or infinity.
 
     Args:
-        verdict: An assessment, an explanation, a comparison, or what stands in its place.
+        result: An assessment, an explanation, a comparison, or what stands in its place.
         indent: Blanks for each level, or None for one line (JSON Lines).
     """
-    text = json.dumps(verdict.model_dump(mode="json"), ensure_ascii=False, allow_nan=False, indent=indent)
+    text = json.dumps(result.model_dump(mode="json"), ensure_ascii=False, allow_nan=False, indent=indent)
     return _LONE_SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text)
 
 
@@ -145,7 +145,7 @@ def assessment_schema() -> str:
 
 
 def unscored_schema() -> str:
-    """Return the JSON Schema of what stands in place of a verdict where there are no points."""
+    """Return the JSON Schema of a result without points."""
     return _schema(Unscored, "unscored", SCHEMA_VERSION)
 
 
@@ -171,7 +171,7 @@ def _schema(kind: type[Value], name: str, version: int) -> str:
     return json.dumps(header | schema, ensure_ascii=False, indent=2)
 
 
-# Hand a verdict, an explanation or a comparison over: as a table or JSON, to standard output or a file.
+# Write one result as a table or JSON, to standard output or a file.
 
 T = TypeVar("T", bound="Value")
 
@@ -182,13 +182,13 @@ def deliver(
     output: Path | None,
     print_table: Callable[[T, Console], None],
 ) -> None:
-    """Write a value where and how the user wants it.
+    """Write a result to a file or standard output.
 
     Args:
-        value: The verdict.
+        value: The result.
         output_format: ``table`` or ``json``; the ending of ``output`` wins.
         output: A file, or None for standard output.
-        print_table: Prints it for a person.
+        print_table: Prints it as text.
 
     Raises:
         UsageError: The ending of the file is neither ``.json`` nor ``.txt``.
@@ -209,14 +209,14 @@ def deliver(
             print_table(value, open_console(stream))
 
 
-# How every figure looks, and how figures become files and parts of a page.
+# Style of figures; figures as files and as parts of a page.
 
-# After Okabe and Ito's blue and vermilion: told apart by everybody, on white and black alike; shape tells them too.
+# Okabe and Ito's blue and vermilion, safe for colour blindness on white and black; markers differ too.
 BLUE: Final = "#1a80c4"
 VERMILION: Final = "#d55e00"
 
 INK: Final = "#010203"
-"""Stands for the page's own text colour until a drawing is put into a page."""
+"""Placeholder that a page replaces by its text colour."""
 
 STYLE: Final[dict[Any, Any]] = {
     "font.size": 10,
@@ -231,11 +231,11 @@ STYLE: Final[dict[Any, Any]] = {
     "legend.fontsize": 9,
     "svg.hashsalt": "finecausal",
 }
-"""Give it to ``rc_context`` around both the making and the saving of a figure."""
+"""For ``rc_context`` around both drawing and saving of a figure."""
 
 
 def require_figures(hint: str) -> None:
-    """Refuse to begin what would end without its figures.
+    """Check that matplotlib is installed.
 
     Args:
         hint: What to do instead of installing it, e.g. ``add --no-figures``.
@@ -274,17 +274,17 @@ def draw_for_page(figures: Mapping[str, Figure]) -> dict[str, str]:
 
 
 def plain(text: str) -> str:
-    """Keep text from outside from being read as a formula."""
+    """Escape dollar signs, which matplotlib would read as a formula."""
     return text.replace("$", r"\$")
 
 
 def _for_page(svg: str, name: str) -> str:
-    """Make an SVG file part of a page: no prologue, names of its own, ink in the colour of the text."""
+    """Make an SVG file an element of a page: no prologue, unique ids, ink in the text colour."""
     element = svg[svg.index("<svg") :].replace(INK, "currentColor")
     element = re.sub(r"<metadata>.*?</metadata>", "", element, flags=re.DOTALL)
     element = re.sub(r'\bid="', f'id="{name}-', element)
     element = re.sub(r'href="#', f'href="#{name}-', element)
     element = element.replace("url(#", f"url(#{name}-")
-    for size in ("width", "height"):  # the page says how wide; the view box keeps the shape
+    for size in ("width", "height"):  # the page sets the width; the view box keeps the shape
         element = re.sub(rf'(<svg\b[^>]*?) {size}="[^"]*"', r"\1", element, count=1)
     return element

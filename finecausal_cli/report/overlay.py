@@ -35,17 +35,17 @@ if TYPE_CHECKING:
     from finecausal_cli.video.reader import Footage
 
 
-# The strip over a played dive: which stage it is, where in the clip, and how the score has come together so far.
+# The strip of the overlay: timeline, current stage and the running score.
 
 Colour = tuple[int, int, int]
 
-# Okabe and Ito's sky blue, orange and reddish purple (lightened): told apart by everybody, on water and on black.
+# Okabe and Ito's sky blue, orange and reddish purple (lightened): safe for colour blindness, on water and on black.
 OVERLAY_COLOURS: Final[tuple[Colour, Colour, Colour]] = ((86, 180, 233), (240, 170, 20), (235, 130, 190))
 WHITE: Final[Colour] = (255, 255, 255)
 _GREY: Final[Colour] = (170, 170, 170)
 
 _SHADE = 0.32
-"""How much of the picture shines through the strip."""
+"""Brightness of the picture behind the strip."""
 
 _UNPLAYED = 0.4
 """Brightness of the part of the timeline that is still to come."""
@@ -58,11 +58,11 @@ _TIMELINE_SHARE = 0.6
 """Share of the strip's width for the timeline; the rest is for the points."""
 
 _MOST_HEIGHT_SHARE = 0.3
-"""A strip higher than this share of the picture would hide the dive; it goes without its line of text."""
+"""Above this share of the picture the strip leaves out its line of text, so as not to hide the dive."""
 
 
 class _Layout(NamedTuple):
-    """Where things are in the strip, in pixels."""
+    """Sizes in the strip, pixels."""
 
     text: int
     gap: int
@@ -79,7 +79,7 @@ class ScoreOverlay:
     the sum moves at their borders, not within.
 
     Args:
-        assessment: The verdict.
+        assessment: The assessment.
         borders: First frame played of each stage, and the number of frames played: 0 <= ... <= last.
         size: Height and width of the frames in pixels.
     """
@@ -92,7 +92,7 @@ class ScoreOverlay:
         self._sums = list(accumulate([start, *parts]))
         self._borders = list(borders)
         self._width = size[1]
-        self._layout = _lay_out(size)
+        self._layout = _layout_of(size)
         self._font = ImageFont.load_default(self._layout.text)
 
     @property
@@ -127,25 +127,25 @@ class ScoreOverlay:
     def _write(self, pen: ImageDraw.ImageDraw, sides: tuple[int, int], stage: int, time_s: float) -> None:
         left, right = sides
         base = self._layout.gap + self._layout.text
-        room = right - left
+        available = right - left
         name, points, total = self._names[stage], signed(self._parts[stage]), f"{self._sums[stage + 1]:.2f}"
-        for said in (f"{points} points, so far {total}", f"{points}, so far {total}", f"{points} = {total}", total):
-            used = pen.textlength(f"{name}   {said}", self._font)
-            if used <= room:
-                pen.text((right, base), said, WHITE, self._font, anchor="rs")
+        for text in (f"{points} points, so far {total}", f"{points}, so far {total}", f"{points} = {total}", total):
+            width = pen.textlength(f"{name}   {text}", self._font)
+            if width <= available:
+                pen.text((right, base), text, WHITE, self._font, anchor="rs")
                 break
         pen.text((left, base), name, OVERLAY_COLOURS[stage], self._font, anchor="ls")
         clock = f"{time_s:.2f} s"
-        beside = pen.textlength(f"{name}  ", self._font)
-        if used + pen.textlength(f"   {clock}", self._font) <= room:
-            pen.text((left + beside, base), clock, _GREY, self._font, anchor="ls")
+        name_width = pen.textlength(f"{name}  ", self._font)
+        if width + pen.textlength(f"   {clock}", self._font) <= available:
+            pen.text((left + name_width, base), clock, _GREY, self._font, anchor="ls")
 
     def _draw_timeline(self, pen: ImageDraw.ImageDraw, box: tuple[int, int, int, int], frame: int) -> None:
         left, top, right, bottom = box
         frames = self._borders[-1]
 
-        def x(place: float) -> int:
-            return left + round((right - left) * place / frames)
+        def x(position: float) -> int:
+            return left + round((right - left) * position / frames)
 
         now = x(frame + 0.5)
         line = max(1, self._layout.gap // 3)
@@ -171,13 +171,13 @@ class ScoreOverlay:
             return left + round((right - left) * (points - low) / span)
 
         pen.line((x(self._sums[0]), top, x(self._sums[0]), bottom), WHITE, max(1, self._layout.gap // 4))
-        for place in range(stage + 1):
-            begin, end = sorted((x(self._sums[place]), x(self._sums[place + 1])))
-            above, below = round(top + place * row), round(top + (place + 1) * row) - 1
-            pen.rectangle((begin, above, max(end, begin + 1), max(above, below - (row > 2))), OVERLAY_COLOURS[place])
+        for index in range(stage + 1):
+            begin, end = sorted((x(self._sums[index]), x(self._sums[index + 1])))
+            above, below = round(top + index * row), round(top + (index + 1) * row) - 1
+            pen.rectangle((begin, above, max(end, begin + 1), max(above, below - (row > 2))), OVERLAY_COLOURS[index])
 
 
-def _lay_out(size: tuple[int, int]) -> _Layout:
+def _layout_of(size: tuple[int, int]) -> _Layout:
     short = min(size)
     text = round(_LEAST_TEXT + _TEXT_SHARE * short)
     gap = max(2, round(text / 4))
@@ -189,7 +189,7 @@ def _lay_out(size: tuple[int, int]) -> _Layout:
     return _Layout(text, gap, bar, height, has_text)
 
 
-# Draw the athlete on a picture: outline, skeleton, and the path of the flight so far.
+# The athlete drawn on a picture: outline, skeleton, and the path of the flight so far.
 
 _BONE_SHARE: Final = 1 / 320
 """Width of a line over the short side of the picture."""
@@ -198,7 +198,7 @@ _SURE: Final = 0.3
 """Confidence from which on a joint is drawn."""
 
 _SUBPIXELS: Final = 3
-"""Bits after the point in what OpenCV is told."""
+"""Fractional bits of OpenCV coordinates."""
 
 _LEFT: Final[Colour] = (120, 220, 120)
 _RIGHT: Final[Colour] = (250, 150, 120)
@@ -222,7 +222,7 @@ class Excerpt:
     across: float = 1.0
     down: float = 1.0
 
-    def place(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
+    def transform(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
         """Bring points [..., 2] of the source picture into the drawn one, in fractions of a pixel for OpenCV."""
         drawn = (np.asarray(points, np.float64) - (self.left, self.top)) * (self.across, self.down)
         return np.rint(np.clip(drawn, -1e5, 1e5) * 2**_SUBPIXELS).astype(np.int32)
@@ -236,7 +236,7 @@ def draw_athlete(
     colour: Colour,
     excerpt: Excerpt | None = None,
 ) -> bool:
-    """Draw what is known of the athlete onto a picture.
+    """Draw outline, skeleton and path of the athlete onto a picture.
 
     Args:
         picture: uint8 [height, width, 3], RGB; changed in place.
@@ -254,7 +254,7 @@ def draw_athlete(
     if track.flight is not None:
         path = path_until(track.flight, time_s)
         if len(path) > 1:
-            _draw_lines(picture, [where.place(path)[:, None]], _PATH, line, is_closed=False)
+            _draw_lines(picture, [where.transform(path)[:, None]], _PATH, line, is_closed=False)
     frame = track.frames[sample]
     if track.outlines is None or track.windows is None or frame.confidence < SEEN:
         return False
@@ -266,14 +266,14 @@ def draw_athlete(
 def draw_skeleton(
     picture: NDArray[np.uint8], joints: dict[str, tuple[float, float, float]], line: int, where: Excerpt
 ) -> None:
-    """Draw the bones between joints that are sure enough; left green, right orange, the trunk white."""
+    """Draw the bones between confident joints; left green, right orange, trunk white."""
     for begin, end in BONES:
-        ends = [joints.get(JOINTS[place]) for place in (begin, end)]
-        known = [one[:2] for one in ends if one is not None and one[2] >= _SURE]
-        if len(known) == len(ends):
+        ends = [joints.get(JOINTS[index]) for index in (begin, end)]
+        points = [joint[:2] for joint in ends if joint is not None and joint[2] >= _SURE]
+        if len(points) == len(ends):
             side = JOINTS[end][-2:]
             colour = _LEFT if side == "_l" else _RIGHT if side == "_r" else _TRUNK
-            _draw_lines(picture, [where.place(np.array(known))[:, None]], colour, line, is_closed=False)
+            _draw_lines(picture, [where.transform(np.array(points))[:, None]], colour, line, is_closed=False)
 
 
 def trace(outline: NDArray[np.float32], window: NDArray[np.float64], where: Excerpt) -> list[NDArray[np.int32]]:
@@ -286,8 +286,8 @@ def trace(outline: NDArray[np.float32], window: NDArray[np.float64], where: Exce
     """
     fine = 4 * outline.shape[0]
     scaled = cv2.resize(np.where(largest_part(outline), outline, 0), (fine, fine), interpolation=cv2.INTER_LINEAR)
-    found, _ = cv2.findContours((scaled >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return [where.place(to_picture(np.asarray(one, np.float64) + 0.5, window, fine)) for one in found]
+    contours, _ = cv2.findContours((scaled >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    return [where.transform(to_picture(np.asarray(contour, np.float64) + 0.5, window, fine)) for contour in contours]
 
 
 def _draw_lines(
@@ -298,7 +298,7 @@ def _draw_lines(
         cv2.polylines(picture, lines, is_closed, shade, thickness, cv2.LINE_AA, _SUBPIXELS)
 
 
-# Key frames of a dive, stage by stage, with the predicted athlete outlined: for files, and for a page.
+# Key frames by stage, with the predicted athlete outlined.
 
 STAGES: Final[tuple[StageName, ...]] = get_args(StageName)
 
@@ -324,10 +324,10 @@ _OUTLINE_SHARE = 1 / 144
 
 @dataclass(frozen=True)
 class KeyFrameStrip:
-    """A dive to be shown.
+    """A dive whose key frames are shown.
 
     Attributes:
-        name: What it is called, from outside.
+        name: Name of the dive; external text.
         evidence: Its pictures.
         borders: First sampled frame of each stage, and 96.
     """
@@ -338,7 +338,7 @@ class KeyFrameStrip:
 
     @classmethod
     def of(cls, dive: Assessment | ComparedDive, evidence: Evidence) -> KeyFrameStrip:
-        """Show a dive that was scored, or one of two that were compared."""
+        """Return the strip of a scored or compared dive."""
         takeoff, flight, entry = dive.stages
         borders = (takeoff.start_frame, flight.start_frame, entry.start_frame, entry.end_frame)
         return cls(dive.source, evidence, borders)
@@ -349,7 +349,7 @@ class KeyFrame:
     """One picture of a filmstrip.
 
     Attributes:
-        stage: Where in the dive.
+        stage: Stage of the dive.
         frame: Sampled frame, 0..95.
         time_s: Time in the source, seconds.
         athlete: Share of the square that the predicted athlete takes, 0..1.
@@ -364,29 +364,29 @@ class KeyFrame:
 
     @property
     def caption(self) -> str:
-        """Stage and time, for those who do not see the picture."""
+        """Stage, time and share of the athlete, as alternative text."""
         return f"{self.stage} at {time_code(self.time_s)}, athlete outlined, {self.athlete:.1%} of the picture"
 
     def data_uri(self) -> str:
-        """Return the picture as a JPEG that a page carries within itself."""
+        """Return the picture as a JPEG data URI."""
         stream = io.BytesIO()
         Image.fromarray(self.picture).save(stream, "JPEG", quality=_JPEG_QUALITY, optimize=True)
         return f"data:image/jpeg;base64,{base64.b64encode(stream.getvalue()).decode('ascii')}"
 
 
-def key_frames(reel: KeyFrameStrip, side: int = _TILE) -> dict[StageName, list[KeyFrame]]:
-    """Take each stage's first frame and three more, evenly spread over it.
+def key_frames(strip: KeyFrameStrip, side: int = _TILE) -> dict[StageName, list[KeyFrame]]:
+    """Return each stage's first frame and three more, evenly spread over it.
 
-    Frames of two dives at the same place of a stage are the same share of the way through it, so that strips can be
-    held side by side. A stage shorter than that repeats frames; one of no frame has none.
+    Frames at the same index are at the same share of the stage, so that the strips of two dives can be compared. A
+    stage of fewer than four frames repeats frames; an empty one has none.
 
     Args:
-        reel: The dive.
+        strip: The dive.
         side: Of the pictures, in pixels.
     """
     return {
-        stage: [_key_frame(reel, stage, frame, side) for frame in _spread(start, end)]
-        for stage, start, end in zip(STAGES, reel.borders[:-1], reel.borders[1:], strict=True)
+        stage: [_key_frame(strip, stage, frame, side) for frame in _spread(start, end)]
+        for stage, start, end in zip(STAGES, strip.borders[:-1], strip.borders[1:], strict=True)
     }
 
 
@@ -398,19 +398,19 @@ def outline(picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> NDArray[np.u
         mask: uint8 [height, width], 1 where the athlete is.
     """
     drawn = np.ascontiguousarray(picture).copy()
-    found, _ = cv2.findContours(np.ascontiguousarray(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
+    contours, _ = cv2.findContours(np.ascontiguousarray(mask), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
     width = max(1, round(min(mask.shape) * _OUTLINE_SHARE))
     for colour, thickness in zip(_OUTLINE, (2 * width + 1, width), strict=True):
-        cv2.drawContours(drawn, found, -1, colour, thickness, cv2.LINE_AA)
+        cv2.drawContours(drawn, contours, -1, colour, thickness, cv2.LINE_AA)
     return drawn
 
 
-def _key_frame(reel: KeyFrameStrip, stage: StageName, frame: int, side: int) -> KeyFrame:
-    evidence = reel.evidence
+def _key_frame(strip: KeyFrameStrip, stage: StageName, frame: int, side: int) -> KeyFrame:
+    evidence = strip.evidence
     square = evidence.square(frame)
     mask = cut_square(evidence.masks[frame], square)
-    way = cv2.INTER_AREA if side < min(square[2:]) else cv2.INTER_CUBIC
-    picture = cv2.resize(cut_square(evidence.frames[frame], square), (side, side), interpolation=way)
+    interpolation = cv2.INTER_AREA if side < min(square[2:]) else cv2.INTER_CUBIC
+    picture = cv2.resize(cut_square(evidence.frames[frame], square), (side, side), interpolation=interpolation)
     scaled = cv2.resize(mask.astype(np.float32), (side, side), interpolation=cv2.INTER_LINEAR) >= 0.5
     return KeyFrame(
         stage=stage,
@@ -424,7 +424,7 @@ def _key_frame(reel: KeyFrameStrip, stage: StageName, frame: int, side: int) -> 
 def _with_athlete(
     evidence: Evidence, frame: int, picture: NDArray[np.uint8], mask: NDArray[np.uint8]
 ) -> NDArray[np.uint8]:
-    """Draw the athlete as the reader sees it, and the path; where there is no reader, as the scoring network does."""
+    """Draw the athlete and the path as the reader sees them; without a reader, the scoring network's foreground."""
     track = evidence.track
     if track is None or evidence.source_size is None:
         return outline(picture, mask)
@@ -443,26 +443,26 @@ def _spread(start: int, end: int) -> Sequence[int]:
     return [start + (end - start) * step // FRAMES_OF_STAGE for step in range(FRAMES_OF_STAGE)]
 
 
-# The dive as a video with what the model saw drawn on it: its outline of the athlete, the stage, the points so far.
+# The overlay video: outline of the athlete, stage, points so far.
 
 _LINE_SHARE = 1 / 320
 """Width of the outline over the short side of the picture."""
 
 _MARK_SHARE = 1 / 24
-"""Length of the corner marks of what the network sees, over the short side of the picture."""
+"""Length of the corner marks of the network's input square, over the short side of the picture."""
 
 _MARK_STRENGTH = 0.55
 
 _LEAST_SIDE = 16
-"""A picture narrower or lower than this has no room for anything."""
+"""Smallest side of a picture that can be drawn on, pixels."""
 
 
 def overlay_clip(path: Path, assessment: Assessment, evidence: Evidence) -> None:
-    """Write the assessed clip with what the model saw drawn on it, with a progress bar on a terminal.
+    """Write the overlay video of an assessed clip, with a progress bar on a terminal.
 
     Args:
         path: MP4 file to write.
-        assessment: The verdict; it names the source.
+        assessment: The assessment; it names the source.
         evidence: The athlete in the sampled frames.
 
     Raises:
@@ -493,7 +493,7 @@ def write_overlay(
     Args:
         path: MP4 file to write; it appears whole or not at all.
         footage: Every frame of the clip that was assessed.
-        assessment: The verdict.
+        assessment: The assessment.
         evidence: The predicted athlete in the sampled frames.
         advance: Called after each frame.
 
@@ -522,8 +522,8 @@ def _drawn(
         int(sampled[stage.start_frame]) if stage.start_frame < len(sampled) else len(footage)
         for stage in assessment.stages
     ]
-    hud = ScoreOverlay(assessment, (0, *starts[1:], len(footage)), footage.size)
-    at = _least_hiding(evidence.masks, footage.size, hud.height)
+    overlay = ScoreOverlay(assessment, (0, *starts[1:], len(footage)), footage.size)
+    at = _least_hiding(evidence.masks, footage.size, overlay.height)
     nearest = nearest_samples(sampled, len(footage))
     first_s = evidence.time_s(0) - float(footage.times_s[max(0, int(sampled[0]))])
     known = -1
@@ -535,10 +535,10 @@ def _drawn(
             outline = outlines(evidence.masks[known], footage.size)
             corners = _corners(evidence, known, footage.size)
         _mark_corners(picture, corners)
-        colour = OVERLAY_COLOURS[hud.stage_at(index)]
+        colour = OVERLAY_COLOURS[overlay.stage_at(index)]
         if evidence.track is None or not draw_athlete(picture, evidence.track, known, time_s, colour):
             _draw_outlines(picture, outline, colour)
-        hud.draw(picture[at], index, time_s)
+        overlay.draw(picture[at], index, time_s)
         yield picture
         advance()
 
@@ -570,8 +570,8 @@ def outlines(mask: NDArray[np.uint8], size: tuple[int, int]) -> tuple[NDArray[np
     """
     height, width = size
     scaled = cv2.resize(mask.astype(np.float32), (width, height), interpolation=cv2.INTER_LINEAR)
-    found, _ = cv2.findContours((scaled >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
-    return tuple(np.asarray(line, np.int32) for line in found)
+    contours, _ = cv2.findContours((scaled >= 0.5).astype(np.uint8), cv2.RETR_LIST, cv2.CHAIN_APPROX_NONE)
+    return tuple(np.asarray(line, np.int32) for line in contours)
 
 
 def _draw_outlines(
@@ -611,9 +611,9 @@ def _mark_corners(picture: NDArray[np.uint8], corners: tuple[int, int, int, int]
             (left, slice(left, left + length)),
             (max(0, right + 1 - line), slice(max(0, right + 1 - length), right + 1)),
         ):
-            for place in ((slice(y, y + line), columns), (rows, slice(x, x + line))):
-                light = picture[place] * (1 - _MARK_STRENGTH) + np.array(WHITE) * _MARK_STRENGTH
-                picture[place] = light.astype(np.uint8)
+            for area in ((slice(y, y + line), columns), (rows, slice(x, x + line))):
+                light = picture[area] * (1 - _MARK_STRENGTH) + np.array(WHITE) * _MARK_STRENGTH
+                picture[area] = light.astype(np.uint8)
 
 
 def _least_hiding(masks: NDArray[np.uint8], size: tuple[int, int], strip: int) -> slice:

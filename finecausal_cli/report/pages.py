@@ -1,4 +1,4 @@
-"""Pages that need nothing else: an explanation, a batch, an evaluation."""
+"""Self-contained HTML pages of an explanation, a batch and an evaluation. External text is escaped."""
 
 from __future__ import annotations
 
@@ -33,14 +33,14 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.results import Assessment, Explanation
 
 
-# An explanation as one page that needs nothing else; everything from outside is escaped.
+# The page of an explanation.
 
 _TEMPLATE = "explanation_page.html"
 
 CAPTIONS: Final = {
-    "contributions": "From the exemplars' score to the dive's: points won (blue) and lost (orange) in each stage.",
-    "interventions": "What the score would gain had one stage been another's. Inside the grey band a change is no more "
-    "than moving the stage borders does.",
+    "contributions": "From the exemplars' score to the dive's: points gained (blue) and lost (orange) in each stage.",
+    "interventions": "Change of the score with one stage replaced. Inside the grey band a change is no larger than the "
+    "effect of shifted stage borders.",
     "graph-attention": "Graph attention between the nine snippets of query and exemplar, plain and fused with the "
     "predicted foreground. Blue: more than without preference; orange: less. The numbers are means of a block.",
     "stage-attention": "How much each stage (row) attends to itself and to earlier ones, percent.",
@@ -48,13 +48,13 @@ CAPTIONS: Final = {
 
 
 def write_page(path: Path, explanation: Explanation, evidence: Evidence, *, overlay: Path | None = None) -> None:
-    """Write the page as one file without any request to elsewhere.
+    """Write the page as one self-contained file.
 
     Args:
         path: The file.
-        explanation: What to show.
-        evidence: The pictures behind it.
-        overlay: An MP4 video to carry within the page.
+        explanation: The explanation.
+        evidence: Its frames and masks.
+        overlay: An MP4 video to embed.
 
     Raises:
         OutputError: The file cannot be written, or the video cannot be read.
@@ -75,13 +75,12 @@ def explanation_page(
     """Return the page.
 
     Args:
-        explanation: What to show.
-        evidence: The pictures behind it.
+        explanation: The explanation.
+        evidence: Its frames and masks.
         drawings: SVG elements by name, made by ``draw_charts``; the page shows them as they are.
         video: An MP4 video.
     """
     assessment = explanation.assessment
-    reel = KeyFrameStrip.of(assessment, evidence)
     return render_page(
         _TEMPLATE,
         version=__version__,
@@ -91,7 +90,7 @@ def explanation_page(
         summary=summarise_explanation(explanation),
         holds=explanation.checks.holds,
         video=None if video is None else base64.b64encode(video).decode("ascii"),
-        strips=key_frames(reel),
+        strips=key_frames(KeyFrameStrip.of(assessment, evidence)),
         seen=athlete_in_words(assessment),
         colours=STAGE_COLOURS,
         segments=_segments(assessment),
@@ -107,7 +106,7 @@ def explanation_page(
 
 
 def _cards(assessment: Assessment) -> list[tuple[str, str, str]]:
-    """Return the numbers that come first: name, value, what to hold it against."""
+    """Return the main numbers: name, value, reference."""
     interval = assessment.interval
     between = "" if interval is None else f"{interval.level:.0%} interval {interval.low:.1f} to {interval.high:.1f}"
     return [
@@ -119,7 +118,7 @@ def _cards(assessment: Assessment) -> list[tuple[str, str, str]]:
 
 
 def _segments(assessment: Assessment) -> list[tuple[str, str, str, int]]:
-    """Return the timeline's parts: stage, when it begins and ends, and its frames, to which its width is due."""
+    """Return the timeline: stage, begin, end, and its frames, which set its width."""
     return [
         (stage.name, time_code(stage.start_s), time_code(stage.end_s), stage.end_frame - stage.start_frame)
         for stage in assessment.stages
@@ -144,7 +143,7 @@ def _read(video: Path) -> bytes:
         raise OutputError(f"the overlay cannot be read: {error.strerror or error}", where=video) from error
 
 
-# A batch as one page that needs nothing else: no network, no script, light and dark, screen, phone and paper.
+# The page of a batch.
 
 _BATCH_TEMPLATE = "batch_page.html"
 
@@ -157,7 +156,7 @@ def batch_page(rows: Sequence[Row]) -> str:
     """Return the page. Everything from outside is escaped.
 
     Args:
-        rows: Of the batch, in the order to show; verdicts are not needed.
+        rows: Of the batch, in the order to show.
     """
     summary = summarise_rows(rows)
     scored = [row for row in rows if row.score is not None]
@@ -217,14 +216,14 @@ def _caveats(scored: Sequence[Row], *, mixed: bool) -> list[str]:
     if recognised:
         parts.append(f"{recognised} dive numbers were recognised, not given")
     if unknown:
-        parts.append(f"{unknown} are not known, so dives of other numbers voted")
+        parts.append(f"{unknown} are not known, so they were compared with dives of other numbers")
     if parts:
         caveats.append(f"Dive numbers: {'; '.join(parts)}. Name them with --dive or in a manifest to be sure.")
     return caveats
 
 
 def _bars(scored: Sequence[Row]) -> list[tuple[str, int, float]]:
-    """Return how the scores are spread: range in words, count, share of the longest bar in percent."""
+    """Return the histogram of scores: range, count, share of the longest bar in percent."""
     scores = [row.score for row in scored if row.score is not None]
     if not scores:
         return []
@@ -235,16 +234,16 @@ def _bars(scored: Sequence[Row]) -> list[tuple[str, int, float]]:
     return [(f"{low} to {low + _BARS}", count, 100 * count / longest) for low, count in counts.items()]
 
 
-# An evaluation as one page that needs nothing else: no network, no script, light and dark, screen and paper.
+# The page of an evaluation.
 
 _EVALUATION_TEMPLATE = "evaluation_page.html"
-_FARTHEST = 20
+_LARGEST_ERRORS = 20
 
 _CAPTIONS: Final = {
     "scores": "Predicted against true score. Each thin line is the stated interval of a dive; on the dotted line the "
-    "prediction is right.",
+    "prediction is exact.",
     "residuals-by-number": "How far the prediction of each dive is off, by dive number (dives). Right of the dotted "
-    "line the model is too kind.",
+    "line the model scores too high.",
     "transition-errors": "How far the predicted beginnings of flight and entry are off, in sampled frames.",
 }
 
@@ -253,16 +252,16 @@ def evaluation_page(evaluation: Evaluation, drawings: Mapping[str, str], *, last
     """Return the page. Everything from outside is escaped.
 
     Args:
-        evaluation: What to show.
+        evaluation: The evaluation.
         drawings: SVG elements by name, made by ``draw_figures``; the page shows them as they are.
         last: The same run's last epoch, to be compared with its best.
     """
     sections = evaluation_sections(evaluation, last=last, by=("difficulty", "number"))
-    farthest = Section(
-        "Farthest off",
-        f"The {_FARTHEST} dives with the largest error; predictions.csv has them all.",
+    largest_errors = Section(
+        "Largest errors",
+        f"The {_LARGEST_ERRORS} dives with the largest error; predictions.csv has them all.",
         ("dive", "number", "difficulty", "true", "predicted", "error", "inside", "tIoU"),
-        _farthest(evaluation),
+        _largest_errors(evaluation),
     )
     return render_page(
         _EVALUATION_TEMPLATE,
@@ -271,7 +270,7 @@ def evaluation_page(evaluation: Evaluation, drawings: Mapping[str, str], *, last
         sentence=setting_sentence(evaluation),
         caveats=evaluation.caveats,
         cards=_evaluation_cards(evaluation),
-        tables=[section for section in (*sections, farthest) if section.rows],
+        tables=[section for section in (*sections, largest_errors) if section.rows],
         drawings=[
             (name, Markup(svg), _CAPTIONS[name])  # noqa: S704 - our own drawing, its words escaped by matplotlib
             for name, svg in drawings.items()
@@ -280,38 +279,38 @@ def evaluation_page(evaluation: Evaluation, drawings: Mapping[str, str], *, last
 
 
 def _evaluation_cards(evaluation: Evaluation) -> list[Cells]:
-    """Return the figures that come first: name, value, what to hold it against."""
-    one = evaluation.summary
+    """Return the main metrics: name, value, reference."""
+    summary = evaluation.summary
     cards: list[Cells] = [
-        ("Spearman's rho", figure(one.rho), f"baseline {figure(one.baseline_rho)}"),
-        ("R-l2 (x100)", figure(one.relative_l2), f"baseline {figure(one.baseline_relative_l2)}"),
+        ("Spearman's rho", figure(summary.rho), f"baseline {figure(summary.baseline_rho)}"),
+        ("R-l2 (x100)", figure(summary.relative_l2), f"baseline {figure(summary.baseline_relative_l2)}"),
         (
             "mean error",
-            figure(one.mean_absolute_error, 2),
-            f"points; baseline {figure(one.baseline_mean_absolute_error, 2)}",
+            figure(summary.mean_absolute_error, 2),
+            f"points; baseline {figure(summary.baseline_mean_absolute_error, 2)}",
         ),
     ]
-    if one.aiou_75 is not None:
-        cards.append(("AIoU@0.75", figure(one.aiou_75), f"AIoU@0.5 {figure(one.aiou_50)}"))
+    if summary.aiou_75 is not None:
+        cards.append(("AIoU@0.75", figure(summary.aiou_75), f"AIoU@0.5 {figure(summary.aiou_50)}"))
     if evaluation.interval_level is not None:
         cards.append(("inside the interval", share(evaluation.coverage), f"stated {evaluation.interval_level:.0%}"))
     return cards
 
 
-def _farthest(evaluation: Evaluation) -> list[Cells]:
-    by_error = sorted(evaluation.predictions, key=lambda one: (-abs(one.predicted - one.score), one.key))
-    return [_dive(one, evaluation.interval_half_width) for one in by_error[:_FARTHEST]]
+def _largest_errors(evaluation: Evaluation) -> list[Cells]:
+    by_error = sorted(evaluation.predictions, key=lambda dive: (-abs(dive.predicted - dive.score), dive.key))
+    return [_dive(dive, evaluation.interval_half_width) for dive in by_error[:_LARGEST_ERRORS]]
 
 
-def _dive(one: Prediction, half_width: float | None) -> Cells:
-    inside = "-" if half_width is None else "yes" if is_covered(one, half_width) else "no"
+def _dive(dive: Prediction, half_width: float | None) -> Cells:
+    inside = "-" if half_width is None else "yes" if is_covered(dive, half_width) else "no"
     return (
-        one.key,
-        one.number or "-",
-        f"{one.difficulty:g}",
-        f"{one.score:.2f}",
-        f"{one.predicted:.2f}",
-        signed(one.predicted - one.score),
+        dive.key,
+        dive.number or "-",
+        f"{dive.difficulty:g}",
+        f"{dive.score:.2f}",
+        f"{dive.predicted:.2f}",
+        signed(dive.predicted - dive.score),
         inside,
-        figure(one.temporal_iou, 3),
+        figure(dive.temporal_iou, 3),
     )

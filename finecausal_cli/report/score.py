@@ -46,20 +46,17 @@ if TYPE_CHECKING:
 
 
 _AVERAGED: Final = ("execution", "difference")
-"""What is shown as a mean below the exemplars' votes."""
+"""Columns of the exemplar table with a mean."""
 
 NODE_NAMES: Final = tuple(name.replace("_", " ") for name in NODE_TYPES)
 
 
-# The verdict on one dive for a person: a panel and tables that read well at 80 columns.
-#
-# ``finecausal score`` prints ``print_assessment``; ``explanation.py`` puts parts of it among the reasons. Numbers are
-# rounded so that the columns that are sums still add up as shown.
+# The assessment of one dive at 80 columns. Numbers are rounded so that columns still add up as shown.
 
 
 def print_assessment(assessment: Assessment, console: Console) -> None:
     """Print the result: score, stages, exemplars' votes, attention where present, provenance and caveats."""
-    print_verdict(assessment, console)
+    print_score_panel(assessment, console)
     print_section(contributions(assessment), console)
     print_section(exemplar_votes(assessment), console)
     if assessment.attention is not None:
@@ -68,8 +65,8 @@ def print_assessment(assessment: Assessment, console: Console) -> None:
     print_provenance(assessment, console)
 
 
-def print_verdict(assessment: Assessment, console: Console) -> None:
-    """Print the panel: the score, how sure it is, and what it is made of; before it, if it was scored by force."""
+def print_score_panel(assessment: Assessment, console: Console) -> None:
+    """Print the panel: score, interval, execution and difficulty; a warning first if it was forced."""
     if assessment.forced is not None:
         warning = f"SCORED BY FORCE, though {printable(assessment.forced, console)}: these points may mean nothing."
         console.print(Text(warning, style="bold red"), width=page_columns(console))
@@ -93,7 +90,7 @@ def _flight_facts(result: Assessment | Unscored) -> list[tuple[str | Text, str |
 
 
 def flight_in_words(result: Assessment | Unscored) -> str:
-    """Say when the flight is, in the file and in real time; nothing where that is not known."""
+    """Return begin, end and duration of the flight; empty where unknown."""
     begin, end = result.flight_start_s, result.entry_start_s
     if begin is None or end is None:
         known = (("take-off", begin), ("entry", end))
@@ -106,7 +103,7 @@ def flight_in_words(result: Assessment | Unscored) -> str:
 
 
 def athlete_in_words(result: Assessment | Unscored) -> str:
-    """Say in how many frames the athlete is seen; nothing without a reader."""
+    """Return in how many frames the athlete is seen; empty without a reader."""
     return "" if result.athlete_seen is None else f"athlete seen in {result.athlete_seen} of {CLIP_FRAMES} frames"
 
 
@@ -123,7 +120,7 @@ def _dive_in_words(assessment: Assessment) -> str:
 
 
 def exemplars_in_words(assessment: Assessment) -> str:
-    """Return what the dive is compared with: ``exemplar ID`` or ``5 exemplars``."""
+    """Return ``exemplar ID`` or, e.g., ``5 exemplars``."""
     votes = assessment.votes
     return f"exemplar {votes[0].exemplar}" if len(votes) == 1 else f"{len(votes)} exemplars"
 
@@ -159,7 +156,7 @@ def contributions(assessment: Assessment) -> Section:
 
 
 def exemplar_votes(assessment: Assessment) -> Section:
-    """What the comparison with each exemplar alone would give, and how the exemplars were chosen."""
+    """The score by each exemplar alone, and how the exemplars were chosen."""
     votes = assessment.votes
     rows = [
         (
@@ -186,7 +183,7 @@ def exemplar_votes(assessment: Assessment) -> Section:
 
 
 def attention_sections(assessment: Assessment, attention: Attention) -> tuple[Section, Section]:
-    """Where the model looked: by kind of node of the intervention graph, and by stage."""
+    """Attention by kind of node of the graph, and by stage."""
     names = [stage.name for stage in assessment.stages]
     return (
         node_attention_section(NODE_NAMES, attention.node_types, attention.node_uniform, ""),
@@ -200,7 +197,7 @@ def attention_sections(assessment: Assessment, attention: Attention) -> tuple[Se
 
 
 def print_provenance(assessment: Assessment, console: Console, *, notes: bool = True) -> None:
-    """Print what produced the verdict and, unless another place shows them, the caveats."""
+    """Print weights, bank and run, and the caveats unless they are printed elsewhere."""
     made = assessment.provenance
     run = f"{made.device}, {made.precision}, decoded by {made.decoder}, {made.seconds:.1f} s"
     facts: list[tuple[str | Text, str | Text]] = [
@@ -218,13 +215,13 @@ def difficulty_in_digits(value: float) -> str:
     return f"{value:.1f}" if round(value, 1) == round(value, 3) else f"{round(value, 3):g}"
 
 
-# A clip without points for a person: why, what to do, and what is known of it all the same.
+# A clip without points.
 
 EXIT_REFUSED = 1
 
 
 def print_finding(result: Assessment | Unscored, console: Console) -> None:
-    """Print a verdict, or why there is none."""
+    """Print an assessment, or why there is none."""
     if isinstance(result, Assessment):
         print_assessment(result, console)
     else:
@@ -244,35 +241,35 @@ def print_unscored(unscored: Unscored, console: Console) -> None:
 
 
 def deliver_unscored(error: RefusedError, output_format: str, output: Path | None, *others: Path | None) -> int:
-    """Deliver what stands in place of a verdict, and return the exit code.
+    """Write a result without points, and return the exit code.
 
     Args:
-        error: What was raised in place of a verdict.
+        error: Refusal that carries the result.
         output_format: ``table`` or ``json``.
         output: A file, or None for standard output.
-        others: What would have been written too, and is not.
+        others: Files that are not written, as there are no points.
 
     Raises:
-        RefusedError: It says no more than that.
+        RefusedError: It carries no result.
         OutputError: The file cannot be written.
     """
-    found = error.found
-    if not isinstance(found, Unscored):
+    result = error.found
+    if not isinstance(result, Unscored):
         raise error
-    deliver(found, output_format, output, print_unscored)
-    left = [str(path) for path in others if path is not None]
-    if left:
-        _note(f"not written, for there are no points to explain: {', '.join(left)}")
-    return exit_code(found)
+    deliver(result, output_format, output, print_unscored)
+    skipped = [str(path) for path in others if path is not None]
+    if skipped:
+        _note(f"not written, as there are no points to explain: {', '.join(skipped)}")
+    return exit_code(result)
 
 
-def exit_code(found: Any) -> int:
-    """Return the exit code of a verdict: 1 for what is refused."""
-    return EXIT_REFUSED if isinstance(found, Unscored) and found.status == "refused" else 0
+def exit_code(result: Any) -> int:
+    """Return the exit code of a result: 1 for a refused clip."""
+    return EXIT_REFUSED if isinstance(result, Unscored) and result.status == "refused" else 0
 
 
 def keep(path: str, options: ScoreOptions) -> None:
-    """Keep what the options say of a dive beside its clip, and say so if that fails."""
+    """Store the corrections of a dive beside its clip; print a note if that fails."""
     for note in keep_corrections(path, options.corrections, options.start_s, options.end_s):
         _note(note)
 
@@ -282,10 +279,10 @@ def _note(text: str) -> None:
     console.print(f"note: {printable(text, console)}", soft_wrap=True, style="dim")
 
 
-# Begin to find and read a dive before torch is imported and the weights are loaded: that takes as long.
+# Read-ahead: the dive is searched and read while torch is imported and weights are loaded, which takes as long.
 
 _USUAL_SQUARE: Final = 256
-"""Side of the squares for the athlete reader that comes with the package; for another one the file is read again."""
+"""Square side of the bundled athlete reader; with another reader the file is read again."""
 
 
 @contextmanager
@@ -293,12 +290,12 @@ def reading_ahead(path: str, options: Mapping[str, Any], weights: str) -> Iterat
     """Read a file ahead while a block runs.
 
     Args:
-        path: The only dive that is asked for.
+        path: The file.
         options: Arguments of ``ScoreOptions``.
-        weights: The weights that will judge.
+        weights: The scoring weights.
 
     Yields:
-        What reads; None where it is no plain video file, or something is wrong that is said better later.
+        The reader; None for anything but a plain video file, and where an error is reported later.
     """
     ahead = _begin(path, options, weights)
     if ahead is None:
@@ -313,10 +310,14 @@ def _begin(path: str, options: Mapping[str, Any], weights: str) -> ReadAhead | N
     if not is_file or weights.startswith(SCHEME) or find_spec("av") is None:
         return None
     try:
-        asked = ScoreOptions(**options)
-        corrections, _ = resolve_corrections(path, asked.corrections, asked.start_s, asked.end_s)
+        score_options = ScoreOptions(**options)
+        corrections, _ = resolve_corrections(
+            path, score_options.corrections, score_options.start_s, score_options.end_s
+        )
         config = read_manifest(resolve_weights(weights)).model
     except (FinecausalError, OSError, ValueError):
         return None
     viewing = viewing_of(config, _USUAL_SQUARE if list_readers() else None)
-    return ReadAhead(path, asked.corrected(corrections).wanted, viewing, timeout_s=asked.timeout_s or 120.0)
+    return ReadAhead(
+        path, score_options.corrected(corrections).wanted, viewing, timeout_s=score_options.timeout_s or 120.0
+    )

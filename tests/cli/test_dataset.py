@@ -22,7 +22,7 @@ def test_a_clean_dataset_exits_with_0_and_says_what_it_holds(finecausal, dataset
     assert (done.returncode, done.stderr) == (0, "")
     lines = [line.split(maxsplit=1) for line in done.stdout.splitlines()]
     assert ["dives", "2 that can be read"] in [[one.strip() for one in line] for line in lines]
-    assert done.stdout.splitlines()[-1] == "Nothing is wrong."
+    assert done.stdout.splitlines()[-1] == "No problems."
     assert max(map(len, done.stdout.splitlines())) <= 80
     assert "\x1b" not in done.stdout
 

@@ -68,8 +68,8 @@ def test_a_constant_side_has_no_rho_and_equal_true_scores_no_relative_l2():
 
 
 @pytest.mark.parametrize("metric", [spearman, relative_l2, bootstrap_interval, bootstrap_l2_interval])
-def test_two_lists_of_one_length(metric):
-    with pytest.raises(ValueError, match="two lists of one length"):
+def test_lists_of_unequal_length_are_refused(metric):
+    with pytest.raises(ValueError, match="two lists of equal length"):
         metric([1, 2, 3], [1, 2])
 
 

@@ -7,7 +7,7 @@ import pytest
 from rich.console import Console
 
 from finecausal_cli.report import comparison as rows
-from finecausal_cli.report.comparison import comparison_page, print_comparison, reels_of, write_comparison_page
+from finecausal_cli.report.comparison import comparison_page, print_comparison, strips_of, write_comparison_page
 from finecausal_cli.report.output import comparison_schema, to_json
 from finecausal_cli.scoring.results import (
     ComparedDive,
@@ -203,5 +203,5 @@ def test_the_page_says_what_the_table_says(evidence):
 
 
 def test_both_reels_are_cut_at_their_own_borders(evidence):
-    first, second = reels_of(compare(), (evidence, evidence))
+    first, second = strips_of(compare(), (evidence, evidence))
     assert (first.borders, second.borders) == ((0, 41, 77, 96), (0, 40, 70, 96))

@@ -63,16 +63,16 @@ def test_the_page_asks_nobody_and_runs_nothing(make_evaluation: Callable[..., Ev
     assert "<script>alert('1')</script>&19" in shown
 
 
-def test_the_page_shows_the_figures_and_the_farthest_dives_first(make_evaluation: Callable[..., Evaluation]) -> None:
+def test_the_page_shows_the_figures_and_the_largest_errors_first(make_evaluation: Callable[..., Evaluation]) -> None:
     evaluation = make_evaluation(protocols=True, lift=1.0)
     shown = " ".join(" ".join(_Page(evaluation_page(evaluation, {})).text).split())
     assert f"Spearman's rho {evaluation.summary.rho:.4f}" in shown
     assert "inside the interval 60.0%" in shown
     assert "Best and last epoch" not in shown
     assert "Choices of exemplars" in shown
-    farthest = shown[shown.index("Farthest off") :]
-    assert farthest.index("videos/00004.mp4") < farthest.index("videos/00003.mp4")
-    assert "videos/00004.mp4 - 2 50.00 55.00 +5.00 no 0.925" in farthest
+    largest = shown[shown.index("Largest errors") :]
+    assert largest.index("videos/00004.mp4") < largest.index("videos/00003.mp4")
+    assert "videos/00004.mp4 - 2 50.00 55.00 +5.00 no 0.925" in largest
 
 
 def test_drawings_take_the_colour_of_the_text(make_evaluation: Callable[..., Evaluation]) -> None:

@@ -22,7 +22,7 @@ def test_the_summary_says_what_was_measured(explanation: Explanation) -> None:
         "later stages; 2 of 2 scores would rise.",
         "With the mean flight of the bank's best dive of 5253B the score would be 81.81 (+2.92), +0.27 of it in later "
         "stages; 2 of 2 scores would rise.",
-        "Before another background, the score moves by 2.50 points at most.",
+        "With another background, the score changes by 2.50 points at most.",
     ]
 
 
