@@ -67,15 +67,14 @@ def check_targets(sources: Sequence[str], **targets: Path | None) -> None:
         _check_kind(flag, name, target)
         if resolved in flags:
             raise UsageError(f"{flags[resolved]} and {flag} name the same file", where=target)
-        if name == "output":
-            resolve_format(target, None)
         flags[resolved] = flag
+    resolve_format(targets.get("output"), None)
 
 
 def resolve_format(output: Path | None, requested: str | None) -> str:
     """Return the format of a single result: ``json`` or ``table``.
 
-    The ending of ``output`` decides, ``.json`` or ``.txt``; without an ending, for a pipe and for a device, ``requested``.
+    The ending of ``output`` decides, ``.json`` or ``.txt``; otherwise, and for a pipe or a device, ``requested``.
 
     Args:
         output: A file; None for standard output.
