@@ -534,7 +534,7 @@ class _DiveReader:
             if row.end_s is not None and row.end_s <= (row.start_s or 0.0):
                 self._add("end_s", f"{row.end_s:g} is not after start_s {row.start_s or 0:g}")
         if self._errors:
-            order = (None, *COLUMNS)
+            order = (None, "video", "dive", "height_m", "difficulty", *COLUMNS)
             for error in sorted(self._errors, key=lambda error: order.index(error.column)):
                 self._tell(error)
             return None

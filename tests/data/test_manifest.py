@@ -330,8 +330,8 @@ def test_a_collecting_reader_is_told_of_every_wrong_cell_and_reads_the_sound_row
     found = [(one.kind, one.what.split(":")[0]) for one in problems]
     assert found == [
         ("video", "row 3, column 'video'"),
-        ("score", "row 3, column 'score'"),
         ("dive number", "row 3, column 'dive'"),
+        ("score", "row 3, column 'score'"),
         ("boundaries", "row 3, column 'entry_start'"),
         ("manifest", "row 3, column 'judges'"),
         ("split", "row 3, column 'split'"),
