@@ -42,7 +42,7 @@ from finecausal_cli.simulator.recording import find_photos
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finecausal_cli.simulator.recording import World
+    from finecausal_cli.simulator import World
 
 Size = Literal["full", "small"]
 

@@ -16,7 +16,7 @@ from finecausal_cli.device import resolve_device
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import bank_of, mean_execution, predict
 from finecausal_cli.retrieval.bank import spread_exemplars
-from finecausal_cli.training import TRUNK, TrainOptions, build_options
+from finecausal_cli.training import TRUNK, TrainOptions
 from finecausal_cli.training.batches import Views
 from finecausal_cli.training.checkpoint import RUN_NAME, read_run
 from finecausal_cli.training.run import locate_init, train
@@ -105,7 +105,7 @@ class Ground:
         if (folder / RUN_NAME).exists() and read_run(folder, TrainOptions).options.init != self._init:
             raise TrainingError("a run on another trunk", where=folder, hint="remove it, or give --out another folder")
         epochs = given["epochs"]
-        options = build_options(
+        options = TrainOptions(
             init=self._init,
             freeze_backbone=True,
             groups_per_batch=GROUPS_PER_BATCH,

@@ -11,6 +11,9 @@ from finecausal_cli.errors import UsageError
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
+AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
+"""What backbones compute in below fp32."""
+
 
 def resolve_device(name: str) -> torch.device:
     """Turn ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps`` into a device that is there.
@@ -57,4 +60,4 @@ def computing(precision: Precision, device: torch.device) -> AbstractContextMana
     """Return the context in which the backbones run at a precision."""
     if precision == "fp32":
         return nullcontext()
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+    return torch.autocast(device.type, AUTOCAST[precision])

@@ -17,8 +17,10 @@ from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data.cache import ClipCache, default_cache
 from finecausal_cli.data.datasets import assign_splits, read_dataset
 from finecausal_cli.device import resolve_device
+from finecausal_cli.evaluation import EvaluateOptions
 from finecausal_cli.evaluation.run import evaluate, metrics
 from finecausal_cli.model.config import Framing
+from finecausal_cli.retrieval import BankOptions
 from finecausal_cli.retrieval.bank import build_bank, load_bank
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.doctor import SELF_TEST_NAME
@@ -47,10 +49,10 @@ def measure(dives: Path, folder: Path, cache: Path, device: torch.device) -> Eva
     return evaluate(
         dives,
         folder,
+        EvaluateOptions(split="all"),
         cache=cache,
         device=device,
         bank=lambda digest: load_bank(folder / "bank", weights_digest=digest),
-        split="all",
     )
 
 
@@ -74,11 +76,10 @@ def make_bank(folder: Path, dataset: Path, cache: Path, device: torch.device) ->
     build_bank(
         [dive for dive in dives if dive.split == "train"],
         folder / "bank",
+        BankOptions(per_number=PER_NUMBER, origin=f"simulated dive (finecausal simulate, seed {seed})"),
         model=shipped.model,
         weights_digest=shipped.digest,
         cache=ClipCache(cache, geometry=shipped.config.geometry, frame_size=shipped.config.frame_size),
-        per_number=PER_NUMBER,
-        origin=f"simulated dive (finecausal simulate, seed {seed})",
     )
 
 

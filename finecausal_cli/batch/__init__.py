@@ -34,8 +34,19 @@ class BatchConfig:
     paths: tuple[str, ...] = ()
     score: ScoreOptions = field(default_factory=ScoreOptions)
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
-    output_format: BatchFormat | None = None
-    output: str | None = None
+    output_format: BatchFormat | None = option(
+        None,
+        "How to print the result: table by default; -o FILE says it by its ending.",
+        flag="--format",
+        panel="Options",
+    )
+    output: str | None = option(
+        None,
+        "Write the result to a file; many also to a folder, and a rerun does what is missing.",
+        flag="-o,--output",
+        metavar="FILE|DIR",
+        panel="Options",
+    )
 
     all_dives: bool = option(False, "Score every dive of a video, not the surest alone.", flag="--all-dives")
     recursive: bool = option(False, "Look into the folders of folders too.", flag="--recursive,-r")

@@ -9,6 +9,7 @@ from typing import Annotated
 import typer
 
 from finecausal_cli.cli import assets, data, score, train
+from finecausal_cli.cli.options import add_command
 from finecausal_cli.errors import FinecausalError
 from finecausal_cli.version import __version__
 
@@ -25,20 +26,17 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-app.command(rich_help_panel="Score")(score.score)
-app.command(rich_help_panel="Score")(score.merge)
-app.command(rich_help_panel="Score")(score.explain)
-app.command(rich_help_panel="Score")(score.compare)
-app.command(rich_help_panel="Score")(assets.dive)
-app.command(rich_help_panel="Research")(data.simulate)
-app.command(rich_help_panel="Research")(train.pretrain)
-app.command(rich_help_panel="Research")(train.train)
-app.command(rich_help_panel="Research")(data.evaluate)
+for _panel, _commands in {
+    "Score": (score.score, score.merge, score.explain, score.compare, assets.dive),
+    "Research": (data.simulate, train.pretrain, train.train, data.evaluate),
+}.items():
+    for _command in _commands:
+        add_command(app, _command, panel=_panel)
 app.add_typer(data.dataset_app, name="dataset", rich_help_panel="Research")
-app.add_typer(assets.exemplars_app, name="exemplars", rich_help_panel="What it knows")
-app.add_typer(assets.weights_app, name="weights", rich_help_panel="What it knows")
-app.command(rich_help_panel="What it knows")(assets.schema)
-app.command(rich_help_panel="What it knows")(assets.doctor)
+app.add_typer(assets.exemplars_app, name="exemplars", rich_help_panel="Weights and exemplars")
+app.add_typer(assets.weights_app, name="weights", rich_help_panel="Weights and exemplars")
+add_command(app, assets.schema, panel="Weights and exemplars")
+add_command(app, assets.doctor, panel="Weights and exemplars")
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,15 +2,26 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from enum import Enum
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, ClassVar
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from finecausal_cli.cli import options as given
-from finecausal_cli.cli.options import options_from_fields
+from finecausal_cli.cli.options import (
+    CacheOptions,
+    Dataset,
+    DeviceOptions,
+    FormatOptions,
+    OutputFormat,
+    Weights,
+    Without,
+    add_command,
+)
+from finecausal_cli.config import DEFAULT_WEIGHTS, REQUIRED, OptionGroup, RuntimeConfig, option
+from finecausal_cli.data import LayoutOptions
+from finecausal_cli.retrieval import BankOptions
+from finecausal_cli.training import ClassifierOptions, ReaderOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -20,50 +31,7 @@ if TYPE_CHECKING:
 
 # ``finecausal weights``: what there is, what it is, whether it is whole; the hub; foreign checkpoints.
 
-weights_app = typer.Typer(help="List, describe, check, fetch, convert and teach weights.", no_args_is_help=True)
-
-Name = Annotated[
-    str, typer.Argument(metavar="WEIGHTS", help="Bundled weights by name, a folder, or hf://owner/repo@revision.")
-]
-
-
-@dataclass(frozen=True)
-class ReaderData:
-    """What the athlete reader is taught from; fields are those of ``ReaderRun``."""
-
-    panel: ClassVar[str] = "Data"
-
-    train: Annotated[
-        list[Path], typer.Option("--train", metavar="DIR", help="Simulated clips with joints; may be given again.")
-    ]
-    validation: Annotated[
-        list[Path], typer.Option("--validation", metavar="DIR", help="Others, held out; may be given again.")
-    ]
-    out: Annotated[Path, typer.Option("-o", "--output", metavar="DIR", help="Folder of the run.")]
-    backgrounds: Annotated[
-        Path | None, typer.Option(metavar="DIR", help="Photographs to put behind some of the athletes.")
-    ] = None
-    imagenet: Annotated[
-        Path | None,
-        typer.Option(metavar="FILE", help="EfficientNet-Lite0's weights (.pth); without it from nothing."),
-    ] = None
-
-
-@dataclass(frozen=True)
-class ReaderLearning:
-    """How long and how; fields are those of ``ReaderRun``."""
-
-    panel: ClassVar[str] = "Learning"
-
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Steps of the network of single frames.")] = 6000
-    sequence_steps: Annotated[int, typer.Option(min=0, metavar="N", help="Steps of the network over time.")] = 3000
-    batch_size: Annotated[int, typer.Option(min=4, metavar="N", help="Windows a step.")] = 32
-    lr: Annotated[float, typer.Option("--lr", min=0, help="Highest learning rate.")] = 1.5e-3
-    frozen_stages: Annotated[int, typer.Option(min=0, max=7, help="Backbone stages left as they are.")] = 3
-    per_clip: Annotated[int, typer.Option(min=1, metavar="N", help="Windows cut from a clip.")] = 16
-    workers: Annotated[int, typer.Option(min=1, metavar="N", help="Processes that cut windows.")] = 1
-    seed: given.Seed = 0
-    device: given.Device = "auto"
+weights_app = typer.Typer(help="List, describe, verify, fetch, convert and train weights.", no_args_is_help=True)
 
 
 @weights_app.command("list")
@@ -80,7 +48,7 @@ def list_weights() -> None:
 
 @weights_app.command()
 def info(
-    weights: Name = given.WEIGHTS_DEFAULT,
+    weights: Weights = DEFAULT_WEIGHTS,
     as_json: Annotated[bool, typer.Option("--json", help="Print what is stored, as JSON.")] = False,
 ) -> None:
     """Say what weights are, where they come from and what they know."""
@@ -98,7 +66,7 @@ def info(
 
 
 @weights_app.command()
-def verify(weights: Name = given.WEIGHTS_DEFAULT) -> None:
+def verify(weights: Weights = DEFAULT_WEIGHTS) -> None:
     """Read weights completely and refuse anything missing, damaged or not finite."""
     from finecausal_cli.report.assets import print_verified
     from finecausal_cli.report.console import open_console
@@ -123,26 +91,25 @@ def pull(
     print_weights(folder, read_manifest(folder), open_console())
 
 
-@weights_app.command()
-def recogniser(
-    dataset: given.Dataset,
-    output: Annotated[Path, typer.Option("-o", "--output", help="Folder to write.", show_default=False)],
-    weights: Annotated[
-        str, typer.Option("--weights", help="Weights whose trunk reads single frames, as that of compact does.")
-    ] = given.WEIGHTS_DEFAULT,
-    steps: Annotated[int, typer.Option(min=1, metavar="N", help="Optimiser steps.")] = 3000,
-    cache: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of decoded clips; the user's cache by default.", show_default=False),
-    ] = None,
-    seed: given.Seed = 0,
-    device: given.Device = "auto",
-) -> None:
-    """Teach weights to recognise the dive number, from dives whose number is known; their scores stay as they are.
+@dataclass(frozen=True)
+class ClassifierRunOptions(OptionGroup):
+    """Where the classifier goes, and the weights that it is added to."""
 
-    Their exemplars are to be encoded again: finecausal exemplars build
+    output: Path = option(REQUIRED, "Folder to write.", flag="-o,--output")
+    weights: str = option(DEFAULT_WEIGHTS, "Weights whose backbone reads single frames, as that of compact does.")
+
+
+def recogniser(
+    dataset: Dataset,
+    run: ClassifierRunOptions,
+    options: ClassifierOptions,
+    cache: Annotated[CacheOptions, Without("no_cache")],
+    computing: DeviceOptions,
+) -> None:
+    """Train a classifier of dive numbers and add it to weights, whose scores stay the same.
+
+    Encode their exemplars again afterwards: finecausal exemplars build
     """
-    from finecausal_cli.data.cache import default_cache
     from finecausal_cli.device import resolve_device
     from finecausal_cli.report.assets import print_recognition
     from finecausal_cli.report.console import error_console, progress_bar
@@ -150,28 +117,28 @@ def recogniser(
     from finecausal_cli.weights.hub import resolve_weights
 
     with progress_bar(error_console()) as bar:
-        task = bar.add_task("reading dives, then learning", total=None)
-        found = train_dive_classifier(
-            resolve_weights(weights),
+        task = bar.add_task("encoding dives, then training", total=None)
+        accuracy = train_dive_classifier(
+            resolve_weights(run.weights),
             dataset,
-            output,
-            cache=cache or default_cache(),
-            device=resolve_device(device),
-            steps=steps,
-            seed=seed,
+            run.output,
+            cache=cache.folder,
+            device=resolve_device(computing.device),
+            options=options,
             total=lambda count: bar.update(task, total=count),
             advance=lambda: bar.advance(task),
         )
-    print_recognition(found, error_console())
-    typer.echo(output)
+    print_recognition(accuracy, error_console())
+    typer.echo(run.output)
 
 
-@weights_app.command()
-@options_from_fields
-def reader(dataset: ReaderData, learning: ReaderLearning) -> None:
-    """Teach the athlete reader (outline, joints, motion) from simulated clips; a run that was stopped goes on."""
+add_command(weights_app, recogniser)
+
+
+def reader(options: ReaderOptions) -> None:
+    """Train the athlete reader (outline, joints, motion) on simulated clips; a stopped run continues."""
     from finecausal_cli.report.console import error_console, progress_bar
-    from finecausal_cli.training.athlete_reader import ReaderRun, train_athlete_reader
+    from finecausal_cli.training.athlete_reader import train_athlete_reader
 
     with progress_bar(error_console()) as bar:
         tasks: dict[str, TaskID] = {}
@@ -182,9 +149,11 @@ def reader(dataset: ReaderData, learning: ReaderLearning) -> None:
             loss = f"  loss {figures['loss']:.3f}" if "loss" in figures else ""
             bar.update(tasks[phase], completed=done, total=of, description=phase + loss)
 
-        folders = {"train": tuple(dataset.train), "validation": tuple(dataset.validation)}
-        written = train_athlete_reader(ReaderRun(**{**asdict(dataset), **folders, **asdict(learning)}), show)
+        written = train_athlete_reader(options, show)
     typer.echo(written)
+
+
+add_command(weights_app, reader)
 
 
 @weights_app.command()
@@ -210,53 +179,58 @@ exemplars_app = typer.Typer(
 )
 
 
-@exemplars_app.command("list")
-def list_exemplars(
-    dive: given.DiveNumber = None,
-    weights: given.Weights = given.WEIGHTS_DEFAULT,
-    bank: given.BankFolder = None,
-) -> None:
+@dataclass(frozen=True)
+class ListOptions(OptionGroup):
+    """Which exemplars are listed."""
+
+    dive: str | None = option(None, "Only the exemplars of this dive number, e.g. 107B.")
+
+
+def list_exemplars(options: ListOptions, runtime: Annotated[RuntimeConfig, Without("device", "precision")]) -> None:
     """List the exemplars of a bank."""
     from finecausal_cli.diving import parse_dive_number
     from finecausal_cli.report.assets import print_exemplars
     from finecausal_cli.report.console import open_console
     from finecausal_cli.retrieval.bank import read_index
-    from finecausal_cli.weights.hub import bank_folder, resolve_weights
 
-    number = None if dive is None else str(parse_dive_number(dive))
-    exemplars = read_index(bank or bank_folder(resolve_weights(weights))).exemplars
-    print_exemplars([one for one in exemplars if number in (None, one.dive)], open_console())
+    number = None if options.dive is None else str(parse_dive_number(options.dive))
+    exemplars = read_index(_bank(runtime)).exemplars
+    print_exemplars([each for each in exemplars if number in (None, each.dive)], open_console())
 
 
-@exemplars_app.command()
 def show(
     exemplar: Annotated[str, typer.Argument(help="Identifier, as listed.")],
-    weights: given.Weights = given.WEIGHTS_DEFAULT,
-    bank: given.BankFolder = None,
+    runtime: Annotated[RuntimeConfig, Without("device", "precision")],
 ) -> None:
     """Show one exemplar."""
     from finecausal_cli.report.assets import print_exemplar
     from finecausal_cli.report.console import open_console
     from finecausal_cli.retrieval.bank import read_index
-    from finecausal_cli.weights.hub import bank_folder, resolve_weights
 
-    folder = bank or bank_folder(resolve_weights(weights))
+    folder = _bank(runtime)
     print_exemplar(read_index(folder).find(exemplar, folder.name), folder, open_console())
 
 
-@exemplars_app.command()
-@options_from_fields
+def _bank(runtime: RuntimeConfig) -> Path:
+    from finecausal_cli.weights.hub import bank_folder, resolve_weights
+
+    return runtime.bank or bank_folder(resolve_weights(runtime.weights))
+
+
+@dataclass(frozen=True)
+class BankOutput(OptionGroup):
+    """Where a bank goes."""
+
+    output: Path | None = option(None, "Folder of the bank; inside the weights by default.", flag="-o,--output")
+
+
 def build(
-    dataset: given.Dataset,
-    layout: given.LayoutArgs,
-    clips: given.Clips,
-    output: Annotated[
-        Path | None, typer.Option("-o", "--output", help="Folder of the bank; inside the weights by default.")
-    ] = None,
-    weights: given.Weights = given.WEIGHTS_DEFAULT,
-    per_number: Annotated[int, typer.Option(min=1, help="Most exemplars of one dive number.")] = 5,
-    origin: Annotated[str, typer.Option(help="Where the dives come from, kept with each exemplar.")] = "",
-    device: given.Device = "auto",
+    dataset: Dataset,
+    target: BankOutput,
+    options: BankOptions,
+    layout: LayoutOptions,
+    cache: CacheOptions,
+    runtime: Annotated[RuntimeConfig, Without("bank", "precision")],
 ) -> None:
     """Build a bank from a dataset's training dives, spread over the range of execution."""
     from finecausal_cli.data.cache import ClipCache
@@ -267,47 +241,40 @@ def build(
     from finecausal_cli.weights.hub import bank_folder, resolve_weights
     from finecausal_cli.weights.store import load_weights
 
-    folder = resolve_weights(weights)
-    loaded = load_weights(folder, device=resolve_device(device))
+    folder = resolve_weights(runtime.weights)
+    loaded = load_weights(folder, device=resolve_device(runtime.device))
     scored = [dive for dive in read_dataset(dataset, **layout.arguments()) if dive.score is not None]
-    dives = [dive for dive in assign_splits(scored) if dive.split == "train"]
-    cache = ClipCache(clips.folder(), geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
+    clips = ClipCache(cache.folder, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
     with working("encoding exemplars"):
         bank = build_bank(
-            dives,
-            output or bank_folder(folder),
+            [dive for dive in assign_splits(scored) if dive.split == "train"],
+            target.output or bank_folder(folder),
+            options,
             model=loaded.model,
             weights_digest=loaded.digest,
-            cache=cache,
-            per_number=per_number,
-            origin=origin,
+            cache=clips,
         )
-    typer.echo(f"{len(bank.exemplars)} exemplars of {len({one.dive for one in bank.exemplars})} dive numbers")
+    typer.echo(f"{len(bank.exemplars)} exemplars of {len({each.dive for each in bank.exemplars})} dive numbers")
+
+
+add_command(exemplars_app, list_exemplars, name="list")
+add_command(exemplars_app, show)
+add_command(exemplars_app, build)
 
 
 # ``finecausal schema``: the published schemas of the JSON output.
 
 
-class Of(str, Enum):
-    """Commands that print JSON with a schema."""
-
-    SCORE = "score"
-    EXPLAIN = "explain"
-    COMPARE = "compare"
-    ROW = "row"
-    UNSCORED = "unscored"
-
-
 def schema(
-    command: Annotated[
-        Of,
+    result: Annotated[
+        Literal["score", "explain", "compare", "row", "unscored"],
         typer.Argument(
             metavar="COMMAND",
             help="score, explain or compare; row for a line of many; unscored for a clip without points.",
         ),
-    ] = Of.SCORE,
+    ] = "score",
 ) -> None:
-    """Print the JSON Schema of a command's ``--format json``, or of a row of ``score`` with many dives."""
+    """Print the JSON Schema of a command's --format json, or of a row of score with many dives."""
     from finecausal_cli.report.output import (
         assessment_schema,
         comparison_schema,
@@ -317,32 +284,34 @@ def schema(
     )
 
     schemas = {
-        Of.SCORE: assessment_schema,
-        Of.EXPLAIN: explanation_schema,
-        Of.COMPARE: comparison_schema,
-        Of.ROW: row_schema,
-        Of.UNSCORED: unscored_schema,
+        "score": assessment_schema,
+        "explain": explanation_schema,
+        "compare": comparison_schema,
+        "row": row_schema,
+        "unscored": unscored_schema,
     }
-    typer.echo(schemas[command]())
+    typer.echo(schemas[result]())
 
 
 # ``finecausal doctor``: is everything here that scoring needs, and does it give the numbers it should?
 
 
-def doctor(
-    weights: given.Weights = given.WEIGHTS_DEFAULT,
-    device: given.Device = "auto",
-    output_format: given.Format = given.OutputFormat.TABLE,
-    self_test: Annotated[bool, typer.Option("--self-test/--no-self-test", help="Score a bundled clip.")] = True,
-) -> None:
+@dataclass(frozen=True)
+class DoctorOptions(FormatOptions):
+    """What is checked."""
+
+    self_test: bool = option(True, "Score a bundled clip.", flag="--self-test/--no-self-test")
+
+
+def doctor(options: DoctorOptions, runtime: Annotated[RuntimeConfig, Without("bank", "precision")]) -> None:
     """Check versions, devices, decoders and weights, and score a bundled clip against the expected number."""
     from finecausal_cli.report.assets import diagnostics_json, print_diagnostics
     from finecausal_cli.report.console import open_console, working
     from finecausal_cli.scoring.doctor import diagnose
 
     with working("examining"):
-        checkup = diagnose(weights, device=device, self_test=self_test)
-    if output_format is given.OutputFormat.JSON:
+        checkup = diagnose(runtime.weights, device=runtime.device, self_test=options.self_test)
+    if options.output_format == "json":
         typer.echo(diagnostics_json(checkup))
     else:
         print_diagnostics(checkup, open_console())
@@ -353,19 +322,12 @@ def doctor(
 # ``finecausal dive``: what a dive number means and how difficult it is.
 
 
-class DiveFormat(str, Enum):
-    """How to print a dive."""
-
-    TABLE = "table"
-    JSON = "json"
-
-
 def dive(
     number: Annotated[list[str], typer.Argument(help="Dive number such as 5253B; any case, blanks allowed.")],
     height: Annotated[
         float | None, typer.Option(help="Height in metres: 1, 3, 5, 7.5 or 10. Without it, every listed height.")
     ] = None,
-    output_format: Annotated[DiveFormat, typer.Option("--format", help="How to print it.")] = DiveFormat.TABLE,
+    output_format: Annotated[OutputFormat, typer.Option("--format", help="How to print it.")] = "table",
 ) -> None:
     """Say what a dive number means, digit by digit, and its degree of difficulty."""
     from finecausal_cli.diving import parse_dive_number
@@ -373,7 +335,7 @@ def dive(
     from finecausal_cli.report.console import open_console
 
     parsed = parse_dive_number(" ".join(number))
-    if output_format is DiveFormat.JSON:
+    if output_format == "json":
         typer.echo(dive_json(parsed, height))
     else:
         print_dive(parsed, height, open_console())

@@ -1,229 +1,298 @@
-"""Options that several commands share."""
+"""From declared options to a command: flags, help, and values from a configuration file."""
 
 from __future__ import annotations
 
 import inspect
-from copy import copy
-from dataclasses import MISSING, asdict, dataclass, fields, is_dataclass
-from enum import Enum
-from functools import wraps
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar, get_type_hints
+from types import UnionType
+from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
 
 import typer
-from typer.models import ParameterInfo
+from typer.core import TyperCommand
 
-if TYPE_CHECKING:
-    from collections.abc import Callable
+from finecausal_cli.config import OptionGroup, OptionInfo, check_value, flag_of, hints_of, info_of, option
+from finecausal_cli.errors import UsageError
+
+_CONTEXT, _CONFIG = "context", "config"
+_CONFIG_HELP = "Read options from a TOML file (see docs/configuration.md); flags win over it."
 
 
-# Let several commands share a group of options, written once as a dataclass.
+class Without:
+    """Fields of a dataclass that a command does not offer: ``Annotated[ScoreOptions, Without("all_dives")]``."""
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
 
 
-def options_from_fields(command: Callable[..., None]) -> Callable[..., None]:
-    """Turn each parameter of a command that is a dataclass into one option a field.
+class Given(frozenset[str]):
+    """Names of the options that the user gave, by a flag or in a file. A command may have a parameter of this type."""
 
-    A field is annotated and has its default as an option of a command would. Help shows the group's options together
-    under its class variable ``panel``.
+    __slots__ = ()
+
+
+def add_command(
+    app: typer.Typer, function: Callable[..., None], *, name: str | None = None, panel: str | None = None
+) -> None:
+    """Add a command; each of its parameters that is a dataclass of options arrives as one value.
+
+    Flags are derived when the command is called, not before: ``finecausal --help`` needs none of them.
     """
-    hints = get_type_hints(command, include_extras=True)
-    groups: dict[str, type[Any]] = {}
-    parameters: list[inspect.Parameter] = []
-    for name, parameter in inspect.signature(command).parameters.items():
-        kind = hints[name]
-        if isinstance(kind, type) and is_dataclass(kind):
-            groups[name] = kind
-            parameters += _options(kind)
+
+    def stub() -> None: ...
+
+    stub.__name__, stub.__doc__ = function.__name__, function.__doc__
+    stub.function = function  # type: ignore[attr-defined]
+    app.command(name, cls=_DerivedCommand, rich_help_panel=panel)(stub)
+
+
+class _DerivedCommand(TyperCommand):
+    """A command that derives its parameters from its function when it is called."""
+
+    def make_context(self, *args: Any, **kwargs: Any) -> Any:
+        function = getattr(self.callback, "function", None)
+        if function is not None:
+            app = typer.Typer(add_completion=False)
+            app.command()(options_from_fields(function))
+            derived = typer.main.get_command(app)
+            self.params, self.callback = derived.params, derived.callback
+        return super().make_context(*args, **kwargs)
+
+
+@dataclass(frozen=True)
+class _Group:
+    """The fields that a command offers of a dataclass."""
+
+    kind: type[Any]
+    fields: dict[str, Field[Any]]
+
+    @classmethod
+    def of(cls, kind: type[Any], marks: Sequence[Any]) -> _Group:
+        left_out = [name for mark in marks if isinstance(mark, Without) for name in mark.names]
+        offered = (each for each in fields(kind) if info_of(each) is not None and each.name not in left_out)
+        return cls(kind, {each.name: each for each in offered})
+
+    def build(self, values: Mapping[str, Any]) -> Any:
+        """Build the options; None leaves the default of the field."""
+        given = {name: value for name, value in values.items() if value is not None}
+        for name, value in given.items():
+            try:
+                given[name] = check_value(self.kind, self.fields[name], value)
+            except ValueError as error:
+                raise UsageError(str(error), where=flag_of(self.fields[name])) from None
+        return self.kind(**given)
+
+
+def options_from_fields(function: Callable[..., None]) -> Callable[..., None]:
+    """Return the function with one parameter an option in place of each parameter that is a dataclass.
+
+    With at least one of these the command takes ``--config FILE``, too.
+    """
+    groups: dict[str, _Group] = {}
+    given_name: str | None = None
+    parameters = [inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
+    hints = get_type_hints(function, include_extras=True)
+    for name, parameter in inspect.signature(function).parameters.items():
+        kind, *marks = get_args(hints[name]) if get_origin(hints[name]) is Annotated else (hints[name],)
+        if kind is Given:
+            given_name = name
+        elif isinstance(kind, type) and is_dataclass(kind):
+            groups[name] = _Group.of(kind, marks)
+            parameters += [_parameter(kind, each) for each in groups[name].fields.values() if not _info(each).file_only]
         else:
-            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=kind))
+            parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name]))
+    if groups:
+        parameters.append(_config_parameter(list(groups.values())))
 
-    @wraps(command)
-    def run(**given: Any) -> None:
+    negative = [name for group in groups.values() for name, each in group.fields.items() if _info(each).is_negative]
+
+    def run(**values: Any) -> None:
+        context: typer.Context = values.pop(_CONTEXT)
+        values.pop(_CONFIG, None)
+        stored: Mapping[str, Any] = context.meta.get(_CONFIG, {})
+        typed = {name for name in values if _is_typed(context, name)}
+        values |= {name: not values[name] for name in negative}
+        values |= {name: value for name, value in stored.items() if name not in typed}
         for name, group in groups.items():
-            given[name] = group(**{field.name: given.pop(field.name) for field in fields(group)})
-        command(**given)
+            values[name] = group.build({field: values.pop(field) for field in group.fields if field in values})
+        if given_name is not None:
+            values[given_name] = Given(typed | stored.keys())
+        function(**values)
 
+    run.__name__, run.__doc__ = function.__name__, function.__doc__
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
 
 
-def _options(group: type[Any]) -> list[inspect.Parameter]:
-    hints = get_type_hints(group, include_extras=True)
-    return [
-        inspect.Parameter(
-            field.name,
-            inspect.Parameter.KEYWORD_ONLY,
-            default=inspect.Parameter.empty if field.default is MISSING else field.default,
-            annotation=_in_panel(hints[field.name], group.panel),
-        )
-        for field in fields(group)
-    ]
+def _info(declared: Field[Any]) -> OptionInfo:
+    info = info_of(declared)
+    assert info is not None  # noqa: S101 - only such fields are offered
+    return info
 
 
-def _in_panel(annotation: Any, panel: str) -> Any:
-    marks = [copy(mark) if isinstance(mark, ParameterInfo) else mark for mark in annotation.__metadata__]
-    for mark in marks:
-        if isinstance(mark, ParameterInfo):
-            mark.rich_help_panel = panel
-    return Annotated[(annotation.__origin__, *marks)]
+def _is_typed(context: typer.Context, name: str) -> bool:
+    source = context.get_parameter_source(name)
+    return source is not None and source.name == "COMMANDLINE"
 
 
-# Options that several commands share, so that they read the same everywhere.
+def _parameter(kind: type[Any], declared: Field[Any]) -> inspect.Parameter:
+    """Return a field as a parameter that typer reads."""
+    info, hint = _info(declared), _typer_type(hints_of(kind)[declared.name], _info(declared))
+    default = declared.default
+    is_required = default is MISSING and declared.default_factory is MISSING
+    if info.is_negative:
+        default = not default
+    elif default is MISSING or get_origin(hint) is list or info.parse is not None:
+        default = None  # `_Group.build` leaves it to the dataclass
+    panel = info.panel or kind.panel
+    mark = typer.Option(
+        *(info.flags or [flag_of(declared)]),
+        help=info.help,
+        metavar=info.metavar,
+        min=info.min,
+        max=info.max,
+        rich_help_panel=None if panel == OptionGroup.panel else panel,
+        show_default=info.show_default and default is not None,
+    )
+    return inspect.Parameter(
+        declared.name,
+        inspect.Parameter.KEYWORD_ONLY,
+        default=inspect.Parameter.empty if is_required else default,
+        annotation=Annotated[hint if is_required or default is not None else hint | None, mark],
+    )
 
 
-class OutputFormat(str, Enum):
-    """How to print a verdict."""
+def _typer_type(hint: Any, info: OptionInfo) -> Any:
+    if info.parse is not None:
+        return str
+    if get_origin(hint) in (Union, UnionType):
+        (hint,) = (part for part in get_args(hint) if part is not type(None))
+    return list[get_args(hint)[0]] if get_origin(hint) is tuple else hint  # type: ignore[misc]
 
-    TABLE = "table"
-    JSON = "json"
 
+# ``--config FILE``: keys are the names of the fields; flags win over the file.
+
+
+def _config_parameter(groups: Sequence[_Group]) -> inspect.Parameter:
+    required = {name for group in groups for name, each in group.fields.items() if each.default is MISSING}
+
+    def read(context: typer.Context, path: Path | None) -> Path | None:
+        if path is not None and not context.resilient_parsing:
+            stored = context.meta[_CONFIG] = read_config(path, groups)
+            # What must be given may stand in the file.
+            context.default_map = {
+                name: [str(item) for item in value] if isinstance(value, tuple) else str(value)
+                for name, value in stored.items()
+                if name in required
+            }
+        return path
+
+    mark = typer.Option("--config", metavar="FILE", help=_CONFIG_HELP, callback=read, is_eager=True)
+    return inspect.Parameter(
+        _CONFIG, inspect.Parameter.KEYWORD_ONLY, default=None, annotation=Annotated[Path | None, mark]
+    )
+
+
+def read_config(path: Path, groups: Sequence[_Group]) -> dict[str, Any]:
+    """Read and check the options in a TOML file, by the names of their fields.
+
+    Raises:
+        UsageError: The file cannot be read, a key is unknown or a value is wrong.
+    """
+    known = {name: (group.kind, each) for group in groups for name, each in group.fields.items()}
+    values = _read_toml(path)
+    for name, value in values.items():
+        if name not in known:
+            raise UsageError(f"no option {name!r}", where=path, hint=_suggestion(name, sorted(known)))
+        try:
+            values[name] = check_value(*known[name], value)
+        except ValueError as error:
+            raise UsageError(f"{name}: {error}", where=path) from None
+    return values
+
+
+def _read_toml(path: Path) -> dict[str, Any]:
+    if sys.version_info >= (3, 11):
+        import tomllib
+    else:
+        import tomli as tomllib
+    try:
+        return tomllib.loads(path.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise UsageError(f"cannot be read: {error.strerror}", where=f"--config {path}") from None
+    except ValueError as error:  # not UTF-8, or not TOML
+        raise UsageError(f"not a TOML file: {error}", where=f"--config {path}") from None
+
+
+def _suggestion(name: str, known: list[str]) -> str:
+    from difflib import get_close_matches
+
+    nearest = [each for each in known if each.startswith(name)] or get_close_matches(name, known, n=1, cutoff=0.0)
+    return f"did you mean {nearest[0]!r}?"
+
+
+# What several commands share.
+
+OutputFormat = Literal["table", "json"]
+DEVICE_HELP = "auto, cpu, cuda, cuda:N or mps."
 
 Clip = Annotated[str, typer.Argument(metavar="PATH", help="A video file, or a folder of frames.", show_default=False)]
-DiveNumber = Annotated[
-    str | None,
-    typer.Option(
-        "--dive", help="Dive number, e.g. 107B. Without it, it is recognised, or the nearest exemplars are taken."
-    ),
-]
-Height = Annotated[float | None, typer.Option("--height", help="Height in metres: 1, 3, 5, 7.5 or 10.")]
-Difficulty = Annotated[float | None, typer.Option("--difficulty", help="Degree of difficulty; wins over every other.")]
-Exemplar = Annotated[str | None, typer.Option("--exemplar", help="Compare with this one exemplar.")]
-Voters = Annotated[int, typer.Option("--voters", min=1, help="Most exemplars to compare with.")]
-Start = Annotated[float | None, typer.Option("--start", help="Where the dive starts in the video, seconds.")]
-End = Annotated[float | None, typer.Option("--end", help="Where the dive ends in the video, seconds.")]
-Takeoff = Annotated[
-    float | None,
-    typer.Option("--takeoff", metavar="S", help="When the athlete leaves the board, seconds; kept beside the clip."),
-]
-Entry = Annotated[
-    float | None,
-    typer.Option("--entry", metavar="S", help="When the athlete touches the water, seconds; kept beside the clip."),
-]
-Athlete = Annotated[
-    str | None,
-    typer.Option(
-        "--athlete",
-        metavar="X,Y[,S]|left|right",
-        help="A point on the athlete, pixels, and when; or which of two in the air; kept beside the clip.",
-    ),
-]
-Force = Annotated[bool, typer.Option("--force", help="Score what would be refused, too; that is said first.")]
-Seed = Annotated[int, typer.Option("--seed", help="Seed of whatever is drawn by chance.")]
-Resume = Annotated[bool, typer.Option("--resume", help="Go on with the run in the folder, as it was begun.")]
-Weights = Annotated[
-    str, typer.Option("--weights", help="Bundled weights by name, a folder, or hf://owner/repo@revision.")
-]
-BankFolder = Annotated[Path | None, typer.Option("--bank", help="Exemplar bank; the weights' own by default.")]
-Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:N or mps.")]
-Precision = Annotated[str, typer.Option("--precision", help="auto, fp32, bf16 or fp16.")]
-Format = Annotated[OutputFormat, typer.Option("--format", help="How to print the result.")]
-Output = Annotated[Path | None, typer.Option("-o", "--output", help="Write the result to a file.", show_default=False)]
-Html = Annotated[
-    Path | None,
-    typer.Option("--html", metavar="FILE", help="Write a page that needs nothing else.", show_default=False),
-]
-Figures = Annotated[
-    Path | None,
-    typer.Option("--figures", metavar="DIR", help="Write the figures as PNG and SVG.", show_default=False),
-]
-
-WEIGHTS_DEFAULT = "compact"
-
-DECODE_LIMIT_S = 120.0
-"""A clip that takes longer to read hangs its decoder."""
-
 Dataset = Annotated[
     Path,
     typer.Argument(
         metavar="DATASET", help="A manifest, or a folder: of one, of FineDiving-HM or MTL-AQA.", show_default=False
     ),
 ]
+Weights = Annotated[
+    str, typer.Argument(metavar="WEIGHTS", help="Bundled weights by name, a folder, or hf://owner/repo@revision.")
+]
 
 
 @dataclass(frozen=True)
-class LayoutArgs:
-    """Where a dataset keeps its parts; fields are the arguments of ``read_dataset``."""
+class ResultOptions(OptionGroup):
+    """How a result is printed, and where."""
 
-    panel: ClassVar[str] = "Reading the dataset"
-
-    annotations: Annotated[
-        Path | None,
-        typer.Option(
-            metavar="DIR",
-            help="Folder of the pickled annotations, if not in or just below the dataset.",
-            show_default=False,
-        ),
-    ] = None
-    frames: Annotated[
-        str | None,
-        typer.Option(
-            metavar="PATTERN", help="Where MTL-AQA's frames lie, with {video} and {frame}.", show_default=False
-        ),
-    ] = None
-    allow_outside: Annotated[
-        bool, typer.Option("--allow-outside", help="Accept a manifest's paths that lead out of its folder.")
-    ] = False
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of ``read_dataset``."""
-        return {name: value for name, value in asdict(self).items() if value is not None}
+    output_format: OutputFormat = option("table", "How to print the result.", flag="--format")
+    output: Path | None = option(None, "Write the result to a file.", flag="-o,--output")
 
 
 @dataclass(frozen=True)
-class Clips:
+class FormatOptions(OptionGroup):
+    """How a result is printed."""
+
+    output_format: OutputFormat = option("table", "How to print the result.", flag="--format")
+
+
+@dataclass(frozen=True)
+class PageOptions(OptionGroup):
+    """Further forms of a result."""
+
+    html: Path | None = option(None, "Write a report as one self-contained HTML file.", metavar="FILE")
+    figures: Path | None = option(None, "Write the figures as PNG and SVG.", metavar="DIR")
+
+
+@dataclass(frozen=True)
+class DeviceOptions(OptionGroup):
+    """What computes."""
+
+    device: str = option("auto", DEVICE_HELP, panel="Computing")
+
+
+@dataclass(frozen=True)
+class CacheOptions(OptionGroup):
     """Where decoded clips are kept."""
 
     panel: ClassVar[str] = "Reading the dataset"
 
-    cache: Annotated[
-        Path | None,
-        typer.Option(metavar="DIR", help="Folder of decoded clips; the user's cache by default.", show_default=False),
-    ] = None
-    no_cache: Annotated[bool, typer.Option("--no-cache", help="Decode clips every time they are needed.")] = False
+    cache: Path | None = option(None, "Folder of decoded clips; the user's cache by default.", metavar="DIR")
+    no_cache: bool = option(False, "Decode clips every time they are needed.")
 
+    @property
     def folder(self) -> Path | None:
-        """Return the folder, or None where nothing is kept."""
+        """The folder, or None where nothing is kept."""
         from finecausal_cli.data.cache import default_cache
 
         return None if self.no_cache else self.cache or default_cache()
-
-
-@dataclass(frozen=True)
-class QueryArgs:
-    """Which dive to score, and against whom; fields are those of ``ScoreOptions``."""
-
-    panel: ClassVar[str] = "The dive"
-
-    dive: DiveNumber = None
-    height_m: Height = None
-    difficulty: Difficulty = None
-    exemplar: Exemplar = None
-    voters: Voters = 10
-    start_s: Start = None
-    end_s: End = None
-    takeoff_s: Takeoff = None
-    entry_s: Entry = None
-    athlete: Athlete = None
-    force: Force = False
-    seed: Seed = 0
-
-    def options(self) -> dict[str, Any]:
-        """Return the arguments of ``ScoreOptions``."""
-        return {**asdict(self), "timeout_s": DECODE_LIMIT_S}
-
-
-@dataclass(frozen=True)
-class RuntimeArgs:
-    """What computes; fields are the arguments of ``Scorer.load``."""
-
-    panel: ClassVar[str] = "Computing"
-
-    weights: Weights = WEIGHTS_DEFAULT
-    bank: BankFolder = None
-    device: Device = "auto"
-    precision: Precision = "auto"
-
-    def arguments(self) -> dict[str, Any]:
-        """Return the arguments of ``Scorer.load``."""
-        return asdict(self)

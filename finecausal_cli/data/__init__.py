@@ -4,14 +4,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any, ClassVar, Literal
 
+from finecausal_cli.config import OptionGroup, option
 from finecausal_cli.errors import DatasetError
-
-if TYPE_CHECKING:
-    from pathlib import Path
-
 
 # One dive of a dataset: where its pictures are and what is known of it.
 
@@ -153,3 +151,24 @@ def frame_names(folder: Path) -> set[str]:
     with os.scandir(folder) as listing:
         names = [one.name for one in listing]
     return {name.rsplit(".", 1)[0] for name in names if name.lower().endswith(_SUFFIXES) and name[0] != "."}
+
+
+# Where a dataset keeps its parts, as options of the commands that read one.
+
+
+@dataclass(frozen=True)
+class LayoutOptions(OptionGroup):
+    """Where a dataset keeps its parts; the fields are arguments of ``read_dataset``."""
+
+    panel: ClassVar[str] = "Reading the dataset"
+
+    annotations: Path | None = option(
+        None, "Folder of the pickled annotations, if not in or just below the dataset.", metavar="DIR"
+    )
+    frames: str | None = option(None, "Path pattern of MTL-AQA's frames, with {video} and {frame}.", metavar="PATTERN")
+    allow_outside: bool = option(False, "Accept a manifest's paths that lead out of its folder.")
+
+    def arguments(self) -> dict[str, Any]:
+        """Return the arguments of ``read_dataset``."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        return {name: value for name, value in values.items() if value is not None}

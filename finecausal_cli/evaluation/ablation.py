@@ -19,8 +19,8 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
+    from finecausal_cli.evaluation import EvaluateOptions
     from finecausal_cli.evaluation.run import Evaluation
-    from finecausal_cli.retrieval.bank import Bank
 
 MODULES = ("gat", "tca")
 
@@ -160,10 +160,10 @@ def evaluate_variants(
     dataset: Path,
     folder: Path,
     variants: Mapping[Variant, Sequence[Path]],
+    options: EvaluateOptions | None = None,
     *,
-    bank: Callable[[Path], Callable[[str], Bank]] | None = None,
     watch: Callable[[str], object] = lambda name: None,  # noqa: ARG005
-    **options: Any,
+    **more: Any,
 ) -> tuple[VariantResult, ...]:
     """Evaluate every seed of every variant on the same dives.
 
@@ -171,9 +171,9 @@ def evaluate_variants(
         dataset: The dataset.
         folder: Where the variants lie; names in the results are relative to it.
         variants: Weights of each variant.
-        bank: Gives the source of exemplars for a folder of weights; by default the dataset's training dives.
+        options: Split, voters and protocols.
         watch: Called with the name of the weights before each evaluation.
-        options: Further arguments of `evaluate`.
+        more: Further arguments of `evaluate`.
     """
     results: list[VariantResult] = []
     for variant, seeds in variants.items():
@@ -181,7 +181,7 @@ def evaluate_variants(
         for weights in seeds:
             name = weights.relative_to(folder).as_posix()
             watch(name)
-            evaluations.append(rename(evaluate(dataset, weights, bank=bank and bank(weights), **options), name))
+            evaluations.append(rename(evaluate(dataset, weights, options, **more), name))
         results.append(VariantResult(variant, tuple(evaluations)))
     return tuple(results)
 

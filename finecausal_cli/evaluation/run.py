@@ -12,6 +12,7 @@ from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.datasets import assign_splits, read_dataset, split_by_event
 from finecausal_cli.errors import DatasetError, WeightsError
+from finecausal_cli.evaluation import EvaluateOptions
 from finecausal_cli.evaluation.predict import (
     bank_of,
     group_by_difficulty,
@@ -186,17 +187,12 @@ EVENTS = "events"
 def evaluate(
     dataset: Path,
     weights: Path,
+    options: EvaluateOptions | None = None,
     *,
     cache: Path | None,
     device: torch.device,
     read: Callable[[Path], list[Dive]] = read_dataset,
     bank: Callable[[str], Bank] | None = None,
-    split: str = "test",
-    voters: int = 10,
-    dive_given: bool = True,
-    also: Sequence[Protocol] = (),
-    shifted: Path | None = None,
-    seed: int = 0,
     start: Callable[[int], object] = lambda total: None,  # noqa: ARG005
     advance: Callable[[], object] = lambda: None,
 ) -> Evaluation:
@@ -205,16 +201,11 @@ def evaluate(
     Args:
         dataset: A dataset in any known layout.
         weights: Folder of weights.
+        options: Split, voters and protocols.
         cache: Folder of decoded clips; None decodes every time.
         device: Where to compute.
         read: Reads the dataset.
-        bank: Gives the exemplars for a digest of weights; by default they are the dataset's own training dives.
-        split: ``test``, ``val``, ``all``, or ``events``: the test dives of a split that holds whole events out.
-        voters: Most exemplars a dive.
-        dive_given: Whether the choice of voters is told the dive number.
-        also: Other protocols to measure on the same encodings.
-        shifted: A dataset of the same dives with venue, light and audience drawn anew, to measure what that costs.
-        seed: Seed of the voters' order.
+        bank: Gives the exemplars for a digest of weights; by default they are what the options say.
         start: Called once with the number of dives to encode.
         advance: Called after each encoded dive.
 
@@ -222,8 +213,11 @@ def evaluate(
         DatasetError: The split holds fewer than two dives, there are no training dives to compare with, or the
             shifted dataset is not of the same dives.
     """
-    training, held_out = _choose_dives(read, dataset, split, needs_training=bank is None)
-    moved = [] if shifted is None else _same_dives(held_out, read(shifted), shifted)
+    options = options or EvaluateOptions()
+    if bank is None and options.exemplars == "bank":
+        bank = own_bank(weights)
+    training, held_out = _choose_dives(read, dataset, options.split, needs_training=bank is None)
+    moved = [] if options.shifted is None else _same_dives(held_out, read(options.shifted), options.shifted)
     loaded = load_weights(weights, device=device)
     info = WeightsInfo.read(loaded.info, weights)
     model = loaded.model.for_inference()
@@ -249,7 +243,7 @@ def evaluate(
             baseline=baseline,
             voters=protocol.voters,
             dive_given=protocol.dive_given,
-            seed=seed,
+            seed=options.seed,
         )
         return Outcome(
             protocol,
@@ -259,14 +253,15 @@ def evaluate(
             None if protocol.dive_given else _recognised(predictions),
         )
 
-    main = measure(Protocol(voters, dive_given), queries)
+    main = measure(Protocol(options.voters, options.dive_given), queries)
+    also = PROTOCOLS if options.protocols else ()
     others = tuple(measure(protocol, queries) for protocol in also if protocol != main.protocol)
     interval = info.interval
     setting = EvaluationSettings(
         dataset=dataset.resolve().name,
-        split=split,
+        split=options.split,
         exemplars="train" if bank is None else "bank",
-        seed=seed,
+        seed=options.seed,
         weights=name_of(weights),
         weights_digest=loaded.digest,
         gat=model.config.gat,

@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.data import Dive
     from finecausal_cli.model.finecausal import FineCausal
+    from finecausal_cli.retrieval import BankOptions
 
 
 # A bank of exemplars: judged dives, encoded once.
@@ -349,12 +350,11 @@ _THUMBNAIL_QUALITY = 80
 def build_bank(
     dives: Sequence[Dive],
     folder: Path,
+    options: BankOptions,
     *,
     model: FineCausal,
     weights_digest: str,
     cache: ClipCache,
-    per_number: int,
-    origin: str,
     advance: Callable[[], object] = lambda: None,
 ) -> Bank:
     """Make a bank of a few dives of each number.
@@ -362,18 +362,17 @@ def build_bank(
     Args:
         dives: Judged dives to choose from; those without a score or a number are passed over.
         folder: Where the bank goes.
+        options: How many exemplars, and where the dives come from.
         model: The network, in evaluation mode.
         weights_digest: Digest of its weights.
         cache: Where the clips come from.
-        per_number: Most exemplars of one number.
-        origin: Where the dives come from, in words; kept with each exemplar.
         advance: Called after each encoded dive.
 
     Raises:
         BankError: No dive has both a score and a number.
         OutputError: The folder cannot be written.
     """
-    chosen = spread_exemplars([dive for dive in dives if dive.score is not None and dive.number], per_number)
+    chosen = spread_exemplars([dive for dive in dives if dive.score is not None and dive.number], options.per_number)
     if not chosen:
         raise BankError("no dive with a score and a dive number to build from", where=folder)
     encoded = encode_dives(model, chosen, cache, advance=advance)
@@ -389,7 +388,7 @@ def build_bank(
                 difficulty=dive.difficulty,
                 execution=dive.execution,
                 thumbnail=thumbnail,
-                origin=origin,
+                origin=options.origin,
             )
         )
     save_bank(folder, exemplars, encoded.encodings, weights_digest=weights_digest)

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast, get_args
 
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.config import option
-from finecausal_cli.diving import parse_dive_number
+from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
 from finecausal_cli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -363,3 +363,80 @@ class ScoreOptions:
             UsageError: It is no dive number.
         """
         return self if self.dive is None else replace(self, dive=str(parse_dive_number(self.dive)))
+
+
+@dataclass(frozen=True, slots=True)
+class ExplainOptions:
+    """What to explain.
+
+    Attributes:
+        picture_size: Short side in pixels, at most, of ``Evidence.frames``; None leaves them at the working size.
+    """
+
+    panel: ClassVar[str] = "Options"
+
+    layer: int | None = option(
+        None, "Graph layer whose attention is shown; without it the mean of the layers.", metavar="N", min=1
+    )
+    head: int | None = option(
+        None, "Graph head whose attention is shown; without it the mean of the heads.", metavar="N", min=1
+    )
+    backgrounds: bool = option(True, "Skip the background interventions: faster.", flag="/--no-backgrounds")
+    picture_size: int | None = 360
+
+    def __post_init__(self) -> None:
+        for name, value, most in (("layer", self.layer, 2), ("head", self.head, 4)):
+            if value is not None and not 1 <= value <= most:
+                raise UsageError(f"no {name} {value}", where=f"--{name}", hint=f"1 to {most}, or leave it out")
+        if self.picture_size is not None and not 64 <= self.picture_size <= 2160:
+            raise UsageError(f"pictures of {self.picture_size} pixels", hint="64 to 2160")
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """How to compare two dives, A (the query) and B (the exemplar).
+
+    Attributes:
+        picture_size: Short side in pixels of the pictures to return; None returns none.
+        timeout_s: Most seconds that reading a clip may take; None sets no limit.
+    """
+
+    panel: ClassVar[str] = "The dives"
+
+    dive: str | None = option(None, "Dive number of both, e.g. 107B.")
+    height_m: float | None = option(None, "Height in metres: 1, 3, 5, 7.5 or 10.", flag="--height")
+    difficulty: float | None = option(
+        None, "Degree of difficulty of both; without it differences are in execution, not in points."
+    )
+    execution: float | None = option(None, "Execution of B as judged, 0 to 30 (score / difficulty).")
+    score: float | None = option(None, "Score of B as judged, points.")
+    ask_bank: bool = option(False, "Estimate the execution of B from the exemplar bank.")
+    voters: int = option(10, "Most exemplars for --ask-bank.", min=1)
+    start_s: float | None = option(None, "Where A starts in its video, seconds.", flag="--start")
+    end_s: float | None = option(None, "Where A ends in its video, seconds.", flag="--end")
+    b_start_s: float | None = option(None, "Where B starts in its video, seconds.", flag="--b-start")
+    b_end_s: float | None = option(None, "Where B ends in its video, seconds.", flag="--b-end")
+    force: bool = option(False, "Compare clips that would be refused; a warning is shown.")
+    seed: int = option(0, "Random seed of the choice among exemplars of one number.")
+    picture_size: int | None = None
+    timeout_s: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.difficulty is not None and not 0 < self.difficulty < 10:
+            raise UsageError(f"difficulty {self.difficulty:g}", where="--difficulty", hint="real ones run from 1 to 5")
+        if (self.execution is not None) + (self.score is not None) + self.ask_bank > 1:
+            raise UsageError("--execution, --score and --ask-bank each say how good B is", hint="give one of them")
+        if self.execution is not None and not 0 <= self.execution <= MAX_EXECUTION:
+            raise UsageError(f"execution {self.execution:g}", where="--execution", hint="judges give 0 to 30")
+        if self.score is not None and not 0 <= self.score < 10 * MAX_EXECUTION:
+            raise UsageError(f"score {self.score:g}", where="--score", hint="execution times difficulty, in points")
+
+    @property
+    def query_range_s(self) -> tuple[float | None, float | None]:
+        """Start and end of A in its source, seconds."""
+        return self.start_s, self.end_s
+
+    @property
+    def exemplar_range_s(self) -> tuple[float | None, float | None]:
+        """Start and end of B in its source, seconds."""
+        return self.b_start_s, self.b_end_s

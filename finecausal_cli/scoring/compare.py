@@ -14,14 +14,13 @@ from finecausal_cli.errors import UsageError
 from finecausal_cli.model.causal import UNIFORM_ATTENTION, node_type_attention
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.retrieval.voting import ExemplarVotes, choose_voters, compare_with_exemplars
-from finecausal_cli.scoring import ScoreOptions
+from finecausal_cli.scoring import CompareOptions, ScoreOptions
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets
 from finecausal_cli.scoring.dive_reading import sampled_like
 from finecausal_cli.scoring.explain import view_graph
 from finecausal_cli.scoring.results import (
     ComparedDive,
     ComparedStage,
-    CompareOptions,
     Comparison,
     ComparisonProvenance,
     Exchange,

@@ -40,10 +40,10 @@ if TYPE_CHECKING:
     from finecausal_cli.model.outputs import Encoding
     from finecausal_cli.retrieval.bank import Bank
     from finecausal_cli.retrieval.voting import ExemplarVotes, VotingContext
+    from finecausal_cli.scoring import ExplainOptions
     from finecausal_cli.scoring.results import (
         Assessment,
         BackgroundChange,
-        ExplainOptions,
         Replacement,
         Row3,
         Stage,

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field
 
-from finecausal_cli.diving import MAX_EXECUTION
-from finecausal_cli.errors import ErrorKind, UsageError
+from finecausal_cli.errors import ErrorKind  # noqa: TC001 - pydantic reads it
 from finecausal_cli.video import CLIP_FRAMES
 
 # The verdict on one dive, as one value. The tables, the JSON and a library user all read this.
@@ -197,30 +195,6 @@ Row36 = tuple[float, ...]
 Row3 = tuple[float, float, float]
 
 
-@dataclass(frozen=True, slots=True)
-class ExplainOptions:
-    """What to explain. Every field may stay as it is.
-
-    Attributes:
-        layer: Graph layer whose attention is told, 1 or 2; None takes the mean of both.
-        head: Graph head, 1 to 4; None takes the mean of all.
-        backgrounds: Replace the background and encode again (four more encodings).
-        picture_size: Short side in pixels, at most, of ``Evidence.frames``; None leaves them at the working size.
-    """
-
-    layer: int | None = None
-    head: int | None = None
-    backgrounds: bool = True
-    picture_size: int | None = 360
-
-    def __post_init__(self) -> None:
-        for name, value, most in (("layer", self.layer, 2), ("head", self.head, 4)):
-            if value is not None and not 1 <= value <= most:
-                raise UsageError(f"no {name} {value}", where=f"--{name}", hint=f"1 to {most}, or leave it out")
-        if self.picture_size is not None and not 64 <= self.picture_size <= 2160:
-            raise UsageError(f"pictures of {self.picture_size} pixels", hint="64 to 2160")
-
-
 class StageIntervention(Value):
     """What the score would be had one stage been another: do(stage := ...)."""
 
@@ -403,51 +377,6 @@ COMPARISON_SCHEMA_VERSION: Final = 2
 
 Place = Literal["query", "exemplar"]
 """Which of the two dives: the first or the second."""
-
-
-@dataclass(frozen=True, slots=True)
-class CompareOptions:
-    """How to compare two dives. Every field may stay as it is.
-
-    Attributes:
-        dive: Dive number of both.
-        height_m: Height of the board or platform, metres.
-        difficulty: Degree of difficulty of both; wins over the listed one.
-        execution: Execution of the second dive, 0..30, as judged.
-        score: Score of the second dive, points, as judged; needs a difficulty.
-        ask_bank: Let the exemplar bank judge the second dive.
-        voters: Most exemplars that the bank asks.
-        seed: Seed of the choice among exemplars of one number.
-        query_range_s: Start and end of the first dive in its source, seconds.
-        exemplar_range_s: The same of the second dive.
-        picture_size: Short side in pixels of the pictures to return; None returns none.
-        timeout_s: Most seconds that reading a clip may take; None sets no limit.
-        force: Compare what shows no dive, too.
-    """
-
-    dive: str | None = None
-    height_m: float | None = None
-    difficulty: float | None = None
-    execution: float | None = None
-    score: float | None = None
-    ask_bank: bool = False
-    voters: int = 10
-    seed: int = 0
-    query_range_s: tuple[float | None, float | None] = (None, None)
-    exemplar_range_s: tuple[float | None, float | None] = (None, None)
-    picture_size: int | None = None
-    timeout_s: float | None = None
-    force: bool = False
-
-    def __post_init__(self) -> None:
-        if self.difficulty is not None and not 0 < self.difficulty < 10:
-            raise UsageError(f"difficulty {self.difficulty:g}", where="--difficulty", hint="real ones run from 1 to 5")
-        if (self.execution is not None) + (self.score is not None) + self.ask_bank > 1:
-            raise UsageError("--execution, --score and --ask-bank each say how good B is", hint="give one of them")
-        if self.execution is not None and not 0 <= self.execution <= MAX_EXECUTION:
-            raise UsageError(f"execution {self.execution:g}", where="--execution", hint="judges give 0 to 30")
-        if self.score is not None and not 0 <= self.score < 10 * MAX_EXECUTION:
-            raise UsageError(f"score {self.score:g}", where="--score", hint="execution times difficulty, in points")
 
 
 class StageSpan(Value):

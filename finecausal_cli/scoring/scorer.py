@@ -25,21 +25,12 @@ from finecausal_cli.retrieval.voting import (
     compare_with_exemplars,
     compare_with_exemplars_batched,
 )
-from finecausal_cli.scoring import Corrections, ScoreOptions, resolve_corrections
+from finecausal_cli.scoring import Corrections, ExplainOptions, ScoreOptions, resolve_corrections
 from finecausal_cli.scoring.athlete_track import Subject, prepare_subject, refused_error
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.scoring.explain import explain_verdict
-from finecausal_cli.scoring.results import (
-    Assessment,
-    Attention,
-    ExplainOptions,
-    Interval,
-    Provenance,
-    Stage,
-    Unscored,
-    Vote,
-)
+from finecausal_cli.scoring.results import Assessment, Attention, Interval, Provenance, Stage, Unscored, Vote
 from finecausal_cli.version import __version__
 from finecausal_cli.video import CLIP_FRAMES, crop
 from finecausal_cli.weights import WeightsInfo

@@ -17,7 +17,7 @@ from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
 from pathlib import Path
 from threading import Thread
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import cv2
 import numpy as np
@@ -34,6 +34,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
     from os import PathLike
 
+    from finecausal_cli.simulator import LayoutName
     from finecausal_cli.simulator.dive import SimulatedDive
     from finecausal_cli.simulator.recording import DatasetWriter
 
@@ -433,9 +434,6 @@ try:
     import fcntl
 except ImportError:  # where there is no such lock, as on Windows, two runs at once are the user's care
     fcntl = None  # type: ignore[assignment]
-
-
-LayoutName = Literal["manifest", "finediving"]
 
 
 LAYOUTS: dict[LayoutName, DatasetWriter] = {"manifest": ManifestLayout(), "finediving": FineDivingLayout()}

@@ -7,7 +7,7 @@ import hashlib
 import io
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
@@ -16,6 +16,7 @@ from finecausal_cli.athlete import MIRRORED
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.diving import DiveNumber, heights_for, parse_dive_number
 from finecausal_cli.errors import UsageError
+from finecausal_cli.simulator import DIVES, PlanOptions
 from finecausal_cli.simulator.athlete import JOINT, STAGE_FAULTS, Pose, draw_faults, draw_quality, varied
 from finecausal_cli.simulator.dive import FPS, SimulatedDive, Timing, draw_lead, simulate_dive
 from finecausal_cli.simulator.render import SceneConfig, render
@@ -35,17 +36,6 @@ if TYPE_CHECKING:
 
 # What a data set is made of: which dives are drawn at which heights, and how far their venues follow from them.
 
-# fmt: off
-DIVES = (
-    "101B", "103B", "105B", "107B", "107C", "109B", "109C", "201A", "201B", "201C", "205B", "205C", "207B", "207C",
-    "301B", "303C", "305B", "305C", "307C", "401B", "403B", "405B", "405C", "407B", "407C", "409C",
-    "5132D", "5152B", "5154B", "5156B", "5172B", "5231D", "5233D", "5235D", "5237D", "5251B", "5253B", "5255B",
-    "5331D", "5335D", "5337D", "5353B", "5355B", "612B", "6142D", "614B", "6241B", "6243D", "6245D", "626B", "626C",
-    "636C",
-)
-# fmt: on
-"""Dive numbers of a data set unless others are asked for: the 52 of FineDiving (Xu et al., CVPR 2022)."""
-
 _COMPETITION_HEIGHTS_M = (3.0, 10.0)
 """Heights at which international competitions, and so the clips of FineDiving, are held."""
 
@@ -59,16 +49,14 @@ _LEAST_SHARE = 0.12
 
 _OPTIONAL_SEEDS = ("venue_seed", "entry_seed")
 
-World = Literal["clean", "wild"]
-
 _PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
 _EXECUTION_QUANTILES = (14.5, 17.4, 18.6, 20.0, 20.9, 21.6, 22.6, 23.4, 24.1, 25.5)
 """Execution that 5, 15, ... 95 % of 1,000 simulated dives stay below."""
 
 
-@dataclass(frozen=True, slots=True)
-class DatasetPlan:
+@dataclass(frozen=True)
+class DatasetPlan(PlanOptions):
     """What a data set is made of; every dive follows from it and an index.
 
     Attributes:
@@ -83,21 +71,10 @@ class DatasetPlan:
         varied_poses: Whether athletes take other poses than their dive has; marks are those of the dive all the same.
     """
 
-    seed: int
-    dives: tuple[str, ...] = DIVES
-    confounding: float = 0.0
-    height_m: float | None = None
-    venue_seed: int | None = None
-    entry_seed: int | None = None
-    world: World = "clean"
-    photos: tuple[str, ...] = ()
-    varied_poses: bool = False
-
     def __post_init__(self) -> None:
+        super().__post_init__()
         if not self.dives:
-            raise UsageError("no dive number to simulate", where="dives")
-        if not 0 <= self.confounding <= 1:
-            raise UsageError(f"confounding is {self.confounding}", where="confounding", hint="it is 0 to 1")
+            raise UsageError("no dive number to simulate", where="--dives")
         for text in self.dives:
             self.heights(parse_dive_number(text))
 

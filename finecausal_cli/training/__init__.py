@@ -2,159 +2,299 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Literal, TypeVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
-import torch
-from pydantic import BaseModel, ConfigDict, Field, ValidationError, ValidationInfo, field_validator
-from torch.nn.modules.batchnorm import _BatchNorm
-
+from finecausal_cli.config import REQUIRED, OptionGroup, option
 from finecausal_cli.errors import TrainingError, UsageError
-from finecausal_cli.model.config import PRESETS, ModelConfig
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator
 
+    import torch
     from torch import nn
 
+    from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.model.finecausal import FineCausal
 
 
-# What a training run is asked to do, as one value that refuses contradictions.
+# The options of a run, each as one value that refuses contradictions. They are read without torch, for the help.
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
-AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
-"""What trunks compute in below fp32."""
-
-Options = TypeVar("Options", bound=BaseModel)
+Options = TypeVar("Options", bound=OptionGroup)
 
 KINETICS = "kinetics:"
-"""What stands before the name of a file of I3D weights in ``init``."""
+"""Prefix of ``init`` for a file of I3D weights."""
 
 TRUNK = "trunk:"
-"""What stands before weights in ``init`` of which trunk and foreground alone are taken, the rest drawn at random."""
+"""Prefix of ``init`` for weights of which the backbone and the foreground alone are loaded."""
 
+BACKBONE_LR = 1e-3
 PRETRAINED_BACKBONE_LR = 1e-4
-"""The paper's rate of trunks that come pretrained; from scratch they take that of the rest."""
+"""The paper's learning rate of pretrained backbones; from scratch they take that of the rest."""
+
+NETWORK_PANEL, OPTIMISATION_PANEL, RUN_PANEL = "Network", "Optimisation", "Running"
+
+_PRESET_HELP = "compact, finecausal or reference; compact, or that of --init."
 
 
-class TrainOptions(BaseModel):
+@dataclass(frozen=True)
+class NetworkOptions(OptionGroup):
+    """Which network is trained."""
+
+    panel: ClassVar[str] = NETWORK_PANEL
+
+    preset: str | None = option(None, _PRESET_HELP)
+    ablate: str = option("", "Modules to leave out: gat, tca or gat,tca.")
+
+    def build(self, base: ModelConfig | None = None) -> ModelConfig:
+        """Return the network's configuration: the preset, else ``base`` (that of the initial weights), else compact."""
+        return build_config(self.preset or "compact", ablate=self.ablate, base=None if self.preset else base)
+
+
+@dataclass(frozen=True)
+class TrainOptions(OptionGroup):
     """Options of a training run.
 
     Attributes:
-        epochs: Times every training dive is seen.
-        group: Dives of one number in a group; every two of them are a pair.
         groups_per_batch: Groups in the batch of an optimiser step, whatever the number of processes that share it.
-        accumulate: Parts in which each process takes its share of a batch, one after the other, where memory is short.
         lr: Peak learning rate (Adam; paper section 4.2).
-        backbone_lr: Peak learning rate of the trunks. The paper's 1e-4 suits pretrained ones, and is the default with
-            ``init``; from scratch they need the full rate.
-        warmup: Share of the steps over which the rate rises linearly; then it falls as a cosine to zero.
-        weight_decay: Decoupled weight decay.
-        freeze_backbone: Leave the trunks (and the ResNet) as they are and train the rest.
-        views: Encode every dive once in so many views, one as it is and the others augmented, and learn from these;
-            for a frozen trunk alone. 0 encodes anew in every step. The foreground stays as it is, too.
-        swap_backgrounds: Share of the augmented dives that are shown before another one's background, up to the entry
-            (ours, not the paper's); needs dives with masks and stages.
-        freeze_batchnorm: Normalisations that keep their statistics, scale and shift: those of the pretrained trunks,
-            all or none.
-        clip_norm: Largest norm of the gradient.
-        stage_supervision: Hold every stage to its own share of the score where a dataset knows it (ours, not the
-            paper's). Without such labels it makes no difference.
-        ema: Share that a running mean of the weights keeps at each step; the mean is validated and kept instead of the
-            weights themselves. 0 is off.
-        patience: Validations without a better one after which the run ends; None never ends it early.
+        backbone_lr: None takes `BACKBONE_LR`, or `PRETRAINED_BACKBONE_LR` with ``init``.
+        swap_backgrounds: Ours, not the paper's; needs dives with masks and stages.
+        stage_supervision: Ours, not the paper's; without such labels it makes no difference.
         precision: ``bf16`` and ``fp16`` encode in autocast; fp16 scales the loss.
-        init: What the network starts from: a folder of weights or the name of bundled ones, the same after ``trunk:``
-            for their trunk and foreground alone, or ``kinetics:FILE``; None for weights drawn at random.
-        split: Which dives are held out: those of the ``dataset``'s own split (or a drawn one if it has none), or whole
-            ``events``.
-        seed: Fixes initial weights, order, augmentation and dropout.
-        workers: Processes that load clips ahead; 0 loads them in between. The numbers are the same.
-        trackers: Where curves are drawn beside TensorBoard: names that accelerate knows, such as ``wandb``.
-        save_every: Steps between checkpoints within an epoch.
-        validate_every: Epochs between validations.
-        bank_per_number: Training dives of each number that vote in validation.
-        voters: Most exemplars a dive in validation.
+        init: A folder of weights or the name of bundled ones, the same after ``trunk:`` for the backbone and the
+            foreground alone, or ``kinetics:FILE``; None for weights drawn at random.
+        workers: The numbers are the same with any.
+        trackers: Names that accelerate knows, beside TensorBoard.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+    panel: ClassVar[str] = OPTIMISATION_PANEL
 
-    epochs: int = Field(default=20, ge=1)
-    group: int = Field(default=4, ge=2)
-    groups_per_batch: int = Field(default=2, ge=1)
-    accumulate: int = Field(default=1, ge=1)
-    lr: float = Field(default=1e-3, gt=0)
-    backbone_lr: float = Field(default=1e-3, gt=0)
-    warmup: float = Field(default=0.05, ge=0, lt=1)
-    weight_decay: float = Field(default=1e-2, ge=0)
-    freeze_backbone: bool = False
-    views: int = Field(default=0, ge=0)
-    swap_backgrounds: float = Field(default=0, ge=0, le=1)
-    freeze_batchnorm: Literal["none", "trunks", "all"] = "none"
-    clip_norm: float = Field(default=5.0, gt=0)
-    stage_supervision: bool = True
-    ema: float = Field(default=0, ge=0, lt=1)
-    patience: int | None = Field(default=None, ge=1)
-    precision: Precision = "fp32"
-    init: str | None = None
-    split: Literal["dataset", "events"] = "dataset"
-    seed: int = Field(default=0, ge=0)
-    workers: int = Field(default=0, ge=0)
-    trackers: tuple[str, ...] = ()
-    save_every: int = Field(default=100, ge=1)
-    validate_every: int = Field(default=1, ge=1)
-    bank_per_number: int = Field(default=5, ge=1)
-    voters: int = Field(default=5, ge=1)
+    split: Literal["dataset", "events"] = option(
+        "dataset", "Hold out the dives of the dataset's own split, or whole events.", panel=OptionGroup.panel
+    )
+    init: str | None = option(
+        None,
+        "Start from weights (a folder, or a bundled name), from their backbone alone (trunk:WEIGHTS), or from I3D "
+        "backbones (kinetics:FILE).",
+        metavar="WEIGHTS",
+        panel=NETWORK_PANEL,
+    )
+    freeze_backbone: bool = option(False, "Do not train the backbones.", panel=NETWORK_PANEL)
+    views: int = option(
+        0,
+        "With --freeze-backbone: encode each dive once, in N augmented views, and train on these.",
+        min=0,
+        metavar="N",
+        panel=NETWORK_PANEL,
+    )
+    freeze_batchnorm: Literal["none", "trunks", "all"] = option(
+        "none", "Batch normalisations that keep their statistics: those of the backbones, or all.", panel=NETWORK_PANEL
+    )
+    swap_backgrounds: float = option(
+        0.0,
+        "Share of the dives shown in front of another dive's background, up to the entry; needs masks and stages.",
+        min=0,
+        max=1,
+        metavar="SHARE",
+    )
+    epochs: int = option(20, "Passes over the training dives.", min=1, metavar="N")
+    group: int = option(4, "Dives of one number in a group; every two of them are a pair.", min=2, metavar="N")
+    groups_per_batch: int = option(2, "Groups in a batch, over all processes.", min=1, metavar="N")
+    accumulate: int = option(1, "Split a batch into so many micro-batches, to save memory.", min=1, metavar="N")
+    lr: float = option(1e-3, "Peak learning rate.", above=0, metavar="X")
+    backbone_lr: float = option(
+        None, "Peak learning rate of the backbones: 1e-3, or 1e-4 with --init.", above=0, metavar="X"
+    )
+    warmup: float = option(
+        0.05, "Share of the steps of linear warm-up, before the cosine decay.", min=0, below=1, file_only=True
+    )
+    weight_decay: float = option(1e-2, "Decoupled weight decay.", min=0, metavar="X")
+    clip_norm: float = option(5.0, "Largest norm of the gradient.", above=0, file_only=True)
+    ema: float = option(
+        0.0, "Decay of a moving average of the weights, e.g. 0.999; 0 is off.", min=0, below=1, metavar="SHARE"
+    )
+    stage_supervision: bool = option(
+        True,
+        "Do not train on the points each stage cost, which is done (not in the paper) where simulated dives know them.",
+        flag="/--no-stage-supervision",
+    )
+    validate_every: int = option(1, "Epochs between validations.", min=1, metavar="N")
+    patience: int | None = option(None, "Stop after N validations without improvement.", min=1, metavar="N")
+    save_every: int = option(100, "Steps between checkpoints within an epoch.", min=1, file_only=True)
+    bank_per_number: int = option(5, "Training dives of each number that vote in validation.", min=1, file_only=True)
+    voters: int = option(5, "Most exemplars a dive in validation.", min=1, file_only=True)
+    seed: int = option(0, "Random seed.", min=0, panel=OptionGroup.panel)
+    precision: Precision = option("fp32", "fp16 needs a GPU, and so does bf16 but for compact.", panel=RUN_PANEL)
+    workers: int = option(0, "Processes that load clips ahead.", min=0, metavar="N", panel=RUN_PANEL)
+    trackers: tuple[str, ...] = option(
+        (), "Log curves there too (wandb, mlflow, ...); may be repeated.", flag="--track", panel=RUN_PANEL
+    )
 
-    @field_validator("accumulate")
-    @classmethod
-    def _parts_are_not_empty(cls, accumulate: int, info: ValidationInfo) -> int:
-        groups = info.data.get("groups_per_batch", accumulate)
-        if accumulate > groups:
-            raise ValueError(f"{accumulate} parts of a batch of {groups} groups (--groups-per-batch)")
-        return accumulate
-
-    @field_validator("views")
-    @classmethod
-    def _views_are_of_a_trunk_that_rests(cls, views: int, info: ValidationInfo) -> int:
-        if views and not info.data.get("freeze_backbone"):
-            raise ValueError("a trunk that learns sees every dive anew: --views needs --freeze-backbone")
-        return views
-
-    @field_validator("init")
-    @classmethod
-    def _kinetics_weights_have_a_file(cls, init: str | None) -> str | None:
-        if init is not None and not init.removeprefix(KINETICS).removeprefix(TRUNK).strip():
-            raise ValueError(f"{init!r} names nothing: a folder of weights, trunk:FOLDER or kinetics:FILE is meant")
-        return init
+    def __post_init__(self) -> None:
+        if self.backbone_lr is None:
+            rate = BACKBONE_LR if self.init is None else PRETRAINED_BACKBONE_LR
+            object.__setattr__(self, "backbone_lr", rate)
+        super().__post_init__()
+        if self.accumulate > self.groups_per_batch:
+            what = f"{self.accumulate} parts of a batch of {self.groups_per_batch} groups (--groups-per-batch)"
+            raise UsageError(what, where="--accumulate")
+        if self.views and not self.freeze_backbone:
+            raise UsageError("fixed views are for a frozen backbone: --views needs --freeze-backbone", where="--views")
+        if self.init is not None and not self.init.removeprefix(KINETICS).removeprefix(TRUNK).strip():
+            what = f"{self.init!r} names nothing: a folder of weights, trunk:FOLDER or kinetics:FILE is meant"
+            raise UsageError(what, where="--init")
 
 
-def build_options(**given: Any) -> TrainOptions:
-    """Make options from what the user gave; what is None counts as not given.
+# The stretches of a dive by whose targets a pretraining may weigh its loss.
+
+STRETCHES = ("stance", "crouch", "leaving", "flight", "entry")
+
+
+def read_counts(text: str) -> dict[str, float]:
+    """Read loss weights by stretch, as in ``crouch=3,flight=2``.
 
     Raises:
-        UsageError: A value is out of range; names its option.
+        ValueError: It is not of this form.
     """
-    if given.get("init") is not None and given.get("backbone_lr") is None:
-        given["backbone_lr"] = PRETRAINED_BACKBONE_LR
-    return make_options(TrainOptions, given)
+    counts = {}
+    for part in filter(None, (part.strip() for part in text.split(","))):
+        stretch, _, count = part.partition("=")
+        try:
+            counts[stretch.strip()] = float(count)
+        except ValueError:
+            raise ValueError(f"{part!r} is not of the form crouch=3") from None
+    return counts
 
 
-def make_options(kind: type[Options], given: Mapping[str, Any]) -> Options:
-    """Make options of a kind from what the user gave; what is None counts as not given.
+@dataclass(frozen=True)
+class PretrainNetworkOptions(OptionGroup):
+    """Which network is pretrained."""
 
-    Raises:
-        UsageError: A value is out of range; names its option.
+    panel: ClassVar[str] = NETWORK_PANEL
+
+    preset: str | None = option(None, _PRESET_HELP)
+    two_trunks: bool = option(
+        False, "Separate backbones for the features and the foreground, where the preset shares one."
+    )
+    geometry: Literal["fit", "squeeze"] | None = option(
+        None, "How frames are brought to size; as the preset or --init says."
+    )
+
+    def build(self, base: ModelConfig | None = None) -> ModelConfig:
+        """Return the network's configuration: the preset, else ``base`` (that of the initial weights), else compact."""
+        config = build_config(self.preset or "compact", base=None if self.preset else base)
+        if self.two_trunks:
+            config = config.model_copy(update={"shared_trunk": False})
+        return config if self.geometry is None else config.model_copy(update={"geometry": self.geometry})
+
+
+@dataclass(frozen=True)
+class PretrainOptions(OptionGroup):
+    """Options of a pretraining.
+
+    Attributes:
+        counts: Loss weights by stretch; 1 where nothing is said.
+        lr: Peak learning rate (AdamW): it rises over the first hundred steps and falls as a cosine to zero.
+        init: What backbone and foreground start from: ``trunk:`` and weights, or ``kinetics:`` and a file; None draws
+            them at random.
     """
-    try:
-        return kind(**{name: value for name, value in given.items() if value is not None})
-    except ValidationError as error:
-        first = error.errors()[0]
-        where = "--" + str(first["loc"][0]).replace("_", "-")
-        ours = first.get("ctx", {}).get("error")
-        what = f"{first['msg']}, not {first['input']!r}" if ours is None else str(ours)
-        raise UsageError(what, where=where) from None
+
+    panel: ClassVar[str] = OPTIMISATION_PANEL
+
+    init: str | None = option(
+        None,
+        "Start from the backbones and the foreground of weights, or from I3D backbones (kinetics:FILE).",
+        metavar="WEIGHTS",
+        panel=NETWORK_PANEL,
+    )
+    steps: int = option(4000, "Optimiser steps.", min=1, metavar="N")
+    dives: int = option(12, "Dives in a batch.", min=1, metavar="N")
+    snippets: int = option(1, "Snippets of each dive in a batch.", min=1, metavar="N")
+    at_takeoff: float = option(
+        0.3, "Share of the snippets that are cropped around the take-off.", min=0, max=1, metavar="SHARE"
+    )
+    counts: dict[str, float] = option(
+        {},
+        "Loss weights by the stretch that shows the error: stance, crouch, leaving, flight, entry; e.g. "
+        "crouch=3,flight=2.",
+        metavar="LIST",
+        parse=read_counts,
+    )
+    lr: float = option(2e-3, "Peak learning rate.", above=0, metavar="X")
+    weight_decay: float = option(1e-2, "Decoupled weight decay.", min=0, metavar="X")
+    clip_norm: float = option(5.0, "Largest norm of the gradient.", above=0, file_only=True)
+    seed: int = option(0, "Random seed.", min=0, panel=OptionGroup.panel)
+    precision: Literal["fp32", "bf16"] = option("fp32", "bf16 needs a GPU but for compact.", panel=RUN_PANEL)
+    workers: int = option(0, "Processes that crop snippets ahead.", min=0, metavar="N", panel=RUN_PANEL)
+    save_every: int = option(500, "Steps between checkpoints and validations.", min=1, metavar="N", panel=RUN_PANEL)
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for stretch, count in self.counts.items():
+            if stretch not in STRETCHES:
+                what = f"no stretch {stretch!r}: one of {', '.join(STRETCHES)} is meant"
+                raise UsageError(what, where="--counts")
+            if not 0 <= count < float("inf"):
+                raise UsageError(f"{stretch}={count:g}: a number of 0 or more is meant", where="--counts")
+
+
+@dataclass(frozen=True)
+class ClassifierOptions(OptionGroup):
+    """Options of the training of a dive-number classifier."""
+
+    panel: ClassVar[str] = OPTIMISATION_PANEL
+
+    steps: int = option(3000, "Optimiser steps.", min=1, metavar="N")
+    seed: int = option(0, "Random seed.", min=0)
+
+
+@dataclass(frozen=True)
+class ReaderOptions(OptionGroup):
+    """Data and options of the training of an athlete reader.
+
+    Attributes:
+        train: Folders of simulated clips with joints.
+        out: Folder of the run; the reader is written to ``out/reader``.
+        imagenet: State dict (.pth) of EfficientNet-Lite0.
+        device: ``auto`` or ``cpu``.
+    """
+
+    panel: ClassVar[str] = OPTIMISATION_PANEL
+
+    train: tuple[Path, ...] = option(
+        REQUIRED, "Simulated clips with joints; may be repeated.", metavar="DIR", panel="Data"
+    )
+    validation: tuple[Path, ...] = option(
+        REQUIRED, "Held-out clips of the same kind; may be repeated.", metavar="DIR", panel="Data"
+    )
+    out: Path = option(REQUIRED, "Folder of the run.", flag="-o,--output", metavar="DIR", panel="Data")
+    backgrounds: Path | None = option(
+        None, "Photographs to put behind some of the athletes.", metavar="DIR", panel="Data"
+    )
+    imagenet: Path | None = option(
+        None,
+        "EfficientNet-Lite0's weights (.pth); without them training starts from scratch.",
+        metavar="FILE",
+        panel="Data",
+    )
+    steps: int = option(6000, "Optimiser steps of the frame network.", min=1, metavar="N")
+    sequence_steps: int = option(3000, "Optimiser steps of the sequence network; 0 leaves it out.", min=0, metavar="N")
+    batch_size: int = option(32, "Windows in a batch.", min=4, metavar="N")
+    lr: float = option(1.5e-3, "Peak learning rate.", min=0)
+    frozen_stages: int = option(3, "Backbone stages (strides 2 to 8 by default) that are not trained.", min=0, max=7)
+    per_clip: int = option(16, "Windows cropped from a clip.", min=1, metavar="N")
+    workers: int = option(1, "Processes that crop windows.", min=1, metavar="N")
+    seed: int = option(0, "Random seed.")
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
+
+    def sources(self) -> list[tuple[str, str, Path]]:
+        """Return what each folder of clips is for, a name for what is made of it, and the folder."""
+        named = (("train", self.train), ("validation", self.validation))
+        return [(name, f"{name}-{number}", path) for name, paths in named for number, path in enumerate(paths)]
 
 
 def check_precision(precision: Precision, config: ModelConfig, device: torch.device) -> None:
@@ -181,6 +321,8 @@ def build_config(preset: str, *, ablate: str = "", base: ModelConfig | None = No
     Raises:
         UsageError: There is no such preset or module.
     """
+    from finecausal_cli.model.config import PRESETS
+
     if preset not in PRESETS:
         raise UsageError(f"no preset {preset!r}", where="--preset", hint=f"one of {', '.join(PRESETS)}")
     left_out = [module.strip() for module in ablate.split(",") if module.strip()]
@@ -222,6 +364,8 @@ def set_training(model: FineCausal, options: TrainOptions) -> None:
 
 
 def _frozen_norms(model: FineCausal, options: TrainOptions) -> Iterator[nn.Module]:
+    from torch.nn.modules.batchnorm import _BatchNorm
+
     places: dict[str, list[nn.Module]] = {"none": [], "trunks": [*trunks(model)], "all": [model]}
     for place in places[options.freeze_batchnorm]:
         yield from (module for module in place.modules() if isinstance(module, _BatchNorm))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,6 +31,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
     from pathlib import Path
 
+    from finecausal_cli.training import ReaderOptions
     from finecausal_cli.training.athlete_windows import Batch
 
     Report = Callable[[str, int, int, Mapping[str, float]], None]
@@ -41,9 +41,6 @@ if TYPE_CHECKING:
 #
 # What it learns from are windows and whole frames of simulated clips with known joints and masks (see
 # ``athlete_windows``); the backbone starts from ImageNet, its first stages stay as they are.
-
-FROZEN_STAGES: Final = 3
-"""Stages of the backbone that stay as ImageNet left them (strides 2 to 8)."""
 
 _PELVIS, _NECK = JOINT["pelvis"], JOINT["neck"]
 _SIGMA_CELLS: Final = 0.9
@@ -211,49 +208,7 @@ SOURCE: Final = (
 )
 
 
-@dataclass(frozen=True, slots=True)
-class ReaderRun:
-    """What an athlete reader is taught from, and how long.
-
-    Attributes:
-        train: Folders of simulated clips with joints.
-        validation: Others.
-        out: Folder of the run; the reader is written to ``out/reader``.
-        backgrounds: Folder of photographs to put behind some of the athletes; None puts none.
-        imagenet: State dict (.pth) of EfficientNet-Lite0; None begins from nothing.
-        steps: Steps of the frame network.
-        sequence_steps: Steps of the sequence network; 0 leaves it out.
-        batch_size: Windows a step.
-        lr: Highest learning rate.
-        frozen_stages: Stages of the backbone that stay as they are.
-        per_clip: Windows cut a clip.
-        workers: Processes that cut windows.
-        seed: Of everything.
-        device: ``auto`` or ``cpu``.
-    """
-
-    train: tuple[Path, ...]
-    validation: tuple[Path, ...]
-    out: Path
-    backgrounds: Path | None = None
-    imagenet: Path | None = None
-    steps: int = 6000
-    sequence_steps: int = 3000
-    batch_size: int = 32
-    lr: float = 1.5e-3
-    frozen_stages: int = FROZEN_STAGES
-    per_clip: int = 16
-    workers: int = 1
-    seed: int = 0
-    device: str = "auto"
-
-    def sources(self) -> list[tuple[str, str, Path]]:
-        """Return what each folder of clips is for, a name for what is made of it, and the folder."""
-        named = (("train", self.train), ("validation", self.validation))
-        return [(name, f"{name}-{number}", path) for name, paths in named for number, path in enumerate(paths)]
-
-
-def train_athlete_reader(run: ReaderRun, report: Report | None = None) -> Path:
+def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Path:
     """Teach a reader; a run that was stopped goes on.
 
     Args:
@@ -304,7 +259,7 @@ def train_athlete_reader(run: ReaderRun, report: Report | None = None) -> Path:
 
 
 def write_reader(
-    run: ReaderRun,
+    run: ReaderOptions,
     sizes: NetworkConfig,
     frames: Mapping[str, Tensor],
     sequence: SequenceNetwork | None,
@@ -324,7 +279,7 @@ def write_reader(
 
 
 def _train_sequence(
-    run: ReaderRun, sizes: NetworkConfig, frames: Mapping[str, Tensor], tell: Report
+    run: ReaderOptions, sizes: NetworkConfig, frames: Mapping[str, Tensor], tell: Report
 ) -> tuple[SequenceNetwork, dict[str, float]]:
     network = AthleteNetwork(sizes)
     network.load_state_dict(dict(frames))

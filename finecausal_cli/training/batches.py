@@ -17,10 +17,11 @@ from torch.utils.data import DataLoader, Dataset
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data.batch import Group, PairBatch, augment, normalise, pair_batch, plan_epoch
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
+from finecausal_cli.device import AUTOCAST
 from finecausal_cli.errors import FinecausalError
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.retrieval.bank import EncodedDives
-from finecausal_cli.training import AUTOCAST, Precision, trunks
+from finecausal_cli.training import Precision, trunks
 from finecausal_cli.video import crop
 
 if TYPE_CHECKING:

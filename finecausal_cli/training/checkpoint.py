@@ -19,7 +19,7 @@ import torch
 
 import finecausal_cli
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.errors import TrainingError
+from finecausal_cli.errors import TrainingError, UsageError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.training import KINETICS, TRUNK, Options
 from finecausal_cli.weights import CONFIG_NAME
@@ -27,8 +27,7 @@ from finecausal_cli.weights import CONFIG_NAME
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
-    from pydantic import BaseModel
-
+    from finecausal_cli.config import OptionGroup
     from finecausal_cli.data import Dive
 
 
@@ -188,12 +187,12 @@ _PACKAGES = ("torch", "torch-geometric", "numpy", "scipy", "av", "decord", "open
 _GIT_LIMIT_S = 10
 
 
-def describe_data(dataset: Path, dives: Sequence[Dive], options: BaseModel) -> dict[str, Any]:
+def describe_data(dataset: Path, dives: Sequence[Dive], options: OptionGroup) -> dict[str, Any]:
     """Return what weights tell of their training: the dataset, its dives by split, and the options.
 
     Of the weights that a run began from it tells the name alone: where they lay is nobody's business elsewhere.
     """
-    told = options.model_dump(mode="json")
+    told = options.to_dict()
     if told["init"] is not None:
         scheme = next((known for known in (TRUNK, KINETICS) if told["init"].startswith(known)), "")
         told["init"] = scheme + Path(told["init"].removeprefix(scheme)).name
@@ -208,7 +207,7 @@ def describe_data(dataset: Path, dives: Sequence[Dive], options: BaseModel) -> d
 def write_run(
     folder: Path,
     config: ModelConfig,
-    options: BaseModel,
+    options: OptionGroup,
     dataset: Path,
     dives: Sequence[Dive],
     *,
@@ -236,7 +235,7 @@ def write_run(
     run = {
         "config": config.model_dump(),
         **describe_data(dataset, dives, options),
-        "options": options.model_dump(mode="json"),  # in full: a run is resumed from them
+        "options": options.to_dict(),  # in full: a run is resumed from them
         "files_sha256": digest_files(dives),
         "init": begun,
         "processes": processes,
@@ -293,13 +292,13 @@ def read_run(folder: Path, kind: type[Options], name: str = RUN_NAME) -> RunMeta
         run = json.loads(path.read_text(encoding="utf-8"))
         return RunMetadata(
             config=ModelConfig.model_validate(run["config"]),
-            options=kind.model_validate(run["options"]),
+            options=kind.from_dict(run["options"]),
             labels_sha256=str(run["labels_sha256"]),
             begun=dict(run["init"]),
         )
     except FileNotFoundError:
         raise TrainingError("no run to resume", where=folder, hint="start one without --resume") from None
-    except (OSError, ValueError, KeyError, TypeError) as error:
+    except (OSError, ValueError, KeyError, TypeError, UsageError) as error:
         raise TrainingError(f"a damaged run description: {error}", where=path, hint="start anew elsewhere") from None
 
 

@@ -27,6 +27,7 @@ from finecausal_cli.model.frame_encoder import (
     log_probs,
     values_of,
 )
+from finecausal_cli.training import ClassifierOptions
 from finecausal_cli.training.pairs import seed_from, warmed_cosine
 from finecausal_cli.video import crop
 from finecausal_cli.weights import WeightsInfo
@@ -38,7 +39,6 @@ if TYPE_CHECKING:
 
     from finecausal_cli.data import Dive
 
-STEPS = 3000
 _BATCH = 64
 _LR = 2e-3
 _WEIGHT_DECAY = 3e-2
@@ -87,8 +87,7 @@ def train_dive_classifier(
     *,
     cache: Path | None,
     device: torch.device,
-    steps: int = STEPS,
-    seed: int = 0,
+    options: ClassifierOptions | None = None,
     total: Callable[[int], object] = lambda _: None,
     advance: Callable[[], object] = lambda: None,
 ) -> Recognition:
@@ -100,8 +99,7 @@ def train_dive_classifier(
         folder: Where to write the weights.
         cache: Folder of decoded clips; None decodes every time.
         device: Where to compute.
-        steps: Optimiser steps.
-        seed: Of whatever is drawn by chance.
+        options: Steps and seed.
         total: Told how many dives and steps there are.
         advance: Called after each.
 
@@ -124,10 +122,11 @@ def train_dive_classifier(
         raise TrainingError(
             f"{len(training)} training and {len(held_out)} validation dives with a number", where=dataset
         )
-    total(len(training) + len(held_out) + steps)
+    options = options or ClassifierOptions()
+    total(len(training) + len(held_out) + options.steps)
     clips = ClipCache(cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
     known, asked = (_look(trunk, part, clips, device, advance) for part in (training, held_out))
-    recogniser = _train_step(known, steps, seed, device, advance).eval()
+    recogniser = _train_step(known, options.steps, options.seed, device, advance).eval()
     numbers = tuple(dict.fromkeys(known.numbers))
     _calibrate(recogniser, asked, numbers, device)
     found = _measure(recogniser, asked, numbers, device)

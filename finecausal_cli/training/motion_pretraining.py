@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from pydantic import BaseModel, ConfigDict, Field, field_validator
 from torch import Tensor, nn
 from torch.nn import functional
 from torch.utils.data import DataLoader, Dataset
@@ -19,7 +18,7 @@ from finecausal_cli.errors import FinecausalError, TrainingError
 from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES, SNIPPET_STRIDE
 from finecausal_cli.model.frame_encoder import FRAME_FEATURES, FrameBackbone, FrameParser, cut_frames
 from finecausal_cli.model.i3d import to_channels_last
-from finecausal_cli.training import check_precision, make_options
+from finecausal_cli.training import PretrainOptions, check_precision
 from finecausal_cli.training.checkpoint import (
     PRETRAINING_NAME,
     Progress,
@@ -31,7 +30,7 @@ from finecausal_cli.training.checkpoint import (
     save_checkpoint,
     write_run,
 )
-from finecausal_cli.training.motion_snippets import LEAST_SHOWN, SEEN, SnippetDataset, Snippets, collate_snippets
+from finecausal_cli.training.motion_snippets import SEEN, SnippetDataset, Snippets, collate_snippets
 from finecausal_cli.training.pairs import seed_from, warmed_cosine
 from finecausal_cli.training.processes import process_count
 from finecausal_cli.training.run import init_model
@@ -49,88 +48,9 @@ if TYPE_CHECKING:
     from finecausal_cli.training.motion_snippets import Scale
 
 
-# What a pretraining is asked to do, as one value that refuses contradictions.
-
-
-class PretrainOptions(BaseModel):
-    """Options of a pretraining.
-
-    Attributes:
-        steps: Optimiser steps.
-        dives: Dives in a batch.
-        snippets: Snippets of each.
-        at_takeoff: Share of the snippets that are cut to show the take-off, the others anywhere.
-        counts: How much an error of what judges see counts, by the stretch in which it shows; 1 where not said.
-        lr: Peak learning rate (AdamW): it rises over the first hundred steps and falls as a cosine to zero.
-        weight_decay: Decoupled weight decay.
-        clip_norm: Longest gradient.
-        precision: What trunks compute in, by autocast.
-        init: What trunks and foreground begin with: ``trunk:`` and weights, or ``kinetics:`` and a file; None draws
-            them by chance.
-        seed: Of whatever is drawn by chance.
-        workers: Processes that cut snippets ahead.
-        save_every: Steps between checkpoints, at each of which some validation dives are looked at.
-    """
-
-    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
-
-    steps: int = Field(default=4000, ge=1)
-    dives: int = Field(default=12, ge=1)
-    snippets: int = Field(default=1, ge=1)
-    at_takeoff: float = Field(default=0.3, ge=0, le=1)
-    counts: dict[str, float] = Field(default_factory=dict)
-    lr: float = Field(default=2e-3, gt=0)
-    weight_decay: float = Field(default=1e-2, ge=0)
-    clip_norm: float = Field(default=5.0, gt=0)
-    precision: Literal["fp32", "bf16"] = "fp32"
-    init: str | None = None
-    seed: int = Field(default=0, ge=0)
-    workers: int = Field(default=0, ge=0)
-    save_every: int = Field(default=500, ge=1)
-
-    @field_validator("counts", mode="before")
-    @classmethod
-    def _may_be_text(cls, counts: object) -> object:
-        return read_counts(counts) if isinstance(counts, str) else counts
-
-    @field_validator("counts")
-    @classmethod
-    def _stretches_are_known(cls, counts: dict[str, float]) -> dict[str, float]:
-        for stretch, count in counts.items():
-            if stretch not in LEAST_SHOWN:
-                raise ValueError(f"no stretch {stretch!r}: one of {', '.join(LEAST_SHOWN)} is meant")
-            if not 0 <= count < float("inf"):
-                raise ValueError(f"{stretch}={count:g}: a number of 0 or more is meant")
-        return counts
-
-    def counts_of_seen(self) -> list[float]:
-        """Return how much an error of each of `SEEN` counts: [K]."""
-        return [self.counts.get(stretch, 1.0) for stretch in SEEN.values()]
-
-
-def read_counts(text: str) -> dict[str, float]:
-    """Read how much an error counts in some stretches, as in ``crouch=3,flight=2``.
-
-    Raises:
-        ValueError: It is not of this form.
-    """
-    counts = {}
-    for part in filter(None, (part.strip() for part in text.split(","))):
-        stretch, _, count = part.partition("=")
-        try:
-            counts[stretch.strip()] = float(count)
-        except ValueError:
-            raise ValueError(f"{part!r} is not of the form crouch=3") from None
-    return counts
-
-
-def build_pretrain_options(**given: Any) -> PretrainOptions:
-    """Make options from what the user gave; what is None counts as not given.
-
-    Raises:
-        UsageError: A value is out of range; names its option.
-    """
-    return make_options(PretrainOptions, given)
+def counts_of_seen(options: PretrainOptions) -> list[float]:
+    """Return how much an error of each of `SEEN` counts: [K]."""
+    return [options.counts.get(stretch, 1.0) for stretch in SEEN.values()]
 
 
 # The trunks that are taught, what reads the targets off their features, and how wrong that is.
@@ -528,7 +448,7 @@ class _PretrainTask:
         self.scale = training.scale()
         self.done = 0
         self._training, self._options, self._device, self._chance = training, options, device, chance
-        self._counts = torch.tensor(options.counts_of_seen(), device=device)
+        self._counts = torch.tensor(counts_of_seen(options), device=device)
         first = training.targets[0]
         self.pupil = PretrainModel(network, first.motion.shape[1], len(first.seen)).to(device)
         self._optimizer = torch.optim.AdamW(self.pupil.parameters(), options.lr, weight_decay=options.weight_decay)

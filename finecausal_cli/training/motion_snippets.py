@@ -13,6 +13,7 @@ from torch import Tensor
 from finecausal_cli.data.batch import normalise
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES
+from finecausal_cli.training import STRETCHES
 from finecausal_cli.video import sample_indices
 
 if TYPE_CHECKING:
@@ -45,7 +46,7 @@ SEEN = {
 }
 """What the judges see, and the stretch of the dive in which it shows."""
 
-LEAST_SHOWN = {"stance": 6, "crouch": 8, "leaving": 6, "flight": 8, "entry": 1}
+LEAST_SHOWN = dict(zip(STRETCHES, (6, 8, 6, 8, 1), strict=True))
 """The stretches, and how many frames of one a snippet must show to be asked what shows in it."""
 
 _FOLDERS = ("meta", "tracks")

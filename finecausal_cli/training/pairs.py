@@ -16,13 +16,14 @@ from torch.optim.swa_utils import AveragedModel
 
 from finecausal_cli.data.batch import PairBatch, collate, normalise
 from finecausal_cli.data.cache import NO_TRANSITION
+from finecausal_cli.device import AUTOCAST
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import ErrorSummary, Prediction, bank_of, mean_execution, predict, summarise
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.i3d import to_channels_last
 from finecausal_cli.retrieval.bank import encode_dives, spread_exemplars
-from finecausal_cli.training import AUTOCAST, freeze, set_training, trunks
+from finecausal_cli.training import freeze, set_training, trunks
 from finecausal_cli.training.batches import Part, StepPlan, load_steps
 from finecausal_cli.training.checkpoint import Progress, RunLog, restore, save_checkpoint
 from finecausal_cli.video import CLIP_FRAMES, SNIPPET_FRAMES, SNIPPET_STARTS

@@ -181,8 +181,7 @@ def _open_trackers(names: Sequence[str], folder: Path, options: TrainOptions) ->
         if name not in available:
             raise TrainingError(f"{name} is not installed", where="--track", hint=f"pip install {name}")
     told = {
-        name: value if isinstance(value, int | float | str) else str(value)
-        for name, value in options.model_dump().items()
+        name: value if isinstance(value, int | float | str) else str(value) for name, value in options.to_dict().items()
     }
     trackers = []
     for name in names:

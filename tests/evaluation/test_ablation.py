@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from finecausal_cli.errors import UsageError, WeightsError
+from finecausal_cli.evaluation import EvaluateOptions
 from finecausal_cli.evaluation.ablation import (
     Variant,
     describe_ablation,
@@ -75,14 +76,16 @@ def test_every_seed_is_evaluated_on_the_same_dives(variants, dataset, tmp_path_f
     names = []
     found = find_variants(variants, parse_variants("gat"))
     results = evaluate_variants(
-        dataset, variants, found, watch=names.append, cache=cache, device=torch.device("cpu"), voters=2
+        dataset, variants, found, EvaluateOptions(voters=2), watch=names.append, cache=cache, device=torch.device("cpu")
     )
     assert names == ["run2/best", "run0/best", "run1/best"]
     assert [result.variant for result in results] == [NO_GAT, FULL]
     for result in results:
         for evaluation in result.evaluations:
             assert (evaluation.setting.gat, evaluation.setting.tca) == (result.variant.gat, True)
-    alone = evaluate(dataset, variants / "run1/best", cache=cache, device=torch.device("cpu"), voters=2)
+    alone = evaluate(
+        dataset, variants / "run1/best", EvaluateOptions(voters=2), cache=cache, device=torch.device("cpu")
+    )
     assert results[1].evaluations[1].predictions == alone.predictions
     errors = [one.summary.mean_absolute_error for one in results[1].evaluations]
     spread = results[1].spread("mean_absolute_error")

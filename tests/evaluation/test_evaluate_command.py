@@ -8,6 +8,7 @@ from finecausal_cli.cli import app
 from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import DatasetError, UsageError
+from finecausal_cli.evaluation import EvaluateOptions
 from finecausal_cli.evaluation.predict import bank_of
 from finecausal_cli.evaluation.run import evaluate
 from finecausal_cli.model.finecausal import FineCausal
@@ -55,7 +56,11 @@ def test_json_is_what_the_library_finds(dataset, run_folder, cache):
     options = ("--no-dive", "--voters", 2, "--seed", 3, "--no-cache", "--format", "json")
     document = json.loads(call(dataset, "--weights", run_folder / "best", *options))
     found = evaluate(
-        dataset, run_folder / "best", cache=cache, device=torch.device("cpu"), voters=2, dive_given=False, seed=3
+        dataset,
+        run_folder / "best",
+        EvaluateOptions(voters=2, dive_given=False, seed=3),
+        cache=cache,
+        device=torch.device("cpu"),
     )
     assert [row["predicted"] for row in document["predictions"]] == [one.predicted for one in found.predictions]
     assert document["protocol"] == {"voters": 2, "dive_given": False}

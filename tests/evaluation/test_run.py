@@ -6,6 +6,7 @@ import torch
 from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import BankError, DatasetError
+from finecausal_cli.evaluation import EvaluateOptions
 from finecausal_cli.evaluation.predict import bank_of, share_interval
 from finecausal_cli.evaluation.run import PROTOCOLS, Protocol, evaluate, metrics
 from finecausal_cli.retrieval.bank import encode_dives
@@ -82,7 +83,8 @@ def test_the_seed_moves_the_voters_and_not_the_split(dataset, weights, cache, tm
     plain = [row.rsplit(",", 1)[0] for row in rows]  # without the split column
     (dataset / "no_split.csv").write_text("\n".join(plain) + "\n")
     found = [
-        evaluate(dataset / "no_split.csv", weights, cache=cache, device=CPU, voters=1, seed=seed) for seed in range(4)
+        evaluate(dataset / "no_split.csv", weights, EvaluateOptions(voters=1, seed=seed), cache=cache, device=CPU)
+        for seed in range(4)
     ]
     assert len({tuple(one.key for one in each.predictions) for each in found}) == 1
     assert len({tuple(one.predicted for one in each.predictions) for each in found}) > 1
@@ -97,7 +99,7 @@ def test_a_bank_may_stand_in_for_the_training_dives(dataset, weights, cache, tin
         asked.append(digest)
         return bank
 
-    found = evaluate(dataset, weights, cache=cache, device=CPU, bank=give, split="all")
+    found = evaluate(dataset, weights, EvaluateOptions(split="all"), cache=cache, device=CPU, bank=give)
     assert [len(digest) for digest in asked] == [64]
     assert [one.voters for one in found.predictions] == [1] * 11  # the unscored dive is left out
     # Without training dives the baseline comes from the bank: executions 45 / 3 and 48 / 3.
@@ -117,7 +119,7 @@ def test_a_split_without_dives_is_named(dataset, weights, cache):
     with pytest.raises(DatasetError, match="1 dives with a score in split 'test'"):
         evaluate(dataset / "train_only.csv", weights, cache=cache, device=CPU)
     with pytest.raises(DatasetError, match="no training dives to compare with"):
-        evaluate(dataset, weights, cache=cache, device=CPU, split="all")
+        evaluate(dataset, weights, EvaluateOptions(split="all"), cache=cache, device=CPU)
 
 
 def test_progress_is_told(dataset, weights, cache):
@@ -127,17 +129,16 @@ def test_progress_is_told(dataset, weights, cache):
 
 
 def test_other_protocols_are_measured_on_the_same_dives(dataset, weights, cache, evaluation):
-    found = evaluate(dataset, weights, cache=cache, device=CPU, also=PROTOCOLS)
+    found = evaluate(dataset, weights, EvaluateOptions(protocols=True), cache=cache, device=CPU)
     assert found.main == evaluation.main
     assert [one.protocol for one in found.others] == [one for one in PROTOCOLS if one != Protocol(10)]
     for outcome in found.others:
         alone = evaluate(
             dataset,
             weights,
+            EvaluateOptions(voters=outcome.protocol.voters, dive_given=outcome.protocol.dive_given),
             cache=cache,
             device=CPU,
-            voters=outcome.protocol.voters,
-            dive_given=outcome.protocol.dive_given,
         )
         assert alone.main == outcome
         assert {one.voters for one in outcome.predictions} <= {1} or outcome.protocol.voters > 1
@@ -175,7 +176,7 @@ def events(dataset, tmp_path_factory):
 
 
 def test_whole_events_are_left_out(events, weights, cache):
-    found = evaluate(events, weights, cache=cache, device=CPU, split="events")
+    found = evaluate(events, weights, EvaluateOptions(split="events"), cache=cache, device=CPU)
     assert {one.key.split("/")[0] for one in found.predictions} == {"oslo"}
     (caveat,) = found.caveats
     assert "not trained with this split" in caveat
@@ -183,12 +184,12 @@ def test_whole_events_are_left_out(events, weights, cache):
 
 def test_weights_that_were_trained_with_the_split_have_no_caveat(events, tiny_model, cache, tmp_path):
     save_weights(tmp_path, tiny_model, WeightsInfo(training={"options": {"split": "events"}}).facts())
-    assert evaluate(events, tmp_path, cache=cache, device=CPU, split="events").caveats == ()
+    assert evaluate(events, tmp_path, EvaluateOptions(split="events"), cache=cache, device=CPU).caveats == ()
 
 
 def test_one_event_cannot_be_left_out(dataset, weights, cache):
     with pytest.raises(DatasetError, match="of one event") as error:
-        evaluate(dataset, weights, cache=cache, device=CPU, split="events")
+        evaluate(dataset, weights, EvaluateOptions(split="events"), cache=cache, device=CPU)
     assert error.value.where == str(dataset)
 
 
@@ -205,13 +206,13 @@ def other_pictures(dataset, tmp_path_factory):
 
 
 def test_the_shift_is_measured_against_the_same_exemplars(dataset, other_pictures, weights, cache, evaluation):
-    found = evaluate(dataset, weights, cache=cache, device=CPU, shifted=other_pictures)
+    found = evaluate(dataset, weights, EvaluateOptions(shifted=other_pictures), cache=cache, device=CPU)
     assert found.main == evaluation.main
     assert [(one.key, one.score, one.baseline) for one in found.shifted.predictions] == [
         (one.key, one.score, one.baseline) for one in found.predictions
     ]
     assert [one.predicted for one in found.shifted.predictions] != [one.predicted for one in found.predictions]
-    itself = evaluate(dataset, weights, cache=cache, device=CPU, shifted=dataset)
+    itself = evaluate(dataset, weights, EvaluateOptions(shifted=dataset), cache=cache, device=CPU)
     assert itself.shifted == itself.main
 
 
@@ -227,7 +228,7 @@ def test_other_dives_are_no_shift(dataset, other_pictures, weights, cache, chang
     manifest = other_pictures / "others.csv"
     manifest.write_text("\n".join(change(rows)) + "\n")
     with pytest.raises(DatasetError, match=f"not of the same dives: {says}") as error:
-        evaluate(dataset, weights, cache=cache, device=CPU, shifted=manifest)
+        evaluate(dataset, weights, EvaluateOptions(shifted=manifest), cache=cache, device=CPU)
     assert error.value.where == str(manifest)
 
 

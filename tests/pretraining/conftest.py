@@ -5,7 +5,7 @@ from finecausal_cli.data.cache import ClipArrays, ClipCache
 from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.simulator.dataset import write_dataset
-from finecausal_cli.training.motion_pretraining import PretrainOptions
+from finecausal_cli.training import PretrainOptions
 from finecausal_cli.training.motion_snippets import SnippetDataset
 
 SIDE = 32

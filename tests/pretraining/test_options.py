@@ -1,16 +1,19 @@
+import json
+
 import pytest
 
 from finecausal_cli.errors import UsageError
-from finecausal_cli.training.motion_pretraining import PretrainOptions, build_pretrain_options, read_counts
-from finecausal_cli.training.motion_snippets import SEEN
+from finecausal_cli.training import STRETCHES, PretrainOptions, read_counts
+from finecausal_cli.training.motion_pretraining import counts_of_seen
+from finecausal_cli.training.motion_snippets import LEAST_SHOWN, SEEN
 
 
 def test_errors_count_by_stretch():
     assert read_counts(" crouch=3, flight = 0.5,") == {"crouch": 3.0, "flight": 0.5}
-    options = build_pretrain_options(counts="crouch=3,flight=0.5")
-    counts = dict(zip(SEEN, options.counts_of_seen(), strict=True))
+    options = PretrainOptions(counts="crouch=3,flight=0.5")
+    counts = dict(zip(SEEN, counts_of_seen(options), strict=True))
     assert (counts["rise"], counts["feet"], counts["splash"]) == (3.0, 0.5, 1.0)
-    assert PretrainOptions.model_validate_json(options.model_dump_json()) == options
+    assert PretrainOptions.from_dict(json.loads(json.dumps(options.to_dict()))) == options
 
 
 @pytest.mark.parametrize(
@@ -29,9 +32,9 @@ def test_errors_count_by_stretch():
 )
 def test_what_makes_no_sense_is_refused_by_its_option(given, says):
     with pytest.raises(UsageError) as caught:
-        build_pretrain_options(**given)
+        PretrainOptions(**given)
     assert says in str(caught.value)
 
 
-def test_what_is_none_counts_as_not_given():
-    assert build_pretrain_options(init=None, steps=None) == PretrainOptions()
+def test_every_stretch_has_a_least_number_of_frames():
+    assert set(STRETCHES) == set(LEAST_SHOWN) == set(SEEN.values())

@@ -4,6 +4,7 @@ import torch
 from PIL import Image
 
 from finecausal_cli.errors import BankError
+from finecausal_cli.retrieval import BankOptions
 from finecausal_cli.retrieval.bank import build_bank, encode_dives
 
 DIGEST = "d" * 64
@@ -21,11 +22,10 @@ def build(tmp_path, tiny_model, filmed):
         return build_bank(
             dives,
             tmp_path / "bank",
+            BankOptions(per_number=per_number, origin="made up"),
             model=tiny_model,
             weights_digest=DIGEST,
             cache=filmed(dives),
-            per_number=per_number,
-            origin="made up",
         )
 
     return run

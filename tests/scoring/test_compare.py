@@ -5,8 +5,9 @@ import pytest
 import torch
 
 from finecausal_cli.errors import UsageError, VideoError
+from finecausal_cli.scoring import CompareOptions
 from finecausal_cli.scoring.compare import compare_dives, exchange_stages
-from finecausal_cli.scoring.results import CompareOptions, Comparison
+from finecausal_cli.scoring.results import Comparison
 from finecausal_cli.video.writer import write_video
 
 FORCED = CompareOptions(force=True)  # the films show no dive
@@ -114,7 +115,7 @@ def test_times_are_those_of_each_video(comparison):
 
 
 def test_each_dive_has_a_range_of_its_own(scorer, film, rise):
-    options = replace(OF_107B, query_range_s=(0.4, 1.6), exemplar_range_s=(0.5, None))
+    options = replace(OF_107B, start_s=0.4, end_s=1.6, b_start_s=0.5)
     found, _ = compare_dives(scorer, str(film), str(rise), options)
     assert (found.query.stages[0].start_s, found.query.stages[2].end_s) == pytest.approx((0.4, 1.6))
     assert (found.exemplar.stages[0].start_s, found.exemplar.stages[2].end_s) == pytest.approx((0.5, 2.0))

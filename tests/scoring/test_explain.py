@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 
 from finecausal_cli.errors import UsageError
-from finecausal_cli.scoring import ScoreOptions
-from finecausal_cli.scoring.results import ExplainOptions, Explanation
+from finecausal_cli.scoring import ExplainOptions, ScoreOptions
+from finecausal_cli.scoring.results import Explanation
 from finecausal_cli.scoring.scorer import Scorer
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"

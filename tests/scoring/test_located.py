@@ -7,10 +7,10 @@ from finecausal_cli.athlete import JOINT, JOINTS
 from finecausal_cli.athlete.network import DIRECTIONS
 from finecausal_cli.athlete.reader import BodyReading
 from finecausal_cli.errors import RefusedError, UsageError
-from finecausal_cli.scoring import Corrections, ScoreOptions, corrections_path, keep_corrections
+from finecausal_cli.scoring import Corrections, ExplainOptions, ScoreOptions, corrections_path, keep_corrections
 from finecausal_cli.scoring import dives as dives_module
 from finecausal_cli.scoring.athlete_track import AthleteTrack, BodyInFlight, largest_part, refuse_unlike, to_picture
-from finecausal_cli.scoring.results import ExplainOptions, Unscored
+from finecausal_cli.scoring.results import Unscored
 from finecausal_cli.video.writer import write_video
 
 OF_107B = {"dive": "107B", "height_m": 10.0}

@@ -10,7 +10,8 @@ from finecausal_cli.athlete.reader import AthleteReader
 from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork
 from finecausal_cli.errors import DatasetError, WeightsError
 from finecausal_cli.simulator.dataset import write_dataset
-from finecausal_cli.training.athlete_reader import AthleteTask, ReaderRun, measure, train_athlete_reader, window_losses
+from finecausal_cli.training import ReaderOptions
+from finecausal_cli.training.athlete_reader import AthleteTask, measure, train_athlete_reader, window_losses
 from finecausal_cli.training.athlete_sequence import SequenceTask
 from finecausal_cli.training.athlete_windows import CutConfig, WindowSet, cut_dataset, degrade
 
@@ -194,7 +195,7 @@ def test_neighbours_put_frames_right_that_were_read_upside_down(tmp_path):
 
 
 def test_a_reader_is_taught_written_and_gone_on_with(dives, tmp_path):
-    run = ReaderRun((dives,), (dives,), tmp_path, steps=2, sequence_steps=2, batch_size=4, per_clip=6)
+    run = ReaderOptions((dives,), (dives,), tmp_path, steps=2, sequence_steps=2, batch_size=4, per_clip=6)
     phases = []
     folder = train_athlete_reader(run, lambda phase, done, of, figures: phases.append(phase))
     assert list(dict.fromkeys(phases)) == [
@@ -218,4 +219,4 @@ def test_other_weights_than_efficientnets_are_refused(dives, tmp_path):
     wrong = tmp_path / "wrong.pth"
     torch.save({"layer": torch.zeros(2)}, wrong)
     with pytest.raises(WeightsError, match="not the weights of EfficientNet-Lite0"):
-        train_athlete_reader(ReaderRun((dives,), (dives,), tmp_path / "run", imagenet=wrong, per_clip=6))
+        train_athlete_reader(ReaderOptions((dives,), (dives,), tmp_path / "run", imagenet=wrong, per_clip=6))

@@ -1,3 +1,4 @@
+from dataclasses import replace
 from itertools import chain
 from types import SimpleNamespace
 
@@ -51,7 +52,7 @@ def six(film):
 def test_two_processes_share_what_one_takes_in_two_parts(six, make_options):
     """Three groups, two a batch: the second batch of an epoch has one group, and the second process a spare part."""
     options = make_options(epochs=2, groups_per_batch=2)
-    alone = steps(six, options.model_copy(update={"accumulate": 2}))
+    alone = steps(six, replace(options, accumulate=2))
     shared = [steps(six, options, rank=rank, count=2) for rank in (0, 1)]
     assert len(alone) == 4
     for step, (first, second) in zip(alone, zip(*shared, strict=True), strict=True):
@@ -70,7 +71,7 @@ def test_a_resumed_run_goes_on_with_the_step_it_left(six, make_options):
 @pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
 def test_workers_change_nothing(six, make_options):
     options = make_options(epochs=2)
-    for step, ahead in zip(steps(six, options), steps(six, options.model_copy(update={"workers": 2})), strict=True):
+    for step, ahead in zip(steps(six, options), steps(six, replace(options, workers=2)), strict=True):
         assert_same(step, ahead)
 
 

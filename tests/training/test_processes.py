@@ -4,6 +4,7 @@ import json
 import os
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 import torch
@@ -17,19 +18,20 @@ from finecausal_cli.training.processes import BOARD_NAME, Processes, is_main_pro
 from finecausal_cli.weights.store import load_weights
 
 SCRIPT = """
+import json
 import sys
 from pathlib import Path
 import torch
 from finecausal_cli.errors import FinecausalError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.training import TrainOptions
-from finecausal_cli.training.run import Watch, train
+from finecausal_cli.training.run import Callbacks, train
 
 dataset, folder, cache = map(Path, sys.argv[1:4])
-options = TrainOptions.model_validate_json(sys.argv[4])
+options = TrainOptions.from_dict(json.loads(sys.argv[4]))
 gat = options.freeze_batchnorm == "none"
 config = ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32, gat=gat)
-watch = Watch(step=lambda progress, losses: print("step", progress.step, losses["total"], flush=True))
+watch = Callbacks(step=lambda progress, losses: print("step", progress.step, losses["total"], flush=True))
 try:
     train(dataset, folder, config=config, options=options, cache=cache, device=torch.device("cpu"), watch=watch)
 except FinecausalError as error:
@@ -50,7 +52,14 @@ def start(tmp_path_factory):
         if count > 1:
             command += ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", str(count)]
         return folder / name, subprocess.run(
-            [*command, str(script), str(dataset), str(folder / name), str(folder / "cache"), options.model_dump_json()],
+            [
+                *command,
+                str(script),
+                str(dataset),
+                str(folder / name),
+                str(folder / "cache"),
+                json.dumps(options.to_dict()),
+            ],
             capture_output=True,
             text=True,
             timeout=600,
@@ -100,8 +109,8 @@ def test_two_processes_learn_what_one_does(start, pair, small_dataset, frozen):
 @pytest.mark.slow
 def test_two_processes_learn_what_one_does_in_two_parts(start, small_dataset, frozen):
     """With normalisation over each part and attention dropped out: part by part the same is computed and drawn."""
-    options = frozen.model_copy(update={"freeze_batchnorm": "none", "validate_every": 99, "epochs": 3})
-    one = start(1, "parts", small_dataset, options.model_copy(update={"accumulate": 2}))
+    options = replace(frozen, freeze_batchnorm="none", validate_every=99, epochs=3)
+    one = start(1, "parts", small_dataset, replace(options, accumulate=2))
     two = start(2, "shared", small_dataset, options)
     assert one[1].returncode == two[1].returncode == 0, one[1].stderr + two[1].stderr
     assert totals(two[1]) == pytest.approx(totals(one[1]), rel=1e-4)

@@ -9,7 +9,7 @@ from finecausal_cli.errors import TrainingError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.frame_encoder import log_probs
-from finecausal_cli.training import build_config
+from finecausal_cli.training import ClassifierOptions, build_config
 from finecausal_cli.training import dive_classifier as recognition
 from finecausal_cli.training.dive_classifier import train_dive_classifier
 from finecausal_cli.training.run import init_model
@@ -64,8 +64,8 @@ def dives(tmp_path, monkeypatch):
 def test_numbers_are_recognised_and_scores_stay_as_they_are(trained, dives, tmp_path):
     counted = []
     found = train_dive_classifier(
-        trained, dives, tmp_path / "out", cache=None, device=CPU, steps=60, total=counted.append,
-        advance=lambda: counted.append(1),
+        trained, dives, tmp_path / "out", cache=None, device=CPU, options=ClassifierOptions(steps=60),
+        total=counted.append, advance=lambda: counted.append(1),
     )  # fmt: skip
     assert counted[0] == sum(counted[1:]) == 21 + 60
     assert found.dives == 4
@@ -86,13 +86,15 @@ def test_numbers_are_recognised_and_scores_stay_as_they_are(trained, dives, tmp_
 
 def test_the_same_seed_teaches_the_same_and_a_second_time_begins_anew(trained, dives, tmp_path):
     for name, weights in (("one", trained), ("two", trained), ("again", tmp_path / "one")):
-        train_dive_classifier(weights, dives, tmp_path / name, cache=None, device=CPU, steps=3)
+        train_dive_classifier(
+            weights, dives, tmp_path / name, cache=None, device=CPU, options=ClassifierOptions(steps=3)
+        )
     one, two, again = (load_weights(tmp_path / name).digest for name in ("one", "two", "again"))
     assert one == two == again
 
 
 def test_training_goes_on_without_it_for_it_knows_the_trunk_as_it_was(trained, dives, tmp_path):
-    train_dive_classifier(trained, dives, tmp_path / "out", cache=None, device=CPU, steps=2)
+    train_dive_classifier(trained, dives, tmp_path / "out", cache=None, device=CPU, options=ClassifierOptions(steps=2))
     config = build_config("compact", base=load_weights(tmp_path / "out").config)
     assert not config.recognises
     model, begun = init_model(config, init=str(tmp_path / "out"), seed=0)

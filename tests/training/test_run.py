@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from finecausal_cli.errors import TrainingError, VideoError
+from finecausal_cli.evaluation import EvaluateOptions
 from finecausal_cli.evaluation.run import BEST, LAST, evaluate
 from finecausal_cli.training.checkpoint import LOG_NAME, RUN_NAME
 from finecausal_cli.training.pairs import LAST_NAME
@@ -97,7 +98,7 @@ def test_the_interval_covers_the_validation_dives(finished, dataset, cache):
     folder, _ = finished
     loaded = load_weights(folder / BEST)
     interval = WeightsInfo.read(loaded.info, folder).interval
-    found = evaluate(dataset, folder / BEST, cache=cache, device=CPU, split="val", voters=5)
+    found = evaluate(dataset, folder / BEST, EvaluateOptions(split="val", voters=5), cache=cache, device=CPU)
     errors = [abs(one.predicted - one.score) / one.difficulty for one in found.predictions]
     # ceil((3 + 1) * 0.9) = 4 is more than there are: the largest.
     assert interval.level == 0.9
@@ -111,7 +112,7 @@ def test_the_folder_holds_the_run_its_log_and_its_checkpoint(finished, config, m
     )
     description = json.loads((folder / RUN_NAME).read_text())
     assert description["config"] == config.model_dump()
-    assert description["options"] == make_options(epochs=2, group=4, save_every=1).model_dump(mode="json")
+    assert description["options"] == make_options(epochs=2, group=4, save_every=1).to_dict()
     assert description["versions"]["torch"] == torch.__version__
     assert len((folder / LOG_NAME).read_text().splitlines()) == 2
 

@@ -10,7 +10,7 @@ from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import DatasetError, UsageError
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.outputs import Encoding
-from finecausal_cli.training import build_options
+from finecausal_cli.training import TrainOptions
 from finecausal_cli.training.batches import FOLDER, Views
 from finecausal_cli.training.pairs import Trainer
 from finecausal_cli.training.processes import Processes
@@ -180,7 +180,7 @@ def test_a_whole_run_on_views_reads_no_video_twice(small_dataset, config, make_o
 
 def test_a_learning_trunk_has_no_views():
     with pytest.raises(UsageError) as caught:
-        build_options(views=3)
+        TrainOptions(views=3)
     assert "--freeze-backbone" in caught.value.what
     assert caught.value.where == "--views"
 
