@@ -1,4 +1,4 @@
-"""Print tables of times and of ratios within this run."""
+"""Measure scoring, training, a folder and the simulator: times, and their ratios within this run."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
 CLIP = str(Path(__file__).resolve().parent.parent / "examples" / "dives" / "107B-10m-good.mp4")
-VOTERS = 10
+EXEMPLARS = 10
 
 
 def best_of(work: Callable[[], object], repeats: int = 5) -> float:
@@ -54,17 +54,17 @@ def main() -> None:
     clip = read_clip(CLIP, geometry="fit", frame_size=scorer.frame_size)
     pixels = normalise(crop(clip.frames, scorer.frame_size)).unsqueeze(0)
     query = scorer.encode(clip)
-    many, one = list(range(VOTERS)), [0]
+    many, one = list(range(EXEMPLARS)), [0]
 
     def encode_plain() -> None:
         with torch.inference_mode():
             plain.encode(pixels)
 
     def pair_by_pair() -> None:
-        """Do what the released code does: encode query and exemplar anew for each voter."""
-        for place in many:
+        """As the released code: encode query and exemplar for each pair."""
+        for index in many:
             scorer.encode(clip)
-            compare_with_exemplars(scorer.model, scorer.encode(clip), scorer.bank, [place])
+            compare_with_exemplars(scorer.model, scorer.encode(clip), scorer.bank, [index])
 
     encode = best_of(lambda: scorer.encode(clip))
     ten = best_of(lambda: compare_with_exemplars(scorer.model, query, scorer.bank, many))
@@ -72,12 +72,12 @@ def main() -> None:
         ("decode 96 frames", best_of(lambda: read_clip(CLIP, frame_size=scorer.frame_size)), ""),
         ("encode a clip", encode, ""),
         ("encode, norms not folded", (slow := best_of(encode_plain)), f"{slow / encode:.2f} x folded"),
-        ("compare with 1 voter", best_of(lambda: compare_with_exemplars(scorer.model, query, scorer.bank, one)), ""),
-        (f"compare with {VOTERS} voters", ten, ""),
+        ("compare with 1 exemplar", best_of(lambda: compare_with_exemplars(scorer.model, query, scorer.bank, one)), ""),
+        (f"compare with {EXEMPLARS} exemplars", ten, ""),
         (
-            f"{VOTERS} voters, features anew for each pair",
-            (anew := best_of(pair_by_pair, 2)),
-            f"{anew / (encode + ten):.1f} x encode once",
+            f"{EXEMPLARS} exemplars, encoded for each pair",
+            (per_pair := best_of(pair_by_pair, 2)),
+            f"{per_pair / (encode + ten):.1f} x encode once",
         ),
         ("score a file, weights loaded", best_of(lambda: scorer.score(CLIP, ScoreOptions(dive="107B"))), ""),
         ("python -c 'import typer, rich'", (bare := process("-c", "import typer, rich")), ""),

@@ -1,12 +1,12 @@
-"""Does the causal model hold when the venue no longer tells the quality? ``python -m benchmarks.causal DATA TRUNK``.
+"""Test the causal claim with venues confounded with quality: ``python -m benchmarks.causal DATA BACKBONE``.
 
-DATA is what ``make benchmark-data`` wrote; TRUNK are weights whose trunk was taught on ``DATA/confounded`` alone
-(``finecausal pretrain DATA/confounded -o TRUNK``). Everything behind the trunk is trained on the confounded dives,
-with and without graph attention (GAT) and temporal causal attention (TCA), in several seeds, by ``finecausal train
---freeze-backbone --views``. Each is then measured where the venue still tells the quality (the validation dives), where
-it does not (``test``), on the same dives elsewhere (``shift``), and on pairs of dives that differ in one thing.
+DATA is the output of ``make benchmark-data``; BACKBONE are weights pretrained on ``DATA/confounded`` alone
+(``finecausal pretrain DATA/confounded -o BACKBONE``). The heads are trained on the confounded dives, with and without
+graph attention (GAT) and temporal causal attention (TCA), with several seeds, by ``finecausal train --freeze-backbone
+--views``. Each is measured where venue and quality are confounded (the validation dives), where they are independent
+(``test``), on the same dives in other venues (``shift``), and on pairs of dives that differ in one factor.
 
-A run that was stopped goes on: what is trained stays trained, and the trunk sees every dive once.
+A stopped run resumes: finished runs are reused, and the backbone encodes every dive once.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from rich.console import Console
 from rich.table import Table
 from scipy import stats
 
-from benchmarks.ground import Ground, ask
+from benchmarks.frozen_backbone import FrozenBackbone, parse_arguments
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.evaluation.predict import summarise
 from finecausal_cli.training import build_config
@@ -32,19 +32,19 @@ if TYPE_CHECKING:
     from finecausal_cli.evaluation.predict import ErrorSummary, Prediction
 
 TWINS = 500
-"""Dives that meet themselves in another venue."""
+"""Dives paired with themselves in another venue."""
 
 
 @dataclass(frozen=True)
 class Variant:
-    """A way to train what stands behind the trunk.
+    """A way to train the heads.
 
     Attributes:
-        ablate: What ``train --ablate`` leaves out.
-        swap: Share of the augmented dives before another dive's background: ``train --swap-backgrounds``.
-        elsewhere: Learn also from each dive as ``DATA/train`` has it, in a venue that has nothing to do with its
-            quality: a counterfactual that only a simulator can give.
-        twins: Beside that, let dives meet themselves in the other venue, a pair whose difference is nothing.
+        ablate: Modules that ``train --ablate`` leaves out.
+        swap: Share of augmented dives with another dive's background: ``train --swap-backgrounds``.
+        elsewhere: Also train on each dive as in ``DATA/train``, in a venue independent of its quality: a counterfactual
+            that only a simulator provides.
+        twins: Also pair dives with themselves in the other venue; the difference of such a pair is zero.
     """
 
     ablate: str = ""
@@ -60,9 +60,9 @@ VARIANTS = {
     "sigmoid fusion only": Variant(ablate="gat,tca"),
     "full, backgrounds swapped": Variant(swap=0.5),
     "full, each dive in two venues": Variant(elsewhere=True),
-    "full, in two venues and held to the same": Variant(elsewhere=True, twins=True),
+    "full, in two venues, paired with itself": Variant(elsewhere=True, twins=True),
 }
-"""What is trained, in words."""
+"""Variants by name."""
 
 BASELINE = "mean of each number"
 HERE, ELSEWHERE, OTHER_ENTRY = "pairs/here", "pairs/elsewhere", "pairs/other-entry"
@@ -70,17 +70,17 @@ HERE, ELSEWHERE, OTHER_ENTRY = "pairs/here", "pairs/elsewhere", "pairs/other-ent
 
 @dataclass(frozen=True)
 class Figures:
-    """What one network reaches.
+    """Metrics of one network.
 
     Attributes:
-        variant: Which one.
+        variant: Its name.
         seed: Its seed.
-        confounded: Rho and R-l2 where the venue tells the quality as in training: the validation dives.
-        test: The same where it does not.
+        confounded: Rho and R-l2 where venue and quality are confounded as in training: the validation dives.
+        test: The same where they are independent.
         shift: The same on the dives of ``test`` in other venues.
         venue_change: Mean absolute change of the score when only the venue changes, points.
         entry_change: The same when only the entry changes.
-        entry_change_judged: What the judges changed then.
+        entry_change_judged: Mean absolute change of the judges' score then.
         entry_correlation: Pearson's correlation of the two changes; None where nothing changes.
     """
 
@@ -95,8 +95,8 @@ class Figures:
     entry_correlation: float | None
 
 
-def figures_of(variant: str, seed: int, found: dict[str, list[Prediction]]) -> Figures:
-    """Return the figures of predictions; of the baseline beside them, where that is the variant."""
+def figures_of(variant: str, seed: int, predictions: dict[str, list[Prediction]]) -> Figures:
+    """Return the metrics of predictions, or of their baseline where that is the variant."""
     is_baseline = variant == BASELINE
 
     def both(summary: ErrorSummary) -> tuple[float, float]:
@@ -105,19 +105,19 @@ def figures_of(variant: str, seed: int, found: dict[str, list[Prediction]]) -> F
         return summary.rho, summary.relative_l2
 
     here, elsewhere, entry = (
-        np.array([one.baseline if is_baseline else one.predicted for one in found[name]])
+        np.array([item.baseline if is_baseline else item.predicted for item in predictions[name]])
         for name in (HERE, ELSEWHERE, OTHER_ENTRY)
     )
     judged = np.array(
-        [after.score - before.score for before, after in zip(found[HERE], found[OTHER_ENTRY], strict=True)]
+        [after.score - before.score for before, after in zip(predictions[HERE], predictions[OTHER_ENTRY], strict=True)]
     )
     changed = entry - here
     return Figures(
         variant=variant,
         seed=seed,
-        confounded=both(summarise(found["validation"])),
-        test=both(summarise(found["test"])),
-        shift=both(summarise(found["shift"])),
+        confounded=both(summarise(predictions["validation"])),
+        test=both(summarise(predictions["test"])),
+        shift=both(summarise(predictions["shift"])),
         venue_change=float(np.abs(elsewhere - here).mean()),
         entry_change=float(np.abs(changed).mean()),
         entry_change_judged=float(np.abs(judged).mean()),
@@ -130,25 +130,25 @@ def table(figures: list[Figures]) -> Table:
     shown = Table(title="trained on confounded dives (rho, R-l2)")
     for name in ("variant", "seed", "confounded", "test", "shift", "venue pairs", "entry pairs", "r with judges"):
         shown.add_column(name)
-    for one in figures:
-        pairs = (f"{rho:.3f} {l2:.3f}" for rho, l2 in (one.confounded, one.test, one.shift))
-        entry = f"{one.entry_change:.2f} ({one.entry_change_judged:.2f})"
-        follows = "-" if one.entry_correlation is None else f"{one.entry_correlation:.2f}"
-        shown.add_row(one.variant, str(one.seed), *pairs, f"{one.venue_change:.2f}", entry, follows)
+    for item in figures:
+        pairs = (f"{rho:.3f} {l2:.3f}" for rho, l2 in (item.confounded, item.test, item.shift))
+        entry = f"{item.entry_change:.2f} ({item.entry_change_judged:.2f})"
+        follows = "-" if item.entry_correlation is None else f"{item.entry_correlation:.2f}"
+        shown.add_row(item.variant, str(item.seed), *pairs, f"{item.venue_change:.2f}", entry, follows)
     return shown
 
 
-def counterfactuals(ground: Ground, elsewhere: Path, how: Variant) -> list[Dive]:
-    """Return what a variant learns from besides the confounded dives.
+def counterfactuals(frozen: FrozenBackbone, elsewhere: Path, settings: Variant) -> list[Dive]:
+    """Return the additional training dives of a variant.
 
-    Twins are further copies of both dives under a number of their own, so that they meet each other and nobody else.
+    Twins are copies of both dives under a dive number of their own, so that they form a pair with each other only.
     """
-    if not how.elsewhere:
+    if not settings.elsewhere:
         return []
-    others = ground.also(elsewhere)
-    if not how.twins:
+    others = frozen.also(elsewhere)
+    if not settings.twins:
         return others
-    both = [*zip(ground.training, others, strict=True)][:TWINS]
+    both = [*zip(frozen.training, others, strict=True)][:TWINS]
     return others + [
         replace(dive, key=f"twin of {dive.key}", number=f"{own.key} itself")
         for own, other in both
@@ -157,29 +157,29 @@ def counterfactuals(ground: Ground, elsewhere: Path, how: Variant) -> list[Dive]
 
 
 def main() -> None:
-    """Train and measure all variants and print the table."""
-    asked = ask("python -m benchmarks.causal", "Test the causal claim.", "runs/causal")
-    ground = Ground(asked, asked.trunk, "confounded", ("test", "shift", HERE, ELSEWHERE, OTHER_ENTRY))
+    """Train and measure all variants."""
+    args = parse_arguments("python -m benchmarks.causal", "Test the causal claim.", "runs/causal")
+    frozen = FrozenBackbone(args, args.backbone, "confounded", ("test", "shift", HERE, ELSEWHERE, OTHER_ENTRY))
     console = Console(soft_wrap=True)
     figures = []
-    for variant, how in VARIANTS.items():
-        for seed in range(asked.first_seed, asked.first_seed + asked.seeds):
-            model = ground.train(
-                asked.out / f"{variant.replace(' ', '-').replace(',', '').lower()}-{seed}",
-                build_config(ground.config.preset, ablate=how.ablate, base=ground.config),
-                more=counterfactuals(ground, asked.data / "train", how),
-                epochs=asked.epochs // 2 if how.elsewhere else asked.epochs,  # of twice as many dives
-                views=asked.views,
-                swap_backgrounds=how.swap,
+    for variant, settings in VARIANTS.items():
+        for seed in range(args.first_seed, args.first_seed + args.seeds):
+            model = frozen.train(
+                args.out / f"{variant.replace(' ', '-').replace(',', '').lower()}-{seed}",
+                build_config(frozen.config.preset, ablate=settings.ablate, base=frozen.config),
+                more=counterfactuals(frozen, args.data / "train", settings),
+                epochs=args.epochs // 2 if settings.elsewhere else args.epochs,  # of twice as many dives
+                views=args.views,
+                swap_backgrounds=settings.swap,
                 seed=seed,
             )
-            found = ground.predict(model)
-            figures.append(figures_of(variant, seed, found))
+            predictions = frozen.predict(model)
+            figures.append(figures_of(variant, seed, predictions))
             console.print(f"{variant}, seed {seed}: rho {figures[-1].shift[0]:.3f} on the shifted dives")
-    figures.append(figures_of(BASELINE, 0, found))
+    figures.append(figures_of(BASELINE, 0, predictions))
     console.print(table(figures))
-    with atomic_write(asked.out / "figures.json", "the figures") as part:
-        part.write_text(json.dumps([asdict(one) for one in figures], indent=1) + "\n", encoding="utf-8")
+    with atomic_write(args.out / "figures.json", "the figures") as part:
+        part.write_text(json.dumps([asdict(item) for item in figures], indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Make the named benchmark: ``python -m benchmarks.data OUT [--size small]``. Commands and seeds alone define it.
+"""Write the named benchmark: ``python -m benchmarks.data OUT [--size small]``. Commands and seeds define it.
 
 | folder | dives (full) | what it is |
 | --- | --- | --- |
@@ -6,18 +6,18 @@
 | ``confounded`` | 2,000 + 250 | the same dives; four in five in the venue that goes with their quality |
 | ``test`` | 500 | other dives, venues independent of quality |
 | ``shift`` | 500 | the dives of ``test`` in other venues |
-| ``pairs/here`` | 200 | dives to be changed in one thing |
+| ``pairs/here`` | 200 | dives to be changed in one factor |
 | ``pairs/elsewhere`` | 200 | the same dives in other venues: their scores should stay |
 | ``pairs/other-entry`` | 200 | the same dives and venues with other entries: their scores should follow |
-| ``wild`` | 200 | whole files, as people film dives, with the athlete's joints |
-| ``negatives`` | 2 of each kind | clips that are no dive |
+| ``wild`` | 200 | uncut files, as people film dives, with the athlete's joints |
+| ``negatives`` | 2 of each kind | clips without a dive |
 
-``small`` is a tenth of it, with as many negatives. Every folder is what ``finecausal simulate`` writes for the options
-below; a run that was stopped goes on (``negatives`` begins anew). ``train`` and ``confounded`` get a column ``split``.
-At the end the labels' checksums are compared with those in ``benchmarks/labels.json``.
+``small`` is a tenth of it, with as many negatives. ``finecausal simulate`` writes every folder with the options below.
+A stopped run resumes (``negatives`` restarts). ``train`` and ``confounded`` get a column ``split``. At the end the
+labels' checksums are compared with those in ``benchmarks/labels.json``.
 
-Behind ``wild`` and ``negatives`` stand painted pictures. ``--backgrounds FOLDER`` puts photographs behind most of them:
-their pixels are others then, and differ from folder to folder, so these sets are compared with nothing.
+``wild`` and ``negatives`` have painted backgrounds. With ``--backgrounds FOLDER`` most have photographs; then
+their checksums depend on the folder and are not compared.
 """
 
 from __future__ import annotations
@@ -49,13 +49,13 @@ Size = Literal["full", "small"]
 CHECKSUMS = Path(__file__).resolve().parent / "labels.json"
 
 TRAIN_SEED, TEST_SEED, PAIRS_SEED, WILD_SEED, NEGATIVES_SEED = 23911, 23912, 23913, 23914, 23915
-"""Where dives come from. The number is that of the paper, arXiv 2503.23911."""
+"""Seeds of the dives. The number is that of the paper, arXiv 2503.23911."""
 
 ELSEWHERE, OTHER_ENTRY = 90_001, 90_002
-"""What is added to a seed for that of other venues, or other entries."""
+"""Offset of the seed of other venues, and of other entries."""
 
 SMALL = 10
-"""The small benchmark is one in so many."""
+"""Reduction of the small benchmark."""
 
 
 @dataclass(frozen=True)
@@ -63,10 +63,10 @@ class Part:
     """One data set of the benchmark.
 
     Attributes:
-        folder: Its place.
+        folder: Its folder.
         dives: How many.
         seed: Seed of the dives.
-        validation: Of these, the last so many are to validate on, and all others to train on; 0 says nothing.
+        validation: Number of validation dives, the last ones; the others are training dives. 0: no split.
         confounding: As for ``finecausal simulate``.
         venue_seed: As for ``finecausal simulate``.
         entry_seed: As for ``finecausal simulate``.
@@ -84,7 +84,7 @@ class Part:
 
     @property
     def takes_photos(self) -> bool:
-        """Whether photographs may stand behind its dives."""
+        """Whether its dives may have photographs as background."""
         return self.world == "wild"
 
     def command(self, size: Size) -> str:
@@ -106,7 +106,7 @@ class Negatives:
     """The clips of the benchmark that are no dive.
 
     Attributes:
-        folder: Their place.
+        folder: Their folder.
         each: How many of each kind.
         seed: Seed of the clips.
     """
@@ -148,7 +148,7 @@ def write_part(
     progress: Progress,
     photos: Sequence[str] = (),
 ) -> str:
-    """Write a part of the benchmark and return the SHA-256 (hex) of its labels; ``photos`` may stand behind it."""
+    """Write a part of the benchmark and return the SHA-256 (hex) of its labels; ``photos`` are possible backgrounds."""
     count = part.count(size)
     task = progress.add_task(part.folder, total=count)
     if isinstance(part, Negatives):
@@ -174,11 +174,11 @@ def write_part(
 
 
 def set_split(labels: Path, training: int) -> None:
-    """Write the column ``split``: the first so many rows train, the others validate."""
+    """Write the column ``split``: ``train`` for the first rows, then ``val``."""
     with labels.open(encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
-    for place, row in enumerate(rows):
-        row["split"] = "train" if place < training else "val"
+    for index, row in enumerate(rows):
+        row["split"] = "train" if index < training else "val"
     with atomic_write(labels, "the labels") as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.DictWriter(file, list(rows[0]))
         writer.writeheader()
@@ -186,38 +186,36 @@ def set_split(labels: Path, training: int) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Write all parts and compare their labels."""
+    """Write all parts and compare their checksums."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.data", description="Make the named benchmark.")
     parser.add_argument("out", type=Path)
     parser.add_argument("--size", choices=("full", "small"), default="full")
     parser.add_argument("--only", help="parts, separated by commas")
     parser.add_argument("--backgrounds", type=Path, metavar="FOLDER", help="photographs for wild and negatives")
     parser.add_argument("--workers", type=int, default=2)
-    asked = parser.parse_args(arguments)
+    args = parser.parse_args(arguments)
     folders = {part.folder for part in PARTS}
-    wanted = set(asked.only.split(",")) if asked.only else folders
-    if wanted - folders:
-        parser.error(f"no such part: {', '.join(sorted(wanted - folders))}")
+    selected = set(args.only.split(",")) if args.only else folders
+    if selected - folders:
+        parser.error(f"no such part: {', '.join(sorted(selected - folders))}")
     try:
-        photos = () if asked.backgrounds is None else find_photos(asked.backgrounds)
+        photos = () if args.backgrounds is None else find_photos(args.backgrounds)
     except FinecausalError as error:
         parser.error(str(error))
-    expected = json.loads(CHECKSUMS.read_text(encoding="utf-8"))[asked.size]
+    expected = json.loads(CHECKSUMS.read_text(encoding="utf-8"))[args.size]
     console = Console(soft_wrap=True, highlight=False)
     differs = []
     with Progress(console=Console(stderr=True)) as progress:
         for part in PARTS:
-            if part.folder not in wanted:
+            if part.folder not in selected:
                 continue
-            found = write_part(asked.out, part, asked.size, workers=asked.workers, progress=progress, photos=photos)
+            digest = write_part(args.out, part, args.size, workers=args.workers, progress=progress, photos=photos)
             known = None if photos and part.takes_photos else expected.get(part.folder)
-            differs += [part.folder] if known not in (None, found) else []
-            told = (
-                "as expected" if known == found else "nothing to compare with" if known is None else "OTHERS EXPECTED"
-            )
-            console.print(f"{part.folder}  {part.count(asked.size)} clips  labels {found}  {told}")
+            differs += [part.folder] if known not in (None, digest) else []
+            status = "not compared" if known is None else "as expected" if known == digest else "DIFFERENT"
+            console.print(f"{part.folder}  {part.count(args.size)} clips  labels {digest}  {status}")
     if differs:
-        console.print(f"other labels than those of benchmarks/labels.json: {', '.join(differs)}")
+        console.print(f"labels differ from benchmarks/labels.json: {', '.join(differs)}")
         raise SystemExit(1)
 
 

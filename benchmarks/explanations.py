@@ -1,4 +1,4 @@
-"""How explanations hold over a data set: deletion, shifted borders, other backgrounds."""
+"""Faithfulness and stability of explanations over a dataset: deletion, shifted borders, other backgrounds."""
 
 from __future__ import annotations
 
@@ -28,20 +28,20 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.scorer import Scorer
 
 _ANY_FPS = 25.0
-"""Times play no part here."""
+"""Frame rate of the clips; times are not used."""
 
 
 @dataclass(frozen=True, slots=True)
 class Disturbed:
-    """One dive of a data set and what disturbances do to its score.
+    """One dive of a dataset and the effect of disturbances on its score.
 
     Attributes:
         key: The dive.
         score: Its score by the network, points.
-        self_error: All stages the exemplar's own, against the exemplar itself, points.
+        self_error: Difference to the exemplar with all stages replaced by the exemplar's own, points.
         jitter: Borders shifted.
-        deletion: Snippets taken away; None in a network without graph attention.
-        backgrounds: Backgrounds replaced; empty if nobody asked.
+        deletion: Snippets removed; None in a network without graph attention.
+        backgrounds: Backgrounds replaced; may be empty.
     """
 
     key: str
@@ -54,14 +54,14 @@ class Disturbed:
 
 @dataclass(frozen=True, slots=True)
 class DeletionFigures:
-    """The deletion test over a data set.
+    """The deletion test over a dataset.
 
     Attributes:
         dives: How many.
         highest: Mean absolute change of the score without the snippet of most attention, points.
-        others: The same without another snippet, points: what a random one does.
-        more: Dives in which the first moves the score more than the others do on average.
-        most: Dives in which no other snippet moves the score as much; a random one does in one of nine.
+        others: The same without another snippet, points: the effect of a random one.
+        more: Dives in which it changes the score more than the others do on average.
+        most: Dives in which no other snippet changes the score as much; by chance one in nine.
         more_low: Lower end of Wilson's 95% interval of the share ``more / dives``.
         more_high: Its upper end.
     """
@@ -77,7 +77,7 @@ class DeletionFigures:
 
 @dataclass(frozen=True, slots=True)
 class JitterFigures:
-    """Stability under shifted borders over a data set.
+    """Stability under shifted borders over a dataset.
 
     Attributes:
         dives: How many.
@@ -96,7 +96,7 @@ class JitterFigures:
 
 @dataclass(frozen=True, slots=True)
 class BackgroundFigures:
-    """One kind of background over a data set.
+    """One kind of background over a dataset.
 
     Attributes:
         dives: How many.
@@ -125,89 +125,89 @@ def disturb(
     backgrounds: bool = True,
     advance: Callable[[], object] = lambda: None,
 ) -> list[Disturbed]:
-    """Disturb the dives of a data set one by one; the bank's exemplars of their number vote.
+    """Disturb the dives of a dataset one by one, compared with the bank's exemplars of their number.
 
     Args:
         scorer: Weights and bank.
         dives: Dives that are not in the bank.
         clips: Where their clips come from.
-        voters: Most exemplars a dive.
-        seed: Seed of the voters' order.
-        backgrounds: Also replace the background, which encodes every dive four times more.
+        voters: Most exemplars per dive.
+        seed: Seed of the exemplars' order.
+        backgrounds: Also replace the background; encodes every dive four more times.
         advance: Called after each dive.
     """
-    found = []
+    results = []
     for dive in dives:
         clip = Clip(clips.load(dive).frames, np.arange(CLIP_FRAMES), _ANY_FPS, dive.key, "cache")
-        found.append(_disturb(scorer, dive, clip, voters=voters, seed=seed, backgrounds=backgrounds))
+        results.append(_disturb(scorer, dive, clip, voters=voters, seed=seed, backgrounds=backgrounds))
         advance()
-    return found
+    return results
 
 
 def _disturb(scorer: Scorer, dive: Dive, clip: Clip, *, voters: int, seed: int, backgrounds: bool) -> Disturbed:
     encoding = scorer.encode(clip, foreground=backgrounds)
-    places = choose_voters(scorer.bank, encoding, dive=dive.number, voters=voters, seed=seed).places
-    hearing = VotingContext.hold(scorer.model, encoding, scorer.bank, places, difficulty=dive.difficulty)
-    graph = view_graph(hearing.ballot, None, None)
+    indices = choose_voters(scorer.bank, encoding, dive=dive.number, voters=voters, seed=seed).places
+    context = VotingContext.hold(scorer.model, encoding, scorer.bank, indices, difficulty=dive.difficulty)
+    graph = view_graph(context.ballot, None, None)
     changes: tuple[BackgroundChange, ...] = ()
     if encoding.foreground is not None:
         athlete = merge_snippets(encoding.foreground[-1][0])
-        pictures, _ = find_backgrounds(hearing, clip, athlete, scorer.bank_folder)
-        changes = change_backgrounds(hearing, clip, athlete, pictures, scorer.encode, hearing.borders[2])
+        pictures, _ = find_backgrounds(context, clip, athlete, scorer.bank_folder)
+        changes = change_backgrounds(context, clip, athlete, pictures, scorer.encode, context.borders[2])
     return Disturbed(
         key=dive.key,
-        score=hearing.score,
-        self_error=compare_with_itself(hearing)[0],
-        jitter=shift_borders(hearing),
-        deletion=None if graph is None else delete_snippets(hearing, int(snippet_shares(graph).argmax())),
+        score=context.score,
+        self_error=compare_with_itself(context)[0],
+        jitter=shift_borders(context),
+        deletion=None if graph is None else delete_snippets(context, int(snippet_shares(graph).argmax())),
         backgrounds=changes,
     )
 
 
 def summarise_deletion(disturbed: Sequence[Disturbed]) -> DeletionFigures | None:
     """Summarise the deletion test; None where no dive has one."""
-    deletions = [one.deletion for one in disturbed if one.deletion is not None]
+    deletions = [dive.deletion for dive in disturbed if dive.deletion is not None]
     if not deletions:
         return None
-    highest = [abs(one.change) for one in deletions]
-    more = sum(change > one.others for change, one in zip(highest, deletions, strict=True))
-    most = sum(change >= max(map(abs, one.changes)) for change, one in zip(highest, deletions, strict=True))
+    highest = [abs(deletion.change) for deletion in deletions]
+    more = sum(change > deletion.others for change, deletion in zip(highest, deletions, strict=True))
+    most = sum(change >= max(map(abs, deletion.changes)) for change, deletion in zip(highest, deletions, strict=True))
     low, high = share_interval(more, len(deletions))
-    others = float(np.mean([one.others for one in deletions]))
+    others = float(np.mean([deletion.others for deletion in deletions]))
     return DeletionFigures(len(deletions), float(np.mean(highest)), others, more, most, low, high)
 
 
 def summarise_jitter(disturbed: Sequence[Disturbed]) -> JitterFigures:
     """Summarise stability under shifted borders over one dive or more."""
-    jitters = [one.jitter for one in disturbed]
-    largest = [one.largest for one in jitters]
-    mean = float(np.mean([one.mean for one in jitters]))
+    jitters = [dive.jitter for dive in disturbed]
+    largest = [jitter.largest for jitter in jitters]
+    mean = float(np.mean([jitter.mean for jitter in jitters]))
     return JitterFigures(len(jitters), jitters[0].frames, mean, float(np.mean(largest)), max(largest))
 
 
 def summarise_backgrounds(disturbed: Sequence[Disturbed]) -> list[BackgroundFigures]:
-    """Summarise each kind of background that the dives were put before."""
+    """Summarise each kind of background."""
     groups: dict[tuple[str, bool], list[tuple[float, float]]] = {}
-    for one in disturbed:
-        for change in one.backgrounds:
+    for dive in disturbed:
+        for change in dive.backgrounds:
             kind = (change.background, change.end_frame < CLIP_FRAMES)
-            groups.setdefault(kind, []).append((one.score, change.score))
-    found = []
+            groups.setdefault(kind, []).append((dive.score, change.score))
+    results = []
     for (background, before_entry), scores in groups.items():
         before, after = np.asarray(scores, np.float64).T
-        moved = after - before
+        changes = after - before
         rho = spearman(before, after) if len(scores) > 1 else float("nan")
-        figures = float(moved.mean()), float(np.abs(moved).mean()), rho
-        found.append(BackgroundFigures(len(scores), background, before_entry, *figures))
-    return found
+        figures = float(changes.mean()), float(np.abs(changes).mean()), rho
+        results.append(BackgroundFigures(len(scores), background, before_entry, *figures))
+    return results
 
 
 def figures(disturbed: Sequence[Disturbed]) -> dict[str, object]:
-    """Return every figure as plain data."""
+    """Return all metrics as plain data."""
     deletion = summarise_deletion(disturbed)
     return {
-        "self_error": max(one.self_error for one in disturbed),
+        "self_error": max(item.self_error for item in disturbed),
         "deletion": None if deletion is None else asdict(deletion),
         "jitter": asdict(summarise_jitter(disturbed)),
-        "backgrounds": [asdict(one) for one in summarise_backgrounds(disturbed)],
+        "backgrounds": [asdict(item) for item in summarise_backgrounds(disturbed)],
     }

@@ -1,4 +1,4 @@
-"""Print how fast a folder of clips is scored against the model alone on clips read before, and what bounds it.
+"""Measure the throughput of scoring a folder, relative to the model alone on decoded clips, and its bound.
 
 Run it alone, on an idle machine: ``python -m benchmarks.folder``.
 """
@@ -35,7 +35,7 @@ ROUNDS = 3
 
 @dataclass(frozen=True)
 class Rates:
-    """Clips a second, the best of the rounds.
+    """Clips per second, the best of the rounds.
 
     Attributes:
         model_one_pass: The model alone, one clip after the other, on all cores.
@@ -56,19 +56,19 @@ class Rates:
 
     @property
     def bound(self) -> float:
-        """What sharing the same cores between reading and the model leaves at best."""
+        """Upper bound where reading and model share the cores."""
         return 1 / (1 / self.model + 1 / self.reading)
 
 
 def measure(times: int = TIMES, rounds: int = ROUNDS) -> tuple[Rates, int]:
-    """Measure the four in turn, several rounds, and return the best rates and the number of clips of a round."""
+    """Return the best rates of several rounds, and the clips of a round."""
     scorer = Scorer.load("compact", device="cpu", precision="fp32")
     setting = RunSettings.of(scorer)
     items = find_inputs([str(CLIPS)], ScoreOptions(attention=False)).items
     jobs = [identify(item, setting) for item in items] * times
     with reading_process() as process:
-        few = {job.key: next(iter(read_job(process, job, scorer.viewing, TIMEOUT_S))) for job in jobs[: len(items)]}
-    read = [few[job.key] for job in jobs]
+        reads = {job.key: next(iter(read_job(process, job, scorer.viewing, TIMEOUT_S))) for job in jobs[: len(items)]}
+    read = [reads[job.key] for job in jobs]
     best = [0.0] * 4
     for _ in range(rounds):
         rates = [_one_pass(scorer, read), _side_by_side(scorer, read), _reading(scorer, jobs), _folder(scorer, jobs)]
@@ -99,7 +99,7 @@ def _rate(count: int, work: Callable[[], object]) -> float:
 
 
 def _one_pass(scorer: Scorer, read: list[ReadJob]) -> float:
-    return _rate(len(read), lambda: [score_reads(scorer, [one]) for one in read])
+    return _rate(len(read), lambda: [score_reads(scorer, [job]) for job in read])
 
 
 def _side_by_side(scorer: Scorer, read: list[ReadJob]) -> float:
@@ -107,7 +107,7 @@ def _side_by_side(scorer: Scorer, read: list[ReadJob]) -> float:
     torch.set_num_threads(1)
     try:
         with ThreadPoolExecutor(cores()) as pool:
-            return _rate(len(read), lambda: list(pool.map(lambda one: score_reads(scorer, [one]), read)))
+            return _rate(len(read), lambda: list(pool.map(lambda job: score_reads(scorer, [job]), read)))
     finally:
         torch.set_num_threads(before)
 
@@ -115,11 +115,11 @@ def _side_by_side(scorer: Scorer, read: list[ReadJob]) -> float:
 def _reading(scorer: Scorer, jobs: list[Job]) -> float:
     shape = scorer.viewing
     processes = [reading_process() for _ in range(cores())]
-    shares = [jobs[place :: len(processes)] for place in range(len(processes))]
+    shares = [jobs[index :: len(processes)] for index in range(len(processes))]
 
-    def read(place: int) -> None:
-        for job in shares[place]:
-            list(read_job(processes[place], job, shape, TIMEOUT_S))
+    def read(index: int) -> None:
+        for job in shares[index]:
+            list(read_job(processes[index], job, shape, TIMEOUT_S))
 
     try:
         for process in processes:  # started before the clock is

@@ -1,10 +1,10 @@
 """Measure an athlete reader on simulated clips: ``python -m benchmarks.reader DATASET [--reader DIR]``.
 
-DATASET is what ``finecausal simulate`` writes, above all ``--world wild`` (the set ``wild`` of the named benchmark): it
-holds the athlete's joints (``joints/``) and masks. Each flight is read in windows that follow the athlete with the slow
-errors of a found path, as the reader is taught and used, once frame by frame and once as one motion. Prints how many
-joints are near the truth (PCK at half the trunk's length), how well the trunk's direction is known, how often the body
-is turned over, and how the outline overlaps the mask; and the same for small, middling and large athletes.
+DATASET is the output of ``finecausal simulate``, above all ``--world wild`` (the set ``wild`` of the named benchmark),
+with the athlete's joints (``joints/``) and masks. Each flight is read in windows that follow the athlete with the slow
+errors of a predicted path, as in training and use, once frame by frame and once as one motion. Prints PCK at half the
+trunk's length, errors of the trunk's direction, how often the body is upside down, and the IoU of outline and mask; and
+the same for small, medium and large athletes.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ SIZES = ("small", "middle", "large")
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What was measured of T frames.
+    """Measurements of T frames.
 
     Attributes:
         single: Errors of the joints, frame by frame.
@@ -74,7 +74,7 @@ def clips_of(root: Path) -> list[str]:
 
 
 def measure_clip(root: Path, clip: str, reader: AthleteReader, seed: int = 0) -> Measured | None:
-    """Read the flight of a clip and compare; None where hardly any of it is seen."""
+    """Read and measure the flight of a clip; None where hardly any of it is seen."""
     size = reader.square_size
     shown = flight_windows(root, clip, size, seed)
     if shown is None:
@@ -103,22 +103,22 @@ def athlete_masks(root: Path, clip: str, shown: ClipWindows) -> NDArray[np.bool_
 def overlap(reading: BodyReading, masks: NDArray[np.bool_]) -> NDArray[np.int64]:
     """Count pixels in both and in either of the outlines of T squares and their masks [T, S, S]: [T, 2]."""
     size = masks.shape[1]
-    read = np.stack([outline_in(reading, place, size) for place in range(len(masks))]) > 0.5
+    read = np.stack([outline_in(reading, index, size) for index in range(len(masks))]) > 0.5
     return np.stack([(read & masks).sum((1, 2)), (read | masks).sum((1, 2))], axis=1)
 
 
 def joined(parts: Sequence[Measured]) -> Measured:
-    """Put the frames of several clips one after the other."""
+    """Concatenate the frames of several clips."""
     single, motion = (
         JointErrors(*(np.concatenate(values) for values in zip(*errors, strict=True)))
-        for errors in ([one.single for one in parts], [one.motion for one in parts])
+        for errors in ([part.single for part in parts], [part.motion for part in parts])
     )
-    rest = (np.concatenate([getattr(one, name) for one in parts]) for name in ("overlap", "in_flight", "px_per_m"))
+    rest = (np.concatenate([getattr(part, name) for part in parts]) for name in ("overlap", "in_flight", "px_per_m"))
     return Measured(single, motion, *rest)
 
 
 def figures(measured: Measured) -> dict[str, Any]:
-    """Return what a table and a program show; None where no frame tells.
+    """Return all metrics; None where no frame gives one.
 
     All figures are of the frames from take-off to entry but ``pck_all_frames``, which counts those shortly before and
     after too. The trunk is judged where pelvis and neck are seen and it does not point at the camera.
@@ -159,7 +159,7 @@ def _scores(errors: JointErrors, chosen: NDArray[np.bool_]) -> dict[str, Any]:
         "trunk_within_30": _share(angle <= 30),
         "turned_over": _share(angle > TURNED_OVER_DEG),
         "trunk_median_deg": float(np.median(angle)) if len(angle) else None,
-        "pck_by_joint": {name: _share(near[counts[:, place], place]) for place, name in enumerate(JOINTS)},
+        "pck_by_joint": {name: _share(near[counts[:, index], index]) for index, name in enumerate(JOINTS)},
     }
 
 
@@ -176,14 +176,14 @@ def _iou(overlap: NDArray[np.int64]) -> float | None:
     return both / either if either else None
 
 
-def table(found: dict[str, Any], name: str) -> Table:
+def table(metrics: dict[str, Any], name: str) -> Table:
     """Return one table of everything."""
-    columns = [found["single"], found["motion"], *(found["motion_by_size"][size] for size in SIZES)]
-    ranges = [found["motion_by_size"][size]["px_per_m"] for size in SIZES]
+    columns = [metrics["single"], metrics["motion"], *(metrics["motion_by_size"][size] for size in SIZES)]
+    ranges = [metrics["motion_by_size"][size]["px_per_m"] for size in SIZES]
     heads = ["" if ends is None else f"{ends[0]:.0f} to {ends[1]:.0f} px/m" for ends in ranges]
     out = Table(name, "frame by frame", "motion", *(f"{size}\n{head}" for size, head in zip(SIZES, heads, strict=True)))
     out.add_row(
-        "frames in flight", *2 * [f"{found['flight_frames']}"], *(f"{column['frames']}" for column in columns[2:])
+        "frames in flight", *2 * [f"{metrics['flight_frames']}"], *(f"{column['frames']}" for column in columns[2:])
     )
     rows = (
         ("PCK at half a trunk", "pck"),
@@ -192,19 +192,19 @@ def table(found: dict[str, Any], name: str) -> Table:
         ("turned over", "turned_over"),
     )
     for label, key in rows:
-        out.add_row(label, *(_told(column[key]) for column in columns))
-    out.add_row("trunk, median error, degrees", *(_told(column["trunk_median_deg"], 1) for column in columns))
-    ious = [found["outline_iou"], *(column["outline_iou"] for column in columns[2:])]
-    out.add_row("outline IoU", _told(ious[0]), "", *(_told(iou) for iou in ious[1:]), end_section=True)
+        out.add_row(label, *(_number(column[key]) for column in columns))
+    out.add_row("trunk, median error, degrees", *(_number(column["trunk_median_deg"], 1) for column in columns))
+    ious = [metrics["outline_iou"], *(column["outline_iou"] for column in columns[2:])]
+    out.add_row("outline IoU", _number(ious[0]), "", *(_number(iou) for iou in ious[1:]), end_section=True)
     for joint in JOINTS:
-        out.add_row(f"PCK {joint}", *(_told(column["pck_by_joint"][joint]) for column in columns))
-    out.caption = f"PCK with the frames around the flight: {_told(found['single']['pck_all_frames'])}, " + (
-        f"as one motion {_told(found['motion']['pck_all_frames'])}"
+        out.add_row(f"PCK {joint}", *(_number(column["pck_by_joint"][joint]) for column in columns))
+    out.caption = f"PCK with the frames around the flight: {_number(metrics['single']['pck_all_frames'])}, " + (
+        f"as one motion {_number(metrics['motion']['pck_all_frames'])}"
     )
     return out
 
 
-def _told(value: float | None, digits: int = 3) -> str:
+def _number(value: float | None, digits: int = 3) -> str:
     return "-" if value is None else f"{value:.{digits}f}"
 
 
@@ -217,24 +217,24 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only so many clips")
     parser.add_argument("--seed", type=int, default=0, help="of the windows' errors")
     parser.add_argument("--json", action="store_true", help="print JSON")
-    asked = parser.parse_args()
+    args = parser.parse_args()
     try:
-        reader = AthleteReader.load(asked.reader, asked.device)
-        clips = clips_of(asked.dataset)[: asked.limit]
+        reader = AthleteReader.load(args.reader, args.device)
+        clips = clips_of(args.dataset)[: args.limit]
     except FinecausalError as error:
         parser.error(str(error))
-    told = track(clips, "reading", console=Console(stderr=True), transient=True)
-    parts = [measure_clip(asked.dataset, clip, reader, asked.seed) for clip in told]
-    read = [one for one in parts if one is not None]
-    if not read:
-        parser.error(f"{asked.dataset}: in no clip enough of the athlete is seen")
-    found = {"reader": reader.digest, "clips": len(read), "clips_left_out": len(parts) - len(read)}
-    found |= figures(joined(read))
-    if asked.json:
-        Console(soft_wrap=True, highlight=False).print(json.dumps(found, indent=1), markup=False)
+    progress = track(clips, "reading", console=Console(stderr=True), transient=True)
+    parts = [measure_clip(args.dataset, clip, reader, args.seed) for clip in progress]
+    measured = [part for part in parts if part is not None]
+    if not measured:
+        parser.error(f"{args.dataset}: no clip with enough of the athlete in it")
+    metrics = {"reader": reader.digest, "clips": len(measured), "clips_left_out": len(parts) - len(measured)}
+    metrics |= figures(joined(measured))
+    if args.json:
+        Console(soft_wrap=True, highlight=False).print(json.dumps(metrics, indent=1), markup=False)
     else:
-        left = f", {found['clips_left_out']} left out" if found["clips_left_out"] else ""
-        Console(width=120).print(table(found, f"{len(read)} clips{left}"))
+        skipped = f", {metrics['clips_left_out']} left out" if metrics["clips_left_out"] else ""
+        Console(width=120).print(table(metrics, f"{len(measured)} clips{skipped}"))
 
 
 if __name__ == "__main__":

@@ -2,7 +2,7 @@
 
 FOLDER holds clips and ``labels.json`` (take-off, entry, boxes by frame number), or a simulated dataset (``dives.csv``
 with ``twist_start`` and ``entry_start``). Prints for each clip and over all: dives found, errors of take-off and entry
-in seconds, centres in the labelled box, error of the time scale, seconds taken and their ratio to the clip's length.
+in seconds, centres in the labelled box, error of the time scale, run time and its ratio to the clip's length.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ from finecausal_cli.tracking.flights import Flight, Search, find_flights
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    Say = Callable[[str], None]
+    Write = Callable[[str], None]
 
 Box = tuple[float, float, float, float]
 
@@ -38,7 +38,7 @@ SLOW_FROM = 1.2
 
 @dataclass(slots=True)
 class Truth:
-    """What is known of one clip, times in seconds."""
+    """Labels of one clip, times in seconds."""
 
     path: Path
     takeoff_s: float | None = None
@@ -50,7 +50,7 @@ class Truth:
 
 @dataclass(slots=True)
 class Measured:
-    """How one clip came out; errors in seconds, None where there is no label or no answer."""
+    """Result for one clip; errors in seconds, None without a label or a prediction."""
 
     truth: Truth
     search: Search
@@ -76,12 +76,12 @@ def main() -> None:
     parser.add_argument("--limit", type=int, help="only so many clips")
     parser.add_argument("--quiet", action="store_true", help="only the clips with large errors, and the summary")
     args = parser.parse_args()
-    say = partial(Console(soft_wrap=True, highlight=False).print, markup=False)
-    found = [_measure(truth) for truth in _truths(args.folder)[: args.limit]]
-    for one in found:
-        if not args.quiet or _is_bad(one):
-            say(_line(one))
-    _summarise(found, say)
+    write = partial(Console(soft_wrap=True, highlight=False).print, markup=False)
+    results = [_measure(truth) for truth in _truths(args.folder)[: args.limit]]
+    for result in results:
+        if not args.quiet or _is_bad(result):
+            write(_row(result))
+    _summarise(results, write)
 
 
 def _truths(folder: Path) -> list[Truth]:
@@ -126,7 +126,7 @@ def _simulated(folder: Path, row: dict[str, str]) -> Truth:
 
 
 def _at(stamps: list[float], frame: str) -> float | None:
-    """Return when a frame is shown; None where there is none, or none of it is in the film."""
+    """Return the time of a frame; None without a frame inside the file."""
     return stamps[int(frame)] if frame and 0 < int(frame) < len(stamps) else None
 
 
@@ -143,16 +143,16 @@ def _stamps(path: Path) -> list[float]:
 def _measure(truth: Truth) -> Measured:
     began = time.perf_counter()
     search = find_flights(truth.path)
-    one = Measured(truth, search, time.perf_counter() - began)
-    if one.is_found:
+    result = Measured(truth, search, time.perf_counter() - began)
+    if result.is_found:
         best = search.flights[0]
-        one.takeoff, one.entry = _error(best.takeoff_s, truth.takeoff_s), _error(best.entry_s, truth.entry_s)
-        one.hits = sum(_is_hit(best, moment, box) for moment, box in truth.boxes.items())
-    return one
+        result.takeoff, result.entry = _error(best.takeoff_s, truth.takeoff_s), _error(best.entry_s, truth.entry_s)
+        result.hits = sum(_is_hit(best, moment, box) for moment, box in truth.boxes.items())
+    return result
 
 
-def _error(said: float | None, right: float | None) -> float | None:
-    return None if said is None or right is None else said - right
+def _error(predicted: float | None, true: float | None) -> float | None:
+    return None if predicted is None or true is None else predicted - true
 
 
 def _is_hit(flight: Flight, moment: float, box: Box) -> bool:
@@ -160,57 +160,57 @@ def _is_hit(flight: Flight, moment: float, box: Box) -> bool:
     return box[0] <= x <= box[2] and box[1] <= y <= box[3]
 
 
-def _is_bad(one: Measured) -> bool:
-    if one.is_found != one.truth.holds_dive or len(one.search.flights) > 1:
+def _is_bad(result: Measured) -> bool:
+    if result.is_found != result.truth.holds_dive or len(result.search.flights) > 1:
         return True
-    errors = [(one.takeoff, one.truth.takeoff_s, 0.15), (one.entry, one.truth.entry_s, 0.1)]
-    scale = one.truth.slow or 1.0
-    return any(right is not None and (error is None or abs(error) > most * scale) for error, right, most in errors)
+    errors = [(result.takeoff, result.truth.takeoff_s, 0.15), (result.entry, result.truth.entry_s, 0.1)]
+    scale = result.truth.slow or 1.0
+    return any(label is not None and (error is None or abs(error) > limit * scale) for error, label, limit in errors)
 
 
-def _line(one: Measured) -> str:
-    flights = one.search.flights
-    what = f"{len(flights)} found" if flights else f"none ({one.search.reason})"
-    parts = [f"{one.truth.path.name:24}", f"{what:15}"]
+def _row(result: Measured) -> str:
+    flights = result.search.flights
+    what = f"{len(flights)} found" if flights else f"none ({result.search.reason})"
+    parts = [f"{result.truth.path.name:24}", f"{what:15}"]
     parts += [
         f"{name} {'-' if error is None else format(error, '+.3f'):>7}"
-        for name, error in (("take-off", one.takeoff), ("entry", one.entry))
+        for name, error in (("take-off", result.takeoff), ("entry", result.entry))
     ]
-    parts.append(f"in box {one.hits}/{len(one.truth.boxes)}")
+    parts.append(f"in box {result.hits}/{len(result.truth.boxes)}")
     if flights:
         parts.append(
             f"slow {flights[0].time_scale:.2f} sure " + " ".join(f"{flight.confidence:.2f}" for flight in flights)
         )
-    parts.append(f"{one.seconds:.2f} s, {one.seconds / one.search.duration_s:.2f} of the clip")
+    parts.append(f"{result.seconds:.2f} s, {result.seconds / result.search.duration_s:.2f} of the clip")
     return "  ".join(parts)
 
 
-def _summarise(found: list[Measured], say: Say) -> None:
-    dives = [one for one in found if one.truth.holds_dive]
-    others = [one for one in found if not one.truth.holds_dive]
-    false = sum(bool(one.search.flights) for one in others)
-    right = sum(one.is_found for one in dives)
-    say(f"dives found {right} of {len(dives)}; found where none is: {false} of {len(others)}")
-    say(_errors([(one.takeoff, one.truth.takeoff_s) for one in dives if not one.truth.slow], "take-off"))
-    say(_errors([(one.entry, one.truth.entry_s) for one in dives if not one.truth.slow], "entry"))
-    found_slow = [one for one in dives if one.truth.slow and one.is_found]
-    slow = [one.search.flights[0].time_scale / (one.truth.slow or 1.0) for one in found_slow]
+def _summarise(results: list[Measured], write: Write) -> None:
+    dives = [result for result in results if result.truth.holds_dive]
+    others = [result for result in results if not result.truth.holds_dive]
+    false = sum(bool(result.search.flights) for result in others)
+    found = sum(result.is_found for result in dives)
+    write(f"dives found: {found} of {len(dives)}; false detections: {false} of {len(others)}")
+    write(_errors([(result.takeoff, result.truth.takeoff_s) for result in dives if not result.truth.slow], "take-off"))
+    write(_errors([(result.entry, result.truth.entry_s) for result in dives if not result.truth.slow], "entry"))
+    found_slow = [result for result in dives if result.truth.slow and result.is_found]
+    slow = [result.search.flights[0].time_scale / (result.truth.slow or 1.0) for result in found_slow]
     if slow:
         near = np.mean([abs(ratio - 1) <= 0.3 for ratio in slow])
-        say(f"time scale over the true one: median {np.median(slow):.2f}, within 30% {near:.3f} of {len(slow)}")
-    normal = [one.search.flights[0].time_scale for one in dives if not one.truth.slow and one.is_found]
-    say(f"normal speed taken for slow motion: {sum(scale > 1.3 for scale in normal)} of {len(normal)}")
-    boxes, hits = sum(len(one.truth.boxes) for one in dives), sum(one.hits for one in dives)
+        write(f"time scale over the true one: median {np.median(slow):.2f}, within 30% {near:.3f} of {len(slow)}")
+    normal = [result.search.flights[0].time_scale for result in dives if not result.truth.slow and result.is_found]
+    write(f"normal speed read as slow motion: {sum(scale > 1.3 for scale in normal)} of {len(normal)}")
+    boxes, hits = sum(len(result.truth.boxes) for result in dives), sum(result.hits for result in dives)
     if boxes:
-        say(f"centre in the box {hits} of {boxes} ({hits / boxes:.3f})")
-    ratio = sum(one.seconds for one in found) / sum(one.search.duration_s for one in found)
-    say(f"more than one flight {sum(len(one.search.flights) > 1 for one in dives)} of {len(dives)}")
-    say(f"{np.mean([one.seconds for one in found]):.2f} s a clip, {ratio:.2f} of its length")
+        write(f"centre in the box {hits} of {boxes} ({hits / boxes:.3f})")
+    ratio = sum(result.seconds for result in results) / sum(result.search.duration_s for result in results)
+    write(f"more than one flight {sum(len(result.search.flights) > 1 for result in dives)} of {len(dives)}")
+    write(f"{np.mean([result.seconds for result in results]):.2f} s a clip, {ratio:.2f} of its length")
 
 
 def _errors(pairs: list[tuple[float | None, float | None]], name: str) -> str:
-    """Say how large the errors of labelled moments are; what is not found counts as far off."""
-    errors = np.array([np.inf if error is None else error for error, right in pairs if right is not None])
+    """Summarise the errors of labelled moments; a missing prediction counts as infinite."""
+    errors = np.array([np.inf if error is None else error for error, label in pairs if label is not None])
     if not len(errors):
         return f"{name}: no labels"
     known = errors[np.isfinite(errors)]

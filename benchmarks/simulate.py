@@ -1,4 +1,4 @@
-"""Print how many dives a second one core simulates, draws and writes, and where the time goes.
+"""Measure how many dives per second one core simulates, renders and writes, and the share of each step.
 
 Run it alone, on an idle machine: ``python -m benchmarks.simulate``.
 """
@@ -22,12 +22,12 @@ from finecausal_cli.video.writer import write_mask_video, write_video
 SEED = 2026
 DIVES = 24
 CLIP = 100
-"""Frames of the clip that the last column speaks of."""
+"""Frames of the clip in the last column."""
 
 
 @dataclass
 class Times:
-    """Seconds of the processor, summed over dives."""
+    """CPU seconds, summed over dives."""
 
     motion: float = 0.0
     venue: float = 0.0
@@ -37,12 +37,12 @@ class Times:
 
     @property
     def total(self) -> float:
-        """All of them."""
+        """Sum of all steps."""
         return self.motion + self.venue + self.picture + self.encoding + self.masks
 
 
 def measure(dives: int = DIVES) -> tuple[Times, int]:
-    """Return the times of so many dives of one plan, after one to warm up, and their frames."""
+    """Return times and number of frames of ``dives`` dives of one plan, after one to warm up."""
     cv2.setNumThreads(1)
     plan = plan_dataset(SEED)
     times, frames = Times(), 0
@@ -69,7 +69,7 @@ def measure(dives: int = DIVES) -> tuple[Times, int]:
 
 
 def table(times: Times, frames: int, dives: int = DIVES) -> Table:
-    """Return one line for each share of the work, and their sum."""
+    """Return a row per step, and their sum."""
     out = Table("simulate, one core", "ms a dive", "share", f"ms for {CLIP} frames")
     for name, seconds in (*vars(times).items(), ("all", times.total)):
         row = 1000 * seconds / dives, seconds / times.total, 1000 * seconds / frames * CLIP

@@ -1,4 +1,4 @@
-"""Does an explanation find the fault? Dives with a planted fault in one stage, and what names that stage first."""
+"""Localisation of planted faults: how often each explanation method ranks the faulty stage first."""
 
 from __future__ import annotations
 
@@ -41,29 +41,29 @@ if TYPE_CHECKING:
 STAGES = tuple(STAGE_FAULTS)
 
 Raised = Literal["all", "one", "one gross"]
-"""Which faults of the planted stage are raised: all that a dive can have at once; one drawn by chance; one drawn by
-chance, to the most that the simulator knows."""
+"""Which faults of the planted stage are raised: all that a dive can have at once; a random one; a random one to the
+simulator's maximum."""
 
 Method = Literal["do(exemplar)", "do(bank mean)", "do(bank best)", "contribution", "graph attention", "stage attention"]
-"""What names a stage: the replacement that gains most; the contribution that loses most; the stage that gets most of
-the attention given to the query's snippets, or to its stages, each against what it would get without preference."""
+"""Methods that rank stages: by the gain of a replacement; by the lowest contribution; by the attention to the query's
+snippets or to its stages, relative to no preference."""
 
 _BY_BANK: Mapping[Replacement, Method] = {"bank_mean": "do(bank mean)", "bank_best": "do(bank best)"}
 
 HELD_OUT_SEED = 777_000_001
-"""No data set of the project is drawn from it."""
+"""Used for no dataset of the project."""
 
 _SMALL = 0.11
-"""The other faults: the least that simulated dives have."""
+"""Size of the other faults: the minimum of simulated dives."""
 
 _HIGH, _GROSS = (0.6, 0.78), 1.0
-"""Range of the raised faults: the top of what simulated dives have; and what no drawn dive has, the worst there is."""
+"""Size of the raised faults: the upper range of simulated dives; and the maximum, beyond any of them."""
 
 _EVEN_CAUSAL = np.array([1 + 1 / 2 + 1 / 3, 1 / 2 + 1 / 3, 1 / 3])
-"""Attention that each stage gets from itself and later ones where they attend evenly to all they may see."""
+"""Attention that each stage receives where every stage attends evenly to itself and earlier stages."""
 
 _ALTERNATIVES = (("leaning_takeoff", "close_to_board"), ("short_rotation", "over_rotation"))
-"""Faults of which a dive has one at most."""
+"""Mutually exclusive faults."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,9 +71,9 @@ class PlantedDive:
     """A dive with a fault planted in one stage.
 
     Attributes:
-        stage: That stage.
+        stage: The stage.
         simulated: The dive.
-        setting: Where it is filmed.
+        setting: Venue and camera.
     """
 
     stage: str
@@ -82,22 +82,22 @@ class PlantedDive:
 
     @property
     def costliest(self) -> str:
-        """The stage that costs most points: not always the planted one, for a low take-off spoils the entry too."""
+        """The stage that costs most points; not always the planted one, as a low take-off affects the entry."""
         cost = deductions(self.simulated.seen)
         return max(STAGES, key=lambda stage: cost[stage])
 
 
 @dataclass(frozen=True, slots=True)
 class Naming:
-    """Which stage each method names for one planted dive.
+    """The stage that each method ranks first for one planted dive.
 
     Attributes:
         index: The dive.
         number: Its dive number.
         planted: The stage of the planted fault.
         costliest: The stage that cost most points.
-        contributions: What each stage wins or loses against the voters, execution units.
-        named: Stage by method.
+        contributions: Of each stage against the exemplars, execution units.
+        named: First-ranked stage by method.
     """
 
     index: int
@@ -110,11 +110,11 @@ class Naming:
 
 @dataclass(frozen=True)
 class FaultRanking:
-    """How often each method names the right stage first.
+    """How often each method ranks the right stage first.
 
     Attributes:
         raised: Which faults of a stage were raised.
-        namings: One a dive.
+        namings: One per dive.
     """
 
     raised: Raised
@@ -122,32 +122,31 @@ class FaultRanking:
 
     @property
     def methods(self) -> tuple[Method, ...]:
-        """The methods that could name a stage in every dive."""
+        """The methods that rank stages in every dive."""
         first = self.namings[0].named
-        return tuple(method for method in first if all(method in one.named for one in self.namings))
+        return tuple(method for method in first if all(method in naming.named for naming in self.namings))
 
     def hits(self, method: Method, *, planted: str | None = None, costliest: bool = False) -> tuple[int, int]:
-        """Count the dives in which a method names the right stage first, and all of them.
+        """Return in how many dives a method ranks the right stage first, and the number of dives.
 
         Args:
-            method: What names the stage.
+            method: The method.
             planted: Only dives with the fault in this stage; None counts all.
             costliest: Take the stage that cost most points for the right one, not the planted one.
         """
-        counted = [one for one in self.namings if planted in (None, one.planted)]
-        right = sum(one.named[method] == (one.costliest if costliest else one.planted) for one in counted)
+        counted = [naming for naming in self.namings if planted in (None, naming.planted)]
+        right = sum(naming.named[method] == (naming.costliest if costliest else naming.planted) for naming in counted)
         return right, len(counted)
 
     def separation(self, stage: str) -> float:
-        """Return how surely a fault in a stage lowers the contribution of that stage: 1 always does, 1/2 is chance.
+        """Return the ROC AUC of a stage's contribution for a fault in that stage: 1 is perfect, 1/2 is chance.
 
-        Of all pairs of a dive with the fault in this stage and one with it elsewhere, the share in which the first has
-        the lower contribution there (ties count half). A stage that is never read gives about one half, even where it
-        is named by default because the other stages gain. NaN where one of the two kinds is missing.
+        Of all pairs of a dive with the fault in this stage and one with it in another, the share in which the first has
+        the lower contribution (ties count half). NaN where one of the two kinds is missing.
         """
-        place = STAGES.index(stage)
-        here = np.array([one.contributions[place] for one in self.namings if one.planted == stage])
-        elsewhere = np.array([one.contributions[place] for one in self.namings if one.planted != stage])
+        index = STAGES.index(stage)
+        here = np.array([naming.contributions[index] for naming in self.namings if naming.planted == stage])
+        elsewhere = np.array([naming.contributions[index] for naming in self.namings if naming.planted != stage])
         if not len(here) or not len(elsewhere):
             return float("nan")
         apart = elsewhere[None] - here[:, None]
@@ -155,7 +154,7 @@ class FaultRanking:
 
     def figures(self) -> dict[str, dict[str, float | int]]:
         """Return the counts of every method, with Wilson's 95% interval of the share, as plain data."""
-        found: dict[str, dict[str, float | int]] = {}
+        rows: dict[str, dict[str, float | int]] = {}
         for method in self.methods:
             right, dives = self.hits(method)
             low, high = share_interval(right, dives)
@@ -163,8 +162,8 @@ class FaultRanking:
             for stage in STAGES:
                 row[f"first_{stage}"], row[f"dives_{stage}"] = self.hits(method, planted=stage)
             row["first_costliest"] = self.hits(method, costliest=True)[0]
-            found[method] = row
-        return found
+            rows[method] = row
+        return rows
 
 
 def rank_single_faults(
@@ -176,16 +175,16 @@ def rank_single_faults(
     seed: int = HELD_OUT_SEED,
     advance: Callable[[], object] = lambda: None,
 ) -> FaultRanking:
-    """Plant a fault in one stage of simulated dives that nobody trained on, and see what names that stage first.
+    """Plant a fault in one stage of held-out simulated dives, and rank the stages by every method.
 
-    The stages take turns. The numbers are those that the bank knows, and each dive is filmed as a data set's dives
-    are: rendered, compressed, read. The dive number is told, as the bank's mean needs it.
+    The stages take turns. Dive numbers are those of the bank; each dive is rendered, compressed and decoded as in a
+    dataset. The dive number is given, as the bank's mean needs it.
 
     Args:
         scorer: Weights and bank.
         dives: How many dives.
         raised: Which faults of the planted stage to raise.
-        voters: Most exemplars a dive.
+        voters: Most exemplars per dive.
         seed: Seed of the dives and venues.
         advance: Called after each dive.
 
@@ -202,9 +201,9 @@ def rank_single_faults(
         clip = _film(planted, scorer)
         query = scorer.encode(clip)
         number = str(planted.simulated.dive)
-        places = choose_voters(scorer.bank, query, dive=number, voters=voters).places
-        hearing = VotingContext.hold(scorer.model, query, scorer.bank, places, difficulty=planted.simulated.difficulty)
-        takeoff, flight, entry = hearing.points(hearing.ballot.pairs.stage_deltas[:, 0] / hearing.difficulty)
+        indices = choose_voters(scorer.bank, query, dive=number, voters=voters).places
+        context = VotingContext.hold(scorer.model, query, scorer.bank, indices, difficulty=planted.simulated.difficulty)
+        takeoff, flight, entry = context.points(context.ballot.pairs.stage_deltas[:, 0] / context.difficulty)
         namings.append(
             Naming(
                 index=index,
@@ -212,7 +211,7 @@ def rank_single_faults(
                 planted=planted.stage,
                 costliest=planted.costliest,
                 contributions=(takeoff, flight, entry),
-                named=name_stages(hearing, number),
+                named=name_stages(context, number),
             )
         )
         advance()
@@ -220,9 +219,9 @@ def rank_single_faults(
 
 
 def plant_fault(plan: DatasetPlan, index: int, raised: Raised) -> PlantedDive:
-    """Simulate dive ``index`` of a plan with faults of one stage and hardly any others; no dive that fails.
+    """Simulate dive ``index`` of a plan with faults of one stage and minimal others; no failed dive.
 
-    A failed dive scores 0 whatever its faults, so its faults are drawn again.
+    A failed dive scores 0 whatever its faults, so its faults are resampled.
     """
     stage = STAGES[index % len(STAGES)]
     drawn = plan.dive(index)
@@ -236,7 +235,7 @@ def plant_fault(plan: DatasetPlan, index: int, raised: Raised) -> PlantedDive:
 
 
 def draw_planted(rng: np.random.Generator, dive: DiveNumber, stage: str, raised: Raised) -> Faults:
-    """Draw the faults of a dive whose one bad stage is given."""
+    """Draw the faults of a dive with one faulty stage."""
     values = {name: _SMALL for names in STAGE_FAULTS.values() for name in names}
     if not dive.half_twists:
         values["crossed_twist"] = 0.0
@@ -248,27 +247,27 @@ def draw_planted(rng: np.random.Generator, dive: DiveNumber, stage: str, raised:
     return Faults(**{**values, **raised_to})
 
 
-def name_stages(hearing: VotingContext, number: str | None) -> dict[Method, str]:
-    """Return the stage that each method names first."""
-    interventions, taken = intervene(hearing, number)
-    contributions = hearing.points(hearing.ballot.pairs.stage_deltas[:, 0])
-    found: dict[Method, str] = {"do(exemplar)": rank(interventions, "exemplar").stages[0]}
+def name_stages(context: VotingContext, number: str | None) -> dict[Method, str]:
+    """Return the stage that each method ranks first."""
+    interventions, banks = intervene(context, number)
+    contributions = context.points(context.ballot.pairs.stage_deltas[:, 0])
+    stages_named: dict[Method, str] = {"do(exemplar)": rank(interventions, "exemplar").stages[0]}
     for replaced_by, method in _BY_BANK.items():
-        if replaced_by in taken:
-            found[method] = rank(interventions, replaced_by).stages[0]
-    found["contribution"] = STAGES[int(np.argmin(contributions))]
-    graph, stages = view_graph(hearing.ballot, None, None), hearing.ballot.pairs.stage_attention
+        if replaced_by in banks:
+            stages_named[method] = rank(interventions, replaced_by).stages[0]
+    stages_named["contribution"] = STAGES[int(np.argmin(contributions))]
+    graph, stages = view_graph(context.ballot, None, None), context.ballot.pairs.stage_attention
     if graph is not None:
-        preference = stage_preference(snippet_shares(graph), frames_by_stage(hearing.borders))
-        found["graph attention"] = STAGES[int(preference.argmax())]
+        preference = stage_preference(snippet_shares(graph), frames_by_stage(context.borders))
+        stages_named["graph attention"] = STAGES[int(preference.argmax())]
     if stages is not None:
         received = stages[:, 0].mean((0, 1)).sum(0).cpu().double().numpy()
-        found["stage attention"] = STAGES[int((received / _EVEN_CAUSAL).argmax())]
-    return found
+        stages_named["stage attention"] = STAGES[int((received / _EVEN_CAUSAL).argmax())]
+    return stages_named
 
 
 def _film(planted: PlantedDive, scorer: Scorer) -> Clip:
-    """Render a dive, store it as a video and read that, as a user's clip would be."""
+    """Render a dive to a video and read it, as a user's clip."""
     pictures = (frame for frame, _ in render(planted.simulated, planted.setting))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dive.mp4"

@@ -1,4 +1,4 @@
-"""Measure what keeping clips, and what a frozen trunk makes of them, spares training: whole steps on the same batch."""
+"""Measure training steps with and without cached clips and cached views of a frozen backbone, on one batch."""
 
 from __future__ import annotations
 
@@ -38,22 +38,22 @@ class Times:
     Attributes:
         decoded: Reading it from videos and masks.
         cached: Reading it from a warm clip cache.
-        learned: Forward and backward through the whole network.
-        encoded: Forward through a frozen trunk.
-        kept: Reading what the frozen trunk made of it from kept views.
-        heads: Forward and backward through everything behind the trunk.
+        trained: Forward and backward through the whole network.
+        encoded: Forward through a frozen backbone.
+        kept: Reading its cached views of the frozen backbone.
+        heads: Forward and backward through the heads.
     """
 
     decoded: float
     cached: float
-    learned: float
+    trained: float
     encoded: float
     kept: float
     heads: float
 
 
 def measure(repeats: int = 4) -> Times:
-    """Measure the six, the shortest of several times each."""
+    """Measure all six; the shortest of several repeats each."""
     config = PRESETS[PRESET]
     dives = [dive for dive in read_dataset(DATASET) if dive.score is not None][:CLIPS]
     groups = [tuple(range(len(dives)))]
@@ -70,16 +70,16 @@ def measure(repeats: int = 4) -> Times:
         def kept() -> PairBatch:
             return views.collate(groups, dives, seed=0, epoch=0)
 
-        one, stored = batch(warm), kept().encoding
+        pairs, stored = batch(warm), kept().encoding
         assert stored is not None  # noqa: S101 -- views have encodings
-        resting = model.for_inference()
+        frozen = model.for_inference()
         return Times(
             decoded=_shortest(lambda: batch(none), repeats),
             cached=_shortest(lambda: batch(warm), repeats),
-            learned=_shortest(lambda: _learn(model, one, None), repeats // 2),
-            encoded=_shortest(lambda: _rest(resting, one), repeats // 2),
+            trained=_shortest(lambda: _train_step(model, pairs, None), repeats // 2),
+            encoded=_shortest(lambda: _forward(frozen, pairs), repeats // 2),
             kept=_shortest(kept, repeats),
-            heads=_shortest(lambda: _learn(model, one, stored), repeats),
+            heads=_shortest(lambda: _train_step(model, pairs, stored), repeats),
         )
 
 
@@ -93,7 +93,7 @@ def _shortest(work: Callable[[], object], repeats: int) -> float:
     return min(times)
 
 
-def _learn(model: FineCausal, batch: PairBatch, stored: Encoding | None) -> None:
+def _train_step(model: FineCausal, batch: PairBatch, stored: Encoding | None) -> None:
     weights = UncertaintyWeights()
     model.train().zero_grad()
     encoding = (
@@ -105,7 +105,7 @@ def _learn(model: FineCausal, batch: PairBatch, stored: Encoding | None) -> None
     weights(all_losses(encoding.foreground, pairs, batch)).backward()
 
 
-def _rest(model: FineCausal, batch: PairBatch) -> None:
+def _forward(model: FineCausal, batch: PairBatch) -> None:
     with torch.inference_mode():
         model.encode(normalise(batch.clips))
 
@@ -117,11 +117,11 @@ def table(times: Times) -> Table:
     shown.add_row("a batch, clips and masks decoded", f"{times.decoded:.3f}", feeding)
     shown.add_row("the same from a warm cache", f"{times.cached:.3f}", "", end_section=True)
     for name, each_time, warm, work in (
-        ("whole network", times.decoded, times.cached, times.learned),
-        ("frozen trunk", times.decoded + times.encoded, times.kept, times.heads),
+        ("whole network", times.decoded, times.cached, times.trained),
+        ("frozen backbone", times.decoded + times.encoded, times.kept, times.heads),
     ):
         before, after = each_time + work, warm + work
-        kept = "clips" if work is times.learned else "views"
+        kept = "clips" if work is times.trained else "views"
         shown.add_row(f"{name}: a step, decoding each time", f"{before:.3f}", "")
         waits = f"{before / after:.1f} x, waits {warm / after:.1%} of it"
         shown.add_row(f"{name}: a step, {kept} kept", f"{after:.3f}", waits, end_section=True)

@@ -1,4 +1,4 @@
-"""Make the example dives and the example dataset again: ``python examples/make.py``.
+"""Regenerate the example dives and the example dataset: ``python examples/make.py``.
 
 The seeds are used nowhere else, so none of these dives is in the training data or the bank of the bundled weights.
 """
@@ -26,7 +26,7 @@ DIVES = {
     "305C-3m-middling": 90,
     "301B-3m-failed": 738,
 }
-"""Name of each example and its place in the plan."""
+"""Name of each example and its index in the plan."""
 
 DATASET_SEED = 7
 DATASET_NUMBERS = ("107B", "405C")

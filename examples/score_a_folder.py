@@ -1,8 +1,8 @@
-"""Score a folder of dives from a program, and say which one to look at first.
+"""Score a folder of dives from Python, and rank them.
 
     python examples/score_a_folder.py [FOLDER] [RESULTS.jsonl]
 
-The rows are those of ``finecausal score FOLDER -o RESULTS.jsonl``: either can go on where the other one stopped.
+The rows are those of ``finecausal score FOLDER -o RESULTS.jsonl``: either resumes the other's file.
 """
 
 # ruff: noqa: T201 -- a script prints
@@ -18,7 +18,7 @@ DIVES = Path(__file__).resolve().parent / "dives"
 
 
 def main(folder: Path, results: Path | None) -> None:
-    """Print a line a dive as they come, then the dives from the best to the worst."""
+    """Print each dive as it is scored, then all from the best to the worst."""
     scorer = Scorer.load("compact", device="cpu")
     rows = score_many(scorer, folder, results=results, on_row=show)
     ranked = sorted((row for row in rows if row.score is not None), key=lambda row: -(row.score or 0))
@@ -26,18 +26,18 @@ def main(folder: Path, results: Path | None) -> None:
     for row in ranked:
         print(f"{row.score:7.2f}  {Path(row.source).name}")
     if ranked:
-        # One dive again, now with the reasons: the verdict that `finecausal score DIVE` prints.
-        verdict = scorer.score(ranked[-1].source)
-        worst = min(verdict.stages, key=lambda stage: stage.contribution)
+        # The lowest dive again, with its stages, as `finecausal score DIVE` prints them.
+        assessment = scorer.score(ranked[-1].source)
+        worst = min(assessment.stages, key=lambda stage: stage.contribution)
         print(f"most lost in {Path(ranked[-1].source).name}: {worst.name}, {worst.contribution:+.2f} points")
 
 
 def show(row: Row) -> None:
-    """Print what became of a dive."""
-    said = f"{row.score:.2f} points" if row.score is not None else f"{row.error_kind}: {row.error}"
-    print(f"{Path(row.source).name}: {said}")
+    """Print the score or the error of a dive."""
+    result = f"{row.score:.2f} points" if row.score is not None else f"{row.error_kind}: {row.error}"
+    print(f"{Path(row.source).name}: {result}")
 
 
 if __name__ == "__main__":
-    given = [Path(argument) for argument in sys.argv[1:]]
-    main(given[0] if given else DIVES, given[1] if len(given) > 1 else None)
+    paths = [Path(argument) for argument in sys.argv[1:]]
+    main(paths[0] if paths else DIVES, paths[1] if len(paths) > 1 else None)

@@ -1,9 +1,9 @@
-"""Turn a finished training run into what ships: ``python weights/make.py RUN/best DATA OUT``.
+"""Build the bundled weights from a finished training run: ``python weights/make.py RUN/best DATA OUT``.
 
 DATA holds ``train``, ``test`` and ``calibration``. Writes half-precision weights, the exemplar bank, the interval, the
-self-test's expected score, and the figures of exactly these files on the test dives, which the model card quotes.
-Exemplars are dives that were trained on. The interval is that of the calibration dives, which took no part in training
-nor in choosing the epoch, compared with the bank, as a user's dives are.
+self-test's expected score, and the metrics of these files on the test dives, which the model card quotes. Exemplars are
+training dives. The interval comes from the calibration dives, which took no part in training nor in the choice of the
+epoch, compared with the bank as a user's dives are.
 """
 
 from __future__ import annotations
@@ -38,14 +38,14 @@ EXAMPLES = Path(__file__).resolve().parent.parent / "examples"
 NOTE = "trained on simulated dives only; not calibrated for filmed ones"
 PER_NUMBER = 10
 FRAMING = Framing(reach=0.635, least=0.56, most=0.71)
-"""How large athletes are in clips of ``finecausal simulate``."""
+"""Size of the athlete in clips of ``finecausal simulate``."""
 
 CLIP, DIVE, HEIGHT_M = "dives/107B-10m-good.mp4", "107B", 10.0
 """The dive that the self-test scores."""
 
 
 def measure(dives: Path, folder: Path, cache: Path, device: torch.device) -> Evaluation:
-    """Score all dives of a data set against the bank in a folder of weights."""
+    """Score all dives of a dataset against the bank in a folder of weights."""
     return evaluate(
         dives,
         folder,
@@ -58,7 +58,7 @@ def measure(dives: Path, folder: Path, cache: Path, device: torch.device) -> Eva
 
 def set_interval(folder: Path, measured: Evaluation) -> None:
     """Store the interval that covers the stated share of the calibration dives."""
-    errors = [abs(one.predicted - one.score) / one.difficulty for one in measured.predictions]
+    errors = [abs(dive.predicted - dive.score) / dive.difficulty for dive in measured.predictions]
     interval = StoredInterval(level=INTERVAL_LEVEL, execution_half_width=conformal_half_width(errors, INTERVAL_LEVEL))
     manifest = read_manifest(folder)
     info = WeightsInfo.read(manifest.info, folder).model_copy(update={"interval": interval})
@@ -85,20 +85,20 @@ def make_bank(folder: Path, dataset: Path, cache: Path, device: torch.device) ->
 
 def main() -> None:
     """Write weights, bank, interval, figures and self-test."""
-    parser = argparse.ArgumentParser(prog="python weights/make.py", description="Make of a run what ships.")
+    parser = argparse.ArgumentParser(prog="python weights/make.py", description="Build the bundled weights from a run.")
     parser.add_argument("best", type=Path, help="weights of the run")
     parser.add_argument("data", type=Path, help="folder of train, test and calibration")
-    parser.add_argument("out", type=Path, help="folder of what ships")
+    parser.add_argument("out", type=Path, help="folder of the bundled weights")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cache", type=Path, default=default_cache())
-    asked = parser.parse_args()
-    folder, device = asked.out, resolve_device(asked.device)
-    trained = load_weights(asked.best)
-    info = WeightsInfo.read(trained.info, asked.best).model_copy(update={"note": NOTE})
+    args = parser.parse_args()
+    folder, device = args.out, resolve_device(args.device)
+    trained = load_weights(args.best)
+    info = WeightsInfo.read(trained.info, args.best).model_copy(update={"note": NOTE})
     save_weights(folder, trained.model, info.facts(), dtype="float16")
-    make_bank(folder, asked.data / "train", asked.cache, device)
-    set_interval(folder, measure(asked.data / "calibration", folder, asked.cache, device))
-    measured = measure(asked.data / "test", folder, asked.cache, device)
+    make_bank(folder, args.data / "train", args.cache, device)
+    set_interval(folder, measure(args.data / "calibration", folder, args.cache, device))
+    measured = measure(args.data / "test", folder, args.cache, device)
     figures = {f"exemplars: the bank, up to {PER_NUMBER} voters": metrics(measured)}
     with atomic_write(folder / "heldout.json", "the figures") as part:
         part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")

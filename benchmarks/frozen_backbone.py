@@ -1,4 +1,4 @@
-"""What the benchmarks that train on one frozen trunk share: data, what the trunk sees of them, and a run."""
+"""Shared by the benchmarks that train heads on a frozen backbone: data, encodings and runs."""
 
 from __future__ import annotations
 
@@ -31,79 +31,81 @@ if TYPE_CHECKING:
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.model.finecausal import FineCausal
 
-VOTERS = 10
+EXEMPLARS = 10
 EPOCHS = 10
 GROUPS_PER_BATCH = 3
 
 
-def ask(program: str, description: str, out: str, *, many: bool = False) -> argparse.Namespace:
-    """Read the command line of such a benchmark: data, a trunk or many, and how to train."""
+def parse_arguments(program: str, description: str, out: str, *, many: bool = False) -> argparse.Namespace:
+    """Parse the command line: data, one backbone or many, and how to train."""
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument("data", type=Path)
-    parser.add_argument("trunk", nargs="+" if many else None)
+    parser.add_argument("backbone", nargs="+" if many else None)
     parser.add_argument("--out", type=Path, default=Path(out))
     parser.add_argument("--seeds", type=int, default=2)
     parser.add_argument("--first-seed", type=int, default=0)
     parser.add_argument("--epochs", type=int, default=EPOCHS)
     parser.add_argument("--views", type=int, default=3)
     parser.add_argument("--cache", type=Path, default=default_cache())
-    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the frozen trunk")
+    parser.add_argument("--precision", choices=("fp32", "bf16"), default="fp32", help="of the frozen backbone")
     parser.add_argument("--device", default="auto")
     return parser.parse_args()
 
 
-class Ground:
-    """One trunk, the dives that everything behind it learns from, and those that it is measured on.
+class FrozenBackbone:
+    """A frozen backbone with the training and test dives of its heads.
 
     Args:
-        asked: What `ask` read.
-        trunk: Weights of the trunk.
-        training: Part that is trained on; its dives to validate on are the part ``validation``.
+        args: Result of `parse_arguments`.
+        backbone: Weights of the backbone.
+        training: Part to train on; its validation dives are the part ``validation``.
         parts: Further parts to measure on.
     """
 
-    def __init__(self, asked: argparse.Namespace, trunk: str, training: str, parts: Sequence[str]) -> None:
-        self._folder, self._cache, self._precision = asked.data / training, asked.cache, asked.precision
-        self._device = resolve_device(asked.device)
-        self._init = locate_init(f"{TRUNK}{trunk}")
-        loaded = load_weights(resolve_weights(trunk), device=self._device)
+    def __init__(self, args: argparse.Namespace, backbone: str, training: str, parts: Sequence[str]) -> None:
+        self._folder, self._cache, self._precision = args.data / training, args.cache, args.precision
+        self._device = resolve_device(args.device)
+        self._init = locate_init(f"{TRUNK}{backbone}")
+        loaded = load_weights(resolve_weights(backbone), device=self._device)
         self.config = loaded.config.model_copy(update={"recognises": False})
-        clips = ClipCache(asked.cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
-        self._views = Views(loaded.model, clips, asked.cache, 1, asked.precision)
+        clips = ClipCache(args.cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
+        self._views = Views(loaded.model, clips, args.cache, 1, args.precision)
         self._dives = assign_splits([dive for dive in read_dataset(self._folder) if dive.score is not None])
         self.training = [dive for dive in self._dives if dive.split == "train"]
         self.parts = {"validation": [dive for dive in self._dives if dive.split == "val"]}
-        self.parts |= {name: list(read_dataset(asked.data / name)) for name in parts}
-        self._voters = spread_exemplars(self.training, VOTERS)
-        everything = [dive for part in (self._voters, *self.parts.values()) for dive in part]
+        self.parts |= {name: list(read_dataset(args.data / name)) for name in parts}
+        self._exemplars = spread_exemplars(self.training, EXEMPLARS)
+        everything = [dive for part in (self._exemplars, *self.parts.values()) for dive in part]
         for dive in track(everything, "encoding", console=Console(stderr=True)):
             self._views.load(dive)
 
     def also(self, folder: Path) -> list[Dive]:
-        """Return the training dives of another part of the benchmark, under names of their own."""
+        """Return the training dives of another part of the benchmark, with unique keys."""
         dives = assign_splits([dive for dive in read_dataset(folder) if dive.score is not None])
         return [replace(dive, key=f"{folder.name}/{dive.key}") for dive in dives if dive.split == "train"]
 
     def train(
         self, folder: Path, config: ModelConfig, *, dives: int | None = None, more: Sequence[Dive] = (), **given: Any
     ) -> FineCausal:
-        """Train everything behind the trunk, or go on with it, or find it done.
+        """Train the heads; resume a stopped run and reuse a finished one.
 
         Args:
             folder: The run's folder.
             config: The network.
-            dives: Learn from the first so many training dives; None takes all.
-            more: Learn from these too.
+            dives: Number of training dives, from the first; None for all.
+            more: Additional training dives.
             given: Options of the run.
 
         Returns:
-            The weights of the last epoch: no dive has chosen it.
+            The weights of the last epoch, which is chosen without validation dives.
 
         Raises:
-            TrainingError: The folder holds a run on another trunk.
+            TrainingError: The folder holds a run on another backbone.
         """
         if (folder / RUN_NAME).exists() and read_run(folder, TrainOptions).options.init != self._init:
-            raise TrainingError("a run on another trunk", where=folder, hint="remove it, or give --out another folder")
+            raise TrainingError(
+                "a run on another backbone", where=folder, hint="remove it, or give --out another folder"
+            )
         epochs = given["epochs"]
         options = TrainOptions(
             init=self._init,
@@ -114,7 +116,7 @@ class Ground:
             **given,
         )
         if not (folder / "last" / "config.json").exists() or not (folder / "best" / "config.json").exists():
-            kept = set(self.training[:dives])
+            chosen = set(self.training[:dives])
             train(
                 self._folder,
                 folder,
@@ -123,17 +125,17 @@ class Ground:
                 cache=self._cache,
                 device=self._device,
                 resume=(folder / "run.json").exists(),
-                read=lambda _: [*(one for one in self._dives if one.split != "train" or one in kept), *more],
+                read=lambda _: [*(dive for dive in self._dives if dive.split != "train" or dive in chosen), *more],
             )
         return load_weights(folder / "last", device=self._device).model
 
     def predict(self, model: FineCausal, *, dives: int | None = None) -> dict[str, list[Prediction]]:
-        """Score every part against exemplars of the training dives, of the first so many if that is said."""
+        """Score every part against exemplars from the training dives, or from the first ``dives`` of them."""
         training = self.training[:dives]
-        voters = self._voters if dives is None else spread_exemplars(training, VOTERS)
-        bank = bank_of(self._views.encoded(model, voters), name="training dives", weights_digest="benchmark")
+        exemplars = self._exemplars if dives is None else spread_exemplars(training, EXEMPLARS)
+        bank = bank_of(self._views.encoded(model, exemplars), name="training dives", weights_digest="benchmark")
         baseline = mean_execution((dive.number, dive.execution) for dive in training)
         return {
-            name: predict(model, self._views.encoded(model, part), bank, baseline=baseline, voters=VOTERS)
+            name: predict(model, self._views.encoded(model, part), bank, baseline=baseline, voters=EXEMPLARS)
             for name, part in self.parts.items()
         }
