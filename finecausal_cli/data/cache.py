@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import struct
 import time
 import zlib
 from contextlib import suppress
@@ -29,37 +28,40 @@ if TYPE_CHECKING:
     from finecausal_cli.data import Dive, FrameRange
 
 
-# Where the user's decoded clips are kept when no folder is named.
-
-
 def default_cache() -> Path:
     """Return the folder of decoded clips in the user's cache."""
     return Path(platformdirs.user_cache_dir("finecausal", appauthor=False)) / "clips"
 
 
-# One decoded clip in one file: a header, then frames, masks and source frames as they lie in memory.
-#
-#     offset 0    magic, version of the format
-#            12   height, width, whether masks follow
-#            24   CRC-32 of these three and of everything after the header
-#            64   frames uint8 [96, height, width, 3]; masks uint8 [96, height, width] if any; source frames int64 [96]
-#
-# The file is mapped into memory, so that clips shared by several processes are in memory once.
+# One decoded clip in one file: a header, then the arrays as they lie in memory. Mapped into memory, so that processes
+# share the pages of a clip.
 
 VERSION = 3
 """Part of the header and of the files' names: another version is decoded anew, beside the old files."""
 
 SUFFIX = ".clip"
 
-_MAGIC = b"FCLIP\r\n\0"
-_HEADER = struct.Struct("<8sIIIII36x")
-_SOURCE_BYTES = 8 * CLIP_FRAMES
+_MAGIC = b"FCLIP\r\n"
+_HEADER = np.dtype(
+    [
+        *(("magic", "S8"), ("version", "<u4"), ("height", "<u4"), ("width", "<u4"), ("masked", "<u4")),
+        ("checksum", "<u4"),  # CRC-32 of the four numbers before it and of everything after the header
+        ("unused", "V36"),
+    ]
+)
 _LARGEST_SIDE = 1 << 14
+
+
+def _layout(height: int, width: int, *, masked: bool) -> np.dtype[np.void]:
+    """Return the layout of a file."""
+    mask = [("mask", "u1", (CLIP_FRAMES, height, width))] if masked else []
+    frames = ("frames", "u1", (CLIP_FRAMES, height, width, 3))
+    return np.dtype([("header", _HEADER), frames, *mask, ("source_frames", "<i8", (CLIP_FRAMES,))])
 
 
 @dataclass(frozen=True, slots=True)
 class StoredClip:
-    """What a file holds.
+    """The content of a file.
 
     Attributes:
         frames: uint8 [96, height, width, 3], RGB.
@@ -78,19 +80,15 @@ def write_clip(path: Path, clip: StoredClip) -> None:
     Raises:
         OSError: It cannot be written.
     """
-    parts = [np.ascontiguousarray(clip.frames)]
-    if clip.mask is not None:
-        parts.append(np.ascontiguousarray(clip.mask))
-    parts.append(np.ascontiguousarray(clip.source_frames, dtype="<i8"))
-    height, width = clip.frames.shape[1:3]
-    shape = (height, width, int(clip.mask is not None))
-    checksum = _checksum_of_shape(*shape)
-    for part in parts:
-        checksum = zlib.crc32(part.data, checksum)
+    masked = clip.mask is not None
+    file = np.zeros(1, _layout(*clip.frames.shape[1:3], masked=masked))
+    file["frames"], file["source_frames"] = clip.frames, clip.source_frames
+    if masked:
+        file["mask"] = clip.mask
+    file["header"] = (_MAGIC, VERSION, *clip.frames.shape[1:3], masked, 0, b"")
+    file["header"]["checksum"] = _checksum(file)
     with path.open("wb") as stream:
-        stream.write(_HEADER.pack(_MAGIC, VERSION, *shape, checksum))
-        for part in parts:
-            stream.write(part.data)
+        stream.write(file.data)
 
 
 def read_stored_clip(path: Path, *, verify: bool) -> StoredClip | None:
@@ -104,35 +102,29 @@ def read_stored_clip(path: Path, *, verify: bool) -> StoredClip | None:
         The clip; None if the file is missing, not whole, damaged, or not what this version writes.
     """
     try:
-        with path.open("rb") as stream:
-            header = stream.read(_HEADER.size)
-        size = path.stat().st_size
-        magic, version, height, width, masked, checksum = _HEADER.unpack(header)
-        known = magic == _MAGIC and version == VERSION and masked in (0, 1)
+        header = np.fromfile(path, _HEADER, count=1)[0]
+        height, width, masked = (int(header[name]) for name in ("height", "width", "masked"))
+        known = (header["magic"], header["version"]) == (_MAGIC, VERSION) and masked in (0, 1)
         if not known or not 0 < height <= _LARGEST_SIDE or not 0 < width <= _LARGEST_SIDE:
             return None
-        pixels = CLIP_FRAMES * height * width
-        if size != _HEADER.size + pixels * (3 + masked) + _SOURCE_BYTES:
+        layout = _layout(height, width, masked=bool(masked))
+        if path.stat().st_size != layout.itemsize:
             return None
-        content = np.memmap(path, np.uint8, mode="r", offset=_HEADER.size)
-    except (OSError, ValueError, struct.error):
+        file = np.memmap(path, layout, mode="r", shape=(1,)).view(np.ndarray)
+    except (OSError, ValueError, IndexError):
         return None
-    if verify and zlib.crc32(content.data, _checksum_of_shape(height, width, masked)) != checksum:
+    if verify and _checksum(file) != header["checksum"]:
         return None
-    plain = content.view(np.ndarray)
-    frames, masks, source = np.split(plain, [3 * pixels, (3 + masked) * pixels])
-    return StoredClip(
-        frames.reshape(CLIP_FRAMES, height, width, 3),
-        masks.reshape(CLIP_FRAMES, height, width) if masked else None,
-        source.view("<i8").astype(np.int64),
-    )
+    return StoredClip(file["frames"][0], file["mask"][0] if masked else None, file["source_frames"][0].astype(np.int64))
 
 
-def _checksum_of_shape(height: int, width: int, masked: int) -> int:
-    return zlib.crc32(struct.pack("<IIII", VERSION, height, width, masked))
+def _checksum(file: NDArray[np.void]) -> int:
+    content = file.view(np.uint8).data
+    start, end = (_HEADER.fields[name][1] for name in ("version", "checksum"))  # type: ignore[index]
+    return zlib.crc32(content[_HEADER.itemsize :], zlib.crc32(content[start:end]))
 
 
-# From a dive's files to its sampled frames and masks at working size, nothing kept on disk.
+# Reading: from a dive's files to its sampled frames and masks at working size.
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
@@ -175,12 +167,12 @@ def _read_range(folder: Path, frames: FrameRange, geometry: Literal["fit", "sque
     """Read a dive from the pictures of an untrimmed video, of which there may be hundreds of thousands."""
     indices = sample_indices(0, len(frames) - 1)
     repeats = check_enough(indices, str(folder))
-    distinct, places = np.unique(indices, return_inverse=True)
+    distinct, positions = np.unique(indices, return_inverse=True)
     scaled = [_read_picture(frames.picture(folder, int(index)), geometry, frame_size) for index in distinct]
     if len({picture.shape for picture in scaled}) > 1:
         raise VideoError(f"The pictures of frames {frames.first} to {frames.last} differ in shape.", where=folder)
     notes = (repeats,) if repeats else ()
-    return Clip(np.stack(scaled)[places], indices, ASSUMED_FPS, str(folder), "frames", notes)
+    return Clip(np.stack(scaled)[positions], indices, ASSUMED_FPS, str(folder), "frames", notes)
 
 
 def _read_picture(file: Path, geometry: Literal["fit", "squeeze"], frame_size: int) -> NDArray[np.uint8]:
@@ -193,19 +185,17 @@ def _read_picture(file: Path, geometry: Literal["fit", "squeeze"], frame_size: i
         raise VideoError("The image is broken and cannot be decoded.", where=file) from error
 
 
-# Keep decoded, scaled clips on disk, so that an epoch does not decode again.
+# The cache: decoded, scaled clips on disk, so that an epoch does not decode again.
 #
-# One file a clip, mapped into memory. The name is a digest of the video's path, size and time of change and of the
-# picture geometry, so a changed video or another geometry is simply another file. A file appears whole or not at all
-# (temporary name, then rename), so parallel writers and interruptions do no harm: whoever comes last replaces a file
-# by an equal one. The checksum of a file is compared once, when a process first reads it; a file that is not whole is
-# decoded again.
+# A file's name is a digest of the video's path, size and modification time and of the geometry, so a changed video or
+# another geometry is another file. Files are written atomically; parallel writers write equal files. A checksum is
+# compared when a process first reads the file; a damaged one is decoded again.
 
 NO_TRANSITION = -1
-"""Stands for an unknown transition."""
+"""An unknown transition."""
 
 _ABANDONED_S = 3600.0
-"""A temporary file this old belongs to a process that was killed."""
+"""Age of a temporary file whose writer was killed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -225,7 +215,7 @@ class ClipArrays:
 
 @dataclass(frozen=True, slots=True)
 class CacheSize:
-    """How much a cache holds.
+    """Size of a cache.
 
     Attributes:
         clips: Number of clips.
@@ -239,11 +229,11 @@ class CacheSize:
 class ClipCache:
     """Clips of one picture geometry on disk.
 
-    A loaded clip holds one file open until it is dropped, so keep no more of them than you need.
+    A loaded clip holds a file open until it is dropped.
 
     Args:
         folder: Where the files go; created on first use. None keeps nothing and decodes every time.
-        geometry: Picture geometry of the network.
+        geometry: Resizing of the pictures.
         frame_size: Side of the square that the network sees, pixels.
     """
 
@@ -282,7 +272,7 @@ class ClipCache:
         return CacheSize(len(sizes), sum(sizes))
 
     def digest(self, dive: Dive) -> str:
-        """Return what a dive's clip is known by here: another file, picture geometry or version has another digest.
+        """Return the digest of a dive's clip: by its files, the geometry and the version of the format.
 
         Raises:
             VideoError: The dive's files are not there.
@@ -319,7 +309,7 @@ class ClipCache:
         )
 
     def _sweep(self, folder: Path) -> None:
-        """Remove, once a process, what killed writers have left."""
+        """Remove, once a process, temporary files of killed writers."""
         if self._has_swept:
             return
         self._has_swept = True
@@ -335,9 +325,9 @@ def _arrays(dive: Dive, clip: StoredClip) -> ClipArrays:
 
 
 def _states(dive: Dive) -> list[object]:
-    """Return size and time of change of a dive's files, of every picture where they are folders.
+    """Return size and modification time of a dive's files, and of every picture of folders.
 
-    A picture that is written over does not change its folder, so each one is asked.
+    Overwriting a picture does not change its folder, so each picture counts.
     """
     facts: list[object] = []
     if (dive.start_s, dive.end_s) != (None, None):
@@ -358,7 +348,7 @@ def _folder_states(path: Path) -> list[tuple[int, int]]:
         return [_state(path)]
     try:
         with os.scandir(path) as listing:
-            states = [one.stat() for one in sorted(listing, key=lambda one: one.name)]
+            states = [entry.stat() for entry in sorted(listing, key=lambda entry: entry.name)]
         return [(state.st_size, state.st_mtime_ns) for state in states]
     except OSError as error:
         raise VideoError(f"Cannot be read: {error.strerror}.", where=path) from error

@@ -5,10 +5,8 @@ from __future__ import annotations
 import os
 import re
 import shutil
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import platformdirs
 
@@ -17,15 +15,12 @@ from finecausal_cli.config import DEFAULT_WEIGHTS
 from finecausal_cli.errors import OutputError, UsageError, WeightsError
 from finecausal_cli.weights import CONFIG_NAME
 
-if TYPE_CHECKING:
-    from collections.abc import Iterator
-
-
 # Weights from a model hub: ``hf://owner/repo@revision``.
 #
-# A repository on the hub is a folder of weights as `save_weights` writes it, with its bank beside it. It is fetched
-# at one commit, checked against the digests in its ``config.json``, and only then put where it will be found without
-# a network. Nothing else of this package uses the network.
+# A repository on the hub is a folder of weights as `save_weights` writes it, with its bank beside it. It is downloaded
+# at one commit, verified against the digests in its ``config.json``, and only then moved into the store, from where it
+# loads offline. Nothing else of this package uses the network. huggingface_hub's own cache is not used: its snapshots
+# appear file by file, before they are verified.
 
 SCHEME = "hf://"
 
@@ -33,9 +28,9 @@ OFFLINE = "HF_HUB_OFFLINE"
 """Environment variable that forbids the network; ``--offline`` sets it."""
 
 _PATTERN = re.compile(r"(?P<owner>[\w.-]+)/(?P<repo>[\w.-]+)(?:@(?P<revision>[\w./-]+))?")
-_USUAL_REVISION = "main"
-_WANTED = (CONFIG_NAME, "*.safetensors", "*.json", "*.md", "bank/*")
-_REFUSED = re.compile(r"[^\w.-]")
+_DEFAULT_REVISION = "main"
+_FILES = (CONFIG_NAME, "*.safetensors", "*.json", "*.md", "bank/*")
+_UNSAFE = re.compile(r"[^\w.-]")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,8 +54,8 @@ class HubName:
         Raises:
             UsageError: It is written otherwise.
         """
-        found = _PATTERN.fullmatch(text.removeprefix(SCHEME))
-        parts = [] if found is None else [found["owner"], found["repo"], found["revision"] or _USUAL_REVISION]
+        match = _PATTERN.fullmatch(text.removeprefix(SCHEME))
+        parts = [] if match is None else [match["owner"], match["repo"], match["revision"] or _DEFAULT_REVISION]
         if not parts or any(part in (".", "..") or ".." in part.split("/") for part in parts):
             raise UsageError("not the name of weights on a hub", where=text, hint="hf://owner/repo@revision")
         return cls(*parts)
@@ -69,18 +64,18 @@ class HubName:
         return f"{SCHEME}{self.owner}/{self.repo}@{self.revision}"
 
     @property
-    def shelf(self) -> Path:
-        """Folder of all that is kept of the repository: ``commits``, and ``refs``, what revisions meant."""
+    def repo_dir(self) -> Path:
+        """Folder of the repository in the store: ``commits``, and ``refs`` from revisions to commits."""
         return store() / self.owner / self.repo
 
     @property
-    def note(self) -> Path:
-        """File that says which commit the revision was when it was last fetched."""
-        return self.shelf / "refs" / _REFUSED.sub("--", self.revision)
+    def ref_file(self) -> Path:
+        """File with the commit of the revision when it was last downloaded."""
+        return self.repo_dir / "refs" / _UNSAFE.sub("--", self.revision)
 
 
 def store() -> Path:
-    """Return the folder of weights that were fetched."""
+    """Return the folder of downloaded weights."""
     return Path(platformdirs.user_data_dir("finecausal", appauthor=False)) / "hub"
 
 
@@ -90,25 +85,25 @@ def is_offline() -> bool:
 
 
 def resolve_hub(text: str) -> Path:
-    """Return the folder of weights on a hub, fetching them if they are not here yet.
+    """Return the folder of weights of a hub; download them unless they are in the store.
 
-    What was fetched before is used as it is, without asking the hub: `pull` brings what a branch has become since.
+    Weights in the store are used without asking the hub; `pull` updates a branch.
 
     Raises:
         WeightsError: They are not here and cannot be fetched, or are damaged.
         UsageError: The name is written wrongly.
     """
     name = HubName.parse(text)
-    known = _cached_snapshot(name)
-    if known is not None:
-        return known
+    cached = _cached_snapshot(name)
+    if cached is not None:
+        return cached
     if is_offline():
         raise WeightsError("not here, and the network is forbidden", where=str(name), hint="fetch it without --offline")
     return pull(text)
 
 
 def pull(text: str) -> Path:
-    """Fetch weights from a hub at what the revision is now.
+    """Download the present commit of a revision.
 
     Returns:
         Their folder.
@@ -122,34 +117,31 @@ def pull(text: str) -> Path:
     if is_offline():
         raise UsageError("fetching weights needs the network", where=str(name), hint="leave out --offline")
     commit = _commit(name)
-    folder = name.shelf / "commits" / commit
+    folder = name.repo_dir / "commits" / commit
     if not (folder / CONFIG_NAME).is_file():
-        _fetch(name, commit, folder)
-    with atomic_write(name.note, "what was fetched") as part:
+        _download(name, commit, folder)
+    with atomic_write(name.ref_file, "what was fetched") as part:
         part.write_text(f"{commit}\n", encoding="utf-8")
     return folder
 
 
 def list_fetched() -> dict[str, Path]:
-    """Return the fetched weights by name."""
-    return dict(sorted(_notes()))
-
-
-def _notes() -> Iterator[tuple[str, Path]]:
-    for note in store().glob("*/*/refs/*"):
-        shelf = note.parent.parent
-        folder = shelf / "commits" / note.read_text(encoding="utf-8").strip()
-        if not note.name.startswith(".") and (folder / CONFIG_NAME).is_file():
-            yield f"{SCHEME}{shelf.parent.name}/{shelf.name}@{note.name}", folder
+    """Return the downloaded weights by name."""
+    fetched = {}
+    for ref_file in sorted(store().glob("*/*/refs/[!.]*")):
+        repo_dir = ref_file.parent.parent
+        folder = repo_dir / "commits" / ref_file.read_text(encoding="utf-8").strip()
+        if (folder / CONFIG_NAME).is_file():
+            fetched[f"{SCHEME}{repo_dir.parent.name}/{repo_dir.name}@{ref_file.name}"] = folder
+    return dict(sorted(fetched.items()))
 
 
 def _cached_snapshot(name: HubName) -> Path | None:
-    commits = name.shelf / "commits"
     try:
-        commit = name.note.read_text(encoding="utf-8").strip()
+        commit = name.ref_file.read_text(encoding="utf-8").strip()
     except OSError:
         commit = name.revision
-    folder = commits / commit
+    folder = name.repo_dir / "commits" / commit
     return folder if (folder / CONFIG_NAME).is_file() else None
 
 
@@ -162,47 +154,50 @@ def _commit(name: HubName) -> str:
     from huggingface_hub import HfApi  # half a second, and only needed here
 
     try:
-        found = HfApi(endpoint=_endpoint()).model_info(f"{name.owner}/{name.repo}", revision=name.revision).sha
+        commit = HfApi(endpoint=_endpoint()).model_info(f"{name.owner}/{name.repo}", revision=name.revision).sha
     except Exception as error:
-        raise _explained(error, name) from error
-    if not found or _REFUSED.search(found):
+        raise _hub_error(error, name) from error
+    if not commit or _UNSAFE.search(commit):
         raise WeightsError("the hub names no commit", where=str(name))
-    return str(found)
+    return str(commit)
 
 
-def _fetch(name: HubName, commit: str, folder: Path) -> None:
-    """Download a commit beside its place, check it, and move it there."""
+def _download(name: HubName, commit: str, folder: Path) -> None:
+    """Download a commit into a folder beside its own, verify it and move it. An interrupted download is resumed."""
+    from filelock import FileLock
     from huggingface_hub import snapshot_download
 
     from finecausal_cli.weights.store import load_weights
 
+    part = folder.with_name(f".{commit}.part")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryDirectory(dir=folder.parent, prefix=".") as place:
-            part = Path(place) / "weights"
+        with FileLock(f"{part}.lock"):
+            if folder.exists():  # by another process meanwhile
+                return
             try:
                 snapshot_download(
                     f"{name.owner}/{name.repo}",
                     revision=commit,
                     local_dir=part,
-                    allow_patterns=list(_WANTED),
+                    allow_patterns=list(_FILES),
                     endpoint=_endpoint(),
                 )
             except OSError as error:
                 if error.errno is not None and not hasattr(error, "response"):
                     raise
-                raise _explained(error, name) from error
+                raise _hub_error(error, name) from error
             except Exception as error:
-                raise _explained(error, name) from error
-            shutil.rmtree(part / ".cache", ignore_errors=True)
-            if not (part / CONFIG_NAME).is_file():
-                raise WeightsError(f"the repository holds no {CONFIG_NAME}", where=str(name))
+                raise _hub_error(error, name) from error
             try:
+                if not (part / CONFIG_NAME).is_file():
+                    raise WeightsError(f"the repository holds no {CONFIG_NAME}")
                 load_weights(part)
             except WeightsError as error:
+                shutil.rmtree(part, ignore_errors=True)
                 raise WeightsError(error.what, where=str(name), hint="tell who published them") from None
-            if not folder.exists():
-                part.replace(folder)
+            shutil.rmtree(part / ".cache", ignore_errors=True)
+            part.replace(folder)
     except OSError as error:
         raise OutputError(
             f"the weights cannot be kept: {error.strerror or error}",
@@ -211,8 +206,8 @@ def _fetch(name: HubName, commit: str, folder: Path) -> None:
         ) from error
 
 
-def _explained(error: Exception, name: HubName) -> WeightsError:
-    """Say in one line why the hub gives nothing."""
+def _hub_error(error: Exception, name: HubName) -> WeightsError:
+    """Return the error of one line for an error of the hub."""
     from huggingface_hub import errors
 
     where = str(name)
@@ -239,41 +234,42 @@ def _first_line(error: Exception) -> str:
 # Find weights by name or folder.
 
 BANK_NAME = "bank"
-"""Folder, inside a folder of weights, of the exemplars that those weights encoded."""
+"""Folder of the exemplar bank inside a folder of weights."""
 
 READER_NAME = "athlete"
 READER_CONFIG_NAME = "reader.json"
-"""Folder of the athlete reader beside the weights, and what tells that it is there."""
+"""Folder of the athlete reader beside the weights, and the file that identifies it."""
 
 _PACKAGE = Path(__file__).resolve().parent.parent
 
 
-def _shelves() -> tuple[Path, ...]:
-    """Folders that may hold bundled weights: of an installed wheel, then of a checkout."""
+def _bundled_folders() -> tuple[Path, ...]:
+    """Folders of bundled weights: of an installed wheel, then of a checkout."""
     return _PACKAGE / "bundled" / "weights", _PACKAGE.parent / "weights"
 
 
 def list_readers() -> list[Path]:
-    """Return the folders of athlete readers that come with the package, the one that counts first."""
-    return [shelf / READER_NAME for shelf in _shelves() if (shelf / READER_NAME / READER_CONFIG_NAME).is_file()]
+    """Return the bundled athlete readers, the one in use first."""
+    readers = [folder / READER_NAME for folder in _bundled_folders()]
+    return [folder for folder in readers if (folder / READER_CONFIG_NAME).is_file()]
 
 
 def list_bundled() -> dict[str, Path]:
-    """Return the bundled weights by name, sorted; the installed ones win over a checkout's."""
-    found: dict[str, Path] = {}
-    for shelf in _shelves():
-        for config in shelf.glob(f"*/{CONFIG_NAME}"):
-            found.setdefault(config.parent.name, config.parent)
-    return dict(sorted(found.items()))
+    """Return the bundled weights by name, sorted; those of a wheel take precedence over a checkout's."""
+    bundled: dict[str, Path] = {}
+    for folder in _bundled_folders():
+        for config in folder.glob(f"*/{CONFIG_NAME}"):
+            bundled.setdefault(config.parent.name, config.parent)
+    return dict(sorted(bundled.items()))
 
 
 def resolve_weights(name_or_folder: str | Path = DEFAULT_WEIGHTS) -> Path:
-    """Find the folder that a user means.
+    """Find a folder of weights.
 
     Args:
         name_or_folder: The name of bundled weights, the path of a folder, or ``hf://owner/repo@revision``, which is
-            fetched unless it was before. A name wins over a folder of the same name in the working directory, so that
-            a command means the same everywhere; write ``./compact`` for the folder.
+            downloaded unless it is in the store. A name takes precedence over a folder of that name in the working
+            directory, so that a command means the same everywhere; write ``./compact`` for the folder.
 
     Returns:
         A folder that holds a ``config.json``.
@@ -288,15 +284,15 @@ def resolve_weights(name_or_folder: str | Path = DEFAULT_WEIGHTS) -> Path:
         return resolve_hub(text)
     if text in bundled:
         return bundled[text]
-    known = f"bundled weights: {', '.join(bundled) or 'none'}; or give a folder, or hf://owner/repo@revision"
+    hint = f"bundled weights: {', '.join(bundled) or 'none'}; or give a folder, or hf://owner/repo@revision"
     folder = Path(text).expanduser()
     if not folder.is_dir():
-        raise WeightsError("no such weights", where=text, hint=known)
+        raise WeightsError("no such weights", where=text, hint=hint)
     if not (folder / CONFIG_NAME).is_file():
-        raise WeightsError(f"the folder holds no {CONFIG_NAME}", where=text, hint=known)
+        raise WeightsError(f"the folder holds no {CONFIG_NAME}", where=text, hint=hint)
     return folder
 
 
 def bank_folder(weights: Path) -> Path:
-    """Return the folder of the bank that belongs to a folder of weights; it need not exist yet."""
+    """Return the folder of the bank of a folder of weights; it need not exist."""
     return weights / BANK_NAME

@@ -218,7 +218,28 @@ def test_damaged_weights_are_not_kept(server):
     (server.commits[SECOND] / "config.json").unlink()
     with pytest.raises(WeightsError, match=r"holds no config\.json"):
         pull("hf://coach/dives")
-    assert [path for path in hub.store().rglob("*") if path.is_file()] == []
+    assert [path for path in hub.store().rglob("*") if path.is_file() and path.suffix != ".lock"] == []
+
+
+def test_an_interrupted_download_goes_on_where_it_was(server):
+    answer = server.answer
+
+    def cut_off(request, *, with_body):
+        if request.path.endswith(".safetensors"):
+            return server._send(request, 403, b"", {}, with_body=with_body)
+        return answer(request, with_body=with_body)
+
+    server.answer = cut_off
+    with pytest.raises(WeightsError, match="the hub refuses"):
+        pull("hf://coach/dives@v1")
+    (part,) = hub.store().rglob(f".{FIRST}.part")
+    kept = part / "config.json"
+    state = kept.stat()
+    server.answer = answer
+    folder = pull("hf://coach/dives@v1")
+    assert (folder / "config.json").stat().st_mtime_ns == state.st_mtime_ns, "not fetched again"
+    assert load_weights(folder).info["note"] == "number 1"
+    assert not part.exists()
 
 
 def test_a_full_disk_is_one_line(server, monkeypatch):
@@ -241,7 +262,7 @@ def test_a_name_written_wrongly_is_wrong_usage(text):
 def test_revisions_with_slashes_have_files_of_their_own():
     name = HubName.parse("hf://coach/dives@refs/pr/3")
     assert name.revision == "refs/pr/3"
-    assert name.note.name == "refs--pr--3"
+    assert name.ref_file.name == "refs--pr--3"
 
 
 def test_the_command_fetches_and_lists(server):
