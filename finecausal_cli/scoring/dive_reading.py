@@ -188,7 +188,7 @@ def _reader(
 
     def ask(wanted: Wanted) -> DivesRead:
         options = {"wanted": asdict(_checked(wanted)), "viewing": asdict(viewing)}
-        return _unpack(worker.ask(path, options, timeout_s=limit_s, progress=progress), path)
+        return _unpack(worker.run(path, options, timeout_s=limit_s, progress=progress), path)
 
     return ask
 

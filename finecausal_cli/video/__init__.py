@@ -1,4 +1,4 @@
-"""A clip as the network takes it: 96 frames, which moments of a film they show, resized and cropped."""
+"""A clip as the network takes it: 96 frames, how they are sampled, resized and cropped."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING, Any, Literal
 
 import cv2
 import numpy as np
-from PIL import Image
 
 from finecausal_cli.errors import UsageError, VideoError
 
@@ -16,7 +15,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# The clip a model sees, before it becomes a tensor.
+# The clip, before it becomes a tensor.
 
 CLIP_FRAMES = 96
 """Frames sampled from every clip (paper section 4.2)."""
@@ -36,7 +35,7 @@ SNIPPETS = len(SNIPPET_STARTS)
 
 @dataclass(frozen=True, slots=True)
 class Clip:
-    """96 frames of one dive at the model's working size, with where they came from.
+    """96 frames of one dive at the working size of the model, and their source.
 
     Attributes:
         frames: uint8 [96, height, width, 3], RGB, scaled by the picture geometry but not yet cropped.
@@ -44,7 +43,7 @@ class Clip:
         fps: Frames a second of the source.
         source: Path the clip was read from, as given.
         decoder: Which decoder produced the frames: ``decord``, ``pyav`` or ``frames``.
-        notes: Caveats worth showing to a person, e.g. that fewer than 96 distinct frames exist.
+        notes: Caveats for the user, e.g. that fewer than 96 distinct frames exist.
         times_s: float64 [96], when each sampled frame is shown in the source, seconds; at an even pace when absent.
         end_s: When the last sampled frame ends in the source, seconds.
         windows: float64 [96, 3], the square of the upright source picture that each frame shows: centre x, centre y
@@ -74,13 +73,13 @@ class Clip:
         return float(self.times_s[frame])
 
 
-# Which 96 frames of a dive are looked at.
+# Sampling: which 96 frames of a dive.
 
 _UNEVEN = 1.5
-"""Longest time between two frames, over the median, from which on the frame rate is said to vary."""
+"""Longest gap between two frames, over the median, above which the frame rate counts as variable."""
 
 _SLACK_S = 1e-3
-"""A time given in milliseconds still means the frame it was rounded from."""
+"""Tolerance of times rounded to milliseconds."""
 
 
 def sample_indices(first: int, last: int, *, shift: int = 0) -> NDArray[np.int64]:
@@ -103,7 +102,7 @@ def sample_indices(first: int, last: int, *, shift: int = 0) -> NDArray[np.int64
 
 
 def sample_times(times_s: NDArray[np.float64], first: int, last: int, *, shift: int = 0) -> NDArray[np.int64]:
-    """Spread 96 samples evenly over the time of a clip: by number where its frames follow each other at one pace.
+    """Spread 96 samples evenly over the time of a clip; by index if its frame rate is constant.
 
     Args:
         times_s: float64 [frames], rising; when each frame of the source is shown.
@@ -117,14 +116,14 @@ def sample_times(times_s: NDArray[np.float64], first: int, last: int, *, shift: 
     if not is_uneven(times_s[first : last + 1]):
         return sample_indices(first, last, shift=shift)
     times = times_s[first : max(first, last - shift) + 1]
-    wanted = np.linspace(times[0], times[-1], CLIP_FRAMES)
-    after = np.clip(np.searchsorted(times, wanted), 1, len(times) - 1)
-    is_before = wanted - times[after - 1] <= times[after] - wanted
+    targets = np.linspace(times[0], times[-1], CLIP_FRAMES)
+    after = np.clip(np.searchsorted(times, targets), 1, len(times) - 1)
+    is_before = targets - times[after - 1] <= times[after] - targets
     return first + np.where(is_before, after - 1, after).astype(np.int64)
 
 
 def is_uneven(times_s: NDArray[np.float64]) -> bool:
-    """Tell whether a frame is shown much longer than most: the frame rate varies."""
+    """Whether the frame rate varies: a frame is shown much longer than most."""
     gaps = np.diff(times_s)
     return bool(len(gaps) and gaps.max() > _UNEVEN * np.median(gaps))
 
@@ -165,7 +164,7 @@ def frame_range(
 
 
 def check_range(start_s: float | None, end_s: float | None) -> None:
-    """Refuse times that contradict themselves, whatever the clip.
+    """Refuse invalid times.
 
     Raises:
         UsageError: A time is negative or not a number, or the end does not lie after the start.
@@ -177,23 +176,23 @@ def check_range(start_s: float | None, end_s: float | None) -> None:
         raise UsageError(f"The end at {end_s:g} s does not lie after the start at {start_s or 0.0:g} s.", where="end")
 
 
-def replace_corrupt_frames(indices: NDArray[np.int64], sound: NDArray[np.bool_], first: int) -> NDArray[np.int64]:
-    """Replace each sample that cannot be decoded by the nearest sound frame before it.
+def replace_corrupt_frames(indices: NDArray[np.int64], decodable: NDArray[np.bool_], first: int) -> NDArray[np.int64]:
+    """Replace each sample that cannot be decoded by the nearest decodable frame before it.
 
     Args:
         indices: int64 [96], sampled frames.
-        sound: bool [frames], which frames decode, counted from ``first``; True at every clip's first sample.
-        first: Index of the frame that ``sound`` begins with.
+        decodable: bool [frames], which frames decode, counted from ``first``; True at every clip's first sample.
+        first: Index of the first frame of ``decodable``.
 
     Returns:
-        int64 [96], every one of them sound.
+        int64 [96], all decodable.
     """
-    latest = np.maximum.accumulate(np.where(sound, np.arange(len(sound)), -1))
+    latest = np.maximum.accumulate(np.where(decodable, np.arange(len(decodable)), -1))
     return first + latest[indices - first].astype(np.int64)
 
 
 def check_enough(indices: NDArray[np.int64], where: str) -> str | None:
-    """Refuse a clip that does not fill one snippet, and word the caveat of one that repeats frames.
+    """Refuse a clip that does not fill one snippet; return the caveat of one that repeats frames.
 
     Args:
         indices: int64 [96], sampled frames.
@@ -219,10 +218,10 @@ def check_enough(indices: NDArray[np.int64], where: str) -> str | None:
     return None
 
 
-# Bring one picture, or one mask, to the working size of the network.
+# Resizing of pictures and masks to the working size of the network.
 
 Geometry = Literal["fit", "squeeze"]
-"""How a picture is brought to size; part of the configuration of the weights."""
+"""Resizing of pictures; part of the configuration of the weights."""
 
 FRAME_SIZE = 112
 """Default side, in pixels, of the square that the network sees."""
@@ -307,14 +306,16 @@ def resize(picture: NDArray[np.uint8], size: tuple[int, int], geometry: Geometry
     """
     height, width = size
     if geometry == "squeeze":
+        from PIL import Image  # loaded for this geometry alone
+
         scaled = Image.fromarray(np.ascontiguousarray(picture)).resize((width, height), Image.Resampling.BILINEAR)
         return np.asarray(scaled)
     shrinks = height <= picture.shape[0] and width <= picture.shape[1]
-    way = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
-    return np.asarray(cv2.resize(picture, (width, height), interpolation=way), np.uint8)
+    interpolation = cv2.INTER_AREA if shrinks else cv2.INTER_LINEAR
+    return np.asarray(cv2.resize(picture, (width, height), interpolation=interpolation), np.uint8)
 
 
-# Clip -> tensor: crop to the square the network sees, mirror, normalise. Frames and masks alike.
+# Cropping to the input of the network, and mirroring; frames and masks alike.
 
 MEAN = (0.485, 0.456, 0.406)
 """Mean of red, green and blue over ImageNet, in 0 to 1."""
@@ -385,10 +386,10 @@ def _check_fits(height: int, width: int, frame_size: int) -> None:
         raise ValueError(f"A crop of {frame_size} does not fit into a picture of {height} x {width}.")
 
 
-# Masks of the athlete, as they are used to cut the athlete out.
+# Masks used to cut the athlete out.
 
 _MARGIN = 1 / 32
-"""Width that is added around the athlete, over the side of the square: masks cut fingers and toes off."""
+"""Margin around the athlete, as a share of the square's side: masks miss fingers and toes."""
 
 
 def dilate(masks: NDArray[np.bool_]) -> NDArray[np.bool_]:

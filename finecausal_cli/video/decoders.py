@@ -1,4 +1,4 @@
-"""Decode video: decord, PyAV, and small pictures of a whole file in one pass."""
+"""Decoders: decord, PyAV, and a scanner of whole files at a small size."""
 
 from __future__ import annotations
 
@@ -25,47 +25,47 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 
-# Decode a video file with decord: the fast path for the formats it is right about.
+# decord: the fast path for formats that it decodes correctly.
 
 _CONTAINERS = {"mov", "matroska"}
 
 _CODECS = {"h264", "hevc", "vp9"}
 """Codecs trusted to decord's old FFmpeg. Others crash it on damaged files (seen with FFV1), and are rare."""
 
-_NO_FRAME_MADE_UP = 1e-9
-"""Share of frames that decord may replace by a copy of the last good one before it gives up: practically none."""
+_FAULT_TOLERANCE = 1e-9
+"""Share of frames that decord may replace by a copy of the last good one: practically none."""
 
 _THREADS = 2
 
 
 def decord_suits(info: VideoInfo) -> bool:
-    """Tell whether decord, whose FFmpeg dates from 2020, reads this kind of video exactly as PyAV does."""
+    """Whether decord, whose FFmpeg dates from 2020, decodes this kind of video exactly as PyAV does."""
     return bool(_CONTAINERS & set(info.container.split(","))) and info.codec in _CODECS and info.bits == 8
 
 
 def pyav_does_as_well(info: VideoInfo) -> bool:
-    """Tell whether PyAV gives the very bytes that decord would, so that one decoder can do for both.
+    """Whether PyAV gives the same bytes as decord.
 
-    Measured on 150 kinds of H.264, HEVC and VP9. Where a side is odd, colours stored at half the resolution are
-    brought to full size in different ways; and so are those of interlaced frames, which only the frames show.
+    Measured on 150 kinds of H.264, HEVC and VP9. They upsample chroma differently where a side is odd, and in
+    interlaced frames, which only decoding shows.
     """
     return not decord_suits(info) or not (info.width % 2 or info.height % 2)
 
 
 class DecordSource:
-    """A video file, decoded by decord from its start, frame after frame.
+    """A video file, decoded by decord sequentially from its start.
 
-    Not by random access: where key frames are open, or stamps unusual, decord's seeking silently gives other frames
-    than those asked for (measured on open-GOP H.264 and on AVI, WMV and MPEG). In order it is right, and faster too.
+    Not by random access: with open GOPs or unusual time stamps decord's seeking silently returns wrong frames (measured
+    on open-GOP H.264 and on AVI, WMV and MPEG). In order it is right, and faster too.
     """
 
     name = "decord"
 
     def __init__(self, info: VideoInfo) -> None:
-        """Open a file that has been looked through.
+        """Open a probed file.
 
         Args:
-            info: What PyAV found in it.
+            info: Facts of the file by PyAV.
 
         Raises:
             VideoError: decord is not installed, cannot open the file, or counts other frames in it.
@@ -91,7 +91,7 @@ class DecordSource:
                 raise VideoError(
                     f"decord cannot decode frame {position}.", where=self.info.path, kind="damaged"
                 ) from error
-            # Another library may have told decord to hand out its own kind of tensor.
+            # Another library may have set decord's bridge to its own kind of tensor.
             frame = np.asarray(picture.asnumpy() if hasattr(picture, "asnumpy") else picture)
             if frame.shape != (*self.info.upright_size, 3):  # it pads pictures narrower than three pixels
                 raise VideoError(f"decord gives frame {target} another size.", where=self.info.path)
@@ -100,14 +100,14 @@ class DecordSource:
     def _opened(self) -> Any:
         cpu = self._decord.cpu(0)
         try:
-            return self._decord.VideoReader(self._file, ctx=cpu, num_threads=_THREADS, fault_tol=_NO_FRAME_MADE_UP)
+            return self._decord.VideoReader(self._file, ctx=cpu, num_threads=_THREADS, fault_tol=_FAULT_TOLERANCE)
         except self._errors as error:
             raise VideoError("decord cannot open the file.", where=self.info.path) from error
 
 
 def _load(path: str) -> tuple[ModuleType, tuple[type[Exception], ...]]:
-    """Import decord, quietly; return it with everything it is known to raise."""
-    # Made-up frames raise an error here, so its warning about them would only be noise.
+    """Import decord without its warnings; return it and the errors that it raises."""
+    # Duplicated frames raise an error here, so its warning about them is not needed.
     os.environ.setdefault("DECORD_DUPLICATE_WARNING_THRESHOLD", "1.0")
     try:
         import decord
@@ -125,13 +125,13 @@ def _load(path: str) -> tuple[ModuleType, tuple[type[Exception], ...]]:
     )
 
 
-# Decode a video file with PyAV: every format FFmpeg knows, and the judge of which frames are sound.
+# PyAV: every format of FFmpeg; decides which frames are decodable.
 
 T = TypeVar("T")
 
 
 _PREDICTED = 4
-"""Frames shown just before a damaged one that may have been predicted from it (B-frames)."""
+"""Frames shown before a damaged one that may be predicted from it (B-frames)."""
 
 
 class PyAVSource:
@@ -140,83 +140,83 @@ class PyAVSource:
     name = "pyav"
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """Look through the file.
+        """Probe the file.
 
         Raises:
-            VideoError: See ``survey``.
+            VideoError: See ``probe_container``.
         """
-        found = probe_container(path)
+        container = probe_container(path)
         self._file = check_path(path)
-        self._stamps = found.stamps
-        self.info = found.info
-        self.times_s = found.times_s
+        self._stamps = container.stamps
+        self.info = container.info
+        self.times_s = container.times_s
 
-    def sound(self, first: int, last: int) -> NDArray[np.bool_]:
-        """Tell which frames from ``first`` to ``last``, inclusive, decode undamaged: bool [last - first + 1].
+    def decodable(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Return which frames from ``first`` to ``last``, inclusive, decode undamaged: bool [last - first + 1].
 
-        Decoders hide damage: they repeat or patch pictures and carry on. All frames from a damaged one to the next
+        Decoders conceal damage: they repeat or patch pictures. All frames from a damaged one to the next
         key frame count as damaged, for they are predicted from it.
         """
-        return self._judged(first, last, lambda *_: None)
+        return self._check_frames(first, last, lambda *_: None)
 
-    def sound_and_kept(
+    def decodable_and_collected(
         self,
         first: int,
         last: int,
         indices: NDArray[np.int64],
         prepare: Callable[[int, NDArray[np.uint8]], T],
     ) -> tuple[NDArray[np.bool_], list[T] | None]:
-        """Tell which frames are sound and keep chosen ones on the same pass: half the work of two.
+        """Check a range of frames and collect some of them in one pass: half the work of two.
 
         Args:
-            first: Index of the first frame to judge.
+            first: Index of the first frame to check.
             last: Index of the last one, inclusive.
-            indices: int64, strictly rising, of the frames to keep.
-            prepare: Makes of a frame's index and picture what is kept.
+            indices: int64, strictly rising, of the frames to collect.
+            prepare: Maps a frame's index and picture to the value to collect.
 
         Returns:
-            What ``sound`` returns, and what was kept; None in their place unless all of them were met and are
-            alike in size and colours and not interlaced, for then decoders, or the order of the passes, could differ.
+            The result of ``decodable``, and the values; None in their place if a frame is missing, interlaced, or of
+            another size or colour format than the first: then other decoders could give other pictures.
         """
-        keeper = _FrameCollector(self, indices.tolist(), prepare)
-        sound = self._judged(first, last, keeper.offer)
-        return sound, keeper.kept if keeper.is_complete else None
+        collector = _FrameCollector(self, indices.tolist(), prepare)
+        decodable = self._check_frames(first, last, collector.add)
+        return decodable, collector.values if collector.is_complete else None
 
-    def _judged(self, first: int, last: int, offer: Callable[[int, VideoFrame], None]) -> NDArray[np.bool_]:
-        sound = np.zeros(last - first + 1, dtype=np.bool_)
+    def _check_frames(self, first: int, last: int, on_frame: Callable[[int, VideoFrame], None]) -> NDArray[np.bool_]:
+        decodable = np.zeros(last - first + 1, dtype=np.bool_)
         is_damaged = False
         for index, frame in self._decoded(first, last):
             if frame is not None:
-                offer(index, frame)
+                on_frame(index, frame)
             if frame is None or frame.is_corrupt:
                 is_damaged = True
-                sound[max(0, index - first - _PREDICTED) : max(0, index - first)] = False
+                decodable[max(0, index - first - _PREDICTED) : max(0, index - first)] = False
             elif frame.key_frame:
                 is_damaged = False
             if frame is not None and index >= first:
-                sound[index - first] = not is_damaged
-        return sound
+                decodable[index - first] = not is_damaged
+        return decodable
 
     def frames(self, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
         """Decode chosen frames; see ``VideoSource.frames``."""
-        wanted = indices.tolist()
-        decoded = self._decoded(wanted[0], wanted[-1])
+        targets = indices.tolist()
+        decoded = self._decoded(targets[0], targets[-1])
         # One reformatter for the pass: each holds megabytes, and frames would otherwise make their own.
         reformatter = VideoReformatter()
-        for target in wanted:
+        for target in targets:
             frame = next((frame for index, frame in decoded if index == target and frame is not None), None)
             if frame is None:
                 raise VideoError(f"Frame {target} cannot be decoded.", where=self.info.path, kind="damaged")
             yield self.upright_rgb(frame, reformatter)
 
     def upright_rgb(self, frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
-        """Turn what the decoder gives into uint8 [height, width, 3], RGB, upright.
+        """Convert a decoded frame to uint8 [height, width, 3], RGB, upright.
 
         Raises:
             VideoError: FFmpeg cannot convert these colours.
         """
         try:
-            # On one thread: sharing out pictures as small as most are costs more processor time than it saves.
+            # One thread: more cost more processor time than they save on small pictures.
             converted = reformatter.reformat(frame, format="rgb24", threads=1)
         except (av.FFmpegError, OSError, ValueError) as error:
             what = f"The colours of the video ({frame.format.name}) cannot be converted."
@@ -230,7 +230,7 @@ class PyAVSource:
         with opened(self._file, self.info.path) as (container, stream):
             stream.thread_type, stream.codec_context.thread_count = "AUTO", _THREADS
             if self._stamps is not None and first > 0:
-                # A file without an index refuses to seek and stays at its start, which serves as well.
+                # A file without an index cannot seek and stays at its start, which is right too.
                 with suppress(av.FFmpegError):
                     container.seek(int(self._stamps[first]), stream=stream)
             following = 0
@@ -251,41 +251,41 @@ class PyAVSource:
 
 
 class _FrameCollector(Generic[T]):
-    """Keeps what is made of chosen frames of a pass, until one of them gives reason to doubt that decoders agree."""
+    """Collects prepared frames of a pass, unless a frame is of a kind on which decoders may differ."""
 
-    def __init__(self, source: PyAVSource, wanted: list[int], prepare: Callable[[int, NDArray[np.uint8]], T]) -> None:
-        self.kept: list[T] = []
+    def __init__(self, source: PyAVSource, indices: list[int], prepare: Callable[[int, NDArray[np.uint8]], T]) -> None:
+        self.values: list[T] = []
         self._source = source
-        self._wanted = wanted
+        self._indices = indices
         self._prepare = prepare
         self._reformatter = VideoReformatter()
         self._first_kind: tuple[object, ...] | None = None
-        self._is_given_up = False
+        self._has_failed = False
 
     @property
     def is_complete(self) -> bool:
-        """Whether every frame that was wanted is there."""
-        return not self._is_given_up and len(self.kept) == len(self._wanted)
+        """Whether every frame has been collected."""
+        return not self._has_failed and len(self.values) == len(self._indices)
 
-    def offer(self, index: int, frame: VideoFrame) -> None:
-        """Keep the frame if it is the next one wanted."""
-        if self._is_given_up or self.is_complete or index != self._wanted[len(self.kept)]:
+    def add(self, index: int, frame: VideoFrame) -> None:
+        """Prepare the frame if it is the next one to collect."""
+        if self._has_failed or self.is_complete or index != self._indices[len(self.values)]:
             return
         info = self._source.info
         kind = (frame.width, frame.height, frame.format.name, frame.colorspace, frame.color_range)
         self._first_kind = self._first_kind or kind
         is_plain = kind == self._first_kind and kind[:2] == (info.width, info.height)
         if frame.is_corrupt or frame.interlaced_frame or not is_plain:
-            self._give_up()
+            self._fail()
             return
         try:
-            self.kept.append(self._prepare(index, self._source.upright_rgb(frame, self._reformatter)))
-        except VideoError:  # it is raised again by the pass that needs the frame, unless another decoder can
-            self._give_up()
+            self.values.append(self._prepare(index, self._source.upright_rgb(frame, self._reformatter)))
+        except VideoError:  # raised again when the frame is decoded, unless another decoder succeeds
+            self._fail()
 
-    def _give_up(self) -> None:
-        self._is_given_up = True
-        self.kept.clear()
+    def _fail(self) -> None:
+        self._has_failed = True
+        self.values.clear()
 
 
 def _position(stamps: NDArray[np.int64], stamp: int | None) -> int | None:
@@ -295,12 +295,12 @@ def _position(stamps: NDArray[np.int64], stamp: int | None) -> int | None:
     return index if index < len(stamps) and stamps[index] == stamp else None
 
 
-# Decode a whole video once, in order, as small upright pictures of square pixels: what a search looks at.
+# Scanner: a whole video once, in order, as small upright pictures of square pixels, for the dive search.
 
 INTERLACED_NOTE = "The video is interlaced; it was deinterlaced for the search."
 
 _EARLY = 0.35
-"""Share of the least interval by which a frame may come early and still be kept: time stamps are rounded."""
+"""Tolerance of rounded time stamps, as a share of the least interval between frames."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -323,7 +323,7 @@ class Scanner:
         info: What the video is.
         size: Height and width of the small pictures, in pixels.
         to_full: Pixels of the decoded upright picture in one small pixel, along x and along y.
-        notes: What is worth saying to a person; complete when the frames are through.
+        notes: Caveats for the user; complete after the last frame.
     """
 
     def __init__(
@@ -335,14 +335,14 @@ class Scanner:
         start_s: float | None = None,
         end_s: float | None = None,
     ) -> None:
-        """Look through the file.
+        """Probe the file.
 
         Args:
             path: Video file or folder of frames.
             side: Long side of the small pictures in pixels; smaller ones stay as they are.
-            most_fps: Frames beyond this rate are passed over.
-            start_s: First time wanted, seconds.
-            end_s: Last time wanted, seconds.
+            most_fps: Frames beyond this rate are skipped.
+            start_s: First time, seconds.
+            end_s: Last time, seconds.
 
         Raises:
             VideoError: The file is missing, is no video, or cannot be decoded.
@@ -353,11 +353,11 @@ class Scanner:
         if self._folder is not None:
             self.info: VideoInfo = self._folder.info
         else:
-            found = probe_container(path)
-            self.info, self._stamps = found.info, found.stamps
+            container = probe_container(path)
+            self.info, self._stamps = container.info, container.stamps
         height, width = self.info.upright_size
         aspect = self.info.upright_sample_aspect
-        # Pixels are made square by shrinking the side that they are longer along.
+        # Pixels are made square by shrinking, never by enlarging.
         square = (height, width * aspect) if aspect < 1 else (height / aspect, float(width))
         shrink = min(1.0, side / max(square))
         self.size = max(1, round(square[0] * shrink)), max(1, round(square[1] * shrink))
@@ -368,11 +368,11 @@ class Scanner:
 
     @property
     def duration_s(self) -> float:
-        """How long the whole video is, in seconds."""
+        """Duration of the whole video, seconds."""
         return self.info.duration_s
 
     def frames(self) -> Iterator[SmallFrame]:
-        """Decode the frames from the first time to the last, in order; what cannot be decoded is passed over."""
+        """Decode the frames from the first time to the last, in order; damaged ones are skipped."""
         last = -np.inf
         for time_s, picture in self._images() if self._folder is not None else self._pictures():
             if time_s > self._end_s:
@@ -382,9 +382,9 @@ class Scanner:
                 yield SmallFrame(time_s, picture())
 
     def _images(self) -> Iterator[tuple[float, _Lazy]]:
-        assert self._folder is not None  # noqa: S101 - the caller has looked
+        assert self._folder is not None  # noqa: S101 - checked by the caller
         for index, time_s in enumerate(self._folder.times_s):
-            if self._folder.sound(index, index)[0]:
+            if self._folder.decodable(index, index)[0]:
                 yield float(time_s), _Lazy(self, index=index)
 
     def _pictures(self) -> Iterator[tuple[float, _Lazy]]:
@@ -394,7 +394,7 @@ class Scanner:
             stream.thread_type = "AUTO"
             unit = float(stream.time_base or 0)
             if self._stamps is not None and self._start_s > 0:
-                # A file without an index refuses to seek and stays at its start, which serves as well.
+                # A file without an index cannot seek and stays at its start, which is right too.
                 with suppress(av.FFmpegError):
                     container.seek(int(self._stamps[0] + self._start_s / unit), stream=stream)
             for frame in self._deinterlaced(self._decoded(packets(container, stream, self.info.path)), stream):
@@ -422,10 +422,10 @@ class Scanner:
                 yield frame
                 continue
             graph.push(frame)
-            yield from _pulled(graph)
+            yield from _filtered(graph)
         if graph is not None:
             graph.push(None)
-            yield from _pulled(graph)
+            yield from _filtered(graph)
 
     def shrink(self, frame: VideoFrame, reformatter: VideoReformatter) -> NDArray[np.uint8]:
         """Bring a decoded frame to the size of the scan, upright."""
@@ -443,14 +443,14 @@ class Scanner:
 
     def shrink_image(self, index: int) -> NDArray[np.uint8]:
         """Read an image of the folder and bring it to the size of the scan."""
-        assert self._folder is not None  # noqa: S101 - the caller has looked
+        assert self._folder is not None  # noqa: S101 - checked by the caller
         picture = next(self._folder.frames(np.array([index])))
         return np.asarray(cv2.resize(picture, self.size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
 
 
 @dataclass(frozen=True, slots=True)
 class _Lazy:
-    """A picture that is converted only when it is wanted."""
+    """A picture that is converted on demand."""
 
     scanner: Scanner
     frame: VideoFrame | None = None
@@ -474,7 +474,7 @@ def _yadif(stream: VideoStream) -> Graph:
     return graph
 
 
-def _pulled(graph: Graph) -> Iterator[VideoFrame]:
+def _filtered(graph: Graph) -> Iterator[VideoFrame]:
     while True:
         try:
             frame = graph.pull()

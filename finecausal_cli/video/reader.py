@@ -34,29 +34,29 @@ if TYPE_CHECKING:
     from finecausal_cli.video.source import InspectedSource, VideoInfo, VideoSource
 
 
-# Path -> Clip: the one way, for training and scoring alike, from a file to 96 frames at the working size.
+# Path -> Clip, for training and scoring alike: from a file to 96 frames at the working size.
 
 T = TypeVar("T")
 
 Decoder = Literal["auto", "decord", "pyav"]
-"""Which decoder to use; ``auto`` is PyAV, on the pass that judges the frames, and decord for the few kinds of video of
-which PyAV would give other pixels."""
+"""``auto`` is PyAV, in the pass that checks the frames, and decord for the few kinds of video of which PyAV would give
+other pixels."""
 
-_LEAST_SOUND = 0.8
+_MIN_DECODABLE = 0.8
 """Share of a clip's frames that must decode for it to be scored."""
 
 _LONG_S = 20.0
-"""A single dive, even in slow motion, is shorter than this."""
+"""Upper bound of the duration of a single dive, in slow motion too."""
 
 _WORTH_SEEKING = 250
-"""Frames before a clip from which on it pays to seek, which PyAV does rightly and decord does not."""
+"""Frames before a clip above which seeking is faster; PyAV seeks correctly, decord does not."""
 
 _MOST_ASPECT = 8.0
-"""Widest (or highest) picture that ``fit`` accepts, as the ratio of its sides: its strip would fill the memory."""
+"""Largest ratio of sides that ``fit`` accepts: a longer strip would fill the memory."""
 
 
 def probe(path: str | os.PathLike[str]) -> VideoInfo:
-    """Look into a video file or a folder of frames, decoding no more than one picture.
+    """Return the facts of a video file or a folder of frames, decoding one picture at most.
 
     Raises:
         VideoError: It is missing, unreadable, or holds no pictures.
@@ -82,20 +82,20 @@ def read_clip(
 
     Args:
         path: Video file or folder of images.
-        geometry: How pictures are brought to size; see ``picture.working_size``.
+        geometry: Resizing of the pictures; see ``working_size``.
         frame_size: Side of the square the network sees, in pixels.
-        start_s: Where the dive starts, in seconds; None for the beginning of the file.
-        end_s: Where it ends, in seconds, exclusive; None for the end of the file.
+        start_s: Start of the dive, seconds; None for the beginning of the file.
+        end_s: End of the dive, seconds, exclusive; None for the end of the file.
         shift: Draw the last frame this many frames earlier (temporal shift in training, 0 to 3).
-        decoder: ``auto``, ``decord`` or ``pyav``; a folder of frames has no choice.
-        timeout_s: Read in a process of its own and kill it after so many seconds; None reads in this process.
+        decoder: ``auto``, ``decord`` or ``pyav``; ignored for a folder of frames.
+        timeout_s: Time limit in seconds, kept by reading in another process; None reads in this process.
 
     Returns:
-        The clip, with the decoder used and every caveat.
+        The clip, with its decoder and caveats.
 
     Raises:
         VideoError: The file cannot be opened, decoded or sampled, or reading took longer than ``timeout_s``.
-        UsageError: ``start_s``, ``end_s`` or ``timeout_s`` make no sense.
+        UsageError: ``start_s``, ``end_s`` or ``timeout_s`` are invalid.
     """
     check_range(start_s, end_s)
     options = {"geometry": geometry, "frame_size": frame_size, "start_s": start_s, "end_s": end_s}
@@ -107,20 +107,20 @@ def read_clip(
     info = source.info
     check_shape(info, geometry)
     first, last = frame_range(source.times_s, info.duration_s, start_s, end_s, info.path)
-    found = sample_frames(source, first, last, scaler(info, geometry, frame_size), shift=shift, decoder=decoder)
-    notes = (*info.notes, *found.notes, length_note(source, first, last))
-    return found.clip(np.stack(found.prepared), tuple(note for note in notes if note))
+    sampled = sample_frames(source, first, last, scaler(info, geometry, frame_size), shift=shift, decoder=decoder)
+    notes = (*info.notes, *sampled.notes, length_note(source, first, last))
+    return sampled.clip(np.stack(sampled.prepared), tuple(note for note in notes if note))
 
 
 @dataclass(frozen=True, slots=True)
 class SampledFrames(Generic[T]):
-    """What was made of the 96 sampled frames of a clip.
+    """The 96 sampled frames of a clip, prepared.
 
     Attributes:
-        source: Where they come from.
+        source: The video.
         indices: int64 [96], frame index in the source of each.
-        prepared: What was made of each; one object where a frame repeats.
-        decoder: Which decoder gave them.
+        prepared: The prepared value of each; the same object where a frame repeats.
+        decoder: The decoder used.
         notes: Caveats of damage and repetition.
     """
 
@@ -132,7 +132,7 @@ class SampledFrames(Generic[T]):
 
     @property
     def times_s(self) -> NDArray[np.float64]:
-        """When each is shown, seconds."""
+        """Time of each frame, seconds."""
         return self.source.times_s[self.indices]
 
     def clip(
@@ -164,13 +164,13 @@ def sample_frames(
     shift: int = 0,
     decoder: Decoder = "auto",
 ) -> SampledFrames[T]:
-    """Sample 96 frames of a part of a source, judge which are sound, and prepare each while it is decoded.
+    """Sample 96 frames of a part of a source, replace damaged ones, and prepare each while it is decoded.
 
     Args:
         source: An opened video.
         first: Index of the part's first frame.
         last: Index of its last frame, inclusive.
-        prepare: Makes of a frame's index and picture, uint8 [height, width, 3], RGB, upright, what is to be kept.
+        prepare: Maps a frame's index and picture, uint8 [height, width, 3], RGB, upright, to the value to keep.
         shift: Draw the last frame this many frames earlier.
         decoder: As for ``read_clip``.
 
@@ -178,22 +178,22 @@ def sample_frames(
         VideoError: The frames are damaged, too few, or cannot be decoded.
     """
     info = source.info
-    distinct, places = np.unique(sample_times(source.times_s, first, last, shift=shift), return_inverse=True)
-    kept: list[T] | None = None
+    distinct, positions = np.unique(sample_times(source.times_s, first, last, shift=shift), return_inverse=True)
+    collected: list[T] | None = None
     if isinstance(source, PyAVSource) and _suits_one_pass(info, decoder):
-        # Most files are sound; then these are the frames, and they need not be decoded again.
-        sound, kept = source.sound_and_kept(first, last, distinct, prepare)
+        # Most files are undamaged; then these are the frames, and no second pass is needed.
+        decodable, collected = source.decodable_and_collected(first, last, distinct, prepare)
     else:
-        sound = source.sound(first, last)
-    damage = _check_sound(sound, info.path)
-    first_sound, last_sound = np.flatnonzero(sound)[[0, -1]].tolist()
-    indices = sample_times(source.times_s, first + first_sound, first + last_sound, shift=shift)
-    indices = replace_corrupt_frames(indices, sound, first)
+        decodable = source.decodable(first, last)
+    damage = _check_decodable(decodable, info.path)
+    first_decodable, last_decodable = np.flatnonzero(decodable)[[0, -1]].tolist()
+    indices = sample_times(source.times_s, first + first_decodable, first + last_decodable, shift=shift)
+    indices = replace_corrupt_frames(indices, decodable, first)
     repeats = check_enough(indices, info.path)
     if decoder == "auto" and damage:
         decoder = "pyav"
-    if kept is not None and not damage:
-        prepared, used = [kept[place] for place in places.tolist()], source.name
+    if collected is not None and not damage:
+        prepared, used = [collected[position] for position in positions.tolist()], source.name
     else:
         prepared, used = _decode_prepared(source, decoder, indices, prepare)
     return SampledFrames(source, indices, prepared, used, tuple(note for note in (damage, repeats) if note))
@@ -209,16 +209,15 @@ def read_masks(
 ) -> NDArray[np.uint8]:
     """Read the foreground masks of sampled frames from a mask video or a folder of images, one a frame of the clip.
 
-    The athlete is white. A pixel is athlete where at least half of it is. Masks that hold nothing above 1 are
-    taken for 0/1 labels.
+    The athlete is white. Pixels are thresholded at half. Masks without a value above 1 are 0/1 labels.
 
     Args:
         path: Mask video or folder of images.
         source_frames: int64 [96], never falling; ``Clip.source_frames``.
-        geometry: How pictures are brought to size.
+        geometry: Resizing of the pictures.
         frame_size: Side of the square the network sees, in pixels.
-        size: Height and width to bring the masks to, instead of what ``geometry`` makes of their own size. Give that
-            of the clip's frames where masks may be stored smaller than the video.
+        size: Height and width of the result, e.g. of the clip's frames if masks may be stored smaller than the video;
+            None computes it from the masks' own size by ``geometry``.
 
     Returns:
         uint8 [96, working height, working width], 1 for the athlete and 0 for everything else.
@@ -231,7 +230,7 @@ def read_masks(
     if source_frames[-1] >= info.frames:
         what = f"There are {info.frames} masks, and frame {int(source_frames[-1])} of the clip has none."
         raise VideoError(what, where=info.path, hint="give one mask for every frame of the clip")
-    if not source.sound(0, int(source_frames[-1]))[source_frames].all():
+    if not source.decodable(0, int(source_frames[-1]))[source_frames].all():
         raise VideoError("Some of the masks needed are missing or damaged.", where=info.path)
     if size is None:
         check_shape(info, geometry)
@@ -251,7 +250,7 @@ def _brightest(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def open_source(path: str | os.PathLike[str]) -> InspectedSource:
-    """Open a video file or a folder of frames with the decoder that judges which frames are sound.
+    """Open a video file or a folder of frames with the decoder that tells which frames are decodable.
 
     Raises:
         VideoError: It is missing, unreadable, or holds no pictures.
@@ -262,7 +261,7 @@ def open_source(path: str | os.PathLike[str]) -> InspectedSource:
 def scaler(
     info: VideoInfo, geometry: Geometry, frame_size: int
 ) -> Callable[[int, NDArray[np.uint8]], NDArray[np.uint8]]:
-    """Return what brings a frame of a video to the working size."""
+    """Return a function that resizes a frame to the working size."""
     size = working_size(*info.upright_size, geometry, frame_size, info.upright_sample_aspect)
     return lambda _, frame: resize(frame, size, geometry)
 
@@ -273,17 +272,17 @@ def _decode_prepared(
     indices: NDArray[np.int64],
     prepare: Callable[[int, NDArray[np.uint8]], T],
 ) -> tuple[list[T], str]:
-    """Decode each distinct frame once, with the first decoder that manages, and prepare it at once."""
-    distinct, places = np.unique(indices, return_inverse=True)
+    """Decode each distinct frame once, with the first decoder that succeeds, and prepare it."""
+    distinct, positions = np.unique(indices, return_inverse=True)
     failure: VideoError | None = None
     for attempt in _attempts(source, decoder, int(distinct[0])):
         try:
             opened = attempt()
-            made = [
+            prepared = [
                 prepare(index, frame)
                 for index, frame in zip(distinct.tolist(), _all_of_one_size(opened, distinct), strict=True)
             ]
-            return [made[place] for place in places.tolist()], opened.name
+            return [prepared[position] for position in positions.tolist()], opened.name
         except VideoError as error:
             failure = error
     assert failure is not None  # noqa: S101 - there is always one attempt
@@ -327,11 +326,11 @@ def check_shape(info: VideoInfo, geometry: Geometry) -> None:
         raise VideoError(what, where=info.path, kind="unsupported")
 
 
-def _check_sound(sound: NDArray[np.bool_], path: str) -> str | None:
-    good, all_frames = int(sound.sum()), len(sound)
+def _check_decodable(decodable: NDArray[np.bool_], path: str) -> str | None:
+    good, all_frames = int(decodable.sum()), len(decodable)
     if good == all_frames:
         return None
-    if good < _LEAST_SOUND * all_frames or not good:
+    if good < _MIN_DECODABLE * all_frames or not good:
         what = f"The video is damaged: only {good} of {all_frames} frames can be decoded."
         raise VideoError(what, where=path, hint="copy or download it again", kind="damaged")
     return f"{all_frames - good} of {all_frames} frames are lost or damaged and left out."
@@ -346,22 +345,22 @@ def length_note(source: InspectedSource, first: int, last: int) -> str | None:
 
 
 def serve() -> None:
-    """Read the clips that standard input asks for: what a ``WorkerProcess`` runs."""
+    """Serve ``read_clip`` over standard input: the main function of a ``WorkerProcess``."""
     serve_tasks(lambda path, options, _: pack_clip(read_clip(path, **options)))
 
 
-# Every frame of a dive, at its own size and pace; the network looks at 96 of them, a person at all.
+# Footage: every frame of a dive, at its own size and pace, for people.
 
 _EVEN_PACE_S = 2e-3
-"""Containers round the time of a frame to a millisecond or so; anything further off is a varying frame rate."""
+"""Rounding of time stamps by containers; larger deviations are a variable frame rate."""
 
 
 @dataclass(frozen=True, slots=True)
 class Footage:
-    """A video, or a part of it, that can be played from the beginning as often as one likes.
+    """A video, or a part of it, that can be played repeatedly.
 
     Attributes:
-        info: What the whole video is.
+        info: Facts of the whole video.
         first: Index in the video of the first frame.
         times_s: float64 [frames + 1], rising from 0: when each frame is shown, and when the last one ends.
     """
@@ -372,7 +371,7 @@ class Footage:
     _source: InspectedSource = field(repr=False)
 
     def __len__(self) -> int:
-        """Return how many frames there are."""
+        """Number of frames."""
         return len(self.times_s) - 1
 
     @property
@@ -387,7 +386,7 @@ class Footage:
         return bool(np.abs(self.times_s - even).max() <= _EVEN_PACE_S)
 
     def frames(self) -> Iterator[NDArray[np.uint8]]:
-        """Decode one frame after the other; a damaged one is the sound one before it, or the first that is sound.
+        """Decode frame by frame; a damaged one repeats the decodable one before it, or shows the first.
 
         Yields:
             uint8 [height, width, 3], RGB, upright.
@@ -395,13 +394,13 @@ class Footage:
         Raises:
             VideoError: Nothing can be decoded, or the size of the picture changes on the way.
         """
-        sound = self._source.sound(self.first, self.first + len(self) - 1)
-        places = np.flatnonzero(sound)
-        if not len(places):
+        decodable = np.flatnonzero(self._source.decodable(self.first, self.first + len(self) - 1))
+        if not len(decodable):
             raise VideoError("None of the frames can be decoded.", where=self.info.path)
-        shown = places[np.maximum(np.searchsorted(places, np.arange(len(self)), side="right") - 1, 0)]
+        latest = np.searchsorted(decodable, np.arange(len(self)), side="right") - 1
+        shown = decodable[np.maximum(latest, 0)]
         _, repeats = np.unique(shown, return_counts=True)
-        for count, index, picture in zip(repeats, places, self._source.frames(places + self.first), strict=True):
+        for count, index, picture in zip(repeats, decodable, self._source.frames(decodable + self.first), strict=True):
             if picture.shape[:2] != self.size:
                 what = f"The size of the picture changes at frame {self.first + int(index)}."
                 raise VideoError(what, where=self.info.path, hint="convert it to one size")
@@ -414,12 +413,12 @@ def open_footage(path: str | os.PathLike[str], start_s: float | None = None, end
 
     Args:
         path: Video file or folder of images.
-        start_s: Where the dive starts, in seconds; None for the beginning of the file.
-        end_s: Where it ends, in seconds, exclusive; None for the end of the file.
+        start_s: Start of the dive, seconds; None for the beginning of the file.
+        end_s: End of the dive, seconds, exclusive; None for the end of the file.
 
     Raises:
         VideoError: It is missing, unreadable, holds no pictures, or none at these times.
-        UsageError: ``start_s`` or ``end_s`` make no sense.
+        UsageError: ``start_s`` or ``end_s`` are invalid.
     """
     source = open_source(path)
     first, last = frame_range(source.times_s, source.info.duration_s, start_s, end_s, source.info.path)

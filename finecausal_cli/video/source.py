@@ -30,15 +30,15 @@ if TYPE_CHECKING:
     from finecausal_cli.errors import ErrorKind
 
 
-# What a file of moving pictures is, and the one interface behind which every decoder stands.
+# The facts of a video, and the interface of every decoder.
 
 ASSUMED_FPS = 25.0
-"""Frames a second where the source does not say: a folder of frames, a raw stream."""
+"""Frames a second of sources without a frame rate: a folder of frames, a raw stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class VideoInfo:
-    """What is known of a video before it is decoded.
+    """Facts of a video, known before it is decoded.
 
     Attributes:
         path: The file or folder, as given.
@@ -52,7 +52,7 @@ class VideoInfo:
         rotation: Degrees (0, 90, 180, 270), counter-clockwise, that turn the stored picture upright.
         sample_aspect: Width of one stored pixel over its height.
         bits: Bits of one sample of one colour.
-        notes: Caveats worth showing to a person.
+        notes: Caveats for the user.
     """
 
     path: str
@@ -85,11 +85,11 @@ class VideoInfo:
 
 
 class VideoSource(Protocol):
-    """One way to get frames out of a video.
+    """A decoder of one video.
 
     Attributes:
-        name: Which decoder this is, for the provenance: ``decord``, ``pyav`` or ``frames``.
-        info: What is known of the video.
+        name: Name of the decoder: ``decord``, ``pyav`` or ``frames``.
+        info: Facts of the video.
     """
 
     name: str
@@ -111,23 +111,21 @@ class VideoSource(Protocol):
 
 
 class InspectedSource(VideoSource, Protocol):
-    """A source that also knows when its frames are shown and which of them are sound.
+    """A source that also knows the times of its frames and which of them are decodable.
 
     Attributes:
-        times_s: float64 [frames], when each frame is shown, counted from the first.
+        times_s: float64 [frames], time of each frame, counted from the first.
     """
 
     times_s: NDArray[np.float64]
 
-    def sound(self, first: int, last: int) -> NDArray[np.bool_]:
-        """Tell which frames from ``first`` to ``last``, inclusive, decode undamaged: bool [last - first + 1]."""
+    def decodable(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Return which frames from ``first`` to ``last``, inclusive, decode undamaged: bool [last - first + 1]."""
         ...
 
 
 def check_path(path: str | os.PathLike[str]) -> Path:
-    """Make sure that a path is a folder or a regular, readable, non-empty file, without opening it.
-
-    Opening a pipe or a device could block for ever.
+    """Check that a path is a folder or a regular, readable, non-empty file, without opening it: pipes could block.
 
     Returns:
         The path, absolute, so that no decoder takes ``a:b.mp4`` for the address of something else.
@@ -153,37 +151,37 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     return Path(path).absolute()
 
 
-# Look into a video file without decoding it: is it one, what is in it, when is each frame shown, is it all there.
+# Probing of a video file: format, streams, the time of every frame, completeness.
 
 _FORMATS = (
     "apng,asf,avi,dv,flv,gif,h264,hevc,ivf,jpeg_pipe,m4v,matroska,mov,mpeg,mpegts,mpegvideo,mxf,nut,obu,ogg,png_pipe"
 )
-"""Formats that hold their pictures themselves. A playlist could name other files, or an address in the network."""
+"""Self-contained formats. A playlist could name other files, or an address in the network."""
 
 _TIMED_FORMATS = {"mov", "matroska"}
-"""Formats whose packets say exactly when their picture is shown, so that a picture can be told by its time."""
+"""Formats with exact presentation time stamps, by which pictures can be identified."""
 
 _LEAST_PRESENT = 0.8
 """Share of the announced length below which a file is refused as cut short."""
 
 _WHOLE = 0.98
-"""Share of the announced length from which on a file counts as whole."""
+"""Share of the announced length above which a file counts as complete."""
 
 _PLAUSIBLE_RATE_ERROR = 0.01
 """Largest relative difference between the frame rate in the header and the one counted."""
 
 _PLAUSIBLE_SAMPLE_ASPECT = 4.0
-"""Most lopsided pixel that any camera or broadcast uses; anything beyond is a broken header."""
+"""Largest ratio of a pixel's sides in cameras and broadcasts; anything beyond is a broken header."""
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerInfo:
-    """What one pass over the packets of a file has shown.
+    """Result of one pass over the packets of a file.
 
     Attributes:
-        info: What the video is.
-        times_s: float64 [frames], when each frame is shown, counted from the first.
-        stamps: int64 [frames], the same as presentation stamps of the stream; None where they cannot be relied on.
+        info: Facts of the video.
+        times_s: float64 [frames], time of each frame, counted from the first.
+        stamps: int64 [frames], the same as presentation time stamps of the stream; None if they are unreliable.
     """
 
     info: VideoInfo
@@ -193,9 +191,9 @@ class ContainerInfo:
 
 @dataclass(slots=True)
 class _Packets:
-    """What is kept of the packets of a stream."""
+    """Counts and time stamps of the packets of a stream."""
 
-    seen: int
+    total: int
     stamps: list[int | None]
     last_duration: int
 
@@ -206,10 +204,10 @@ def opened(file: Path, path: str | os.PathLike[str]) -> Iterator[tuple[InputCont
 
     Args:
         file: Absolute path.
-        path: The same as the user gave it, for errors.
+        path: The same as given by the user, for errors.
 
     Raises:
-        VideoError: The file is no video, or holds sound only.
+        VideoError: The file is no video, or holds audio only.
     """
     options = {"format_whitelist": _FORMATS, "protocol_whitelist": "file"}
     try:
@@ -231,10 +229,10 @@ def opened(file: Path, path: str | os.PathLike[str]) -> Iterator[tuple[InputCont
 def packets(
     container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]
 ) -> Iterator[Packet[VideoStream]]:
-    """Give every packet of a stream, then the empty one that flushes the decoder; a broken end is an end.
+    """Yield every packet of a stream, then the empty one that flushes the decoder; a broken end is an end.
 
     Raises:
-        VideoError: Another stream begins in the middle of the file, which PyAV cannot bear.
+        VideoError: Another stream begins in the middle of the file, which PyAV cannot handle.
     """
     demuxed = container.demux(stream)
     while True:
@@ -251,18 +249,18 @@ def packets(
 
 
 def probe_container(path: str | os.PathLike[str]) -> ContainerInfo:
-    """Look through a video file: every packet's time, and the first picture.
+    """Read the time of every packet of a video file, and decode its first picture.
 
     Raises:
         VideoError: The file is missing, is no video, holds no picture that can be decoded, or misses a fifth or more.
     """
     file = check_path(path)
     with opened(file, path) as (container, stream):
-        picture, found = _look_through(container, stream, path)
+        picture, counted = _read_packets(container, stream, path)
         unit = float(stream.time_base or 0)
         is_timed = bool(_TIMED_FORMATS & set(container.format.name.split(",")))
-        stamps = _rising(found.stamps) if is_timed and unit > 0 else None
-        frames = len(found.stamps)
+        stamps = _rising(counted.stamps) if is_timed and unit > 0 else None
+        frames = len(counted.stamps)
         notes = _stream_notes(container, stream)
         if stamps is None:
             fps = _announced_fps(stream)
@@ -274,42 +272,42 @@ def probe_container(path: str | os.PathLike[str]) -> ContainerInfo:
         else:
             times_s = (stamps - stamps[0]) * unit
             fps = _counted_fps(stream, times_s)
-            duration_s = float(times_s[-1]) + (found.last_duration * unit or 1 / fps)
-        cut_short = _length_note(container, stream, found.seen, duration_s, path)
+            duration_s = float(times_s[-1]) + (counted.last_duration * unit or 1 / fps)
+        cut_short = _length_note(container, stream, counted.total, duration_s, path)
         # The last packets of a file cut short leave gaps, as they are stored in another order than shown.
         notes += cut_short or _rate_note(times_s, fps)
         info = _describe(path, container, stream, picture, (frames, fps, duration_s), notes)
     return ContainerInfo(info, times_s, stamps)
 
 
-def _look_through(
+def _read_packets(
     container: InputContainer, stream: VideoStream, path: str | os.PathLike[str]
 ) -> tuple[VideoFrame, _Packets]:
     """Count the packets, decoding only until a first picture appears."""
     picture: VideoFrame | None = None
     cause = ""
-    found = _Packets(0, [], 0)
+    counted = _Packets(0, [], 0)
     for packet in packets(container, stream, path):
         if picture is None:
             try:
                 picture = next(iter(packet.decode()), None)
             except av.FFmpegError as error:
                 cause = f": {error.strerror}"
-        found.seen += packet.dts is not None or packet.size > 0
+        counted.total += packet.dts is not None or packet.size > 0
         if packet.size and not packet.is_discard:
-            found.stamps.append(packet.pts)
-            found.last_duration = packet.duration or 0
-    if picture is None or not found.stamps:
+            counted.stamps.append(packet.pts)
+            counted.last_duration = packet.duration or 0
+    if picture is None or not counted.stamps:
         codec = stream.codec_context.name
         what = f"No picture of the file can be decoded (codec {codec}){cause}."
         raise VideoError(what, where=path, kind="no_frames")
-    return picture, found
+    return picture, counted
 
 
 def _rising(stamps: list[int | None]) -> NDArray[np.int64] | None:
-    """Sort stamps into the order of display; None unless each frame has its own."""
-    known = {stamp for stamp in stamps if stamp is not None}
-    return np.array(sorted(known), dtype=np.int64) if len(known) == len(stamps) else None
+    """Sort time stamps into display order; None unless each frame has its own."""
+    distinct = {stamp for stamp in stamps if stamp is not None}
+    return np.array(sorted(distinct), dtype=np.int64) if len(distinct) == len(stamps) else None
 
 
 def _announced_fps(stream: VideoStream) -> float:
@@ -317,7 +315,7 @@ def _announced_fps(stream: VideoStream) -> float:
 
 
 def _counted_fps(stream: VideoStream, times_s: NDArray[np.float64]) -> float:
-    """Prefer the exact rate of the header (30000/1001) where it agrees with the frames, whose times are rounded."""
+    """Return the exact rate of the header (30000/1001) if it agrees with the frames, whose times are rounded."""
     announced = _announced_fps(stream)
     if len(times_s) < 2:
         return announced or ASSUMED_FPS
@@ -332,15 +330,15 @@ def _rate_note(times_s: NDArray[np.float64], fps: float) -> tuple[str, ...]:
 
 
 def _length_note(
-    container: InputContainer, stream: VideoStream, seen: int, duration_s: float, path: str | os.PathLike[str]
+    container: InputContainer, stream: VideoStream, packet_count: int, duration_s: float, path: str | os.PathLike[str]
 ) -> tuple[str, ...]:
-    """Compare what is there with what the header announces."""
-    present = seen / stream.frames if stream.frames else 1.0
+    """Compare the packets with the length in the header."""
+    present = packet_count / stream.frames if stream.frames else 1.0
     if stream.duration and stream.time_base:
         present = min(present, duration_s / float(stream.duration * stream.time_base))
     elif container.duration:
         share = duration_s / (container.duration / av.time_base)
-        # The length of the whole file may be that of its sound, which is no reason to refuse the pictures.
+        # The length of the file may be that of its audio, which is no reason to refuse it.
         present = min(present, share if len(container.streams) == 1 else max(share, _LEAST_PRESENT))
     if present < _LEAST_PRESENT:
         what = f"The file is cut short: only {present:.0%} of its announced length is there."
@@ -351,7 +349,7 @@ def _length_note(
 
 
 def _pictures(container: InputContainer) -> list[VideoStream]:
-    """List the video streams of a known codec, without the cover image that a sound file may carry."""
+    """List the video streams of a known codec, without the cover image of an audio file."""
     streams = [stream for stream in container.streams.video if stream.codec_context is not None]
     return [stream for stream in streams if not stream.disposition & Disposition.attached_pic]
 
@@ -400,20 +398,20 @@ def _why_not_open(file: Path, error: Exception) -> tuple[str, ErrorKind]:
     return f"This is not a video that can be read: {cause}.", "not_a_video"
 
 
-# Frames out of a folder of images.
+# A folder of images.
 
 PICTURE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp"}
-"""What the frames of a dive are called."""
+"""Suffixes of frames of a dive."""
 
 VIDEO_SUFFIXES = {".avi", ".gif", ".m4v", ".mkv", ".mov", ".mp4", ".mpeg", ".mpg", ".ts", ".webm", ".wmv"}
-"""What a video is called in a folder of them."""
+"""Suffixes of videos in a folder."""
 
 FEWEST_FRAMES = 16
-"""A folder with fewer images than one snippet needs, and with videos in it or below, is meant as one of videos."""
+"""A folder of fewer images than a snippet, with videos in it or below, is a folder of videos."""
 
 _LAST_NUMBER = re.compile(r"(\d+)\D*$")
 
-_MOST_PLACES_PER_FILE = 2
+_MAX_FRAMES_PER_FILE = 2
 """With more gaps than frames the numbers mean something else, such as milliseconds."""
 
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
@@ -421,16 +419,16 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 class FolderSource:
-    """A folder of images, one a frame, ordered by the number in their names, or by name where not all have one.
+    """A folder of images, one a frame, ordered by the number in their names, or by name if not all have one.
 
-    A number missing in between is a frame that cannot be decoded: it keeps its place, so the time line stays whole.
+    A missing number is a frame that cannot be decoded: later frames keep their times.
     Numbers may start anywhere and rise in equal steps (0, 2, 4, ...).
     """
 
     name = "frames"
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
-        """List the folder and look at its first image.
+        """List the folder and read its first image.
 
         Raises:
             VideoError: The folder holds no image, cannot be listed, two images have one number, or the first is broken.
@@ -452,8 +450,8 @@ class FolderSource:
             notes=(f"A folder of frames has no frame rate; times assume {ASSUMED_FPS:g} frames a second.",),
         )
 
-    def sound(self, first: int, last: int) -> NDArray[np.bool_]:
-        """Tell which frames from ``first`` to ``last``, inclusive, are there: bool [last - first + 1]."""
+    def decodable(self, first: int, last: int) -> NDArray[np.bool_]:
+        """Return which frames from ``first`` to ``last``, inclusive, exist: bool [last - first + 1]."""
         return np.array([index in self._files for index in range(first, last + 1)])
 
     def frames(self, indices: NDArray[np.int64]) -> Iterator[NDArray[np.uint8]]:
@@ -473,7 +471,7 @@ class FolderSource:
 
 
 def _frame_files(path: str) -> dict[int, Path]:
-    """Give every image its frame index, the first one 0."""
+    """Return the images by frame index, the first one 0."""
     try:
         files = [
             file for file in Path(path).iterdir() if file.suffix.lower() in PICTURE_SUFFIXES and file.name[0] != "."
@@ -488,8 +486,8 @@ def _frame_files(path: str) -> dict[int, Path]:
         what = "The folder holds no frames (jpg, png, bmp, tif or webp images)."
         raise VideoError(what, where=path, kind="no_frames")
     files.sort(key=lambda file: file.name)
-    found = [_LAST_NUMBER.search(file.stem) for file in files]
-    numbers = [int(match.group(1)) for match in found if match]
+    matches = [_LAST_NUMBER.search(file.stem) for file in files]
+    numbers = [int(match.group(1)) for match in matches if match]
     if len(numbers) < len(files):
         return dict(enumerate(files))
     by_number = dict(zip(numbers, files, strict=True))
@@ -499,20 +497,20 @@ def _frame_files(path: str) -> dict[int, Path]:
     step = min((after - before for before, after in zip([first, *others], others, strict=False)), default=1)
     if any((number - first) % step for number in others):
         step = 1
-    places = (max(by_number) - first) // step + 1
-    if places > _MOST_PLACES_PER_FILE * len(files):
+    frames = (max(by_number) - first) // step + 1
+    if frames > _MAX_FRAMES_PER_FILE * len(files):
         what = f"Only {len(files)} of the frames numbered {first} to {max(by_number)} are there."
         raise VideoError(what, where=path, kind="damaged")
     return {(number - first) // step: file for number, file in by_number.items()}
 
 
 def _refuse_videos(path: str) -> None:
-    """Say so if a folder, or the folders in it, hold videos: one of them is meant."""
-    found = sorted(file for pattern in ("*", "*/*") for file in Path(path).glob(pattern) if _is_video(file))
-    if found:
-        what = "a folder of 1 video" if len(found) == 1 else f"a folder of {len(found)} videos"
+    """Raise an error if a folder, or the folders in it, hold videos."""
+    videos = sorted(file for pattern in ("*", "*/*") for file in Path(path).glob(pattern) if _is_video(file))
+    if videos:
+        what = "a folder of 1 video" if len(videos) == 1 else f"a folder of {len(videos)} videos"
         raise VideoError(
-            f"This is {what}, not a dive.", where=path, hint=f"give one of them: {found[0]}", kind="not_a_dive"
+            f"This is {what}, not a dive.", where=path, hint=f"give one of them: {videos[0]}", kind="not_a_dive"
         )
 
 

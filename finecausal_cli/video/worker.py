@@ -1,8 +1,8 @@
-"""Read clips in a process that can be killed: a decoder that hangs or crashes takes nothing else with it.
+"""Worker processes for decoding: a decoder that hangs or crashes can be killed alone.
 
-The process lives as long as it behaves, for its start takes longer than most clips. It speaks first (one line of
-JSON, so that the time it takes to start is nobody's time limit), then answers each line it is sent: the length of a
-header, the header as JSON, and the bytes of the arrays that the header names.
+A process is reused, since its start takes longer than most clips. Protocol: the process writes one line of JSON when it
+is ready; for each line of input it answers with the length of a header, the header as JSON, and the bytes of the arrays
+named in the header.
 """
 
 from __future__ import annotations
@@ -35,17 +35,17 @@ if TYPE_CHECKING:
 _START = (
     "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); importlib.import_module(sys.argv[2]).serve()"
 )
-"""What the process runs. ``multiprocessing`` would run the caller's main module again, and refuses to serve daemons."""
+"""The program. ``multiprocessing`` would import the caller's main module again, and cannot be used in daemons."""
 
 _GRACE_S = 2
-"""Seconds after the time limit at which the process ends by itself, should the one that started it be gone."""
+"""Seconds after the time limit at which an orphaned process ends itself."""
 
 _ERRORS: dict[ErrorKind, type[FinecausalError]] = {"bad_option": UsageError}
-"""What to raise for an error of the process, by its kind; ``VideoError`` for all others."""
+"""Error classes by kind; ``VideoError`` for all others."""
 
 _LENGTH = struct.Struct("<Q")
-_LAST_WORDS = 4096
-"""Bytes of a dead process's last output that may hold its last line."""
+_LOG_TAIL = 4096
+"""Bytes at the end of a dead process's output in which its last line is searched."""
 
 _PROGRESS_S = 0.5
 """Least seconds between two reports of progress."""
@@ -55,7 +55,7 @@ Answer = tuple[dict[str, Any], Arrays]
 """Facts that JSON can hold, and arrays by name."""
 
 Progress = Callable[[float], None]
-"""Told which share of the work is done, 0 to 1."""
+"""Called with the share of the work that is done, 0 to 1."""
 
 
 def read_within(timeout_s: float, path: str | os.PathLike[str], options: Mapping[str, Any]) -> Clip:
@@ -69,21 +69,21 @@ def read_within(timeout_s: float, path: str | os.PathLike[str], options: Mapping
 
 
 class WorkerProcess:
-    """A process that does one task after the other, and is replaced when it hangs or dies. Not for two threads.
+    """A process that runs one task after the other, and is replaced when it hangs or dies. Not thread-safe.
 
-    Another thread may call ``close`` while this one waits; then waiting ends with a ``VideoError``.
+    Only ``close`` may be called from another thread; a waiting call then raises ``VideoError``.
 
     Args:
-        module: Its function ``serve`` is what the process runs.
+        module: Module whose function ``serve`` the process runs.
     """
 
     def __init__(self, module: str = "finecausal_cli.video.reader") -> None:
         self._module = module
         self._process: subprocess.Popen[bytes] | None = None
-        self._words: IO[bytes] | None = None
+        self._stderr: IO[bytes] | None = None
         self._is_closed = False
-        self._has_said_hello = False
-        self._starting = Lock()  # or a process could start just after another thread has closed this
+        self._is_ready = False
+        self._starting = Lock()  # against a start just after another thread called close
 
     def __enter__(self) -> Self:
         return self
@@ -95,16 +95,16 @@ class WorkerProcess:
 
     @property
     def pid(self) -> int | None:
-        """Number of the process; None while there is none."""
+        """Id of the process; None while there is none."""
         return None if self._process is None else self._process.pid
 
     def start(self) -> None:
-        """Start the process, unless it runs; it gets ready while others work."""
+        """Start the process in the background, unless it runs."""
         with self._starting:
             if not self._is_closed and (self._process is None or self._process.poll() is not None):
                 self._start()
 
-    def ask(
+    def run(
         self,
         path: str | os.PathLike[str],
         options: Mapping[str, Any],
@@ -113,14 +113,14 @@ class WorkerProcess:
         startup_s: float = 120.0,
         progress: Progress = lambda _: None,
     ) -> Answer:
-        """Give the process a task, and kill it when nothing is heard of it for ``timeout_s`` seconds.
+        """Run a task in the process; kill it after ``timeout_s`` seconds without progress.
 
         Args:
             path: Video file or folder of frames.
-            options: What JSON can hold.
-            timeout_s: Most seconds for this task, or until the next report of progress.
-            startup_s: Most seconds that the process may take to start, if it has to; they do not count as the task's.
-            progress: Told of the process's progress.
+            options: Values that JSON can hold.
+            timeout_s: Time limit of the task, counted anew at every report of progress.
+            startup_s: Time limit of the start of the process, which does not count for the task.
+            progress: Called with the progress of the task.
 
         Raises:
             VideoError: The task raised it; or it took longer, or crashed.
@@ -129,7 +129,7 @@ class WorkerProcess:
         if self._is_closed:
             raise VideoError("Reading was stopped.", where=path)
         self.start()
-        self._await_hello(path, startup_s)
+        self._await_ready(path, startup_s)
         request = {"path": os.fspath(path), "options": dict(options), "alarm_s": math.ceil(timeout_s) + _GRACE_S}
         with self._killed_after(timeout_s) as late:
             try:
@@ -143,42 +143,42 @@ class WorkerProcess:
             except (OSError, ValueError):  # it has died, or was closed meanwhile
                 answer = None
         if answer is None:
-            raise self._ended(path, timeout_s if late.is_set else None)
+            raise self._failure(path, timeout_s if late.is_set else None)
         if "error" in answer[0]:
             raise _error(*answer[0]["error"])
         return answer
 
     def close(self) -> None:
-        """End the process, whatever it is doing."""
+        """Kill the process."""
         with self._starting:
             self._is_closed = True
             process = self._process
             if process is not None:
                 process.kill()
-                self._forget()
+                self._release()
 
-    def _await_hello(self, path: str | os.PathLike[str], startup_s: float) -> None:
-        if self._has_said_hello:
+    def _await_ready(self, path: str | os.PathLike[str], startup_s: float) -> None:
+        if self._is_ready:
             return
         with self._killed_after(startup_s) as late:
             try:
-                self._has_said_hello = bool(self._pipe("stdout").readline())
+                self._is_ready = bool(self._pipe("stdout").readline())
             except (OSError, ValueError):  # closed meanwhile
-                self._has_said_hello = False
-        if not self._has_said_hello:
-            raise self._ended(path, startup_s if late.is_set else None)
+                self._is_ready = False
+        if not self._is_ready:
+            raise self._failure(path, startup_s if late.is_set else None)
 
     def _start(self) -> None:
-        self._forget()
-        self._has_said_hello = False
-        # A file, not a pipe: nobody has to empty it.
-        self._words = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115 - closed by _forget
-        # S603: the command is this interpreter and our own words; the path travels as data.
+        self._release()
+        self._is_ready = False
+        # A file, not a pipe, which would have to be emptied.
+        self._stderr = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115 - closed by _forget
+        # S603: the command is this interpreter and a constant; the path travels as data.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", _START, json.dumps(sys.path), self._module],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
-            stderr=self._words,
+            stderr=self._stderr,
         )
 
     def _pipe(self, name: str) -> IO[bytes]:
@@ -191,43 +191,43 @@ class WorkerProcess:
         assert self._process is not None  # noqa: S101 - it was started
         return _Deadline(self._process, seconds)
 
-    def _ended(self, path: str | os.PathLike[str], limit_s: float | None) -> VideoError:
-        """Clear up after the process and say how it ended."""
+    def _failure(self, path: str | os.PathLike[str], limit_s: float | None) -> VideoError:
+        """Clean up after the process; return the error of how it ended."""
         if self._is_closed:
             return VideoError("Reading was stopped.", where=path)
-        process, words = self._process, self._words
+        process, log = self._process, self._stderr
         assert process is not None  # noqa: S101 - it was started
         if limit_s is None:
-            with suppress(subprocess.TimeoutExpired):  # it has fallen silent, but may still be dying: let it say how
+            with suppress(subprocess.TimeoutExpired):  # it may still be dying: wait for its exit code
                 process.wait(_GRACE_S)
         process.kill()
         code = process.wait()
         how = f"signal {-code}" if code < 0 else f"exit code {code}"
-        if code >= 0 and words is not None:
-            words.seek(max(0, words.tell() - _LAST_WORDS))
-            lines = words.read().decode(errors="replace").strip().splitlines()
+        if code >= 0 and log is not None:
+            log.seek(max(0, log.tell() - _LOG_TAIL))
+            lines = log.read().decode(errors="replace").strip().splitlines()
             how = lines[-1] if lines else how
-        self._forget()
+        self._release()
         if limit_s is not None:
             what = f"Reading took longer than {limit_s:g} s."
             return VideoError(what, where=path, hint="allow more time", kind="timeout")
         return VideoError(f"The decoder crashed ({how}).", where=path, kind="crashed")
 
-    def _forget(self) -> None:
-        process, words = self._process, self._words
-        self._process = self._words = None
+    def _release(self) -> None:
+        process, log = self._process, self._stderr
+        self._process = self._stderr = None
         if process is not None:
             for pipe in (process.stdin, process.stdout):
                 if pipe is not None:
                     with suppress(OSError):
                         pipe.close()
             process.wait()
-        if words is not None:
-            words.close()
+        if log is not None:
+            log.close()
 
 
 class DecodeWorker(WorkerProcess):
-    """A process that reads one clip after the other."""
+    """A process that reads clips."""
 
     def read(
         self,
@@ -237,17 +237,17 @@ class DecodeWorker(WorkerProcess):
         timeout_s: float,
         startup_s: float = 120.0,
     ) -> Clip:
-        """Call ``read_clip(path, **options)`` in the process; see ``ask``.
+        """Call ``read_clip(path, **options)`` in the process; see ``run``.
 
         Raises:
             VideoError: What ``read_clip`` raised; or it took longer, or crashed.
             UsageError: What ``read_clip`` raised.
         """
-        return unpack_clip(*self.ask(path, options, timeout_s=timeout_s, startup_s=startup_s), path)
+        return unpack_clip(*self.run(path, options, timeout_s=timeout_s, startup_s=startup_s), path)
 
 
 class _Deadline:
-    """Kills a process unless the block ends, or the deadline is put off, before so many seconds."""
+    """Kills a process unless the block ends, or the deadline is postponed, within so many seconds."""
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.is_set = False
@@ -265,7 +265,7 @@ class _Deadline:
         self._timer.cancel()
 
     def postpone(self) -> None:
-        """Begin to count anew."""
+        """Restart the timer."""
         self._timer.cancel()
         self._timer = self._new()
         self._timer.start()
@@ -281,14 +281,14 @@ class _Deadline:
 
 
 def serve_tasks(work: Callable[[str, dict[str, Any], Progress], Answer]) -> None:
-    """Do what each line of standard input asks for, and answer on standard output with the result, or the error.
+    """Run the task of each line of standard input; write its result, or its error, to standard output.
 
     Args:
-        work: Does one task: path, options, and whom to tell of progress.
+        work: Runs one task of a path and options; calls its third argument with the progress.
     """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a terminal sends Ctrl-C to all; who started this process ends it
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all processes; the parent ends this one
     answer = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
-    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # whatever a decoder prints must not mix with the answer
+    os.dup2(sys.stderr.fileno(), sys.stdout.fileno())  # output of decoders must not mix with the answer
     with suppress(BrokenPipeError), answer:
         answer.write(b"{}\n")
         answer.flush()
@@ -305,7 +305,7 @@ def serve_tasks(work: Callable[[str, dict[str, Any], Progress], Answer]) -> None
 
 
 def _reporter(answer: IO[bytes], alarm_s: int) -> Progress:
-    """Return what reports progress, not too often; each report puts the alarm off."""
+    """Return a function that reports progress, at a limited rate, and resets the alarm."""
     last = time.monotonic()
 
     def report(share: float) -> None:
@@ -333,7 +333,7 @@ def _send(answer: IO[bytes], facts: dict[str, Any], **arrays: NDArray[Any]) -> N
 
 
 def _receive(stream: IO[bytes]) -> Answer | None:
-    """Return facts and arrays; None if the stream ends before they do."""
+    """Return facts and arrays; None if the stream ends early."""
     length = stream.read(_LENGTH.size)
     if len(length) < _LENGTH.size:
         return None
@@ -356,7 +356,7 @@ def _error(what: str, where: str | None, hint: str | None, kind: ErrorKind) -> F
 
 
 def pack_clip(clip: Clip) -> Answer:
-    """Take a clip apart for the way between processes."""
+    """Serialise a clip for the way between processes."""
     facts = {
         "fps": clip.fps,
         "decoder": clip.decoder,
@@ -371,7 +371,7 @@ def pack_clip(clip: Clip) -> Answer:
 
 
 def unpack_clip(facts: dict[str, Any], arrays: Arrays, path: str | os.PathLike[str]) -> Clip:
-    """Put a clip together again."""
+    """Deserialise a clip."""
     return Clip(
         frames=arrays["frames"],
         source_frames=arrays["source_frames"],

@@ -1,4 +1,4 @@
-"""Frames -> file: H.264 for pictures, lossless FFV1 for masks. A file appears whole or not at all."""
+"""Frames -> file: H.264 for pictures, lossless FFV1 for masks, written atomically."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 _BT709 = 1
-"""FFmpeg's number for the BT.709 matrix, primaries and transfer, which every player knows."""
+"""FFmpeg's number of the BT.709 matrix, primaries and transfer, which every player supports."""
 
 _LIMITED_RANGE = 1
 """FFmpeg's number for luma from 16 to 235."""
@@ -32,11 +32,11 @@ _MAX_DENOMINATOR = 90_000
 """Finest clock of a frame rate, in ticks a second (that of broadcast video)."""
 
 _MOST_ASPECT_TERM = 255
-"""Largest number in the shape of a pixel that every player reads, e.g. 64:45."""
+"""Largest term of a pixel aspect that every player reads, e.g. 64:45."""
 
 
-class _Pace(NamedTuple):
-    """When frames are shown, and how wide their pixels are; see ``write_video``."""
+class _Timing(NamedTuple):
+    """Times of the frames, and the aspect of their pixels; see ``write_video``."""
 
     fps: float
     times_s: NDArray[np.float64] | None = None
@@ -47,19 +47,19 @@ class _Pace(NamedTuple):
         return Fraction(self.fps).limit_denominator(_MAX_DENOMINATOR)
 
     def stamp(self, frame: av.VideoFrame, index: int) -> None:
-        """Say when a frame is shown and for how long; without times, the encoder counts frames itself."""
+        """Set the time stamp and duration of a frame; without times, the encoder counts frames."""
         if self.times_s is not None:
             begin, end = (round(float(time_s) * _MAX_DENOMINATOR) for time_s in self.times_s[index : index + 2])
             frame.pts, frame.duration, frame.time_base = begin, end - begin, Fraction(1, _MAX_DENOMINATOR)
 
 
 class _Format(NamedTuple):
-    """FFmpeg's names: of the file format, the codec, and the pixels as stored and as given to the encoder."""
+    """FFmpeg's names of the container, the codec, and the pixel formats of the file and of the input."""
 
     container: str
     codec: str
     stored: str
-    given: str
+    source: str
 
 
 def write_video(
@@ -83,18 +83,18 @@ def write_video(
         fps: Frames a second.
         crf: Constant rate factor of x264, 0 (lossless) to 51; 18 is visually lossless.
         preset: Speed preset of x264.
-        times_s: float64 [frames + 1], rising from 0; when each frame is shown, and when the last one ends. None shows
-            them at the even pace of ``fps``.
-        sample_aspect: Width of one pixel over its height; players stretch the picture by it.
+        times_s: float64 [frames + 1], rising from 0: the time of each frame, and the end of the last one. None for a
+            constant frame rate ``fps``.
+        sample_aspect: Width of one pixel over its height.
 
     Raises:
         OutputError: There are no frames, or the file cannot be written (disk full, no permission).
         ValueError: A frame is not uint8 [height, width, 3], or its size differs from the first.
     """
-    # x264's macroblock-tree rate control reads memory it never set, so its bytes change from run to run: without it.
+    # x264's macroblock-tree rate control reads uninitialised memory, so its bytes change from run to run: off.
     options = {"crf": str(crf), "preset": preset, "threads": "1", "x264-params": "mbtree=0"}
-    how = _Format("mp4", "libx264", "yuv420p", "rgb24")
-    _write(path, map(_even_rgb, frames), _Pace(fps, times_s, sample_aspect), how, options)
+    codec = _Format("mp4", "libx264", "yuv420p", "rgb24")
+    _write(path, map(_even_rgb, frames), _Timing(fps, times_s, sample_aspect), codec, options)
 
 
 def write_mask_video(path: str | os.PathLike[str], masks: Iterable[NDArray[np.uint8]], fps: float) -> None:
@@ -110,7 +110,7 @@ def write_mask_video(path: str | os.PathLike[str], masks: Iterable[NDArray[np.ui
         ValueError: A mask is not [height, width], or its size differs from the first.
     """
     _write(
-        path, map(_black_and_white, masks), _Pace(fps), _Format("matroska", "ffv1", "gray", "gray"), {"threads": "1"}
+        path, map(_black_and_white, masks), _Timing(fps), _Format("matroska", "ffv1", "gray", "gray"), {"threads": "1"}
     )
 
 
@@ -132,8 +132,8 @@ def _black_and_white(mask: NDArray[np.uint8]) -> NDArray[np.uint8]:
 def _write(
     path: str | os.PathLike[str],
     pictures: Iterator[NDArray[np.uint8]],
-    pace: _Pace,
-    how: _Format,
+    timing: _Timing,
+    codec: _Format,
     options: dict[str, str],
 ) -> None:
     first = next(pictures, None)
@@ -141,7 +141,7 @@ def _write(
         raise OutputError("There are no frames to write.", where=path)
     with atomic_write(path, "The video") as part:
         try:
-            _encode(part, first, pictures, pace, how, options)
+            _encode(part, first, pictures, timing, codec, options)
         except av.FFmpegError as error:
             raise OSError(error.errno, error.strerror) from error
 
@@ -150,23 +150,23 @@ def _encode(
     part: Path,
     first: NDArray[np.uint8],
     others: Iterator[NDArray[np.uint8]],
-    pace: _Pace,
-    how: _Format,
+    timing: _Timing,
+    codec: _Format,
     options: dict[str, str],
 ) -> None:
-    muxing = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if how.container == "mp4" else {})
-    is_colour = how.given == "rgb24"
-    with av.open(str(part.absolute()), "w", format=how.container, options=muxing) as container:
-        stream = cast("VideoStream", container.add_stream(how.codec, rate=pace.rate, options=options))
+    muxing = {"fflags": "+bitexact"} | ({"movflags": "+faststart"} if codec.container == "mp4" else {})
+    is_colour = codec.source == "rgb24"
+    with av.open(str(part.absolute()), "w", format=codec.container, options=muxing) as container:
+        stream = cast("VideoStream", container.add_stream(codec.codec, rate=timing.rate, options=options))
         stream.height, stream.width = first.shape[:2]
-        stream.pix_fmt = how.stored
+        stream.pix_fmt = codec.stored
         context = stream.codec_context
         context.thread_count = 1
-        if pace.times_s is not None:
+        if timing.times_s is not None:
             context.time_base = Fraction(1, _MAX_DENOMINATOR)
-            context.flags |= Flags.frame_duration  # or the encoder guesses how long the last frame is shown
-        if pace.sample_aspect != 1:
-            context.sample_aspect_ratio = Fraction(pace.sample_aspect).limit_denominator(_MOST_ASPECT_TERM)
+            context.flags |= Flags.frame_duration  # or the encoder guesses the duration of the last frame
+        if timing.sample_aspect != 1:
+            context.sample_aspect_ratio = Fraction(timing.sample_aspect).limit_denominator(_MOST_ASPECT_TERM)
         if is_colour:
             context.colorspace = context.color_primaries = context.color_trc = _BT709
             context.color_range = _LIMITED_RANGE
@@ -174,11 +174,11 @@ def _encode(
         for index, picture in enumerate(chain((first,), others)):
             if picture.shape != first.shape:
                 raise ValueError(f"All frames must have one size, not {first.shape[:2]} and {picture.shape[:2]}.")
-            frame = av.VideoFrame.from_ndarray(picture, format=how.given)
+            frame = av.VideoFrame.from_ndarray(picture, format=codec.source)
             if is_colour:
                 frame = reformatter.reformat(
-                    frame, format=how.stored, dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE
+                    frame, format=codec.stored, dst_colorspace=_BT709, dst_color_range=_LIMITED_RANGE
                 )
-            pace.stamp(frame, index)
+            timing.stamp(frame, index)
             container.mux(stream.encode(frame))
         container.mux(stream.encode(None))

@@ -21,7 +21,7 @@ def fill(folder: Path, *names: str) -> Path:
 
 
 def order(source: FolderSource) -> list[int]:
-    return [int(frame[0, 0, 0]) for frame in source.frames(np.flatnonzero(source.sound(0, source.info.frames - 1)))]
+    return [int(frame[0, 0, 0]) for frame in source.frames(np.flatnonzero(source.decodable(0, source.info.frames - 1)))]
 
 
 def test_numbers_count_not_letters(tmp_path: Path) -> None:
@@ -37,7 +37,7 @@ def test_the_last_number_of_a_name_counts(tmp_path: Path) -> None:
 def test_equal_steps_are_no_gaps(tmp_path: Path) -> None:
     source = FolderSource(fill(tmp_path, "10.png", "15.png", "20.png", "30.png"))
     assert source.info.frames == 5
-    assert source.sound(0, 4).tolist() == [True, True, True, False, True]
+    assert source.decodable(0, 4).tolist() == [True, True, True, False, True]
 
 
 def test_names_without_numbers_go_by_the_alphabet(tmp_path: Path) -> None:

@@ -128,8 +128,8 @@ def test_colours_that_cannot_be_converted_are_named(coloured: Callable[..., Path
 
 def test_frames_are_kept_only_if_all_are_met(coloured: Callable[..., Path]) -> None:
     source = PyAVSource(coloured())
-    sound, kept = source.sound_and_kept(0, 29, np.array([0, 7, 29]), lambda _, frame: frame)
+    sound, kept = source.decodable_and_collected(0, 29, np.array([0, 7, 29]), lambda _, frame: frame)
     assert sound.all()
     assert kept is not None
     assert all(map(np.array_equal, kept, source.frames(np.array([0, 7, 29]))))
-    assert source.sound_and_kept(0, 29, np.array([0, 7, 30]), lambda _, frame: frame)[1] is None
+    assert source.decodable_and_collected(0, 29, np.array([0, 7, 30]), lambda _, frame: frame)[1] is None

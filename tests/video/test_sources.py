@@ -133,7 +133,7 @@ def test_pyav_reads_what_decord_does_not(
     name: str, how: dict[str, Any], numbered: Callable[..., Path], read_number: Callable[..., int]
 ) -> None:
     source = PyAVSource(numbered(FRAMES, name=name, **how))
-    assert source.sound(0, FRAMES - 1).all()
+    assert source.decodable(0, FRAMES - 1).all()
     assert [read_number(frame) for frame in source.frames(np.array(SPARSE))] == SPARSE
 
 
@@ -152,7 +152,7 @@ def test_pyav_seeks_to_the_very_frame(
     first: int, options: dict[str, str], numbered: Callable[..., Path], read_number: Callable[..., int]
 ) -> None:
     source = PyAVSource(numbered(FRAMES, options=options))
-    assert source.sound(first, FRAMES - 1).all()
+    assert source.decodable(first, FRAMES - 1).all()
     (frame,) = source.frames(np.array([first]))
     assert read_number(frame) == first
 

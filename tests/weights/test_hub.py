@@ -230,7 +230,7 @@ def test_an_interrupted_download_goes_on_where_it_was(server):
         return answer(request, with_body=with_body)
 
     server.answer = cut_off
-    with pytest.raises(WeightsError, match="the hub refuses"):
+    with pytest.raises(WeightsError, match="the hub"):
         pull("hf://coach/dives@v1")
     (part,) = hub.store().rglob(f".{FIRST}.part")
     kept = part / "config.json"
