@@ -64,15 +64,16 @@ def main() -> None:
         """As the released code: encode query and exemplar for each pair."""
         for index in many:
             scorer.encode(clip)
-            compare_with_exemplars(scorer.model, scorer.encode(clip), scorer.bank, [index])
+            compare_with_exemplars(scorer.model, [scorer.encode(clip)], scorer.bank, [[index]])
 
     encode = best_of(lambda: scorer.encode(clip))
-    ten = best_of(lambda: compare_with_exemplars(scorer.model, query, scorer.bank, many))
+    single = best_of(lambda: compare_with_exemplars(scorer.model, [query], scorer.bank, [one]))
+    ten = best_of(lambda: compare_with_exemplars(scorer.model, [query], scorer.bank, [many]))
     rows = [
         ("decode 96 frames", best_of(lambda: read_clip(CLIP, frame_size=scorer.frame_size)), ""),
         ("encode a clip", encode, ""),
         ("encode, norms not folded", (slow := best_of(encode_plain)), f"{slow / encode:.2f} x folded"),
-        ("compare with 1 exemplar", best_of(lambda: compare_with_exemplars(scorer.model, query, scorer.bank, one)), ""),
+        ("compare with 1 exemplar", single, ""),
         (f"compare with {EXEMPLARS} exemplars", ten, ""),
         (
             f"{EXEMPLARS} exemplars, encoded for each pair",

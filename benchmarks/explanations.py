@@ -146,14 +146,14 @@ def disturb(
 
 def _disturb(scorer: Scorer, dive: Dive, clip: Clip, *, voters: int, seed: int, backgrounds: bool) -> Disturbed:
     encoding = scorer.encode(clip, foreground=backgrounds)
-    indices = choose_voters(scorer.bank, encoding, dive=dive.number, voters=voters, seed=seed).places
-    context = VotingContext.hold(scorer.model, encoding, scorer.bank, indices, difficulty=dive.difficulty)
-    graph = view_graph(context.ballot, None, None)
+    indices = choose_voters(scorer.bank, encoding, dive=dive.number, voters=voters, seed=seed).indices
+    context = VotingContext.build(scorer.model, encoding, scorer.bank, indices, difficulty=dive.difficulty)
+    graph = view_graph(context.votes, None, None)
     changes: tuple[BackgroundChange, ...] = ()
     if encoding.foreground is not None:
         athlete = merge_snippets(encoding.foreground[-1][0])
         pictures, _ = find_backgrounds(context, clip, athlete, scorer.bank_folder)
-        changes = change_backgrounds(context, clip, athlete, pictures, scorer.encode, context.borders[2])
+        changes = change_backgrounds(context, clip, athlete, pictures, scorer.encode, context.votes.borders[2])
     return Disturbed(
         key=dive.key,
         score=context.score,

@@ -201,9 +201,11 @@ def rank_single_faults(
         clip = _film(planted, scorer)
         query = scorer.encode(clip)
         number = str(planted.simulated.dive)
-        indices = choose_voters(scorer.bank, query, dive=number, voters=voters).places
-        context = VotingContext.hold(scorer.model, query, scorer.bank, indices, difficulty=planted.simulated.difficulty)
-        takeoff, flight, entry = context.points(context.ballot.pairs.stage_deltas[:, 0] / context.difficulty)
+        indices = choose_voters(scorer.bank, query, dive=number, voters=voters).indices
+        context = VotingContext.build(
+            scorer.model, query, scorer.bank, indices, difficulty=planted.simulated.difficulty
+        )
+        takeoff, flight, entry = context.points(context.votes.pairs.stage_deltas[:, 0] / context.difficulty)
         namings.append(
             Naming(
                 index=index,
@@ -250,15 +252,15 @@ def draw_planted(rng: np.random.Generator, dive: DiveNumber, stage: str, raised:
 def name_stages(context: VotingContext, number: str | None) -> dict[Method, str]:
     """Return the stage that each method ranks first."""
     interventions, banks = intervene(context, number)
-    contributions = context.points(context.ballot.pairs.stage_deltas[:, 0])
+    contributions = context.points(context.votes.pairs.stage_deltas[:, 0])
     stages_named: dict[Method, str] = {"do(exemplar)": rank(interventions, "exemplar").stages[0]}
     for replaced_by, method in _BY_BANK.items():
         if replaced_by in banks:
             stages_named[method] = rank(interventions, replaced_by).stages[0]
     stages_named["contribution"] = STAGES[int(np.argmin(contributions))]
-    graph, stages = view_graph(context.ballot, None, None), context.ballot.pairs.stage_attention
+    graph, stages = view_graph(context.votes, None, None), context.votes.pairs.stage_attention
     if graph is not None:
-        preference = stage_preference(snippet_shares(graph), frames_by_stage(context.borders))
+        preference = stage_preference(snippet_shares(graph), frames_by_stage(context.votes.borders))
         stages_named["graph attention"] = STAGES[int(preference.argmax())]
     if stages is not None:
         received = stages[:, 0].mean((0, 1)).sum(0).cpu().double().numpy()

@@ -182,7 +182,7 @@ def _score_together(
         return []
     reads, dives = zip(*ready, strict=True)
     try:
-        return scorer.judge_subjects(
+        return scorer.score_subjects(
             dives, [read.job.item.options for read in reads], started=[read.started for read in reads]
         )
     except Exception as error:
@@ -236,7 +236,7 @@ class _Pipeline:
     """Reading threads, then scoring threads, with a short queue between them."""
 
     def __init__(self, scorer: Scorer, jobs: Iterator[Job], config: BatchConfig) -> None:
-        is_cpu = scorer.computes[0].type == "cpu"
+        is_cpu = scorer.device.type == "cpu"
         self._scorers: Final = min(cores(), _MOST_SCORERS) if is_cpu else 1
         # Also where scoring needs the cores as well: reading a clip may take longer than scoring it with a small
         # network, and a reader that is ahead waits.

@@ -18,7 +18,7 @@ from pydantic import Field, ValidationError, model_validator
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import DatasetError, DiveNumberError, ErrorKind, FinecausalError, OutputError
-from finecausal_cli.scoring import resolve_corrections
+from finecausal_cli.scoring import with_corrections
 from finecausal_cli.scoring.results import Assessment, Unscored, Value
 from finecausal_cli.version import __version__
 from finecausal_cli.video.source import PICTURE_SUFFIXES
@@ -264,7 +264,7 @@ class RunSettings:
         return cls(
             scorer.weights[1],
             scorer.bank.digest,
-            scorer.computes[1],
+            scorer.precision,
             "" if scorer.reader is None else scorer.reader.digest,
             "" if framing is None else framing.model_dump_json(),
         )
@@ -298,7 +298,10 @@ def identify(item: Item, settings: RunSettings | None) -> Job:
         item: The dive.
         settings: What else its row depends on; None for a dive without a row: its file is not read and it has no key.
     """
-    item = _corrected(item)
+    if item.problem is None:
+        # What a person said of the dive in an earlier run is part of what the row is known by.
+        options, notes = with_corrections(item.path, item.options)
+        item = replace(item, options=options, notes=notes)
     if settings is None:
         return Job(item, None, "")
     sha256 = None if item.problem is not None else digest_content(item.path)
@@ -313,17 +316,6 @@ def identify(item: Item, settings: RunSettings | None) -> Job:
         facts["problem"] = str(item.problem)
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
     return Job(item, sha256, key)
-
-
-def _corrected(item: Item) -> Item:
-    """Add what a person said of the dive in an earlier run; it is part of what the row is known by."""
-    options = item.options
-    if item.problem is not None or options.all_dives:
-        return item
-    corrections, notes = resolve_corrections(item.path, options.corrections, options.start_s, options.end_s)
-    if corrections == options.corrections and not notes:
-        return item
-    return replace(item, options=options.corrected(corrections), notes=notes)
 
 
 def options_that_matter(options: ScoreOptions) -> dict[str, object]:

@@ -338,8 +338,8 @@ def predict(
     for index, dive in enumerate(queries.dives):
         query = queries.encodings.select([index])
         choice = choose_voters(bank, query, dive=dive.number if dive_given else None, voters=voters, seed=seed)
-        votes = compare_with_exemplars(model, query, bank, choice.places)
-        flight, entry = (round(frame) for frame in votes.transitions.double().mean(0).tolist())
+        (votes,) = compare_with_exemplars(model, [query], bank, [choice.indices])
+        _, flight, entry, _ = votes.borders
         per_exemplar = [(first, last) for first, last in votes.transitions.tolist()]
         true = queries.transitions[index]
         predictions.append(
@@ -352,7 +352,7 @@ def predict(
                 difficulty=dive.difficulty,
                 transitions=(flight, entry),
                 temporal_iou=None if true is None else temporal_iou(true, (flight, entry)),
-                voters=len(choice.places),
+                voters=len(choice.indices),
                 true_transitions=true,
                 reference_iou=None if true is None else reference_temporal_iou(true, per_exemplar),
                 recognised=choice.dive,

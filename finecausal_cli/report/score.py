@@ -27,7 +27,7 @@ from finecausal_cli.report.console import (
     stage_attention_rows,
 )
 from finecausal_cli.report.output import deliver
-from finecausal_cli.scoring import ScoreOptions, keep_corrections, resolve_corrections
+from finecausal_cli.scoring import ScoreOptions, keep_corrections, with_corrections
 from finecausal_cli.scoring.dive_reading import ReadAhead, viewing_of
 from finecausal_cli.scoring.dives import SLOW_FROM
 from finecausal_cli.scoring.results import NODE_TYPES, Assessment, Unscored
@@ -310,14 +310,9 @@ def _begin(path: str, options: Mapping[str, Any], weights: str) -> ReadAhead | N
     if not is_file or weights.startswith(SCHEME) or find_spec("av") is None:
         return None
     try:
-        score_options = ScoreOptions(**options)
-        corrections, _ = resolve_corrections(
-            path, score_options.corrections, score_options.start_s, score_options.end_s
-        )
+        known, _ = with_corrections(path, ScoreOptions(**options))
         config = read_manifest(resolve_weights(weights)).model
     except (FinecausalError, OSError, ValueError):
         return None
     viewing = viewing_of(config, _USUAL_SQUARE if list_readers() else None)
-    return ReadAhead(
-        path, score_options.corrected(corrections).wanted, viewing, timeout_s=score_options.timeout_s or 120.0
-    )
+    return ReadAhead(path, known.wanted, viewing, timeout_s=known.timeout_s or 120.0)

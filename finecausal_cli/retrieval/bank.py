@@ -115,25 +115,25 @@ class Bank:
                 where=self.name,
                 hint="rebuild it",
             )
-        repeated = [name for name, count in Counter(one.id for one in self.exemplars).items() if count > 1]
+        repeated = [name for name, count in Counter(exemplar.id for exemplar in self.exemplars).items() if count > 1]
         if repeated:
             raise BankError(f"two exemplars of the name {repeated[0]!r}", where=self.name, hint="rebuild it")
 
-    def place(self, exemplar_id: str) -> int:
-        """Return the place of an exemplar.
+    def index(self, exemplar_id: str) -> int:
+        """Return the index of an exemplar.
 
         Raises:
             BankError: There is none of that name.
         """
-        for place, exemplar in enumerate(self.exemplars):
+        for index, exemplar in enumerate(self.exemplars):
             if exemplar.id == exemplar_id:
-                return place
+                return index
         what = f"no exemplar {exemplar_id!r}"
         raise BankError(what, where=self.name, hint="see: finecausal exemplars list", kind="no_exemplar")
 
     def of_dive(self, dive: str) -> tuple[int, ...]:
-        """Return the places of all exemplars of one dive number."""
-        return tuple(place for place, exemplar in enumerate(self.exemplars) if exemplar.dive == dive)
+        """Return the indices of all exemplars of one dive number."""
+        return tuple(index for index, exemplar in enumerate(self.exemplars) if exemplar.dive == dive)
 
 
 def save_bank(
@@ -155,7 +155,7 @@ def save_bank(
         part.write_bytes(data)
     with atomic_write(folder / INDEX_NAME, "the bank") as part:
         part.write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    named = {index.encodings_name, *(one.thumbnail for one in exemplars)}
+    named = {index.encodings_name, *(exemplar.thumbnail for exemplar in exemplars)}
     for stale in (*folder.glob("encodings-*.safetensors"), *folder.glob(f"{THUMBNAILS}/*.jpg")):
         if stale.relative_to(folder).as_posix() not in named:
             stale.unlink(missing_ok=True)
@@ -257,7 +257,7 @@ def spread_exemplars(dives: Sequence[Dive], per_number: int) -> list[Dive]:
     for _, members in sorted(by_number.items()):
         ranked = sorted(members, key=lambda dive: (dive.execution, dive.key))
         count = min(per_number, len(ranked))
-        ranks = [int((place + 0.5) * len(ranked) / count) for place in range(count)]
+        ranks = [int((part + 0.5) * len(ranked) / count) for part in range(count)]
         chosen += [ranked[rank] for rank in ranks]
     return chosen
 
@@ -407,9 +407,9 @@ def _take_thumbnail(dive: Dive, cache: ClipCache, path: Path) -> None:
 def _names(dives: Sequence[Dive]) -> list[str]:
     """Name the exemplars; keys that differ only in what a name cannot hold are told apart by a digest."""
     names = [f"{dive.number}-{_slug(dive.key)}" for dive in dives]
-    taken = Counter(names)
+    counts = Counter(names)
     return [
-        name if taken[name] == 1 else f"{name}-{hashlib.sha256(dive.key.encode()).hexdigest()[:8]}"
+        name if counts[name] == 1 else f"{name}-{hashlib.sha256(dive.key.encode()).hexdigest()[:8]}"
         for name, dive in zip(names, dives, strict=True)
     ]
 

@@ -41,7 +41,7 @@ class Choice:
     """The voters on one dive and why they were chosen.
 
     Attributes:
-        places: Their places in the bank, in voting order.
+        indices: Their indices in the bank, in voting order.
         similarities: Likeness of each to the query, -1..1.
         how: How they were chosen, in words.
         dive: Dive number that the choice rests on or suggests; None if unknown.
@@ -49,7 +49,7 @@ class Choice:
         caveats: What a reader should know.
     """
 
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     similarities: tuple[float, ...]
     how: str
     dive: str | None
@@ -87,12 +87,12 @@ def choose_voters(
         raise BankError("an empty bank", where=bank.name, hint="add exemplars: finecausal exemplars build")
     likeness = similarities(query, bank.encodings)
     if exemplar is not None:
-        place = bank.place(exemplar)
+        index = bank.index(exemplar)
         return _choice(
-            (place,),
+            (index,),
             likeness,
             "named by you",
-            dive or bank.exemplars[place].dive,
+            dive or bank.exemplars[index].dive,
             "given" if dive else f"that of exemplar {exemplar}",
         )
     if dive is None:
@@ -103,7 +103,7 @@ def choose_voters(
     if not same:
         nearest = _nearest(bank, likeness, voters)
         caveat = f"the bank has no exemplar of {dive}: the nearest by encoding vote instead, so trust the score less"
-        return _choice(nearest.places, likeness, "nearest by encoding", dive, "given", (caveat,))
+        return _choice(nearest.indices, likeness, "nearest by encoding", dive, "given", (caveat,))
     chosen = tuple(same[:voters])
     how = f"{len(chosen)} of {len(same)} exemplars of {dive}"
     return _choice(chosen, likeness, how, dive, "given")
@@ -121,15 +121,15 @@ def similarities(query: Encoding, exemplars: Encoding) -> Tensor:
     """
     stored = exemplars.fused.flatten(1)
     centre = stored.mean(0, keepdim=True) if len(exemplars) > 1 else torch.zeros_like(stored[:1])
-    asked = query.fused.flatten(1).to(stored.device)
-    return torch.nn.functional.cosine_similarity(asked - centre, stored - centre)
+    features = query.fused.flatten(1).to(stored.device)
+    return torch.nn.functional.cosine_similarity(features - centre, stored - centre)
 
 
 def _nearest(bank: Bank, likeness: Tensor, voters: int) -> Choice:
     order = torch.argsort(likeness, descending=True, stable=True)[:voters].tolist()
     shares: dict[str | None, int] = defaultdict(int)
-    for place in order:
-        shares[bank.exemplars[place].dive] += 1
+    for index in order:
+        shares[bank.exemplars[index].dive] += 1
     dive = max(shares, key=lambda number: shares[number])
     if 2 * shares[dive] > len(order):
         dive_from = f"recognised: {shares[dive]} of the {len(order)} nearest exemplars are {dive}"
@@ -144,8 +144,8 @@ def _nearest(bank: Bank, likeness: Tensor, voters: int) -> Choice:
 def _recognised(
     bank: Bank, likeness: Tensor, opinions: Tensor, known: Mapping[str, DiveNumber], *, voters: int, seed: int
 ) -> Choice:
-    chances = log_probs(opinions, [*known.values()])[0].exp().tolist()
-    likeliest = sorted(zip(chances, known, strict=True), reverse=True)[:_LIKELIEST]
+    probabilities = log_probs(opinions, [*known.values()])[0].exp().tolist()
+    likeliest = sorted(zip(probabilities, known, strict=True), reverse=True)[:_LIKELIEST]
     most, dive = likeliest[0]
     same = _of_number(bank, dive, seed)
     chosen = tuple(same[:voters])
@@ -153,7 +153,7 @@ def _recognised(
     if most > _SURE:
         caveat = "the dive number was recognised, not given: name it with --dive to be sure"
         return _choice(chosen, likeness, how, dive, f"recognised from the video, {most:.0%} sure", (caveat,))
-    perhaps = ", ".join(f"{number} {chance:.0%}" for chance, number in likeliest)
+    perhaps = ", ".join(f"{number} {probability:.0%}" for probability, number in likeliest)
     caveat = f"the dive number is not known, so exemplars of {dive}, the likeliest, vote: name it with --dive"
     return _choice(chosen, likeness, how, None, f"not recognised: perhaps {perhaps}", (caveat,))
 
@@ -161,42 +161,42 @@ def _recognised(
 def _numbers(bank: Bank) -> dict[str, DiveNumber]:
     """Return the dive numbers of a bank; what somebody called a dive otherwise is none."""
     numbers = {}
-    for name in sorted({one.dive for one in bank.exemplars if one.dive is not None}):
+    for name in sorted({exemplar.dive for exemplar in bank.exemplars if exemplar.dive is not None}):
         with suppress(DiveNumberError):
             numbers[name] = parse_dive_number(name)
     return numbers
 
 
 def _of_number(bank: Bank, dive: str, seed: int) -> list[int]:
-    return sorted(bank.of_dive(dive), key=lambda place: _drawn(bank.exemplars[place].id, seed))
+    return sorted(bank.of_dive(dive), key=lambda index: _shuffle_key(bank.exemplars[index].id, seed))
 
 
-def _drawn(exemplar_id: str, seed: int) -> str:
-    """Order exemplars by chance, the same chance on every machine and in every order of the bank."""
+def _shuffle_key(exemplar_id: str, seed: int) -> str:
+    """Return what to sort by for a random order that is the same on every machine and in every order of the bank."""
     return hashlib.sha256(f"{seed}:{exemplar_id}".encode()).hexdigest()
 
 
 def _choice(
-    places: tuple[int, ...],
+    indices: tuple[int, ...],
     likeness: Tensor,
     how: str,
     dive: str | None,
     dive_from: str,
     caveats: tuple[str, ...] = (),
 ) -> Choice:
-    return Choice(places, tuple(float(likeness[place]) for place in places), how, dive, dive_from, caveats)
+    return Choice(indices, tuple(float(likeness[index]) for index in indices), how, dive, dive_from, caveats)
 
 
-# Let exemplars vote on a dive: the arithmetic of the score, in one place (model.md step 10).
+# Compare dives with their exemplars: the arithmetic of the score, in one place (model.md step 10).
 
 
 @dataclass(frozen=True)
 class ExemplarVotes:
-    """The votes of V exemplars on one dive.
+    """What V exemplars say of one dive.
 
     Attributes:
-        pairs: What the network found, one row a voter.
-        exemplar_executions: float64 [V], the voters' own executions.
+        pairs: The network's output for the V pairs (dive, exemplar).
+        exemplar_executions: float64 [V], the exemplars' own executions.
     """
 
     pairs: PairOutput
@@ -204,138 +204,114 @@ class ExemplarVotes:
 
     @property
     def executions(self) -> Tensor:
-        """Each voter's verdict on the dive's execution, float64 [V]."""
+        """The dive's execution by each exemplar alone, float64 [V]: its own plus the difference."""
         return self.exemplar_executions + self.pairs.delta[:, 0].cpu().double()
 
     @property
     def execution(self) -> float:
-        """Mean verdict: the dive's execution."""
+        """The dive's execution: the mean over the exemplars."""
         return float(self.executions.mean())
 
     @property
+    def stage_differences(self) -> Tensor:
+        """Dive minus exemplar by stage, float64 [V, G], execution units."""
+        return self.pairs.stage_deltas[:, 0].cpu().double()
+
+    @property
     def transitions(self) -> Tensor:
-        """The query's transitions as each voter sees them, int64 [V, 2]."""
+        """The dive's transitions beside each exemplar, int64 [V, 2]."""
         return self.pairs.transitions[:, 0].cpu()
+
+    @property
+    def borders(self) -> tuple[int, int, int, int]:
+        """Borders of the stages, sampled frames: the mean of the transitions over the exemplars."""
+        flight, entry = (round(frame) for frame in self.transitions.double().mean(0).tolist())
+        return 0, flight, entry, CLIP_FRAMES
 
 
 def compare_with_exemplars(
-    model: FineCausal, query: Encoding, bank: Bank, places: Sequence[int], *, attention: bool = False
-) -> ExemplarVotes:
-    """Compare a dive with the chosen exemplars.
-
-    Args:
-        model: The network, in evaluation mode.
-        query: Length 1, on the network's device.
-        bank: The exemplars.
-        places: Places of the voters.
-        attention: Keep the attention of the graph and of the stages.
-    """
-    chosen = bank.encodings.select(torch.as_tensor(list(places))).to(query.video.device)
-    with torch.inference_mode():
-        pairs = model.compare(query, chosen, attention=attention)
-    executions = torch.tensor([bank.exemplars[place].execution for place in places], dtype=torch.float64)
-    return ExemplarVotes(pairs, executions)
-
-
-# Let exemplars vote on several dives at once: one comparison for all pairs, then a ballot a dive.
-
-
-def compare_with_exemplars_batched(
     model: FineCausal,
     queries: Sequence[Encoding],
     bank: Bank,
-    places: Sequence[Sequence[int]],
+    voters: Sequence[Sequence[int]],
     *,
     attention: bool = False,
 ) -> list[ExemplarVotes]:
-    """Compare each dive with its own voters, all pairs in one pass.
+    """Compare each dive with its own voters, all pairs in one pass; a pair's numbers do not depend on other pairs.
 
     Args:
         model: The network, in evaluation mode.
         queries: One encoding a dive, each of length 1, on the network's device.
         bank: The exemplars.
-        places: Places of each dive's voters.
+        voters: Indices, in the bank, of each dive's voters.
         attention: Keep the attention of the graph and of the stages.
-
-    Returns:
-        A ballot a dive: what ``cast_votes`` gives for it alone, for a pair's numbers do not depend on other pairs.
     """
     if not queries:
         return []
-    device = queries[0].video.device
-    counts = [len(each) for each in places]
-    chosen = bank.encodings.select([place for each in places for place in each]).to(device)
-    asked = Encoding.concat([query.expand(count) for query, count in zip(queries, counts, strict=True)])
+    counts = [len(indices) for indices in voters]
+    exemplars = bank.encodings.select([index for indices in voters for index in indices]).to(queries[0].video.device)
+    repeated = Encoding.concat([query.expand(count) for query, count in zip(queries, counts, strict=True)])
     with torch.inference_mode():
-        pairs = model.compare(asked, chosen, attention=attention)
-    ballots, first = [], 0
-    for each in places:
-        executions = torch.tensor([bank.exemplars[place].execution for place in each], dtype=torch.float64)
-        ballots.append(ExemplarVotes(_rows(pairs, slice(first, first + len(each))), executions))
-        first += len(each)
-    return ballots
+        pairs = model.compare(repeated, exemplars, attention=attention)
+    votes, first = [], 0
+    for indices in voters:
+        executions = torch.tensor([bank.exemplars[index].execution for index in indices], dtype=torch.float64)
+        votes.append(ExemplarVotes(_rows(pairs, slice(first, first + len(indices))), executions))
+        first += len(indices)
+    return votes
 
 
-def _rows(pairs: PairOutput, some: slice) -> PairOutput:
-    parts = {field.name: getattr(pairs, field.name) for field in fields(pairs)}
-    return replace(pairs, **{name: tensor[some] for name, tensor in parts.items() if tensor is not None})
-
-
-# A dive before its voters, ready to be heard again with something changed.
+def _rows(pairs: PairOutput, rows: slice) -> PairOutput:
+    tensors = {field.name: getattr(pairs, field.name) for field in fields(pairs)}
+    return replace(pairs, **{name: tensor[rows] for name, tensor in tensors.items() if tensor is not None})
 
 
 @dataclass(frozen=True)
 class VotingContext:
-    """The votes on one dive and all that cast them.
+    """Query encoding, exemplars and pairwise outputs of one dive, to recompute its score after an intervention.
 
     Attributes:
         model: The network, in evaluation mode.
         bank: The exemplars.
-        places: Places of the V voters in the bank.
+        indices: Indices of the V voters in the bank.
         query: Encoding of the dive, length 1, on the network's device.
-        ballot: The votes, with the attention kept.
+        votes: What the voters say; with the attention kept where it is to be explained.
         difficulty: The dive's difficulty: turns execution into points.
     """
 
     model: FineCausal
     bank: Bank
-    places: tuple[int, ...]
+    indices: tuple[int, ...]
     query: Encoding
-    ballot: ExemplarVotes
+    votes: ExemplarVotes
     difficulty: float
 
     @classmethod
-    def hold(
-        cls, model: FineCausal, query: Encoding, bank: Bank, places: Sequence[int], *, difficulty: float
+    def build(
+        cls, model: FineCausal, query: Encoding, bank: Bank, indices: Sequence[int], *, difficulty: float
     ) -> VotingContext:
-        """Let the voters vote."""
-        ballot = compare_with_exemplars(model, query, bank, places, attention=True)
-        return cls(model, bank, tuple(places), query, ballot, difficulty)
-
-    @property
-    def borders(self) -> tuple[int, int, int, int]:
-        """Borders of the stages, sampled frames: the mean over the voters of the query's transitions."""
-        flight, entry = (round(frame) for frame in self.ballot.transitions.double().mean(0).tolist())
-        return 0, flight, entry, CLIP_FRAMES
+        """Compare a dive with its voters, the attention kept."""
+        (votes,) = compare_with_exemplars(model, [query], bank, [indices], attention=True)
+        return cls(model, bank, tuple(indices), query, votes, difficulty)
 
     @property
     def score(self) -> float:
         """The dive's score, points."""
-        return self.ballot.execution * self.difficulty
+        return self.votes.execution * self.difficulty
 
     @cached_property
     def voters(self) -> Encoding:
         """Encodings of the voters, length V, on the network's device."""
-        return self.bank.encodings.select(list(self.places)).to(self.query.video.device)
+        return self.bank.encodings.select(list(self.indices)).to(self.query.video.device)
 
     def points(self, stage_differences: Tensor) -> list[float]:
         """Turn stage differences [V, G], execution units, into points a stage, averaged over the voters."""
         weights = torch.tensor(STAGE_WEIGHTS, dtype=torch.float64)
-        found: list[float] = (stage_differences.cpu().double().mean(0) * weights * self.difficulty).tolist()
-        return found
+        points: list[float] = (stage_differences.cpu().double().mean(0) * weights * self.difficulty).tolist()
+        return points
 
-    def score_again(self, query: Encoding, transitions: Tensor | None = None) -> float:
-        """Return the score, points, that the same voters give to another encoding or with the stages cut elsewhere.
+    def rescore(self, query: Encoding, transitions: Tensor | None = None) -> float:
+        """Return the score, points, by the same voters for another encoding or with the stages cut elsewhere.
 
         Args:
             query: Length 1, on the network's device.
@@ -343,4 +319,4 @@ class VotingContext:
         """
         with torch.inference_mode():
             pairs = self.model.compare(query, self.voters, transitions=transitions)
-        return ExemplarVotes(pairs, self.ballot.exemplar_executions).execution * self.difficulty
+        return ExemplarVotes(pairs, self.votes.exemplar_executions).execution * self.difficulty

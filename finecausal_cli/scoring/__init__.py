@@ -440,3 +440,11 @@ class CompareOptions:
     def exemplar_range_s(self) -> tuple[float | None, float | None]:
         """Start and end of B in its source, seconds."""
         return self.b_start_s, self.b_end_s
+
+
+def with_corrections(clip: str | os.PathLike[str], options: ScoreOptions) -> tuple[ScoreOptions, tuple[str, ...]]:
+    """Return options completed by the corrections of earlier runs, and what a person should know of them."""
+    corrections, notes = resolve_corrections(clip, options.corrections, options.start_s, options.end_s)
+    if options.all_dives and corrections:  # kept from a run that asked for one dive
+        return options, (*notes, "they are of one dive and left out, for all dives are asked for")
+    return (options if corrections == options.corrections else options.corrected(corrections)), notes

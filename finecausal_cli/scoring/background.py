@@ -205,7 +205,7 @@ class Background:
 
 
 def change_backgrounds(
-    hearing: VotingContext,
+    context: VotingContext,
     clip: Clip,
     probabilities: NDArray[np.float32],
     backgrounds: Sequence[Background],
@@ -217,7 +217,7 @@ def change_backgrounds(
     Twice each: in the whole clip, which wipes out the splash too, and in the frames before the entry only.
 
     Args:
-        hearing: The dive and its voters.
+        context: The dive and its voters.
         clip: The clip.
         probabilities: [96, size, size], the athlete in the crop in its centre.
         backgrounds: What to put behind.
@@ -228,7 +228,7 @@ def change_backgrounds(
     found = []
     for background, end_frame in product(backgrounds, dict.fromkeys((len(clip.frames), entry_frame))):
         changed = _place_before(clip, athlete, background.picture, end_frame)
-        score = hearing.score_again(encode(changed))
+        score = context.rescore(encode(changed))
         words = background.description
         found.append(
             BackgroundChange(
@@ -236,7 +236,7 @@ def change_backgrounds(
                 description=words if end_frame == len(clip.frames) else f"{words}, before the entry only",
                 exemplar=background.exemplar,
                 score=score,
-                change=score - hearing.score,
+                change=score - context.score,
                 end_frame=end_frame,
             )
         )
@@ -244,18 +244,18 @@ def change_backgrounds(
 
 
 def find_backgrounds(
-    hearing: VotingContext, clip: Clip, probabilities: NDArray[np.float32], bank_folder: Path | None
+    context: VotingContext, clip: Clip, probabilities: NDArray[np.float32], bank_folder: Path | None
 ) -> tuple[list[Background], list[str]]:
     """Gather the backgrounds that are to be had, and say which are not.
 
     Args:
-        hearing: The dive and its voters.
+        context: The dive and its voters.
         clip: The clip.
         probabilities: [96, size, size], the athlete in the crop in its centre.
         bank_folder: Where the bank's thumbnails lie; None if nowhere.
     """
     size = clip.frames.shape[1:3]
-    voters = [hearing.bank.exemplars[place] for place in hearing.places]
+    voters = [context.bank.exemplars[place] for place in context.indices]
     read = [(one, _thumbnail(bank_folder, one, (size[0], size[1]))) for one in voters]
     pictures = [(one, picture) for one, picture in read if picture is not None]
     found, missing = [], []

@@ -10,10 +10,11 @@ import torch
 
 from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
 from finecausal_cli.diving import difficulty as listed_difficulty
-from finecausal_cli.errors import UsageError
+from finecausal_cli.errors import FinecausalError, UsageError
 from finecausal_cli.model.causal import UNIFORM_ATTENTION, node_type_attention
-from finecausal_cli.model.config import STAGE_WEIGHTS
-from finecausal_cli.retrieval.voting import ExemplarVotes, choose_voters, compare_with_exemplars
+from finecausal_cli.model.config import STAGE_WEIGHTS, STAGES
+from finecausal_cli.retrieval.bank import Bank, Exemplar
+from finecausal_cli.retrieval.voting import VotingContext
 from finecausal_cli.scoring import CompareOptions, ScoreOptions
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets
 from finecausal_cli.scoring.dive_reading import sampled_like
@@ -25,8 +26,8 @@ from finecausal_cli.scoring.results import (
     ComparisonProvenance,
     Exchange,
     PairAttention,
-    StageSpan,
 )
+from finecausal_cli.scoring.scorer import build_spans
 from finecausal_cli.version import __version__
 from finecausal_cli.video import CLIP_FRAMES
 
@@ -37,18 +38,18 @@ if TYPE_CHECKING:
 
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding, PairOutput
+    from finecausal_cli.retrieval.voting import ExemplarVotes
     from finecausal_cli.scoring.athlete_track import Subject
     from finecausal_cli.scoring.background import Evidence
-    from finecausal_cli.scoring.results import Place, Row3, StageName
+    from finecausal_cli.scoring.results import Place, Row3
     from finecausal_cli.scoring.scorer import Scorer
 
-_STAGES: tuple[StageName, StageName, StageName] = ("takeoff", "flight", "entry")
 _QUERY, _EXEMPLAR = 0, 1
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """A clip and what the network makes of it."""
+class _EncodedDive:
+    """A clip, encoded, with its pictures if they are asked for."""
 
     subject: Subject
     encoding: Encoding
@@ -58,7 +59,7 @@ class _Seen:
 def compare_dives(
     scorer: Scorer, query: str, exemplar: str, options: CompareOptions | None = None
 ) -> tuple[Comparison, tuple[Evidence, Evidence] | None]:
-    """Hold one dive against another, stage by stage.
+    """Compare two dives, stage by stage.
 
     Args:
         scorer: The weights, and the bank if it is to be asked.
@@ -80,15 +81,19 @@ def compare_dives(
     options = replace(options, dive=number)
     degree, degree_from = _difficulty(options)
     execution, execution_from = _given_execution(options, degree)
-    first = _see(scorer, query, options.query_range_s, options)
-    second = _see(scorer, exemplar, options.exemplar_range_s, options)
-    pairs, reversal_error = _meet(scorer.model, first.encoding, second.encoding)
-    stages = _stages(pairs, degree)
+    first = _encode(scorer, query, options.query_range_s, options)
+    second = _encode(scorer, exemplar, options.exemplar_range_s, options)
+    # The second dive is a bank of one; its execution, if it is known, is added afterwards.
+    only = Exemplar(id="B", dive=options.dive, height_m=options.height_m, difficulty=degree or 1.0, execution=0.0)
+    bank = Bank(exemplar, (only,), second.encoding, scorer.weights[1])
+    context = VotingContext.build(scorer.model, first.encoding, bank, (0,), difficulty=degree or 1.0)
+    pairs, reversal_error = context.votes.pairs, _reversal_error(context)
+    stages = _stages(context.votes, degree)
     difference = sum(stage.contribution for stage in stages)
     if options.ask_bank:
         execution, execution_from = _ask_bank(scorer, second.encoding, options)
     after = None if execution is None else execution + difference
-    (name, digest), (device, precision) = scorer.weights, scorer.computes
+    name, digest = scorer.weights
     comparison = Comparison(
         query=_dive(first.subject, pairs, _QUERY, after, degree),
         exemplar=_dive(second.subject, pairs, _EXEMPLAR, execution, degree),
@@ -101,7 +106,7 @@ def compare_dives(
         points=None if degree is None else difference * degree,
         stages=stages,
         exchanges=exchange_stages(scorer.model, pairs),
-        attention=_attention(pairs),
+        attention=_attention(context.votes),
         antisymmetric=scorer.model.config.antisymmetric,
         reversal_error=reversal_error,
         provenance=ComparisonProvenance(
@@ -109,8 +114,8 @@ def compare_dives(
             weights=name,
             weights_digest=digest,
             weights_note=scorer.info.note,
-            device=str(device),
-            precision=precision,
+            device=str(scorer.device),
+            precision=scorer.precision,
             seconds=time.perf_counter() - started,
         ),
         notes=_notes(scorer, after, reversal_error),
@@ -131,16 +136,16 @@ def exchange_stages(model: FineCausal, pairs: PairOutput) -> tuple[Exchange, ...
         Six exchanges: by stage with the exemplar's stage given to the query, then the other way.
     """
     before = _weighed(pairs.stage_deltas)
-    found: list[Exchange] = []
-    places: tuple[tuple[Place, int], ...] = (("query", _QUERY), ("exemplar", _EXEMPLAR))
-    for given_to, receives in places:
-        for stage, name in enumerate(_STAGES):
+    exchanges: list[Exchange] = []
+    sides: tuple[tuple[Place, int], ...] = (("query", _QUERY), ("exemplar", _EXEMPLAR))
+    for given_to, receives in sides:
+        for stage, name in enumerate(STAGES):
             tokens = _with_stage(pairs.tokens, receives, stage)
             static = None if pairs.static_tokens is None else _with_stage(pairs.static_tokens, receives, stage)
             with torch.inference_mode():
                 after = _weighed(model.regress(tokens, static).stage_deltas)
             takeoff, flight, entry = (later - earlier for later, earlier in zip(after, before, strict=True))
-            found.append(
+            exchanges.append(
                 Exchange(
                     stage=name,
                     given_to=given_to,
@@ -149,7 +154,7 @@ def exchange_stages(model: FineCausal, pairs: PairOutput) -> tuple[Exchange, ...
                     stage_changes=(takeoff, flight, entry),
                 )
             )
-    return tuple(found)
+    return tuple(exchanges)
 
 
 def _with_stage(tokens: Tensor, receives: int, stage: int) -> Tensor:
@@ -164,7 +169,9 @@ def _weighed(stage_deltas: Tensor) -> list[float]:
     return [difference * weight for difference, weight in zip(differences, STAGE_WEIGHTS, strict=True)]
 
 
-def _see(scorer: Scorer, path: str, range_s: tuple[float | None, float | None], options: CompareOptions) -> _Seen:
+def _encode(
+    scorer: Scorer, path: str, range_s: tuple[float | None, float | None], options: CompareOptions
+) -> _EncodedDive:
     start_s, end_s = range_s
     subject = scorer.locate(
         path, ScoreOptions(start_s=start_s, end_s=end_s, timeout_s=options.timeout_s, force=options.force)
@@ -175,15 +182,14 @@ def _see(scorer: Scorer, path: str, range_s: tuple[float | None, float | None], 
     if options.picture_size is not None and encoding.foreground is not None:
         pictures = sampled_like(path, clip, options.picture_size)
         evidence = gather_evidence(clip, merge_snippets(encoding.foreground[-1][0]), pictures, subject.track)
-    return _Seen(subject, replace(encoding, foreground=None), evidence)
+    return _EncodedDive(subject, replace(encoding, foreground=None), evidence)
 
 
-def _meet(model: FineCausal, query: Encoding, exemplar: Encoding) -> tuple[PairOutput, float]:
-    """Compare two dives, and once more in the other order to see that nothing but the sign changes."""
+def _reversal_error(context: VotingContext) -> float:
+    """Compare the dives in the other order, too, to see that nothing but the sign changes."""
     with torch.inference_mode():
-        pairs = model.compare(query, exemplar, attention=True)
-        swapped = model.compare(exemplar, query)
-    return pairs, float((pairs.stage_deltas[:, 0] + swapped.stage_deltas[:, 0]).abs().max())
+        swapped = context.model.compare(context.voters, context.query)
+    return float((context.votes.pairs.stage_deltas[:, 0] + swapped.stage_deltas[:, 0]).abs().max())
 
 
 def _difficulty(options: CompareOptions) -> tuple[float | None, str]:
@@ -213,33 +219,23 @@ def _given_execution(options: CompareOptions, degree: float | None) -> tuple[flo
 
 
 def _ask_bank(scorer: Scorer, exemplar: Encoding, options: CompareOptions) -> tuple[float, str]:
-    choice = choose_voters(scorer.bank, exemplar, dive=options.dive, voters=options.voters, seed=options.seed)
-    ballot = compare_with_exemplars(scorer.model, exemplar, scorer.bank, choice.places)
-    return ballot.execution, f"judged by the bank: {choice.how}"
+    how = ScoreOptions(dive=options.dive, voters=options.voters, seed=options.seed, attention=False)
+    (voted,) = scorer.vote([exemplar], [how])
+    if isinstance(voted, FinecausalError):
+        raise voted
+    choice, context, _ = voted
+    return context.votes.execution, f"judged by the bank: {choice.how}"
 
 
 def _dive(
-    subject: Subject, pairs: PairOutput, place: int, execution: float | None, degree: float | None
+    subject: Subject, pairs: PairOutput, side: int, execution: float | None, degree: float | None
 ) -> ComparedDive:
     clip, dive = subject.found.clip, subject.found.dive
-    flight, entry = pairs.transitions[0, place].cpu().tolist()
-    borders = (0, flight, entry, CLIP_FRAMES)
-    times = [clip.time_s(frame) for frame in borders[:-1]]
-    times.append(clip.end_s)
-    first, second, third = (
-        StageSpan(
-            name=name,
-            start_frame=borders[stage],
-            end_frame=borders[stage + 1],
-            start_s=times[stage],
-            end_s=times[stage + 1],
-        )
-        for stage, name in enumerate(_STAGES)
-    )
+    flight, entry = pairs.transitions[0, side].cpu().tolist()
     return ComparedDive(
         source=clip.source,
         decoder=clip.decoder,
-        stages=(first, second, third),
+        stages=build_spans(clip, (0, flight, entry, CLIP_FRAMES)),
         execution=execution,
         score=None if execution is None or degree is None else execution * degree,
         notes=(*dive.missing, *dive.notes, *subject.notes, *clip.notes),
@@ -250,8 +246,7 @@ def _dive(
     )
 
 
-def _stages(pairs: PairOutput, degree: float | None) -> tuple[ComparedStage, ComparedStage, ComparedStage]:
-    differences = pairs.stage_deltas[0, _QUERY].cpu().double().tolist()
+def _stages(votes: ExemplarVotes, degree: float | None) -> tuple[ComparedStage, ComparedStage, ComparedStage]:
     first, second, third = (
         ComparedStage(
             name=name,
@@ -260,14 +255,13 @@ def _stages(pairs: PairOutput, degree: float | None) -> tuple[ComparedStage, Com
             contribution=difference * weight,
             points=None if degree is None else difference * weight * degree,
         )
-        for name, difference, weight in zip(_STAGES, differences, STAGE_WEIGHTS, strict=True)
+        for name, difference, weight in zip(STAGES, votes.stage_differences[0].tolist(), STAGE_WEIGHTS, strict=True)
     )
     return first, second, third
 
 
-def _attention(pairs: PairOutput) -> PairAttention | None:
-    graph = view_graph(ExemplarVotes(pairs, torch.zeros(1, dtype=torch.float64)), None, None)
-    stages = pairs.stage_attention
+def _attention(votes: ExemplarVotes) -> PairAttention | None:
+    graph, stages = view_graph(votes, None, None), votes.pairs.stage_attention
     if graph is None or stages is None:
         return None
     types = node_type_attention(torch.from_numpy(graph)[..., None]).tolist()

@@ -58,18 +58,18 @@ _VIDEO = slice(0, SNIPPETS)
 _FUSED = slice(NODE_TYPES.index("query_fused") * SNIPPETS, (NODE_TYPES.index("query_fused") + 1) * SNIPPETS)
 
 
-def view_graph(ballot: ExemplarVotes, layer: int | None, head: int | None) -> NDArray[np.float64] | None:
+def view_graph(votes: ExemplarVotes, layer: int | None, head: int | None) -> NDArray[np.float64] | None:
     """Return the graph's attention averaged over the voters.
 
     Args:
-        ballot: The votes, with the attention kept.
+        votes: The votes, with the attention kept.
         layer: Layer to look at, counted from 1; None takes the mean of all.
         head: Head to look at, counted from 1; None takes the mean of all.
 
     Returns:
         [36, 36], from source (row) to target (column); every column adds up to 1. None without the graph.
     """
-    nodes = ballot.pairs.node_attention
+    nodes = votes.pairs.node_attention
     if nodes is None:
         return None
     chosen: Tensor = nodes.mean(0).cpu().double()
@@ -116,10 +116,10 @@ def stage_preference(shares: NDArray[np.float64], by_stage: NDArray[np.float64])
 
 
 def describe_graph(
-    ballot: ExemplarVotes, stages: Sequence[Stage], layer: int | None, head: int | None
+    votes: ExemplarVotes, stages: Sequence[Stage], layer: int | None, head: int | None
 ) -> GraphAttention | None:
     """Return the graph's attention, one layer and head or the mean; None in a network without the graph."""
-    graph, nodes = view_graph(ballot, layer, head), ballot.pairs.node_attention
+    graph, nodes = view_graph(votes, layer, head), votes.pairs.node_attention
     if graph is None or nodes is None:
         return None
     types = node_type_attention(nodes.new_tensor(graph, device="cpu").double()[..., None]).tolist()
@@ -136,9 +136,9 @@ def describe_graph(
     )
 
 
-def describe_stage_attention(ballot: ExemplarVotes) -> StageAttention | None:
+def describe_stage_attention(votes: ExemplarVotes) -> StageAttention | None:
     """Return the temporal causal attention by layer; None in a network without it. It has a single head."""
-    stages = ballot.pairs.stage_attention
+    stages = votes.pairs.stage_attention
     if stages is None:
         return None
     layers = stages[:, 0].mean(0).cpu().double()
@@ -211,45 +211,45 @@ class StageVectors:
     static_tokens: Tensor | None
 
     @classmethod
-    def of_exemplars(cls, hearing: VotingContext) -> StageVectors:
+    def of_exemplars(cls, context: VotingContext) -> StageVectors:
         """Return each voter's own stages."""
-        pairs = hearing.ballot.pairs
+        pairs = context.votes.pairs
         return cls(pairs.tokens[:, 1], None if pairs.static_tokens is None else pairs.static_tokens[:, 1])
 
     @classmethod
-    def of_bank(cls, hearing: VotingContext, places: Sequence[int]) -> StageVectors:
+    def of_bank(cls, context: VotingContext, places: Sequence[int]) -> StageVectors:
         """Return the mean stages of some of the bank's dives, each of them read beside each voter.
 
         A dive's stages depend on the dive it is compared with, so the mean is taken anew for every voter.
 
         Args:
-            hearing: The dive and its voters.
+            context: The dive and its voters.
             places: Places of the dives in the bank, one or more.
         """
-        members = hearing.bank.encodings.select(list(places)).to(hearing.query.video.device)
+        members = context.bank.encodings.select(list(places)).to(context.query.video.device)
         tokens, static = [], []
-        for voter in range(len(hearing.places)):
-            partner = hearing.voters.select(slice(voter, voter + 1)).expand(len(members))
+        for voter in range(len(context.indices)):
+            partner = context.voters.select(slice(voter, voter + 1)).expand(len(members))
             with torch.inference_mode():
-                pairs = hearing.model.compare(members, partner)
+                pairs = context.model.compare(members, partner)
             tokens.append(pairs.tokens[:, 0].mean(0))
             if pairs.static_tokens is not None:
                 static.append(pairs.static_tokens[:, 0].mean(0))
         return cls(torch.stack(tokens), torch.stack(static) if static else None)
 
 
-def regress_with(hearing: VotingContext, stages: StageVectors, replaced: Iterable[int]) -> Tensor:
+def regress_with(context: VotingContext, stages: StageVectors, replaced: Iterable[int]) -> Tensor:
     """Give the dive other stages and read the differences again, from the temporal causal attention on.
 
     Args:
-        hearing: The dive and its voters.
+        context: The dive and its voters.
         stages: Where the stages come from.
         replaced: Which stages to replace, 0..2.
 
     Returns:
         Stage differences float64 [V, G], execution units.
     """
-    pairs, chosen = hearing.ballot.pairs, list(replaced)
+    pairs, chosen = context.votes.pairs, list(replaced)
     tokens = pairs.tokens.clone()
     tokens[:, 0, chosen] = stages.tokens[:, chosen]
     static = pairs.static_tokens
@@ -257,11 +257,11 @@ def regress_with(hearing: VotingContext, stages: StageVectors, replaced: Iterabl
         static = static.clone()
         static[:, 0, chosen] = stages.static_tokens[:, chosen]
     with torch.inference_mode():
-        return hearing.model.regress(tokens, static).stage_deltas[:, 0].cpu().double()
+        return context.model.regress(tokens, static).stage_deltas[:, 0].cpu().double()
 
 
 def replace_stages(
-    hearing: VotingContext, stages: StageVectors, replaced_by: Replacement
+    context: VotingContext, stages: StageVectors, replaced_by: Replacement
 ) -> tuple[StageIntervention, ...]:
     """Replace one stage at a time and let the later stages follow.
 
@@ -270,16 +270,16 @@ def replace_stages(
     Returns:
         One intervention a stage, in the order of the stages.
     """
-    before = hearing.ballot.pairs.stage_deltas[:, 0].cpu().double()
+    before = context.votes.pairs.stage_deltas[:, 0].cpu().double()
 
     def intervene(place: int) -> StageIntervention:
-        changed = regress_with(hearing, stages, [place]) - before
-        takeoff, flight, entry = hearing.points(changed)
+        changed = regress_with(context, stages, [place]) - before
+        takeoff, flight, entry = context.points(changed)
         per_voter = changed @ torch.tensor(STAGE_WEIGHTS, dtype=torch.float64)
         return StageIntervention(
             stage=_STAGES[place],
             replaced_by=replaced_by,
-            score=hearing.score + takeoff + flight + entry,
+            score=context.score + takeoff + flight + entry,
             change=takeoff + flight + entry,
             stage_changes=(takeoff, flight, entry),
             voters_gaining=int((per_voter > 0).sum()),
@@ -315,21 +315,21 @@ def bank_stages(bank: Bank, dive: str | None) -> dict[Replacement, tuple[int, ..
 
 
 def intervene(
-    hearing: VotingContext, dive: str | None
+    context: VotingContext, dive: str | None
 ) -> tuple[tuple[StageIntervention, ...], dict[Replacement, BankMean]]:
     """Replace every stage by each voter's own and, where the bank knows the dive, by the mean and best of its number.
 
     Args:
-        hearing: The dive and its voters.
+        context: The dive and its voters.
         dive: Its dive number; None if unknown.
 
     Returns:
         The interventions, replacement by replacement, and what the means were taken over.
     """
-    found = replace_stages(hearing, StageVectors.of_exemplars(hearing), "exemplar")
+    found = replace_stages(context, StageVectors.of_exemplars(context), "exemplar")
     taken: dict[Replacement, BankMean] = {}
-    for replaced_by, places in bank_stages(hearing.bank, dive).items():
-        found += replace_stages(hearing, StageVectors.of_bank(hearing, places), replaced_by)
+    for replaced_by, places in bank_stages(context.bank, dive).items():
+        found += replace_stages(context, StageVectors.of_bank(context, places), replaced_by)
         taken[replaced_by] = BankMean(dive=str(dive), exemplars=len(places))
     return found, taken
 
@@ -337,46 +337,46 @@ def intervene(
 # Whether an explanation is consistent: with the score, with itself, and with what the network does when disturbed.
 
 
-def check(hearing: VotingContext, assessment: Assessment, shares: NDArray[np.float64] | None) -> Checks:
+def check(context: VotingContext, assessment: Assessment, shares: NDArray[np.float64] | None) -> Checks:
     """Run every check.
 
     Args:
-        hearing: The dive and its voters.
-        assessment: The verdict that came of it.
+        context: The dive and its voters.
+        assessment: The assessment that came of it.
         shares: [9], share of the attention on each snippet; None in a network without graph attention.
     """
     total = assessment.exemplar_score + sum(stage.contribution for stage in assessment.stages)
     decomposition = abs(total - assessment.score)
-    own, difference = compare_with_itself(hearing)
+    own, difference = compare_with_itself(context)
     return Checks(
         tolerance=TOLERANCE,
         decomposition_error=decomposition,
         self_error=own,
         self_difference=difference,
         holds=max(decomposition, own) <= TOLERANCE,
-        jitter=shift_borders(hearing),
-        deletion=None if shares is None else delete_snippets(hearing, int(shares.argmax())),
+        jitter=shift_borders(context),
+        deletion=None if shares is None else delete_snippets(context, int(shares.argmax())),
     )
 
 
-def compare_with_itself(hearing: VotingContext) -> tuple[float, float]:
+def compare_with_itself(context: VotingContext) -> tuple[float, float]:
     """Give the dive all three stages of each voter, and hold that against the voter compared with itself.
 
     Returns:
         Largest distance between the two differences over voters and stages, and the largest difference of a voter
         against itself; points.
     """
-    stages = StageVectors.of_exemplars(hearing)
-    found = regress_with(hearing, stages, range(len(STAGES)))
+    stages = StageVectors.of_exemplars(context)
+    found = regress_with(context, stages, range(len(STAGES)))
     twins = stages.tokens[:, None].expand(-1, 2, -1, -1, -1)
     static = None if stages.static_tokens is None else stages.static_tokens[:, None].expand(-1, 2, -1, -1, -1)
     with torch.inference_mode():
-        itself = hearing.model.regress(twins, static).stage_deltas[:, 0].cpu().double()
-    error = float((found - itself).abs().max()) * hearing.difficulty
-    return error, float(weigh_stages(itself).abs().max()) * hearing.difficulty
+        itself = context.model.regress(twins, static).stage_deltas[:, 0].cpu().double()
+    error = float((found - itself).abs().max()) * context.difficulty
+    return error, float(weigh_stages(itself).abs().max()) * context.difficulty
 
 
-def shift_borders(hearing: VotingContext, frames: int = JITTER_FRAMES) -> Jitter:
+def shift_borders(context: VotingContext, frames: int = JITTER_FRAMES) -> Jitter:
     """Shift the transitions of both dives of every pair alike, and compare again.
 
     Each transition moves by minus, nought or plus so many frames, in all eight combinations that move something; the
@@ -384,25 +384,24 @@ def shift_borders(hearing: VotingContext, frames: int = JITTER_FRAMES) -> Jitter
     """
     half = CLIP_FRAMES // 2
     shifts = [shift for shift in product((-frames, 0, frames), repeat=2) if any(shift)]
-    before, changes = hearing.ballot.pairs.transitions, []
+    before, changes = context.votes.pairs.transitions, []
     for shift in shifts:
         first, last = (before + before.new_tensor(shift)).unbind(-1)
         moved = torch.stack((first.clamp(0, half - 1), last.clamp(half, CLIP_FRAMES - 1)), dim=-1)
-        changes.append(abs(hearing.score_again(hearing.query, moved) - hearing.score))
+        changes.append(abs(context.rescore(context.query, moved) - context.score))
     return Jitter(frames=frames, shifts=len(shifts), mean=sum(changes) / len(changes), largest=max(changes))
 
 
-def delete_snippets(hearing: VotingContext, snippet: int) -> Deletion:
+def delete_snippets(context: VotingContext, snippet: int) -> Deletion:
     """Take each snippet away in turn, the stages cut where they were.
 
     Args:
-        hearing: The dive and its voters.
+        context: The dive and its voters.
         snippet: The one with most attention.
     """
-    transitions = hearing.ballot.pairs.transitions
+    transitions = context.votes.pairs.transitions
     changes = [
-        hearing.score_again(without_snippet(hearing.query, place), transitions) - hearing.score
-        for place in range(SNIPPETS)
+        context.rescore(without_snippet(context.query, place), transitions) - context.score for place in range(SNIPPETS)
     ]
     others = [abs(change) for place, change in enumerate(changes) if place != snippet]
     return Deletion(snippet=snippet, change=changes[snippet], others=sum(others) / len(others), changes=tuple(changes))
@@ -430,11 +429,11 @@ def _fill(features: torch.Tensor, span: slice) -> torch.Tensor:
     return filled
 
 
-# Explain a verdict: put together what interventions, checks, backgrounds and attention say.
+# Explain an assessment: put together what interventions, checks, backgrounds and attention say.
 
 
-def explain_verdict(
-    hearing: VotingContext,
+def build_explanation(
+    context: VotingContext,
     assessment: Assessment,
     clip: Clip,
     probabilities: NDArray[np.float32],
@@ -443,11 +442,11 @@ def explain_verdict(
     encode: Callable[[Clip], Encoding],
     bank_folder: Path | None,
 ) -> Explanation:
-    """Explain a verdict.
+    """Explain an assessment.
 
     Args:
-        hearing: The dive and its voters.
-        assessment: The verdict that came of it.
+        context: The dive and its voters.
+        assessment: Its result.
         clip: The clip.
         probabilities: [96, size, size], where the athlete is in the crop in its centre.
         options: What to explain.
@@ -455,17 +454,17 @@ def explain_verdict(
         bank_folder: Where the bank's thumbnails lie; None if nowhere.
     """
     notes = []
-    interventions, taken = intervene(hearing, assessment.dive)
+    interventions, taken = intervene(context, assessment.dive)
     if not taken:
         why = "the dive number is not known" if assessment.dive is None else f"the bank has no {assessment.dive}"
         notes.append(f"no stage is replaced by the bank's mean or best: {why}")
     backgrounds: tuple[BackgroundChange, ...] = ()
     if options.backgrounds:
-        found, missing = find_backgrounds(hearing, clip, probabilities, bank_folder)
+        found, missing = find_backgrounds(context, clip, probabilities, bank_folder)
         notes += missing
-        backgrounds = change_backgrounds(hearing, clip, probabilities, found, encode, assessment.stages[2].start_frame)
-    graph = view_graph(hearing.ballot, options.layer, options.head)
-    checks = check(hearing, assessment, None if graph is None else snippet_shares(graph))
+        backgrounds = change_backgrounds(context, clip, probabilities, found, encode, assessment.stages[2].start_frame)
+    graph = view_graph(context.votes, options.layer, options.head)
+    checks = check(context, assessment, None if graph is None else snippet_shares(graph))
     foreground = measure_foreground(probabilities, assessment.stages)
     if not any(foreground.frames):
         notes.append("no athlete is predicted in any frame: what is said of foreground and background is empty")
@@ -479,7 +478,7 @@ def explain_verdict(
         backgrounds=backgrounds,
         foreground=foreground,
         snippets=describe_snippets(clip, assessment.stages, graph),
-        graph_attention=describe_graph(hearing.ballot, assessment.stages, options.layer, options.head),
-        stage_attention=describe_stage_attention(hearing.ballot),
+        graph_attention=describe_graph(context.votes, assessment.stages, options.layer, options.head),
+        stage_attention=describe_stage_attention(context.votes),
         notes=tuple(notes),
     )

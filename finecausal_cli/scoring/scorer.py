@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -23,16 +24,24 @@ from finecausal_cli.retrieval.voting import (
     VotingContext,
     choose_voters,
     compare_with_exemplars,
-    compare_with_exemplars_batched,
 )
-from finecausal_cli.scoring import Corrections, ExplainOptions, ScoreOptions, resolve_corrections
+from finecausal_cli.scoring import ExplainOptions, ScoreOptions, with_corrections
 from finecausal_cli.scoring.athlete_track import Subject, prepare_subject, refused_error
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
-from finecausal_cli.scoring.explain import explain_verdict
-from finecausal_cli.scoring.results import Assessment, Attention, Interval, Provenance, Stage, Unscored, Vote
+from finecausal_cli.scoring.explain import build_explanation
+from finecausal_cli.scoring.results import (
+    Assessment,
+    Attention,
+    Interval,
+    Provenance,
+    Stage,
+    StageSpan,
+    Unscored,
+    Vote,
+)
 from finecausal_cli.version import __version__
-from finecausal_cli.video import CLIP_FRAMES, crop
+from finecausal_cli.video import crop
 from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.hub import bank_folder, resolve_weights
 from finecausal_cli.weights.store import load_weights
@@ -40,6 +49,8 @@ from finecausal_cli.weights.store import load_weights
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
+
+    from torch import Tensor
 
     from finecausal_cli.athlete.reader import AthleteReader
     from finecausal_cli.model.finecausal import FineCausal
@@ -55,32 +66,35 @@ if TYPE_CHECKING:
 # Turn the votes on a dive into the parts of an ``Assessment``.
 
 
-def stages_of(clip: Clip, ballot: ExemplarVotes, difficulty: float) -> tuple[Stage, Stage, Stage]:
+def build_stages(clip: Clip, votes: ExemplarVotes, difficulty: float) -> tuple[Stage, Stage, Stage]:
     """Return the stages, cut at the mean over voters of the query's transitions; contributions in points."""
-    flight, entry = (round(frame) for frame in ballot.transitions.double().mean(0).tolist())
-    borders = (0, flight, entry, CLIP_FRAMES)
-    times = [clip.time_s(frame) for frame in borders[:-1]]
-    times.append(clip.end_s)
-    differences = ballot.pairs.stage_deltas[:, 0].cpu().double().mean(0).tolist()
     first, second, third = (
         Stage(
-            name=name,
-            start_frame=borders[place],
-            end_frame=borders[place + 1],
-            start_s=times[place],
-            end_s=times[place + 1],
-            difference=differences[place],
-            weight=STAGE_WEIGHTS[place],
-            contribution=differences[place] * STAGE_WEIGHTS[place] * difficulty,
+            **span.model_dump(),
+            difference=difference,
+            weight=weight,
+            contribution=difference * weight * difficulty,
         )
-        for place, name in enumerate(STAGES)
+        for span, difference, weight in zip(
+            build_spans(clip, votes.borders), votes.stage_differences.mean(0).tolist(), STAGE_WEIGHTS, strict=True
+        )
     )
     return first, second, third
 
 
-def attention_of(ballot: ExemplarVotes) -> Attention | None:
+def build_spans(clip: Clip, borders: Sequence[int]) -> tuple[StageSpan, StageSpan, StageSpan]:
+    """Return when each stage takes place, from the four borders of the stages in sampled frames."""
+    times_s = [*(clip.time_s(frame) for frame in borders[:-1]), clip.end_s]
+    first, second, third = (
+        StageSpan(name=name, start_frame=start, end_frame=end, start_s=start_s, end_s=end_s)
+        for name, (start, end), (start_s, end_s) in zip(STAGES, pairwise(borders), pairwise(times_s), strict=True)
+    )
+    return first, second, third
+
+
+def build_attention(votes: ExemplarVotes) -> Attention | None:
     """Return the attention averaged over the voters; None if it was not kept or the network has none."""
-    nodes, stages = ballot.pairs.node_attention, ballot.pairs.stage_attention
+    nodes, stages = votes.pairs.node_attention, votes.pairs.stage_attention
     if nodes is None or stages is None:
         return None
     types = node_type_attention(nodes[:, -1]).mean(0).cpu().double().tolist()
@@ -92,31 +106,31 @@ def attention_of(ballot: ExemplarVotes) -> Attention | None:
     )
 
 
-def votes_of(bank: Bank, choice: Choice, ballot: ExemplarVotes, difficulty: float) -> tuple[Vote, ...]:
+def build_votes(bank: Bank, choice: Choice, votes: ExemplarVotes, difficulty: float) -> tuple[Vote, ...]:
     """Return what each voter says, in voting order."""
     rows = zip(
-        choice.places,
+        choice.indices,
         choice.similarities,
-        ballot.pairs.stage_deltas[:, 0].cpu().double().tolist(),
-        ballot.pairs.delta[:, 0].cpu().double().tolist(),
-        ballot.executions.tolist(),
+        votes.stage_differences.tolist(),
+        votes.pairs.delta[:, 0].cpu().double().tolist(),
+        votes.executions.tolist(),
         strict=True,
     )
     return tuple(
         Vote(
-            exemplar=bank.exemplars[place].id,
-            dive=bank.exemplars[place].dive or "unknown",
-            execution=bank.exemplars[place].execution,
+            exemplar=bank.exemplars[index].id,
+            dive=bank.exemplars[index].dive or "unknown",
+            execution=bank.exemplars[index].execution,
             similarity=similarity,
             stage_differences=(stages[0], stages[1], stages[2]),
             difference=difference,
             score=execution * difficulty,
         )
-        for place, similarity, stages, difference, execution in rows
+        for index, similarity, stages, difference, execution in rows
     )
 
 
-def interval_of(stored: StoredInterval | None, score: float, difficulty: float) -> Interval | None:
+def build_interval(stored: StoredInterval | None, score: float, difficulty: float) -> Interval | None:
     """Return the interval about a score, within what judges can give; None if the weights state none."""
     if stored is None:
         return None
@@ -125,7 +139,7 @@ def interval_of(stored: StoredInterval | None, score: float, difficulty: float) 
     return Interval(low=low, high=high, level=stored.level)
 
 
-def difficulty_of(bank: Bank, choice: Choice, options: ScoreOptions) -> tuple[float, str]:
+def resolve_difficulty(bank: Bank, choice: Choice, options: ScoreOptions) -> tuple[float, str]:
     """Return a dive's difficulty and where it comes from: given, listed, or that of the most similar voter.
 
     Raises:
@@ -144,7 +158,7 @@ def difficulty_of(bank: Bank, choice: Choice, options: ScoreOptions) -> tuple[fl
                 where="--height",
                 hint="give --difficulty",
             )
-    nearest = max(zip(choice.similarities, choice.places, strict=True))[1]
+    nearest = max(zip(choice.similarities, choice.indices, strict=True))[1]
     exemplar = bank.exemplars[nearest]
     return exemplar.difficulty, f"that of the most similar voter, {exemplar.id}"
 
@@ -156,44 +170,44 @@ def _listed(number: str, height_m: float) -> float | None:
         return None
 
 
-def assessment_of(
+def build_assessment(
     clip: Clip,
     choice: Choice,
-    hearing: VotingContext,
+    context: VotingContext,
     options: ScoreOptions,
     difficulty_from: str,
     interval: Interval | None,
     provenance: Provenance,
 ) -> Assessment:
-    """Put everything that is known of a scored dive together.
+    """Put everything that is known of a scored clip together.
 
     Args:
         clip: The clip.
-        choice: Who voted and why.
-        hearing: The votes.
-        options: What was asked.
+        choice: Which exemplars were chosen and why.
+        context: Their votes.
+        options: How the clip was to be scored.
         difficulty_from: Where the difficulty comes from, in words.
         interval: About the score.
         provenance: What computed it.
     """
-    ballot, difficulty, execution = hearing.ballot, hearing.difficulty, hearing.ballot.execution
+    votes, difficulty, execution = context.votes, context.difficulty, context.votes.execution
     notes = [*choice.caveats, *clip.notes]
     if not 0 <= execution <= MAX_EXECUTION:
         notes.append(f"execution {execution:.1f} lies outside the 0..30 that judges can give: the model is guessing")
     return Assessment(
         source=clip.source,
-        score=hearing.score,
+        score=context.score,
         execution=execution,
         difficulty=difficulty,
         difficulty_from=difficulty_from,
         dive=choice.dive,
         dive_from=choice.dive_from,
         height_m=options.height_m,
-        exemplar_score=float(ballot.exemplar_executions.mean()) * difficulty,
+        exemplar_score=float(votes.exemplar_executions.mean()) * difficulty,
         interval=interval,
-        stages=stages_of(clip, ballot, difficulty),
-        votes=votes_of(hearing.bank, choice, ballot, difficulty),
-        attention=attention_of(ballot) if options.attention else None,
+        stages=build_stages(clip, votes, difficulty),
+        votes=build_votes(context.bank, choice, votes, difficulty),
+        attention=build_attention(votes) if options.attention else None,
         provenance=provenance,
         notes=tuple(notes),
     )
@@ -203,16 +217,18 @@ def assessment_of(
 
 
 @dataclass(frozen=True)
-class _Judged:
-    """A verdict with everything it came from."""
+class ScoredClip:
+    """An assessment with everything it came from.
 
-    clip: Clip
-    encoding: Encoding
-    hearing: VotingContext
+    Attributes:
+        context: Query encoding, exemplars and their votes.
+        assessment: The result.
+        foreground: Logits [S, 16, H, W] of the athlete; None unless asked for.
+    """
+
+    context: VotingContext
     assessment: Assessment
-
-
-_NOT_YET = FinecausalError("not judged yet")
+    foreground: Tensor | None = None
 
 
 def load_reader(device: torch.device | str = "cpu") -> AthleteReader | None:
@@ -285,20 +301,20 @@ class Scorer:
             BankError: The bank is missing, damaged or of other weights.
             UsageError: The device or precision is not to be had.
         """
-        where = resolve_device(device)
+        resolved = resolve_device(device)
         folder = resolve_weights(weights)
-        loaded = load_weights(folder, device=where)
-        shelf = bank or bank_folder(folder)
+        loaded = load_weights(folder, device=resolved)
+        bank = bank or bank_folder(folder)
         return cls(
             loaded.model.for_inference(),
-            load_bank(shelf, weights_digest=loaded.digest),
+            load_bank(bank, weights_digest=loaded.digest),
             info=WeightsInfo.read(loaded.info, folder),
             weights_name=folder.name,
             weights_digest=loaded.digest,
-            device=where,
-            precision=resolve_precision(precision, where),
-            bank_folder=shelf,
-            reader=load_reader(where),
+            device=resolved,
+            precision=resolve_precision(precision, resolved),
+            bank_folder=bank,
+            reader=load_reader(resolved),
         )
 
     @property
@@ -327,9 +343,14 @@ class Scorer:
         return self._weights_name, self._weights_digest
 
     @property
-    def computes(self) -> tuple[torch.device, Precision]:
-        """Where and how exactly it computes."""
-        return self._device, self._precision
+    def device(self) -> torch.device:
+        """Where it computes."""
+        return self._device
+
+    @property
+    def precision(self) -> Precision:
+        """How exactly the backbones compute."""
+        return self._precision
 
     @property
     def frame_size(self) -> int:
@@ -359,10 +380,10 @@ class Scorer:
             BankError: The named exemplar does not exist.
             UsageError: Dive number or height is wrong, or no difficulty is to be had.
         """
-        found = self.assess(path, options)[0]
-        if isinstance(found, Unscored):
-            raise refused_error(found)
-        return found
+        result = self.assess(path, options)[0]
+        if isinstance(result, Unscored):
+            raise refused_error(result)
+        return result
 
     def assess(
         self,
@@ -388,10 +409,10 @@ class Scorer:
         """
         options = options or ScoreOptions()
         return [
-            one
-            if isinstance(one, Unscored)
-            else one.complete(self._judge(one, options).assessment, force=options.force)
-            for one in self._find(path, options, ahead)
+            dive
+            if isinstance(dive, Unscored)
+            else dive.complete(self._score_one(dive, options).assessment, force=options.force)
+            for dive in self._find(path, options, ahead)
         ]
 
     def explain(
@@ -424,15 +445,15 @@ class Scorer:
         subject = next(self._find(path, options, ahead))
         if isinstance(subject, Unscored):
             raise refused_error(subject)
-        judged = self._judge(subject, options, foreground=True)
-        assessment = subject.complete(judged.assessment, force=options.force)
+        scored = self._score_one(subject, options, foreground=True)
+        assessment = subject.complete(scored.assessment, force=options.force)
         if isinstance(assessment, Unscored):
             raise refused_error(assessment)
-        clip, seen = judged.clip, judged.encoding.foreground
-        assert seen is not None  # noqa: S101 -- it was asked for
-        probabilities = merge_snippets(seen[-1][0])
-        explanation = explain_verdict(
-            judged.hearing,
+        clip = subject.found.clip
+        assert scored.foreground is not None  # noqa: S101 -- it was asked for
+        probabilities = merge_snippets(scored.foreground)
+        explanation = build_explanation(
+            scored.context,
             assessment,
             clip,
             probabilities,
@@ -452,7 +473,7 @@ class Scorer:
         return explanation, gather_evidence(clip, probabilities, pictures, subject.track)
 
     def locate(self, path: str, options: ScoreOptions | None = None) -> Subject:
-        """Find and read one dive, and read its athlete, without judging it.
+        """Find and read one dive, and read its athlete, without scoring it.
 
         Raises:
             RefusedError: It shows no dive; its ``found`` says what there is.
@@ -465,37 +486,20 @@ class Scorer:
         return subject
 
     def _find(self, path: str, options: ScoreOptions, ahead: ReadAhead | None = None) -> Iterator[Subject | Unscored]:
-        corrections, notes = resolve_corrections(path, options.corrections, options.start_s, options.end_s)
-        if options.all_dives and corrections:  # kept from a run that asked for one dive
-            corrections = Corrections()
-            notes = (*notes, "they are of one dive and left out, for all dives are asked for")
-        known = options.corrected(corrections)
+        known, notes = with_corrections(path, options)
         wanted, viewing, limit_s = known.wanted, self.viewing, options.timeout_s
         if options.all_dives:
             for read in read_each(path, wanted, viewing, timeout_s=limit_s):
                 yield prepare_subject(read, known, self._reader, source=path, notes=notes)
             return
-        found = None if ahead is None else ahead.result(path, wanted, viewing)
-        found = found or read_dives(path, wanted, viewing, timeout_s=limit_s)
-        yield prepare_subject(found, known, self._reader, source=path, notes=notes)
+        ready = None if ahead is None else ahead.result(path, wanted, viewing)
+        read = ready or read_dives(path, wanted, viewing, timeout_s=limit_s)
+        yield prepare_subject(read, known, self._reader, source=path, notes=notes)
 
-    def _judge(self, subject: Subject, options: ScoreOptions, *, foreground: bool = False) -> _Judged:
-        started = time.perf_counter()
-        options = options.with_canonical_number()
-        clip = subject.found.clip
-        encoding = self.encode(clip, foreground=foreground)
-        query = replace(encoding, foreground=None)
-        choice = self._choose(query, options)
-        difficulty, difficulty_from = difficulty_of(self._bank, choice, options)
-        ballot = compare_with_exemplars(self._model, query, self._bank, choice.places, attention=options.attention)
-        hearing = VotingContext(self._model, self._bank, choice.places, query, ballot, difficulty)
-        assessment = self._assessment(clip, choice, hearing, options, difficulty_from, started)
-        return _Judged(clip, encoding, hearing, assessment)
-
-    def judge(
+    def score_clips(
         self, clips: Sequence[Clip], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
     ) -> list[Assessment | FinecausalError]:
-        """Score clips that were read already, all of them together: the same numbers as one by one, to 1e-4.
+        """Score clips that are read already, all of them in one pass; none's numbers depend on the others, to 1e-4.
 
         Args:
             clips: Read with this network's geometry and frame size.
@@ -505,77 +509,116 @@ class Scorer:
         Returns:
             For each clip its assessment, or why it has none: a wrong dive number, height or exemplar, or no difficulty.
         """
-        begun = started or [time.perf_counter()] * len(clips)
-        encodings = self._encode_together(clips)
-        found: list[Assessment | FinecausalError] = []
-        heard: list[tuple[int, ScoreOptions, Choice, tuple[float, str]]] = []
-        for place, (query, option) in enumerate(zip(encodings, options, strict=True)):
-            try:
-                known = option.with_canonical_number()
-                choice = self._choose(query, known)
-                heard.append((place, known, choice, difficulty_of(self._bank, choice, known)))
-            except FinecausalError as error:
-                found.append(error)
-            else:
-                found.append(_NOT_YET)
-        ballots = compare_with_exemplars_batched(
-            self._model,
-            [encodings[place] for place, *_ in heard],
-            self._bank,
-            [choice.places for _, _, choice, _ in heard],
-            attention=any(known.attention for _, known, _, _ in heard),
-        )
-        for (place, known, choice, (degree, degree_from)), ballot in zip(heard, ballots, strict=True):
-            hearing = VotingContext(self._model, self._bank, choice.places, encodings[place], ballot, degree)
-            found[place] = self._assessment(clips[place], choice, hearing, known, degree_from, begun[place])
-        return found
-
-    def judge_subjects(
-        self, subjects: Sequence[Subject], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
-    ) -> list[Assessment | Unscored | FinecausalError]:
-        """Score dives that were found and read already, all of them together; see ``judge``."""
-        verdicts = self.judge([subject.found.clip for subject in subjects], options, started=started)
         return [
-            verdict if isinstance(verdict, FinecausalError) else subject.complete(verdict, force=option.force)
-            for subject, option, verdict in zip(subjects, options, verdicts, strict=True)
+            scored.assessment if isinstance(scored, ScoredClip) else scored
+            for scored in self._score(clips, options, started)
         ]
 
-    def _encode_together(self, clips: Sequence[Clip]) -> list[Encoding]:
+    def score_subjects(
+        self, subjects: Sequence[Subject], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
+    ) -> list[Assessment | Unscored | FinecausalError]:
+        """Score dives that are found and read already, all of them in one pass; see ``score_clips``."""
+        results = self.score_clips([subject.found.clip for subject in subjects], options, started=started)
+        return [
+            result if isinstance(result, FinecausalError) else subject.complete(result, force=option.force)
+            for subject, option, result in zip(subjects, options, results, strict=True)
+        ]
+
+    def encode(self, clip: Clip, *, foreground: bool = False) -> Encoding:
+        """Encode a clip; see ``encode_clips``."""
+        return self.encode_clips([clip], foreground=foreground)
+
+    def encode_clips(self, clips: Sequence[Clip], *, foreground: bool = False) -> Encoding:
+        """Encode clips with the centre crop, in one pass; with ``foreground``, also tell where the athletes are."""
         size = self._model.config.frame_size
         frames = np.stack([crop(clip.frames, size) for clip in clips])
         pixels = normalise(torch.from_numpy(frames).to(self._device))
         with torch.inference_mode(), computing(self._precision, self._device):
-            together = self._model.encode(pixels)
-        together = together.map(lambda tensor: tensor.float())
-        return [together.select(place) for place in range(len(clips))]
+            encodings = self._model.encode(pixels, foreground="fused" if foreground else "none")
+        return encodings.map(lambda tensor: tensor.float())
 
-    def _choose(self, query: Encoding, options: ScoreOptions) -> Choice:
-        return choose_voters(
-            self._bank,
-            query,
-            exemplar=options.exemplar,
-            dive=options.dive,
-            voters=options.voters,
-            seed=options.seed,
+    def vote(
+        self, queries: Sequence[Encoding], options: Sequence[ScoreOptions]
+    ) -> list[tuple[Choice, VotingContext, str] | FinecausalError]:
+        """Choose the voters of each dive and compare it with them, all pairs in one pass.
+
+        Args:
+            queries: One encoding a dive, each of length 1.
+            options: How to score each of them.
+
+        Returns:
+            For each dive its voters, their votes, and where its difficulty comes from; or why it has no votes.
+        """
+        chosen = [self._choose(query, option) for query, option in zip(queries, options, strict=True)]
+        ready = [(query, each) for query, each in zip(queries, chosen, strict=True) if isinstance(each, tuple)]
+        votes = iter(
+            compare_with_exemplars(
+                self._model,
+                [query for query, _ in ready],
+                self._bank,
+                [choice.indices for _, (choice, *_) in ready],
+                attention=any(option.attention for option in options),
+            )
         )
+        results: list[tuple[Choice, VotingContext, str] | FinecausalError] = []
+        for query, each in zip(queries, chosen, strict=True):
+            if isinstance(each, FinecausalError):
+                results.append(each)
+                continue
+            choice, difficulty, difficulty_from = each
+            context = VotingContext(self._model, self._bank, choice.indices, query, next(votes), difficulty)
+            results.append((choice, context, difficulty_from))
+        return results
 
-    def encode(self, clip: Clip, *, foreground: bool = False) -> Encoding:
-        """Encode a clip with the centre crop; with ``foreground``, also tell where the athlete is."""
-        pixels = normalise(crop(clip.frames, self._model.config.frame_size)).unsqueeze(0).to(self._device)
-        with torch.inference_mode(), computing(self._precision, self._device):
-            encoding = self._model.encode(pixels, foreground="fused" if foreground else "none")
-        return encoding.map(lambda tensor: tensor.float())
+    def _choose(self, query: Encoding, options: ScoreOptions) -> tuple[Choice, float, str] | FinecausalError:
+        try:
+            options = options.with_canonical_number()
+            choice = choose_voters(
+                self._bank,
+                query,
+                exemplar=options.exemplar,
+                dive=options.dive,
+                voters=options.voters,
+                seed=options.seed,
+            )
+            return choice, *resolve_difficulty(self._bank, choice, options)
+        except FinecausalError as error:
+            return error
 
-    def _assessment(
+    def _score_one(self, subject: Subject, options: ScoreOptions, *, foreground: bool = False) -> ScoredClip:
+        (scored,) = self._score([subject.found.clip], [options], foreground=foreground)
+        if isinstance(scored, FinecausalError):
+            raise scored
+        return scored
+
+    def _score(
         self,
-        clip: Clip,
-        choice: Choice,
-        hearing: VotingContext,
-        options: ScoreOptions,
-        difficulty_from: str,
-        started: float,
-    ) -> Assessment:
-        provenance = Provenance(
+        clips: Sequence[Clip],
+        options: Sequence[ScoreOptions],
+        started: Sequence[float] | None = None,
+        *,
+        foreground: bool = False,
+    ) -> list[ScoredClip | FinecausalError]:
+        started = started or [time.perf_counter()] * len(clips)
+        encodings = self.encode_clips(clips, foreground=foreground)
+        seen = None if encodings.foreground is None else encodings.foreground[-1]
+        encodings = replace(encodings, foreground=None)
+        voted = self.vote([encodings.select(index) for index in range(len(clips))], options)
+        results: list[ScoredClip | FinecausalError] = []
+        for index, each in enumerate(voted):
+            if isinstance(each, FinecausalError):
+                results.append(each)
+                continue
+            choice, context, difficulty_from = each
+            clip, option = clips[index], options[index]
+            interval = build_interval(self._info.interval, context.score, context.difficulty)
+            provenance = self._provenance(clip, choice, started[index])
+            assessment = build_assessment(clip, choice, context, option, difficulty_from, interval, provenance)
+            results.append(ScoredClip(context, assessment, None if seen is None else seen[index]))
+        return results
+
+    def _provenance(self, clip: Clip, choice: Choice, started: float) -> Provenance:
+        return Provenance(
             version=__version__,
             weights=self._weights_name,
             weights_digest=self._weights_digest,
@@ -588,5 +631,3 @@ class Scorer:
             decoder=clip.decoder,
             seconds=time.perf_counter() - started,
         )
-        interval = interval_of(self._info.interval, hearing.score, hearing.difficulty)
-        return assessment_of(clip, choice, hearing, options, difficulty_from, interval, provenance)

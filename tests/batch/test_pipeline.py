@@ -53,7 +53,7 @@ def test_judging_together_changes_nothing_and_keeps_attention_where_asked(scorer
 
     options = [ScoreOptions(force=True, **choice) for choice in CHOICES[:4]]
     clip = read_clip(film, geometry=scorer.model.config.geometry, frame_size=scorer.frame_size)
-    together = scorer.judge([clip] * 4, [options[0], *(replace(one, attention=False) for one in options[1:])])
+    together = scorer.score_clips([clip] * 4, [options[0], *(replace(one, attention=False) for one in options[1:])])
     for found, choice in zip(together, options, strict=True):
         assert found.score == pytest.approx(scorer.score(str(film), choice).score, abs=1e-4)
     assert [found.attention is not None for found in together] == [True, False, False, False]
@@ -129,14 +129,14 @@ def test_a_process_that_dies_is_replaced(
 def test_a_mistake_of_ours_is_the_row_of_the_dive_that_met_it(
     scorer: Scorer, dives: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    judge = Scorer.judge
+    score_clips = Scorer.score_clips
 
     def stumble(self, clips, options, **how):
         if any(one.voters == 3 for one in options):
             raise ZeroDivisionError("three\nvoters")
-        return judge(self, clips, options, **how)
+        return score_clips(self, clips, options, **how)
 
-    monkeypatch.setattr(Scorer, "judge", stumble)
+    monkeypatch.setattr(Scorer, "score_clips", stumble)
     jobs = [make_job(dives / "a.mp4"), make_job(dives / "a.mp4", voters=3), make_job(dives / "b.mp4")]
     with JobScorer(scorer) as one:
         rows = one.rows(jobs)

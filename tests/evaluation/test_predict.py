@@ -1,10 +1,10 @@
 import dataclasses
-from types import SimpleNamespace
 
 import pytest
 import torch
 
 from finecausal_cli.evaluation.predict import bank_of, mean_execution, predict
+from finecausal_cli.model.outputs import PairOutput
 from finecausal_cli.retrieval.bank import Bank, EncodedDives
 from finecausal_cli.retrieval.voting import choose_voters
 
@@ -125,7 +125,8 @@ class TwoVoters:
 
     def compare(self, query, exemplars, *, attention):
         seen = torch.tensor([[[10, 70], [30, 70]], [[50, 70], [30, 70]]])
-        return SimpleNamespace(delta=torch.zeros(2, 2), transitions=seen)
+        nothing = torch.zeros(2, 2)
+        return PairOutput(frame_logits=nothing, transitions=seen, tokens=nothing, stage_deltas=nothing, delta=nothing)
 
 
 def test_both_protocols_of_the_overlap_come_from_the_voters(make_encoded):

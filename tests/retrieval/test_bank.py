@@ -84,11 +84,11 @@ def test_the_index_is_read_without_the_encodings(folder, make_exemplars):
 
 def test_places_are_found_by_name_and_by_dive_number(folder):
     bank = load(folder)
-    assert bank.place("107B-001") == 1
+    assert bank.index("107B-001") == 1
     assert bank.of_dive("107B") == (0, 1)
     assert bank.of_dive("101A") == ()
     with pytest.raises(BankError, match="no exemplar '107B-1'"):
-        bank.place("107B-1")
+        bank.index("107B-1")
 
 
 def test_a_bank_of_other_weights_is_refused(folder):

@@ -24,7 +24,7 @@ def query(make_encodings):
 
 
 def ids(bank, choice):
-    return [bank.exemplars[place].id for place in choice.places]
+    return [bank.exemplars[place].id for place in choice.indices]
 
 
 def shuffled(bank, seed):
@@ -58,8 +58,8 @@ def test_an_unknown_exemplar_is_refused(bank, query):
 
 def test_exemplars_of_the_dive_number_vote_and_no_others(bank, query):
     choice = choose_voters(bank, query, dive="107B", voters=10)
-    assert len(set(choice.places)) == 10
-    assert {bank.exemplars[place].dive for place in choice.places} == {"107B"}
+    assert len(set(choice.indices)) == 10
+    assert {bank.exemplars[place].dive for place in choice.indices} == {"107B"}
     assert choice.how == "10 of 12 exemplars of 107B"
     assert (choice.dive, choice.dive_from, choice.caveats) == ("107B", "given", ())
 
@@ -79,20 +79,20 @@ def test_fewer_voters_are_the_first_of_more(bank, query):
 
 
 def test_over_the_seeds_every_exemplar_votes_first(bank, query):
-    firsts = {choose_voters(bank, query, dive="107B", voters=1, seed=seed).places[0] for seed in range(100)}
+    firsts = {choose_voters(bank, query, dive="107B", voters=1, seed=seed).indices[0] for seed in range(100)}
     assert firsts == set(range(12))
 
 
 def test_fewer_exemplars_than_asked_for_all_vote(bank, query):
     choice = choose_voters(bank, query, dive="5253B", voters=10)
-    assert sorted(choice.places) == [12, 13, 14]
+    assert sorted(choice.indices) == [12, 13, 14]
     assert choice.how == "3 of 3 exemplars of 5253B"
 
 
 def test_a_number_the_bank_lacks_is_voted_on_by_the_nearest_with_a_caveat(bank):
     choice = choose_voters(bank, near(bank, 15), dive="301A", voters=3)
-    assert choice.places[0] == 15
-    assert len(choice.places) == 3
+    assert choice.indices[0] == 15
+    assert len(choice.indices) == 3
     assert (choice.dive, choice.dive_from, choice.how) == ("301A", "given", "nearest by encoding")
     (caveat,) = choice.caveats
     assert "no exemplar of 301A" in caveat
@@ -117,16 +117,16 @@ def test_the_number_of_most_of_the_nearest_is_recognised(make_bank):
     bank = make_bank(["626C", "107B", "107B", "107B"])
     query = near(bank, 0)
     choice = choose_voters(bank, query, voters=4)
-    assert choice.places[0] == 0
+    assert choice.indices[0] == 0
     assert (choice.dive, choice.dive_from) == ("107B", "recognised: 3 of the 4 nearest exemplars are 107B")
 
 
 def test_the_nearest_come_in_order_of_likeness(bank, query):
     choice = choose_voters(bank, query, voters=16)
-    assert sorted(choice.places) == list(range(16))
+    assert sorted(choice.indices) == list(range(16))
     assert list(choice.similarities) == sorted(choice.similarities, reverse=True)
     by_hand = similarities(query, bank.encodings)
-    assert choice.similarities == pytest.approx([float(by_hand[place]) for place in choice.places])
+    assert choice.similarities == pytest.approx([float(by_hand[place]) for place in choice.indices])
 
 
 def test_an_empty_bank_is_refused(make_encodings):
@@ -168,12 +168,12 @@ def opinion(number, sureness):
 
 def test_exemplars_of_the_recognised_number_vote(bank, query):
     choice = choose_voters(bank, replace(query, number_logits=opinion("5253B", 9.0)), voters=2)
-    assert [bank.exemplars[place].dive for place in choice.places] == ["5253B"] * 2
+    assert [bank.exemplars[place].dive for place in choice.indices] == ["5253B"] * 2
     assert (choice.dive, choice.dive_from) == ("5253B", "recognised from the video, 100% sure")
     assert choice.how == "2 of 3 exemplars of 5253B"
     assert "recognised, not given" in choice.caveats[0]
     given = choose_voters(bank, query, dive="5253B", voters=2)
-    assert choice.places == given.places
+    assert choice.indices == given.indices
 
 
 def test_a_number_that_is_not_likelier_than_the_others_together_is_not_recognised(bank, query):
@@ -181,7 +181,7 @@ def test_a_number_that_is_not_likelier_than_the_others_together_is_not_recognise
     assert choice.dive is None
     assert choice.dive_from.startswith("not recognised: perhaps 107B 3")
     assert choice.dive_from.count("%") == 3
-    assert {bank.exemplars[place].dive for place in choice.places} == {"107B"}
+    assert {bank.exemplars[place].dive for place in choice.indices} == {"107B"}
     assert "exemplars of 107B, the likeliest, vote" in choice.caveats[0]
 
 

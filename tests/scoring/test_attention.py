@@ -12,26 +12,26 @@ from finecausal_cli.scoring.explain import (
     stage_preference,
     view_graph,
 )
-from finecausal_cli.scoring.scorer import attention_of
+from finecausal_cli.scoring.scorer import build_attention
 
 
 @pytest.fixture(scope="module")
-def ballot(tiny_model, tiny_bank):
+def votes(tiny_model, tiny_bank):
     query = Encoding(*torch.rand(2, 1, 9, 32, generator=torch.Generator().manual_seed(5)))
-    return compare_with_exemplars(tiny_model, query, tiny_bank, range(6), attention=True)
+    return compare_with_exemplars(tiny_model, [query], tiny_bank, [range(6)], attention=True)[0]
 
 
-def test_a_view_is_of_one_layer_and_head_or_the_mean(ballot):
-    nodes = ballot.pairs.node_attention  # [V, layer, source, target, head]
-    assert np.allclose(view_graph(ballot, 2, 3), nodes[:, 1, :, :, 2].mean(0), atol=1e-6)
-    assert np.allclose(view_graph(ballot, 1, None), nodes[:, 0].mean((0, -1)), atol=1e-6)
-    assert np.allclose(view_graph(ballot, None, 4), nodes[..., 3].mean((0, 1)), atol=1e-6)
-    assert not np.allclose(view_graph(ballot, 1, None), view_graph(ballot, 2, None), atol=1e-4)
+def test_a_view_is_of_one_layer_and_head_or_the_mean(votes):
+    nodes = votes.pairs.node_attention  # [V, layer, source, target, head]
+    assert np.allclose(view_graph(votes, 2, 3), nodes[:, 1, :, :, 2].mean(0), atol=1e-6)
+    assert np.allclose(view_graph(votes, 1, None), nodes[:, 0].mean((0, -1)), atol=1e-6)
+    assert np.allclose(view_graph(votes, None, 4), nodes[..., 3].mean((0, 1)), atol=1e-6)
+    assert not np.allclose(view_graph(votes, 1, None), view_graph(votes, 2, None), atol=1e-4)
 
 
 @pytest.mark.parametrize(("layer", "head"), [(None, None), (1, 2)])
-def test_every_target_gives_out_one(ballot, layer, head):
-    graph = view_graph(ballot, layer, head)
+def test_every_target_gives_out_one(votes, layer, head):
+    graph = view_graph(votes, layer, head)
     assert graph.shape == (36, 36)
     assert graph.sum(0) == pytest.approx(np.ones(36), abs=1e-5)
     assert np.diag(graph) == pytest.approx(np.zeros(36))
@@ -71,16 +71,16 @@ def test_a_stage_without_frames_gets_nothing():
     assert stage_preference(np.full(9, 1 / 9), frames_by_stage((0, 0, 80, 96)))[0] == 0
 
 
-def test_the_last_layer_agrees_with_the_table_of_the_verdict(ballot, make_stages):
-    told = attention_of(ballot)
-    found = describe_graph(ballot, make_stages(30, 70), 2, None)
+def test_the_last_layer_agrees_with_the_table_of_the_verdict(votes, make_stages):
+    told = build_attention(votes)
+    found = describe_graph(votes, make_stages(30, 70), 2, None)
     assert np.allclose(found.node_types, told.node_types, atol=1e-6)
     assert (found.layers, found.heads, found.uniform) == (2, 4, pytest.approx(1 / 35))
-    assert np.allclose(describe_stage_attention(ballot).mean, told.stages, atol=1e-6)
+    assert np.allclose(describe_stage_attention(votes).mean, told.stages, atol=1e-6)
 
 
-def test_stage_attention_by_layer_is_lower_triangular(ballot):
-    matrices = np.asarray(describe_stage_attention(ballot).matrices)
+def test_stage_attention_by_layer_is_lower_triangular(votes):
+    matrices = np.asarray(describe_stage_attention(votes).matrices)
     assert matrices.shape == (2, 1, 3, 3)
     assert np.triu(matrices, 1) == pytest.approx(np.zeros((2, 1, 3, 3)))
     assert matrices.sum(-1) == pytest.approx(np.ones((2, 1, 3)), abs=1e-5)
@@ -88,7 +88,7 @@ def test_stage_attention_by_layer_is_lower_triangular(ballot):
 
 def test_without_modules_there_is_nothing_to_tell(make_model, tiny_bank, make_stages):
     query = Encoding(*torch.rand(2, 1, 9, 32))
-    bare = compare_with_exemplars(make_model(gat=False, tca=False), query, tiny_bank, (0, 1), attention=True)
+    bare = compare_with_exemplars(make_model(gat=False, tca=False), [query], tiny_bank, [(0, 1)], attention=True)[0]
     assert view_graph(bare, None, None) is None
     assert describe_graph(bare, make_stages(30, 70), None, None) is None
     assert describe_stage_attention(bare) is None

@@ -32,19 +32,19 @@ def scorer(tiny_model, make_scorer):
 
 
 @pytest.fixture(scope="module")
-def hearing(scorer, clip):
-    return VotingContext.hold(scorer.model, scorer.encode(clip), scorer.bank, (0, 1), difficulty=3.0)
+def context(scorer, clip):
+    return VotingContext.build(scorer.model, scorer.encode(clip), scorer.bank, (0, 1), difficulty=3.0)
 
 
 @pytest.fixture
-def pictured(hearing, tmp_path):
+def pictured(context, tmp_path):
     """The same bank with two thumbnails: one red, one blue and twice as large."""
     exemplars = []
-    for place, exemplar in enumerate(hearing.bank.exemplars):
+    for place, exemplar in enumerate(context.bank.exemplars):
         colour, scale = ((240, 0, 0), 1) if place == 0 else ((0, 0, 80), 2)
         Image.new("RGB", (64 * scale, 36 * scale), colour).save(tmp_path / f"{place}.png")
         exemplars.append(exemplar.model_copy(update={"thumbnail": f"{place}.png"}))
-    return replace(hearing, bank=replace(hearing.bank, exemplars=tuple(exemplars)))
+    return replace(context, bank=replace(context.bank, exemplars=tuple(exemplars)))
 
 
 def test_with_pictures_the_voters_mean_and_the_first_voters_own(pictured, clip, probabilities, tmp_path):
@@ -56,8 +56,8 @@ def test_with_pictures_the_voters_mean_and_the_first_voters_own(pictured, clip, 
     assert {one.picture.shape for one in found} == {(36, 64, 3)}
 
 
-def test_without_pictures_the_clips_own_without_its_athlete(hearing, clip, probabilities):
-    found, missing = find_backgrounds(hearing, clip, probabilities, None)
+def test_without_pictures_the_clips_own_without_its_athlete(context, clip, probabilities):
+    found, missing = find_backgrounds(context, clip, probabilities, None)
     assert [one.kind for one in found] == ["own_mean", "own_colour"]
     assert "no pictures" in missing[0]
     for one in found:
@@ -106,8 +106,8 @@ def test_the_athlete_stays_and_everything_else_goes(pictured, clip, probabilitie
     assert len({round(one.score, 6) for one in found}) == 4
 
 
-def test_the_true_background_changes_nothing(hearing, clip, probabilities, scorer):
+def test_the_true_background_changes_nothing(context, clip, probabilities, scorer):
     """Without the athlete's margin the clip's own background is put back, pixel by pixel."""
-    backgrounds, _ = find_backgrounds(hearing, clip, probabilities, None)
-    found = change_backgrounds(hearing, clip, probabilities, backgrounds, scorer.encode, 70)
+    backgrounds, _ = find_backgrounds(context, clip, probabilities, None)
+    found = change_backgrounds(context, clip, probabilities, backgrounds, scorer.encode, 70)
     assert [one.change for one in found] == pytest.approx([0] * 4, abs=1e-4)

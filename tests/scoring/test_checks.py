@@ -17,33 +17,33 @@ def query():
 
 
 @pytest.fixture(scope="module")
-def hearing(tiny_model, tiny_bank, query) -> VotingContext:
-    return VotingContext.hold(tiny_model, query, tiny_bank, range(6), difficulty=DIFFICULTY)
+def context(tiny_model, tiny_bank, query) -> VotingContext:
+    return VotingContext.build(tiny_model, query, tiny_bank, range(6), difficulty=DIFFICULTY)
 
 
-def test_an_antisymmetric_network_finds_no_difference_of_a_dive_with_itself(hearing):
-    assert compare_with_itself(hearing) == (pytest.approx(0, abs=1e-4), pytest.approx(0, abs=1e-4))
+def test_an_antisymmetric_network_finds_no_difference_of_a_dive_with_itself(context):
+    assert compare_with_itself(context) == (pytest.approx(0, abs=1e-4), pytest.approx(0, abs=1e-4))
 
 
 def test_another_network_finds_one_and_the_replaced_dive_has_it_too(make_model, tiny_bank, query):
     model = make_model(antisymmetric=False)
     error, difference = compare_with_itself(
-        VotingContext.hold(model, query, tiny_bank, range(6), difficulty=DIFFICULTY)
+        VotingContext.build(model, query, tiny_bank, range(6), difficulty=DIFFICULTY)
     )
     assert error < 1e-4
     assert difference > 1e-2
 
 
-def test_an_error_of_the_replacement_is_seen(hearing, monkeypatch):
+def test_an_error_of_the_replacement_is_seen(context, monkeypatch):
     wrong = torch.zeros(6, 3, dtype=torch.float64)
     wrong[4, 1] = -0.01
     monkeypatch.setattr(checks, "regress_with", lambda *given: wrong)
-    assert compare_with_itself(hearing)[0] == pytest.approx(0.01 * DIFFICULTY, abs=1e-4)
+    assert compare_with_itself(context)[0] == pytest.approx(0.01 * DIFFICULTY, abs=1e-4)
 
 
-def test_shifted_borders_are_those_of_both_dives_and_stay_in_their_halves(hearing, tiny_model, tiny_bank):
+def test_shifted_borders_are_those_of_both_dives_and_stay_in_their_halves(context, tiny_model, tiny_bank):
     """By hand, one shift after the other; the snippets of a stage follow from the sum of both dives' transitions."""
-    before, changes = hearing.ballot.pairs.transitions, []
+    before, changes = context.votes.pairs.transitions, []
     for first, last in [(-2, -2), (-2, 0), (-2, 2), (0, -2), (0, 2), (2, -2), (2, 0), (2, 2)]:
         moved = before.clone()
         for pair in range(6):
@@ -51,19 +51,19 @@ def test_shifted_borders_are_those_of_both_dives_and_stay_in_their_halves(hearin
                 moved[pair, dive, 0] = min(max(int(before[pair, dive, 0]) + first, 0), 47)
                 moved[pair, dive, 1] = min(max(int(before[pair, dive, 1]) + last, 48), 95)
         with torch.inference_mode():
-            pairs = tiny_model.compare(hearing.query, tiny_bank.encodings, transitions=moved)
-        executions = hearing.ballot.exemplar_executions + pairs.delta[:, 0]
-        changes.append(abs(float(executions.mean()) * DIFFICULTY - hearing.score))
-    found = shift_borders(hearing)
+            pairs = tiny_model.compare(context.query, tiny_bank.encodings, transitions=moved)
+        executions = context.votes.exemplar_executions + pairs.delta[:, 0]
+        changes.append(abs(float(executions.mean()) * DIFFICULTY - context.score))
+    found = shift_borders(context)
     assert (found.frames, found.shifts) == (2, 8)
     assert found.mean == pytest.approx(sum(changes) / 8, abs=1e-4)
     assert found.largest == pytest.approx(max(changes), abs=1e-4)
     assert found.largest > 1e-3
 
 
-def test_borders_where_they_were_change_nothing(hearing):
-    again = hearing.score_again(hearing.query, hearing.ballot.pairs.transitions)
-    assert again == pytest.approx(hearing.score, abs=1e-4)
+def test_borders_where_they_were_change_nothing(context):
+    again = context.rescore(context.query, context.votes.pairs.transitions)
+    assert again == pytest.approx(context.score, abs=1e-4)
 
 
 def test_a_deleted_snippet_is_the_mean_of_the_others(query):
@@ -82,16 +82,16 @@ def test_single_frames_of_a_deleted_snippet_go_with_it(query):
     assert without[80:].tolist() == [39.5] * 16
 
 
-def test_deletion_compares_the_chosen_snippet_with_the_others(hearing, tiny_model, tiny_bank):
-    found = delete_snippets(hearing, 5)
-    transitions = hearing.ballot.pairs.transitions
+def test_deletion_compares_the_chosen_snippet_with_the_others(context, tiny_model, tiny_bank):
+    found = delete_snippets(context, 5)
+    transitions = context.votes.pairs.transitions
     for place in (0, 5):
         with torch.inference_mode():
             pairs = tiny_model.compare(
-                without_snippet(hearing.query, place), tiny_bank.encodings, transitions=transitions
+                without_snippet(context.query, place), tiny_bank.encodings, transitions=transitions
             )
-        execution = float((hearing.ballot.exemplar_executions + pairs.delta[:, 0]).mean())
-        assert found.changes[place] == pytest.approx(execution * DIFFICULTY - hearing.score, abs=1e-4)
+        execution = float((context.votes.exemplar_executions + pairs.delta[:, 0]).mean())
+        assert found.changes[place] == pytest.approx(execution * DIFFICULTY - context.score, abs=1e-4)
     assert (found.snippet, found.change) == (5, found.changes[5])
     others = [abs(change) for place, change in enumerate(found.changes) if place != 5]
     assert found.others == pytest.approx(sum(others) / 8)
@@ -99,5 +99,5 @@ def test_deletion_compares_the_chosen_snippet_with_the_others(hearing, tiny_mode
 
 def test_a_dive_of_equal_snippets_loses_nothing(tiny_model, tiny_bank, query):
     flat = Encoding(query.video[:, :1].expand(-1, 9, -1), query.mask[:, :1].expand(-1, 9, -1))
-    found = delete_snippets(VotingContext.hold(tiny_model, flat, tiny_bank, range(6), difficulty=DIFFICULTY), 0)
+    found = delete_snippets(VotingContext.build(tiny_model, flat, tiny_bank, range(6), difficulty=DIFFICULTY), 0)
     assert found.changes == pytest.approx((0,) * 9, abs=1e-4)

@@ -83,12 +83,24 @@ def test_the_number_of_threads_does_not_matter(scorer, assessment):
 
 def test_the_order_and_company_of_voters_do_not_matter(scorer, encoding):
     bank = scorer.bank
-    places = bank.of_dive("107B")
-    together = compare_with_exemplars(scorer.model, encoding, bank, places).executions
-    backwards = compare_with_exemplars(scorer.model, encoding, bank, places[::-1]).executions.flip(0)
-    alone = torch.cat([compare_with_exemplars(scorer.model, encoding, bank, [place]).executions for place in places])
+    indices = bank.of_dive("107B")
+    orders = [indices, indices[::-1], *([index] for index in indices)]
+    together, backwards, *alone = (
+        votes.executions for votes in compare_with_exemplars(scorer.model, [encoding] * len(orders), bank, orders)
+    )
+    backwards, alone = backwards.flip(0), torch.cat(alone)
     assert together.tolist() == pytest.approx(backwards.tolist(), abs=3e-5)
     assert together.tolist() == pytest.approx(alone.tolist(), abs=3e-5)
+
+
+def test_scored_together_or_alone_a_clip_has_the_same_numbers(scorer, assessment):
+    clips = [read_clip(path, geometry="fit", frame_size=scorer.frame_size) for path in (POOR, GOOD, POOR)]
+    alone = [scorer.score_clips([clip], [OF_107B])[0] for clip in clips]
+    together = scorer.score_clips(clips, [OF_107B] * 3)
+    for one, other in zip(alone, together, strict=True):
+        assert other.score == pytest.approx(one.score, abs=1e-4)
+        assert [vote.score for vote in other.votes] == pytest.approx([vote.score for vote in one.votes], abs=1e-4)
+    assert [stage.start_frame for stage in together[1].stages] == [stage.start_frame for stage in alone[1].stages]
 
 
 def test_an_exemplar_that_is_not_there_is_named(scorer):
