@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finecausal_cli.tracking.ballistic import GRAVITY, Paths, apex
+from finecausal_cli.tracking.moments import find_moments, read_moments, strip_along
 from finecausal_cli.tracking.motion import sample
 
 if TYPE_CHECKING:
@@ -145,6 +146,11 @@ def entry_features(slit: Slit) -> tuple[NDArray[np.float64], NDArray[np.float64]
         middle.share(moments, (0.1, 0.5), water, (-0.5, 0.6)),
     ]
     return moments, np.stack(found, axis=1)
+
+
+def water_evidence(slit: Slit) -> float:
+    """How well the slit shows an entry, wherever it shows it best."""
+    return float((entry_features(slit)[1] @ _ENTRY_WEIGHTS).max())
 
 
 class _Boxes:
@@ -340,17 +346,14 @@ def refine(search: BallisticSearch, path: Paths) -> tuple[Paths, Ends]:
     """Lay one path through its free fall alone, and find when that begins and ends."""
     slow = float(path.slow[0])
     for turn in range(_ROUNDS):
-        slit = slit_along(search, path)
-        moments, features = entry_features(slit)
-        scores = features @ _ENTRY_WEIGHTS
-        best = int(scores.argmax())
-        ended = slit.apex_s + float(moments[best]) * slow
-        began = takeoff_s(search, path, slit)
+        apex_s = float(search.times[path.middle[0]] + apex(path)[0])
+        takeoff, entry = find_moments(read_moments(strip_along(search, path)))
+        began, ended = apex_s + takeoff * slow, apex_s + entry * slow
         if turn < _ROUNDS - 1:
             # What is certain to be free fall: at first only what lies near the highest point and after.
-            first_s = max(began, slit.apex_s - 0.25 * slow) if turn == 0 else began + 0.03 * slow
+            first_s = max(began, apex_s - 0.25 * slow) if turn == 0 else began + 0.03 * slow
             fitted = search.fit(path, first_s, ended)
             path = fitted if fitted is not None else path
     # The first frame that shows it comes half a frame later on average.
     late = search.gap_s / 2
-    return path, Ends(began + late, ended + late, float(scores[best]))
+    return path, Ends(began + late, ended + late, water_evidence(slit_along(search, path)))
