@@ -16,12 +16,12 @@ if TYPE_CHECKING:
 _CORNER_SIDE = 256
 """Long side of the pictures that corners are followed in."""
 
-_CORNERS = 160
-_CORNER_QUALITY = 0.004
+_CORNERS = 140
+_CORNER_QUALITY = 0.002
 """Least strength of a corner over the strongest; low, since water and blurred stands have weak ones."""
 _CORNER_DISTANCE = 6.0
 _FEWEST_CORNERS = 10
-_INLIER_PX = 1.2
+_INLIER_PX = 1.0
 """Most distance, in pixels of the small picture, between a corner and where the camera's motion puts it."""
 
 AGREEMENT = 0.15
@@ -38,6 +38,17 @@ _CUT_CHANGE = 9.0
 
 _CUT_CONTRAST = 2.5
 """Least ratio of that difference to the usual one of the frames around."""
+
+_TEXTURE = 16
+_STILL_FRAMES = 4
+_STILL_CHANGE = 12
+_LEAST_CHANGED = 0.35
+
+_CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
+_MOTIONS = 3
+_CLEAR = 0.7
+_STILL_WEIGHT, _STILL_SHIFT = 0.45, 0.5
+_JUMP_COST, _JUMP_PX = 1.0, 4.0
 
 _LARGEST_ZOOM = 1.25
 _THUMBNAIL = (16, 12)
@@ -115,7 +126,7 @@ def live_area(pictures: NDArray[np.uint8]) -> tuple[slice, slice]:
     Returns:
         Rows and columns that are not black all the time; everything if little would be left.
     """
-    brightest = pictures[:: max(1, len(pictures) // 24)].max(axis=(0, 3))
+    brightest = pictures[:: max(1, len(pictures) // 24)].max(axis=0).max(axis=2)
     # The mean of a line, not its brightest pixel: a logo may lie on the bar.
     rows = np.flatnonzero(np.percentile(brightest, 80, axis=1) > _BLACK)
     columns = np.flatnonzero(np.percentile(brightest, 80, axis=0) > _BLACK)
@@ -147,11 +158,17 @@ def measure_steps(pictures: NDArray[np.uint8], pool: Executor) -> list[Step]:
     to_full = np.diag([mask.shape[1] / size[0], mask.shape[0] / size[1], 1.0])
     mask = np.asarray(cv2.resize(mask, size, interpolation=cv2.INTER_NEAREST), np.uint8)
     grey = list(pool.map(lambda picture: _grey(picture, size), pictures))
-    steps = list(pool.map(lambda index: _step(grey[index], grey[index + 1], mask), range(len(grey) - 1)))
+    masks = list(pool.map(lambda index: cv2.bitwise_and(mask, moving_mask(grey, index)), range(len(grey) - 1)))
+    options = list(pool.map(lambda index: _step(grey[index], grey[index + 1], masks[index]), range(len(grey) - 1)))
+    if not options:
+        return []
+    middle = np.array([size[0] / 2, size[1] / 2, 1.0])
+    steps = _likeliest(options, middle)
     lost = [index for index, step in enumerate(steps) if step.agreement < _SURE]
-    again = list(pool.map(lambda index: _retry(grey[index], grey[index + 1], mask, steps, index), lost))
-    for index, step in zip(lost, again, strict=True):
-        steps[index] = step
+    again = list(pool.map(lambda index: _retry(grey[index], grey[index + 1], masks[index], options[index], steps, index), lost))
+    for index, more in zip(lost, again, strict=True):
+        options[index] = more
+    steps = _likeliest(options, middle) if lost else steps
     to_small = np.linalg.inv(to_full)
     return [Step(to_full @ step.matrix @ to_small, step.agreement, step.change) for step in steps]
 
@@ -185,6 +202,28 @@ def find_cuts(steps: list[Step]) -> NDArray[np.bool_]:
     return cuts
 
 
+def moving_mask(grey: list[NDArray[np.uint8]], index: int) -> NDArray[np.uint8]:
+    """Leave out what keeps its pixels while most of the picture changes: graphics, blocks of the compression.
+
+    Args:
+        grey: Small pictures.
+        index: Which of them.
+
+    Returns:
+        uint8 [height, width], 255 where corners may be sought.
+    """
+    picture = grey[index]
+    textured = cv2.morphologyEx(picture, cv2.MORPH_GRADIENT, np.ones((3, 3), np.uint8)) > _TEXTURE
+    changed = np.zeros(picture.shape, np.bool_)
+    for other in (max(0, index - _STILL_FRAMES), min(len(grey) - 1, index + _STILL_FRAMES)):
+        changed |= cv2.absdiff(picture, grey[other]) > _STILL_CHANGE
+    share = float((changed & textured).sum() / max(1, int(textured.sum())))
+    if share < _LEAST_CHANGED:
+        return np.full(picture.shape, 255, np.uint8)
+    still = cv2.erode(255 * (~cv2.dilate(changed.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)).astype(np.uint8), np.ones((3,3),np.uint8))
+    return np.asarray(255 - cv2.dilate(still, np.ones((7, 7), np.uint8)), np.uint8)
+
+
 def _grey(picture: NDArray[np.uint8], size: tuple[int, int]) -> NDArray[np.uint8]:
     grey = cv2.cvtColor(picture, cv2.COLOR_RGB2GRAY)
     return np.asarray(cv2.resize(grey, size, interpolation=cv2.INTER_AREA), np.uint8)
@@ -195,34 +234,76 @@ def _step(
     second: NDArray[np.uint8],
     mask: NDArray[np.uint8],
     guess: NDArray[np.float64] | None = None,
-) -> Step:
+) -> list[Step]:
     """Follow corners from one picture to the next, from where ``guess``, float64 [3, 3], puts them."""
     change = float(np.abs(_thumbnail(first) - _thumbnail(second)).mean())
     unknown = Step(np.eye(3), 0.0, change)
     corners = cv2.goodFeaturesToTrack(first, _CORNERS, _CORNER_QUALITY, _CORNER_DISTANCE, mask=mask)
     if corners is None or len(corners) < _FEWEST_CORNERS:
-        return unknown
-    options: dict[str, Any] = {"winSize": (15, 15), "maxLevel": 4}
+        return [unknown]
+    options: dict[str, Any] = {"winSize": (15, 15), "maxLevel": 4, "criteria": _CRITERIA}
     start = corners
     if guess is not None:
         start = np.asarray(cv2.perspectiveTransform(corners, guess), np.float32)
-        options = {"winSize": (15, 15), "maxLevel": 2, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
+        options |= {"maxLevel": 2, "flags": cv2.OPTFLOW_USE_INITIAL_FLOW}
     followed, status, _ = cv2.calcOpticalFlowPyrLK(first, second, corners, np.array(start), **options)
     corners, followed = corners.reshape(-1, 2), followed.reshape(-1, 2)
     seen = status.ravel() == 1
     if seen.sum() < _FEWEST_CORNERS:
-        return unknown
-    matrix, inliers = cv2.estimateAffinePartial2D(
-        corners[seen], followed[seen], method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PX, maxIters=500
-    )
-    if matrix is None or not 1 / _LARGEST_ZOOM < np.sqrt(abs(np.linalg.det(matrix[:, :2]))) < _LARGEST_ZOOM:
-        return unknown
-    return Step(np.vstack([matrix, [0.0, 0.0, 1.0]]), float(inliers.mean() * seen.mean()), change)
+        return [unknown]
+    return _motions(corners, followed, seen, change) or [unknown]
+
+
+def _motions(
+    corners: NDArray[np.float32], followed: NDArray[np.float32], seen: NDArray[np.bool_], change: float
+) -> list[Step]:
+    """Similarities that many corners agree on, one after the other, each without the corners of those before."""
+    found: list[Step] = []
+    left = seen.copy()
+    for _ in range(_MOTIONS):
+        matrix, inliers = cv2.estimateAffinePartial2D(
+            corners[left], followed[left], method=cv2.RANSAC, ransacReprojThreshold=_INLIER_PX, maxIters=500
+        )
+        if matrix is None:
+            break
+        agree = np.flatnonzero(left)[inliers.ravel() == 1]
+        share = len(agree) / len(corners)
+        if share < AGREEMENT / 2:
+            break
+        if 1 / _LARGEST_ZOOM < np.sqrt(abs(np.linalg.det(matrix[:, :2]))) < _LARGEST_ZOOM:
+            found.append(Step(np.vstack([matrix, [0.0, 0.0, 1.0]]), share, change))
+        left[agree] = False
+        if share > _CLEAR or left.sum() < _FEWEST_CORNERS:
+            break
+    return found
+
+
+def _likeliest(options: list[list[Step]], middle: NDArray[np.float64]) -> list[Step]:
+    """Choose one motion a step: many corners agree on it, it is not that of graphics, and it changes smoothly."""
+    shifts = [np.array([((step.matrix - np.eye(3)) @ middle)[:2] for step in steps]) for steps in options]
+    costs = [
+        np.array([
+            -np.log(max(step.agreement * (_STILL_WEIGHT if np.hypot(*shift) < _STILL_SHIFT else 1), 0.02))
+            for step, shift in zip(steps, moved, strict=True)
+        ])
+        for steps, moved in zip(options, shifts, strict=True)
+    ]
+    back: list[NDArray[np.int64]] = []
+    total = costs[0]
+    for index in range(1, len(options)):
+        apart = np.hypot(*(shifts[index][:, None] - shifts[index - 1][None]).transpose(2, 0, 1))
+        through = total[None] + _JUMP_COST * np.minimum(apart / _JUMP_PX, 1.0)
+        back.append(through.argmin(axis=1))
+        total = costs[index] + through.min(axis=1)
+    chosen = [int(total.argmin())]
+    for origins in reversed(back):
+        chosen.append(int(origins[chosen[-1]]))
+    return [steps[index] for steps, index in zip(options, reversed(chosen), strict=True)]
 
 
 def _retry(
-    first: NDArray[np.uint8], second: NDArray[np.uint8], mask: NDArray[np.uint8], steps: list[Step], index: int
-) -> Step:
+    first: NDArray[np.uint8], second: NDArray[np.uint8], mask: NDArray[np.uint8], known: list[Step], steps: list[Step], index: int
+) -> list[Step]:
     """Follow the corners again, from where the neighbouring steps, or the correlation of both pictures, put them."""
     guesses = []
     for order in (range(index - 1, max(-1, index - 4), -1), range(index + 1, min(len(steps), index + 4))):
@@ -230,9 +311,7 @@ def _retry(
         if near is not None:
             guesses.append(near)
     guesses.append(_correlated(first, second))
-    return max(
-        [steps[index], *(_step(first, second, mask, guess) for guess in guesses)], key=lambda step: step.agreement
-    )
+    return [*known, *(step for guess in guesses for step in _step(first, second, mask, guess))]
 
 
 def _correlated(first: NDArray[np.uint8], second: NDArray[np.uint8]) -> NDArray[np.float64]:
