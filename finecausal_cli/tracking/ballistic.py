@@ -33,7 +33,7 @@ _TRIES_PER_FRAME = 400
 _STEPS_S = (0.12, 0.40)
 """Real seconds between the three peaks that a path is laid through."""
 
-_SCALES = (0.022, 0.5)
+_SCALES = (0.016, 0.5)
 """Pixels in a metre over the long side of the picture, least and most."""
 
 _LEAST_AIR_S = 0.45
@@ -204,9 +204,7 @@ class BallisticSearch:
 
     def place(self, paths: Paths, index: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return where the paths lie in the world at frames int64 [paths, steps]."""
-        t = self.times[index] - self.times[paths.middle][:, None]
-        powers = np.stack([np.ones_like(t), t, t * t])
-        return np.einsum("pk,kps->ps", paths.x, powers), np.einsum("pk,kps->ps", paths.y, powers)
+        return _at(paths.x, paths.middle, self.times, index), _at(paths.y, paths.middle, self.times, index)
 
     def picture(
         self, index: NDArray[np.int64], x: NDArray[np.float64], y: NDArray[np.float64]
@@ -336,29 +334,45 @@ class BallisticSearch:
         order = np.argsort(-paths.score, kind="stable")
         order = order[paths.score[order] > 0][: 12 * count]
         chosen: list[int] = []
+        metre = self.metre(paths)
         for candidate in order.tolist():
             if len(chosen) >= count:
                 break
-            if not chosen or not self._same(paths, candidate, chosen).any():
+            if not chosen or not self._same(paths, metre, candidate, np.array(chosen)).any():
                 chosen.append(candidate)
         return paths.take(np.array(chosen, np.int64))
 
-    def _same(self, paths: Paths, one: int, others: list[int]) -> NDArray[np.bool_]:
+    def _same(
+        self, paths: Paths, metre: NDArray[np.float64], one: int, others: NDArray[np.int64]
+    ) -> NDArray[np.bool_]:
         """Tell which of other paths overlap with one in time and lie on it."""
-        rows = np.array([one, *others])
-        both = paths.take(rows)
-        first, last = (np.maximum(both.first[0], both.first), np.minimum(both.last[0], both.last))
-        length = both.last - both.first
-        overlaps = last - first >= _SAME_SHARE * np.minimum(length[0], length)
+        first, last = np.maximum(paths.first[one], paths.first[others]), np.minimum(paths.last[one], paths.last[others])
+        length = paths.last - paths.first
+        overlaps = last - first >= _SAME_SHARE * np.minimum(length[one], length[others])
+        same = np.zeros(len(others), np.bool_)
+        if not overlaps.any():
+            return same
+        near = np.flatnonzero(overlaps)
+        rows = others[near]
         share = np.linspace(0, 1, 7)
-        index = np.rint(first[:, None] + np.maximum(last - first, 0)[:, None] * share).astype(np.int64)
-        there_x, there_y = self.place(both, index)
-        alone = Paths(*(np.repeat(getattr(both, part.name)[:1], len(rows), axis=0) for part in fields(Paths)))
-        here_x, here_y = self.place(alone, index)
-        apart = np.hypot(here_x - there_x, here_y - there_y).mean(axis=1)
-        metre = self.metre(both)
-        near = np.maximum(np.minimum(metre[0], metre), 0.05 * self.long_side / self.zoom[index].max(axis=1))
-        return np.asarray(overlaps & (apart < _SAME_M * near))[1:]
+        index = np.rint(first[near, None] + (last - first)[near, None] * share).astype(np.int64)
+        there, here = (
+            [_at(part, paths.middle[row], self.times, index) for part in (paths.x[row], paths.y[row])]
+            for row in (rows, np.full(len(rows), one))
+        )
+        apart = np.hypot(here[0] - there[0], here[1] - there[1]).mean(axis=1)
+        metre = np.minimum(metre[rows], metre[one])
+        smallest = 0.05 * self.long_side / self.zoom[index].max(axis=1)
+        same[near] = apart < _SAME_M * np.maximum(metre, smallest)
+        return same
+
+
+def _at(
+    parabola: NDArray[np.float64], middle: NDArray[np.int64], times: NDArray[np.float64], index: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Values of parabolas, float64 [rows, 3], at frames int64 [rows, steps]."""
+    t = times[index] - times[middle][:, None]
+    return np.asarray(parabola[:, :1] + t * (parabola[:, 1:2] + t * parabola[:, 2:]))
 
 
 def _reach(seen: NDArray[np.bool_], most: NDArray[np.float64]) -> NDArray[np.int64]:

@@ -165,7 +165,9 @@ def measure_steps(pictures: NDArray[np.uint8], pool: Executor) -> list[Step]:
     middle = np.array([size[0] / 2, size[1] / 2, 1.0])
     steps = _likeliest(options, middle)
     lost = [index for index, step in enumerate(steps) if step.agreement < _SURE]
-    again = list(pool.map(lambda index: _retry(grey[index], grey[index + 1], masks[index], options[index], steps, index), lost))
+    again = list(
+        pool.map(lambda index: _retry(grey[index], grey[index + 1], masks[index], options[index], steps, index), lost)
+    )
     for index, more in zip(lost, again, strict=True):
         options[index] = more
     steps = _likeliest(options, middle) if lost else steps
@@ -220,7 +222,10 @@ def moving_mask(grey: list[NDArray[np.uint8]], index: int) -> NDArray[np.uint8]:
     share = float((changed & textured).sum() / max(1, int(textured.sum())))
     if share < _LEAST_CHANGED:
         return np.full(picture.shape, 255, np.uint8)
-    still = cv2.erode(255 * (~cv2.dilate(changed.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)).astype(np.uint8), np.ones((3,3),np.uint8))
+    still = cv2.erode(
+        255 * (~cv2.dilate(changed.astype(np.uint8), np.ones((5, 5), np.uint8)).astype(bool)).astype(np.uint8),
+        np.ones((3, 3), np.uint8),
+    )
     return np.asarray(255 - cv2.dilate(still, np.ones((7, 7), np.uint8)), np.uint8)
 
 
@@ -282,10 +287,12 @@ def _likeliest(options: list[list[Step]], middle: NDArray[np.float64]) -> list[S
     """Choose one motion a step: many corners agree on it, it is not that of graphics, and it changes smoothly."""
     shifts = [np.array([((step.matrix - np.eye(3)) @ middle)[:2] for step in steps]) for steps in options]
     costs = [
-        np.array([
-            -np.log(max(step.agreement * (_STILL_WEIGHT if np.hypot(*shift) < _STILL_SHIFT else 1), 0.02))
-            for step, shift in zip(steps, moved, strict=True)
-        ])
+        np.array(
+            [
+                -np.log(max(step.agreement * (_STILL_WEIGHT if np.hypot(*shift) < _STILL_SHIFT else 1), 0.02))
+                for step, shift in zip(steps, moved, strict=True)
+            ]
+        )
         for steps, moved in zip(options, shifts, strict=True)
     ]
     back: list[NDArray[np.int64]] = []
@@ -302,7 +309,12 @@ def _likeliest(options: list[list[Step]], middle: NDArray[np.float64]) -> list[S
 
 
 def _retry(
-    first: NDArray[np.uint8], second: NDArray[np.uint8], mask: NDArray[np.uint8], known: list[Step], steps: list[Step], index: int
+    first: NDArray[np.uint8],
+    second: NDArray[np.uint8],
+    mask: NDArray[np.uint8],
+    known: list[Step],
+    steps: list[Step],
+    index: int,
 ) -> list[Step]:
     """Follow the corners again, from where the neighbouring steps, or the correlation of both pictures, put them."""
     guesses = []

@@ -63,8 +63,12 @@ def strip_along(search: BallisticSearch, path: Paths) -> NDArray[np.float32]:
     mean = total / np.maximum(count, 1)
     known = count > 0
     # The same heat is clear before calm water and nothing before stands that move.
-    around = np.array([np.median(column[seen]) if seen.any() else 0.0 for column, seen in zip(
-        mean.reshape(-1, shape[2]).T, known.reshape(-1, shape[2]).T, strict=True)])
+    around = np.array(
+        [
+            np.median(column[seen]) if seen.any() else 0.0
+            for column, seen in zip(mean.reshape(-1, shape[2]).T, known.reshape(-1, shape[2]).T, strict=True)
+        ]
+    )
     clear = np.where(known, np.clip((mean - around) / (mean + around + _NOISE), 0, 1), 0)
     level = np.sqrt(np.minimum(mean[2], 60.0) / 60.0)
     shown = known.mean(axis=0)

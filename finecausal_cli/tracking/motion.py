@@ -42,6 +42,8 @@ _STILL_PX = 0.3
 _CONTRAST, _MOST_GAIN = 160.0, 4.0
 """Grey values between dark and bright of a well lit film, and how far a dim one is raised."""
 
+_EROSION = np.ones((2, 2), np.uint8)
+
 _BLUR = 0.0125
 """Standard deviation of the blur over the long side of the heat: about half of an athlete."""
 
@@ -109,13 +111,15 @@ def motion_heat(
         smooth[index] = cv2.GaussianBlur(raw[index].astype(np.float32) * SMOOTH_GAIN, (0, 0), sigma)
 
     list(pool.map(measure, range(frames)))
-    raw[:, find_graphics(pictures, raw, camera)] = 0
+    raw[:, find_graphics(pictures, raw, camera, pool)] = 0
     list(pool.map(blur, range(frames)))
     known = np.array([bool(pairs) for pairs in neighbours])
     return Heat(raw, smooth, known, camera.scaled(size[1] / width, size[0] / height))
 
 
-def find_graphics(pictures: NDArray[np.uint8], raw: NDArray[np.uint8], camera: Camera) -> NDArray[np.bool_]:
+def find_graphics(
+    pictures: NDArray[np.uint8], raw: NDArray[np.uint8], camera: Camera, pool: Executor
+) -> NDArray[np.bool_]:
     """Find what is burnt into the picture: it stays in its pixels while the camera moves.
 
     When the camera follows a fall, a logo before the stilled world falls just so.
@@ -124,6 +128,7 @@ def find_graphics(pictures: NDArray[np.uint8], raw: NDArray[np.uint8], camera: C
         pictures: uint8 [frames, height, width, 3].
         raw: uint8 [frames, rows, columns], heat.
         camera: World -> pixels of ``pictures``.
+        pool: Where pairs of frames are shared out.
 
     Returns:
         bool [rows, columns].
@@ -131,18 +136,24 @@ def find_graphics(pictures: NDArray[np.uint8], raw: NDArray[np.uint8], camera: C
     rows, columns = raw.shape[1:]
     hot, same = np.zeros((rows, columns), np.float32), np.zeros((rows, columns), np.float32)
     middle = np.array([pictures.shape[2] / 2, pictures.shape[1] / 2, 1.0])
+    pairs = []
     for first in range(0, len(pictures), 2):
         second = int(np.searchsorted(camera.times_s, camera.times_s[first] + _GRAPHICS_S))
         if second >= len(pictures) or camera.shots[first] != camera.shots[second]:
             continue
         motion = camera.to_picture[second] @ np.linalg.inv(camera.to_picture[first])
-        if np.hypot(*(motion @ middle - middle)[:2]) < _GRAPHICS_PX:
-            continue
-        differs = cv2.absdiff(pictures[first], pictures[second]).max(axis=2)
-        apart = cv2.resize(differs, (columns, rows), interpolation=cv2.INTER_AREA)
-        warm = np.minimum(raw[first], raw[second]) > _GRAPHICS_HEAT
+        if np.hypot(*(motion @ middle - middle)[:2]) >= _GRAPHICS_PX:
+            pairs.append((first, second))
+
+    def compare(pair: tuple[int, int]) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        red, green, blue = cv2.split(cv2.absdiff(pictures[pair[0]], pictures[pair[1]]))
+        apart = cv2.resize(cv2.max(cv2.max(red, green), blue), (columns, rows), interpolation=cv2.INTER_AREA)
+        warm = cv2.min(raw[pair[0]], raw[pair[1]]) > _GRAPHICS_HEAT
+        return warm, warm & (apart < _GRAPHICS_NOISE)
+
+    for warm, still in pool.map(compare, pairs):
         hot += warm
-        same += warm & (apart < _GRAPHICS_NOISE)
+        same += still
     found = ((hot >= _GRAPHICS_PAIRS) & (same > _GRAPHICS_SHARE * hot)).astype(np.uint8)
     closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     return np.asarray(cv2.dilate(closed, np.ones((5, 5), np.uint8)), np.bool_)
@@ -183,30 +194,44 @@ def _contrast_gain(pictures: NDArray[np.uint8]) -> float:
 def _heat(
     pictures: NDArray[np.uint8], camera: Camera, index: int, pairs: list[tuple[int, int]], gain: float
 ) -> NDArray[np.uint8]:
-    height, width = pictures.shape[1:3]
-    total = np.zeros((height, width), np.float32)
+    total = np.zeros(pictures.shape[1:3], np.float32)
+    here = _opaque(pictures[index])
     for pair in pairs:
-        both = [_difference(pictures, camera, index, other) for other in pair]
-        total += np.minimum(*both)
+        total += cv2.min(*(_difference(here, pictures[other], _between(camera, other, index)) for other in pair))
     total *= gain / max(1, len(pairs))
     # Grain and shimmer are everywhere; what moves is not.
     usual = float(np.median(total[::4, ::4]))
     return np.asarray(np.clip(total - usual, 0, HOTTEST), np.uint8)
 
 
-def _difference(pictures: NDArray[np.uint8], camera: Camera, index: int, other: int) -> NDArray[np.uint8]:
-    """Largest difference over the colours to another frame, where it shows the same place; 0 elsewhere."""
-    matrix = (camera.to_picture[index] @ np.linalg.inv(camera.to_picture[other]))[:2]
-    size = pictures.shape[2], pictures.shape[1]
+def _between(camera: Camera, first: int, second: int) -> NDArray[np.float64]:
+    """Motion of the picture from one frame to another, float64 [2, 3]."""
+    return np.asarray((camera.to_picture[second] @ np.linalg.inv(camera.to_picture[first]))[:2])
+
+
+def _opaque(picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Add a fourth channel of 255: it tells where a warped picture shows something."""
+    return np.asarray(cv2.cvtColor(picture, cv2.COLOR_RGB2RGBA), np.uint8)
+
+
+def _difference(here: NDArray[np.uint8], other: NDArray[np.uint8], matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
+    """Largest difference over the colours to another frame, where it shows the same place; 0 elsewhere.
+
+    Args:
+        here: uint8 [height, width, 4], with a channel of 255.
+        other: uint8 [height, width, 3].
+        matrix: float64 [2, 3], from the other picture to this one.
+    """
+    size = other.shape[1], other.shape[0]
     stays = np.abs(matrix @ [size[0], size[1], 1] - size).max() < _STILL_PX and np.abs(matrix[:, 2]).max() < _STILL_PX
-    warped = pictures[other] if stays else cv2.warpAffine(pictures[other], matrix, size)
-    red, green, blue = cv2.split(cv2.absdiff(pictures[index], warped))
+    # OpenCV warps four channels twice as fast as three.
+    there = _opaque(other) if stays else cv2.warpAffine(_opaque(other), matrix, size)
+    red, green, blue, hidden = cv2.split(cv2.absdiff(here, there))
     most = cv2.max(cv2.max(red, green), blue)
     if not stays:
-        shown = cv2.warpAffine(np.full(size[::-1], 255, np.uint8), matrix, size, flags=cv2.INTER_NEAREST)
-        most = cv2.bitwise_and(most, shown)
+        most[hidden > 0] = 0
     # The erosion takes away what the camera's motion leaves at edges.
-    return np.asarray(cv2.erode(most, np.ones((2, 2), np.uint8)), np.uint8)
+    return np.asarray(cv2.erode(most, _EROSION), np.uint8)
 
 
 def sample(

@@ -299,6 +299,9 @@ def _position(stamps: NDArray[np.int64], stamp: int | None) -> int | None:
 
 INTERLACED_NOTE = "The video is interlaced; it was deinterlaced for the search."
 
+_COARSE = 2.5
+"""Pixels of the video in one small pixel from which on its deblocking filter is left out."""
+
 _EARLY = 0.35
 """Tolerance of rounded time stamps, as a share of the least interval between frames."""
 
@@ -392,6 +395,9 @@ class Scanner:
         following = 0
         with opened(self._file, self.info.path) as (container, stream):
             stream.thread_type = "AUTO"
+            if self.to_full[0] >= _COARSE:
+                # Blocks of the codec vanish when so many pixels are averaged; smoothing them takes a fifth of the time.
+                stream.codec_context.options = {"skip_loop_filter": "all"}
             unit = float(stream.time_base or 0)
             if self._stamps is not None and self._start_s > 0:
                 # A file without an index cannot seek and stays at its start, which is right too.
