@@ -342,9 +342,7 @@ class BallisticSearch:
                 chosen.append(candidate)
         return paths.take(np.array(chosen, np.int64))
 
-    def _same(
-        self, paths: Paths, metre: NDArray[np.float64], one: int, others: NDArray[np.int64]
-    ) -> NDArray[np.bool_]:
+    def _same(self, paths: Paths, metre: NDArray[np.float64], one: int, others: NDArray[np.int64]) -> NDArray[np.bool_]:
         """Tell which of other paths overlap with one in time and lie on it."""
         first, last = np.maximum(paths.first[one], paths.first[others]), np.minimum(paths.last[one], paths.last[others])
         length = paths.last - paths.first

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 import cv2
@@ -45,10 +45,12 @@ _STILL_CHANGE = 12
 _LEAST_CHANGED = 0.35
 
 _CRITERIA = (cv2.TERM_CRITERIA_COUNT | cv2.TERM_CRITERIA_EPS, 10, 0.03)
+_FEWEST_LEFT = 5
 _MOTIONS = 3
 _CLEAR = 0.7
 _STILL_WEIGHT, _STILL_SHIFT = 0.45, 0.5
-_JUMP_COST, _JUMP_PX = 1.0, 4.0
+_WIDE = 0.3
+_JUMP_COST, _JUMP_PX = 3.0, 12.0
 
 _LARGEST_ZOOM = 1.25
 _THUMBNAIL = (16, 12)
@@ -62,11 +64,18 @@ class Step:
         matrix: float64 [3, 3], from pixels of the first picture to pixels of the second.
         agreement: Share of the corners that moved so, 0 to 1; 0 where the motion is not known.
         change: Mean difference of the two pictures' thumbnails, in grey values.
+        spread: Standard deviation of those corners' places over the long side of the picture.
     """
 
     matrix: NDArray[np.float64]
     agreement: float
     change: float
+    spread: float = 1.0
+
+    @property
+    def support(self) -> float:
+        """Agreement that counts less where it comes from one place, as from an athlete's body."""
+        return self.agreement * min(self.spread / _WIDE, 1.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +173,7 @@ def measure_steps(pictures: NDArray[np.uint8], pool: Executor) -> list[Step]:
         return []
     middle = np.array([size[0] / 2, size[1] / 2, 1.0])
     steps = _likeliest(options, middle)
-    lost = [index for index, step in enumerate(steps) if step.agreement < _SURE]
+    lost = [index for index, step in enumerate(steps) if step.support < _SURE]
     again = list(
         pool.map(lambda index: _retry(grey[index], grey[index + 1], masks[index], options[index], steps, index), lost)
     )
@@ -172,7 +181,7 @@ def measure_steps(pictures: NDArray[np.uint8], pool: Executor) -> list[Step]:
         options[index] = more
     steps = _likeliest(options, middle) if lost else steps
     to_small = np.linalg.inv(to_full)
-    return [Step(to_full @ step.matrix @ to_small, step.agreement, step.change) for step in steps]
+    return [replace(step, matrix=to_full @ step.matrix @ to_small) for step in steps]
 
 
 def chain(times_s: NDArray[np.float64], steps: list[Step]) -> Camera:
@@ -276,9 +285,10 @@ def _motions(
         if share < AGREEMENT / 2:
             break
         if 1 / _LARGEST_ZOOM < np.sqrt(abs(np.linalg.det(matrix[:, :2]))) < _LARGEST_ZOOM:
-            found.append(Step(np.vstack([matrix, [0.0, 0.0, 1.0]]), share, change))
+            spread = float(np.hypot(*corners[agree].std(axis=0))) / _CORNER_SIDE
+            found.append(Step(np.vstack([matrix, [0.0, 0.0, 1.0]]), share, change, spread))
         left[agree] = False
-        if share > _CLEAR or left.sum() < _FEWEST_CORNERS:
+        if share > _CLEAR or left.sum() < _FEWEST_LEFT:
             break
     return found
 
@@ -289,7 +299,7 @@ def _likeliest(options: list[list[Step]], middle: NDArray[np.float64]) -> list[S
     costs = [
         np.array(
             [
-                -np.log(max(step.agreement * (_STILL_WEIGHT if np.hypot(*shift) < _STILL_SHIFT else 1), 0.02))
+                -np.log(max(step.support * (_STILL_WEIGHT if np.hypot(*shift) < _STILL_SHIFT else 1), 0.02))
                 for step, shift in zip(steps, moved, strict=True)
             ]
         )
@@ -319,7 +329,7 @@ def _retry(
     """Follow the corners again, from where the neighbouring steps, or the correlation of both pictures, put them."""
     guesses = []
     for order in (range(index - 1, max(-1, index - 4), -1), range(index + 1, min(len(steps), index + 4))):
-        near = next((steps[other].matrix for other in order if steps[other].agreement >= _SURE), None)
+        near = next((steps[other].matrix for other in order if steps[other].support >= _SURE), None)
         if near is not None:
             guesses.append(near)
     guesses.append(_correlated(first, second))

@@ -1,4 +1,10 @@
-"""Where take-off and entry lie in a flight: a small network on the strip of heat along its path."""
+"""When take-off and entry are: a small convolutional network reads both in the strip of heat along a path.
+
+The strip follows the path of free fall, so that an athlete in flight is a level band in its middle. Before the take-off
+the band bends away, for the support carries the athlete; at the entry it ends, and the splash, which stays in the
+world, runs off upward. The network sees heat alone, no colours, so that what it learnt from simulated dives holds for
+filmed ones. ``benchmarks/moments.py`` trains it.
+"""
 
 from __future__ import annotations
 
@@ -18,38 +24,65 @@ if TYPE_CHECKING:
 
     from finecausal_cli.tracking.ballistic import BallisticSearch
 
-START_S, END_S, CELL_S = -1.4, 2.4, 0.025
-MOMENTS_S = START_S + CELL_S * np.arange(round((END_S - START_S) / CELL_S))
+CELL_S = 0.025
+MOMENTS_S = np.arange(-1.4, 2.4 - CELL_S / 2, CELL_S)
+"""Columns of the strip, real seconds from the highest point of the path."""
 
 DOWN_M = np.linspace(-3.0, 3.0, 41)
+"""Rows of the strip, metres below the path."""
 
 _BANDS_M = ((-1.5, -1.2, -0.9), (-0.6, -0.35), (-0.15, 0.0, 0.15), (0.35, 0.6), (0.9, 1.2, 1.5))
+"""Where the heat is averaged across the path, metres ahead of it: behind, at the body, ahead."""
+
 _ACROSS_M = np.concatenate(_BANDS_M)
 
-_NOISE = 3.0
+CHANNELS = len(_BANDS_M) + 2
 
-_LEAST_FALL_S = 0.3
-_LATEST_TAKEOFF_S = 0.3
-_LEAST_AIR_S = 0.35
+_NOISE = 3.0
+"""Heat, in grey values, that is not clear."""
+
+_FULL_HEAT = 60.0
+
+_LEAST_FALL_S, _LATEST_TAKEOFF_S, _LEAST_AIR_S = 0.3, 0.3, 0.35
+"""Earliest entry and latest take-off, real seconds from the highest point, and least time between them."""
+
+_PEAK_CELLS = 3
+"""Cells to both sides of the likeliest one over which the moment is averaged."""
 
 _WEIGHTS = Path(__file__).with_name("moments.safetensors")
 
 
+@dataclass(frozen=True, slots=True)
+class Moments:
+    """How likely take-off and entry are at each of ``MOMENTS_S``.
+
+    Attributes:
+        takeoff: float64 [moments], sums to 1.
+        entry: float64 [moments], sums to 1.
+    """
+
+    takeoff: NDArray[np.float64]
+    entry: NDArray[np.float64]
+
+
 def strip_along(search: BallisticSearch, path: Paths) -> NDArray[np.float32]:
-    """Cut the heat along a path, float32 [channels, heights, moments], heights relative to the path."""
+    """Cut the heat along one path.
+
+    Returns:
+        float32 [channels, heights, moments], 0 to 1: how clearly something moves in each band across the path, in the
+        direction of flight; the heat on the path itself; and what share of the bands the picture shows.
+    """
     times, slow, shots = search.times, float(path.slow[0]), search.heat.camera.shots
     middle = int(path.middle[0])
     metre = float(search.metre(path)[0])
-    apex_s = float(times[middle] + apex(path)[0])
-    file_s = MOMENTS_S * slow + apex_s
+    file_s = MOMENTS_S * slow + float(times[middle] + apex(path)[0])
     frames = np.searchsorted(times, file_s).clip(1, len(times) - 1)
     frames = frames - (file_s - times[frames - 1] < times[frames] - file_s)
     there = search.heat.known[frames] & (shots[frames] == shots[middle])
     there &= np.abs(times[frames] - file_s) < max(search.gap_s, CELL_S * slow)
-    # The path where the frame was taken, not where the moment is.
+    # The path where the frame was taken, which is not quite where the moment is.
     since = times[frames] - times[middle]
-    polyval = np.polynomial.polynomial.polyval
-    x, y = polyval(since, path.x[0]), polyval(since, path.y[0])
+    x, y = (np.polynomial.polynomial.polyval(since, one[0]) for one in (path.x, path.y))
     forward = 1.0 if path.x[0, 1] >= 0 else -1.0
     shape = len(_ACROSS_M), len(DOWN_M), len(MOMENTS_S)
     world_x = np.broadcast_to(x + (forward * _ACROSS_M * metre)[:, None, None], shape)
@@ -57,39 +90,43 @@ def strip_along(search: BallisticSearch, path: Paths) -> NDArray[np.float32]:
     index = np.broadcast_to(frames, shape)
     heat, inside = sample(search.heat.raw, index, *search.picture(index, world_x, world_y))
     inside &= there
-    bands = np.cumsum([len(band) for band in _BANDS_M])[:-1]
-    total = np.stack([part.sum(axis=0) for part in np.split(heat * inside, bands)])
-    count = np.stack([part.sum(axis=0) for part in np.split(inside, bands)])
-    mean = total / np.maximum(count, 1)
+    ends = np.cumsum([len(band) for band in _BANDS_M])[:-1]
+    count = np.stack([part.sum(axis=0) for part in np.split(inside, ends)])
+    mean = np.stack([part.sum(axis=0) for part in np.split(heat * inside, ends)]) / np.maximum(count, 1)
     known = count > 0
     # The same heat is clear before calm water and nothing before stands that move.
-    around = np.array(
-        [
-            np.median(column[seen]) if seen.any() else 0.0
-            for column, seen in zip(mean.reshape(-1, shape[2]).T, known.reshape(-1, shape[2]).T, strict=True)
-        ]
-    )
+    around = _columns_median(mean, known)
     clear = np.where(known, np.clip((mean - around) / (mean + around + _NOISE), 0, 1), 0)
-    level = np.sqrt(np.minimum(mean[2], 60.0) / 60.0)
-    shown = known.mean(axis=0)
-    return np.concatenate([clear, level[None], shown[None]]).astype(np.float32)
+    level = np.sqrt(np.minimum(mean[len(mean) // 2], _FULL_HEAT) / _FULL_HEAT)
+    return np.concatenate([clear, level[None], known.mean(axis=0)[None]]).astype(np.float32)
 
 
-@dataclass(frozen=True, slots=True)
-class Moments:
-    """How likely each moment is the take-off and the entry.
+def _columns_median(values: NDArray[np.float64], known: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Median of what is known in each column, over bands and heights: float64 [moments], 0 where nothing is."""
+    flat, seen = values.reshape(-1, values.shape[2]), known.reshape(-1, values.shape[2])
+    ordered = np.sort(np.where(seen, flat, np.inf), axis=0)
+    count = seen.sum(axis=0)
+    column = np.arange(flat.shape[1])
+    low, high = (ordered[np.maximum(place, 0), column] for place in ((count - 1) // 2, count // 2 - (count == 0)))
+    return np.where(count > 0, (low + high) / 2, 0.0)
 
-    Attributes:
-        takeoff: float64 [moments], probabilities.
-        entry: float64 [moments].
-    """
 
-    takeoff: NDArray[np.float64]
-    entry: NDArray[np.float64]
+def find_moments(moments: Moments) -> tuple[float, float]:
+    """Return the likeliest take-off and entry, real seconds from the highest point."""
+    entry = _peak(np.where(MOMENTS_S > _LEAST_FALL_S, moments.entry, 0))
+    latest = min(entry - _LEAST_AIR_S, _LATEST_TAKEOFF_S)
+    return _peak(np.where(latest > MOMENTS_S, moments.takeoff, 0)), entry
+
+
+def _peak(probability: NDArray[np.float64]) -> float:
+    """Mean moment around the likeliest."""
+    best = int(probability.argmax())
+    near = slice(max(0, best - _PEAK_CELLS), best + _PEAK_CELLS + 1)
+    return float(np.average(MOMENTS_S[near], weights=probability[near] + 1e-12))
 
 
 def read_moments(strip: NDArray[np.float32]) -> Moments:
-    """Run the network on one strip."""
+    """Run the network, in NumPy, on float32 [channels, heights, moments]: 2.5 ms."""
     weights = _weights()
     maps = _relu(_convolve(strip, weights, "c1", stride=2))
     maps = _relu(_convolve(maps, weights, "c2", stride=2, dilation=2))
@@ -103,24 +140,10 @@ def read_moments(strip: NDArray[np.float32]) -> Moments:
     return Moments(takeoff, entry)
 
 
-def find_moments(moments: Moments) -> tuple[float, float]:
-    """Return the likeliest take-off and entry, real seconds from the highest point."""
-    entry = _middle(np.where(MOMENTS_S > _LEAST_FALL_S, moments.entry, 0))
-    takeoff = _middle(np.where(MOMENTS_S < min(entry - _LEAST_AIR_S, _LATEST_TAKEOFF_S), moments.takeoff, 0))
-    return takeoff, entry
-
-
-def _middle(chance: NDArray[np.float64]) -> float:
-    """Mean moment around the likeliest."""
-    best = int(chance.argmax())
-    near = slice(max(0, best - 3), best + 4)
-    return float(np.average(MOMENTS_S[near], weights=chance[near] + 1e-12))
-
-
 def _convolve(
     maps: NDArray[np.float32], weights: dict[str, NDArray[np.float32]], name: str, stride: int = 1, dilation: int = 1
 ) -> NDArray[np.float32]:
-    """Convolve float32 [channels, rows, moments]: rows valid and with a stride, moments padded and dilated."""
+    """Convolve float32 [channels, rows, moments]: rows with a stride and unpadded, moments dilated and padded."""
     weight, bias = weights[name + ".weight"], weights[name + ".bias"]
     if weight.ndim == 3:
         weight = weight[:, :, None]

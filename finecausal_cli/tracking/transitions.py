@@ -1,8 +1,8 @@
 """When the flight begins and ends: the leaving of the support and the first contact with the water.
 
-Both are read in the picture that a slit along the path of flight gives: height over time, in metres and real seconds
-from the highest point. At the entry, what fell leaves the path, and motion stays where the water is: the splash. The
-take-off is the kink of the athlete's own track: before it, the push of the support bends the track away from free fall.
+A small network reads both moments in the strip of heat along the path (``moments``); then the path is laid anew through
+its free fall alone, and read again. How well an entry shows is measured apart from that, for the confidence: in a slit
+of height over time, what fell leaves the path and motion stays where the water is.
 """
 
 from __future__ import annotations
@@ -42,12 +42,9 @@ _NOISE = 3.0
 _LEAST_FALL_S = 0.35
 """Real seconds from the highest point within which no athlete reaches the water."""
 
-_TAKEOFF_WEIGHTS = np.array(
-    [-2.0, -2.0, 3.2, -1.4, -0.5, -0.9, -1.4, 1.5, -0.6, -0.5, -1.0, 3.8, 1.5, 3.3, 0.1, -1.2, -1.3]
-)
 _ENTRY_WEIGHTS = np.array([0.3, 2.9, -2.1, -6.1, 3.8, 0.1, -0.1, -1.5, 2.5, 0.1, 3.1]) / 4
-"""Of the features of a take-off and of an entry: a logistic choice of the moment, fitted to 71 clips, most of them
-simulated with random cameras, light and codecs. On 64 others the medians are 0.05 s and 0.04 s."""
+"""Of the features of an entry: a logistic choice of the moment, fitted to 71 clips, most of them simulated with random
+cameras, light and codecs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -217,13 +214,6 @@ def _integral(values: NDArray[np.float64]) -> NDArray[np.float64]:
 
 
 _TRACK_RADIUS_M = 0.8
-_PUSH = (8.0, 60.0)
-"""Bounds of a sixth of how fast the support's push ends, metres a second cubed: from a step to a springboard."""
-
-_PUSH_S = 0.3
-"""Real seconds over which the push falls to nothing before a take-off."""
-
-_OUTLIER_M = 0.35
 
 
 def track(
@@ -253,75 +243,6 @@ def track(
             off = found
         places[step], heats[step] = off, heat
     return places, heats
-
-
-def takeoff_features(
-    search: BallisticSearch, path: Paths, slit: Slit
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Describe the athlete's track and the slit around each moment, if free fall began then.
-
-    Returns:
-        Real seconds from the highest point, float64 [moments], and float64 [moments, features].
-    """
-    times, slow = search.times, slit.slow
-    shot = search.heat.camera.shots == search.heat.camera.shots[path.middle[0]]
-    real = (times - slit.apex_s) / slow
-    frames = np.flatnonzero(shot & (real > -1.1) & (real < 0.45))[::-1]
-    moments = np.arange(-0.75, 0.2, 0.01)
-    if len(frames) < 4:
-        return moments, np.zeros((len(moments), len(_TAKEOFF_WEIGHTS)))
-    off, heat = track(search, path, frames)
-    at = real[frames]
-    weight = np.minimum(heat / max(float(np.median(heat[at > -0.2])), 1e-6), 1.0)
-    down = np.clip(off[:, 1], -1.0, 1.0)
-    known = np.interp(moments, [at.min() - 1e-3, at.min()], [0.0, 1.0])
-
-    def strayed(by: float) -> NDArray[np.float64]:
-        return np.interp(moments + by, at[::-1], down[::-1])
-
-    box = _Boxes(slit.middle, slit.known)
-    height = GRAVITY / 2 * moments**2
-    rise = -moments
-    found = [
-        _kink(moments, at, off[:, 1], weight),
-        strayed(-0.3),
-        strayed(-0.2),
-        strayed(-0.1),
-        strayed(-0.05),
-        np.abs(strayed(0.05)),
-        np.abs(strayed(0.15)),
-        box.on_path(moments, (0.0, 0.15)),
-        box.on_path(moments, (-0.15, 0.0)),
-        box.on_path(moments, (-0.35, -0.15)),
-        box.mean(moments, (-0.3, -0.05), height, (-0.5, 0.5)),
-        box.mean(moments, (-0.2, 0.0), height, (0.7, 1.4)),
-        box.mean(moments, (0.05, 0.25), height, (0.7, 1.4)),
-        np.minimum(rise, 0.2),
-        np.maximum(rise - 0.2, 0),
-        np.maximum(rise - 0.45, 0),
-        1 - known,
-    ]
-    return moments, np.stack(found, axis=1)
-
-
-def takeoff_s(search: BallisticSearch, path: Paths, slit: Slit) -> float:
-    """Return the moment at which free fall begins, file time."""
-    moments, features = takeoff_features(search, path, slit)
-    return slit.apex_s + slit.slow * float(moments[int((features @ _TAKEOFF_WEIGHTS).argmax())])
-
-
-def _kink(
-    moments: NDArray[np.float64], real: NDArray[np.float64], off: NDArray[np.float64], weight: NDArray[np.float64]
-) -> NDArray[np.float64]:
-    """Cost, for each moment, of a track that is on the path after it and bent by a push, cubic, before it."""
-    before = np.maximum(moments[:, None] - real, 0)
-    near = np.minimum(before, _PUSH_S)
-    shape = -(near**3 + 3 * _PUSH_S**2 * (before - near))
-    close = weight * (before < _PUSH_S)
-    square = (close * shape * shape).sum(axis=1)
-    push = np.clip((close * shape * off).sum(axis=1) / np.maximum(square, 1e-9), *_PUSH)
-    wrong = np.minimum((off - push[:, None] * shape) ** 2, _OUTLIER_M**2)
-    return np.asarray(10 * (weight * wrong).sum(axis=1) / max(float(weight.sum()), 1e-6))
 
 
 _ROUNDS = 3
