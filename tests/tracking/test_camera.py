@@ -54,3 +54,13 @@ def test_black_bars_are_no_part_of_the_world(dive: Film) -> None:
 def test_a_black_film_has_no_bars() -> None:
     frames = np.zeros((4, 40, 60, 3), np.uint8)
     assert live_area(frames) == (slice(0, 40), slice(0, 60))
+
+
+def test_graphics_that_keep_their_pixels_are_no_world() -> None:
+    panned = film(seconds=1.0, pan=150.0)
+    frames = np.stack(panned.frames)
+    board = np.random.default_rng(3).integers(0, 255, (60, 150, 3), dtype=np.uint8)
+    frames[:, 20:80, 20:170] = np.kron(board[::6, ::6], np.ones((6, 6, 1), np.uint8))
+    camera = camera_of(list(frames))
+    moved = camera.to_picture[-1, :2, 2]
+    assert np.allclose(moved, [-150.0 * camera.times_s[-1], -75.0 * camera.times_s[-1]], atol=5)
