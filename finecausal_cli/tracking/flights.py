@@ -441,8 +441,8 @@ class Evidence:
             - 0.9 * (min(self.cost, 8.0) - 1.0)
             + 1.7 * np.log(np.clip(self.strength, 0.02, 1.0) / 0.5)
             - 1.5 * np.log(np.clip(self.stray_m, 0.1, 1.0) / 0.3)
-            # No body that falls leaves its path by metres: dives stray by 0.1 to 0.7 m.
-            - 1.5 * max(min(self.stray_m, 4.0) - 1.0, 0.0)
+            # Dives stray by 0.1 to 0.7 m, by up to 3 m where the camera's motion is half lost.
+            - 1.5 * max(min(self.stray_m, 5.0) - 3.0, 0.0)
             - 0.2
         )
         return float(1 / (1 + np.exp(-logit)))
