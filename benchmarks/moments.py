@@ -27,7 +27,7 @@ from finecausal_cli.tracking.camera import chain, measure_steps
 from finecausal_cli.tracking.flights import MOST_FPS, SIDE
 from finecausal_cli.tracking.moments import CELL_S, CHANNELS, DOWN_M, MOMENTS_S, strip_along
 from finecausal_cli.tracking.motion import motion_heat
-from finecausal_cli.video.scan import Scanner
+from finecausal_cli.video.decoders import Scanner
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
