@@ -2,8 +2,7 @@ import numpy as np
 import pytest
 
 from finecausal_cli.tracking.camera import Camera
-from finecausal_cli.tracking.flights import Flight
-from finecausal_cli.tracking.window import athlete_window, crop_window
+from finecausal_cli.tracking.flights import Flight, athlete_window, crop_window
 
 
 @pytest.fixture
