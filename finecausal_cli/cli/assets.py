@@ -146,7 +146,7 @@ def reader(options: ReaderOptions) -> None:
         def show(phase: str, done: int, of: int, figures: Mapping[str, float]) -> None:
             if phase not in tasks:
                 tasks[phase] = bar.add_task(phase, total=of)
-            loss = f"  loss {figures['loss']:.3f}" if "loss" in figures else ""
+            loss = f"  loss {figures['total']:.3f}" if "total" in figures else ""
             bar.update(tasks[phase], completed=done, total=of, description=phase + loss)
 
         written = train_athlete_reader(options, show)

@@ -59,7 +59,7 @@ def train(
     from finecausal_cli.data.datasets import read_dataset
     from finecausal_cli.device import resolve_device
     from finecausal_cli.report.evaluation import TrainingDisplay
-    from finecausal_cli.training.processes import is_main_process
+    from finecausal_cli.training import is_main_process
     from finecausal_cli.training.run import train as run_training
 
     init, base = _locate(options.init, run, network.preset)
@@ -74,7 +74,7 @@ def train(
             resume=run.resume,
             read=partial(read_dataset, **layout.arguments()),
             command=sys.argv,
-            watch=display.watch,
+            callbacks=display.callbacks,
         )
     if is_main_process():
         typer.echo(best)
@@ -113,7 +113,7 @@ def pretrain(
             device=resolve_device(run.device),
             resume=run.resume,
             command=sys.argv,
-            watch=display.watch,
+            callbacks=display.callbacks,
         )
     typer.echo(folder)
 

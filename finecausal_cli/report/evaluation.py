@@ -25,9 +25,8 @@ from finecausal_cli.report.console import (
     signed,
     words,
 )
-from finecausal_cli.training.motion_pretraining import PretrainCallbacks
 from finecausal_cli.training.motion_snippets import SEEN
-from finecausal_cli.training.run import Callbacks
+from finecausal_cli.training.trainer import Callbacks
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -347,7 +346,7 @@ _SMOOTHING = 0.95
 
 
 class TrainingDisplay(BarDisplay):
-    """A context that draws a run; give its ``watch`` to the run.
+    """A context that draws a run; give its ``callbacks`` to the run.
 
     Args:
         quiet: Show nothing; for all processes of a run but the first.
@@ -358,7 +357,7 @@ class TrainingDisplay(BarDisplay):
         self._decoding = self._bar.add_task("reading clips", total=None)
         self._steps = self._bar.add_task("training", total=None, visible=False)
         self._smooth: dict[str, float] = {}
-        self.watch = Callbacks(
+        self.callbacks = Callbacks(
             data=self._data,
             decoded=self._decoded,
             cached=self._cached,
@@ -413,13 +412,13 @@ _UNITS = ("_deg", "_s")
 
 
 class PretrainingDisplay(BarDisplay):
-    """A context that draws a pretraining; give its ``watch`` to it."""
+    """A context that draws a pretraining; give its ``callbacks`` to it."""
 
     def __init__(self) -> None:
         super().__init__()
         self._reading = self._bar.add_task("reading clips", total=None)
         self._steps = self._bar.add_task("pretraining", total=None, visible=False)
-        self.watch = PretrainCallbacks(data=self._data, decoded=self._decoded, step=self._step, examined=self._examined)
+        self.callbacks = Callbacks(data=self._data, decoded=self._decoded, step=self._step, validated=self._validated)
 
     def _data(self, train: int, val: int, steps: int) -> None:
         self._console.print(f"{train} training dives, {val} validation dives, {steps} steps")
@@ -429,15 +428,15 @@ class PretrainingDisplay(BarDisplay):
     def _decoded(self) -> None:
         self._bar.advance(self._reading)
 
-    def _step(self, done: int, losses: dict[str, float]) -> None:
-        total = sum(losses.values())
+    def _step(self, progress: Progress, losses: dict[str, float]) -> None:
         self._bar.update(self._reading, visible=False)
-        self._bar.update(self._steps, completed=done, visible=True, description=f"pretraining  loss {total:.2f}")
-        if not self._console.is_terminal and done % _LINE_EVERY == 0:
-            text = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
-            self._console.print(f"step {done}  {text}", soft_wrap=True)
+        shown = f"pretraining  loss {losses['total']:.2f}"
+        self._bar.update(self._steps, completed=progress.step, visible=True, description=shown)
+        if not self._console.is_terminal and progress.step % _LINE_EVERY == 0:
+            losses_shown = "  ".join(f"{name} {loss:.3f}" for name, loss in losses.items())
+            self._console.print(f"step {progress.step}  {losses_shown}", soft_wrap=True)
 
-    def _examined(self, metrics: ValidationMetrics) -> None:
+    def _validated(self, metrics: ValidationMetrics) -> None:
         self._console.print(
             f"validation: stage recognised {metrics.stage:.1%}  foreground IoU {metrics.foreground_iou:.3f}",
             soft_wrap=True,

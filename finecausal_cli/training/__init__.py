@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
@@ -297,6 +298,26 @@ class ReaderOptions(OptionGroup):
         return [(name, f"{name}-{number}", path) for name, paths in named for number, path in enumerate(paths)]
 
 
+def process_count() -> int:
+    """Return how many processes share the work, as ``torchrun`` says."""
+    return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def is_main_process() -> bool:
+    """Return whether this is the process that writes and prints, before anything heavy is loaded."""
+    return process_count() == 1 or os.environ.get("RANK", "0") == "0"
+
+
+def require_one_process(work: str) -> None:
+    """Refuse to share what one process does alone.
+
+    Raises:
+        TrainingError: There are several.
+    """
+    if process_count() > 1:
+        raise TrainingError(f"{work} is the work of one process", hint="start it without torchrun")
+
+
 def check_precision(precision: Precision, config: ModelConfig, device: torch.device) -> None:
     """Refuse to learn in a precision whose gradients are wrong.
 
@@ -336,7 +357,7 @@ def build_config(preset: str, *, ablate: str = "", base: ModelConfig | None = No
 # Hold parts of a network still while the rest learns.
 
 
-def trunks(model: FineCausal) -> Iterator[nn.Module]:
+def backbones(model: FineCausal) -> Iterator[nn.Module]:
     """Yield what comes pretrained: the trunks (the paper's I3D), and the ResNet of the static branch."""
     yield model.video_trunk
     if model.parser.trunk is not None:
@@ -347,7 +368,7 @@ def trunks(model: FineCausal) -> Iterator[nn.Module]:
 
 def freeze(model: FineCausal, options: TrainOptions) -> None:
     """Take the gradient from what shall stay as it is: trunks, and scale and shift of frozen normalisations."""
-    still = [*_frozen_norms(model, options), *(trunks(model) if options.freeze_backbone else ())]
+    still = [*_frozen_norms(model, options), *(backbones(model) if options.freeze_backbone else ())]
     if options.views:
         still.append(model.parser.heads)  # they read the trunk's maps, which are not kept
     for module in still:
@@ -357,7 +378,7 @@ def freeze(model: FineCausal, options: TrainOptions) -> None:
 def set_training(model: FineCausal, options: TrainOptions) -> None:
     """Switch to training mode, except what is frozen: that keeps its running statistics and normalises by them."""
     model.train()
-    for module in (*_frozen_norms(model, options), *(trunks(model) if options.freeze_backbone else ())):
+    for module in (*_frozen_norms(model, options), *(backbones(model) if options.freeze_backbone else ())):
         module.eval()
     if options.views:
         model.parser.heads.eval()
@@ -366,6 +387,6 @@ def set_training(model: FineCausal, options: TrainOptions) -> None:
 def _frozen_norms(model: FineCausal, options: TrainOptions) -> Iterator[nn.Module]:
     from torch.nn.modules.batchnorm import _BatchNorm
 
-    places: dict[str, list[nn.Module]] = {"none": [], "trunks": [*trunks(model)], "all": [model]}
-    for place in places[options.freeze_batchnorm]:
-        yield from (module for module in place.modules() if isinstance(module, _BatchNorm))
+    modules: dict[str, list[nn.Module]] = {"none": [], "trunks": [*backbones(model)], "all": [model]}
+    for module in modules[options.freeze_batchnorm]:
+        yield from (each for each in module.modules() if isinstance(each, _BatchNorm))

@@ -20,11 +20,13 @@ from finecausal_cli.athlete.network import (
 )
 from finecausal_cli.athlete.reader import AthleteReader, save_network
 from finecausal_cli.athlete.sequence import SequenceNetwork
-from finecausal_cli.errors import WeightsError
+from finecausal_cli.device import resolve_device
+from finecausal_cli.errors import TrainingError, WeightsError
 from finecausal_cli.model.i3d import to_channels_last
-from finecausal_cli.training.athlete_sequence import SequenceTask, read_clip
+from finecausal_cli.training import require_one_process
+from finecausal_cli.training.athlete_sequence import LR_FLOOR, SequenceTask, read_clip
 from finecausal_cli.training.athlete_windows import CutConfig, WindowSet, cut_dataset
-from finecausal_cli.training.loop import LoopConfig, Trainer
+from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, linear_cosine, start_accelerator
 from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
@@ -56,14 +58,21 @@ _SHORT_TRUNK: Final = 0.07
 """Length of the projected trunk, sides of the window, below which it points at the camera and has no direction."""
 
 _WHOLE_EVERY: Final = 4
+"""Steps from one batch of whole frames to the next."""
+
+_WARMUP: Final = 200
+"""Steps over which the learning rate rises."""
+
+_BACKBONE_LR: Final = 0.25
+"""Factor on the learning rate of the backbone."""
 
 
-class AthleteTask:
-    """What the athlete reader learns.
+class AthleteTask(Task["tuple[Batch, Batch | None]"]):
+    """Train the athlete network on windows and whole frames.
 
     Args:
-        network: To be taught.
-        train: Windows to learn from.
+        network: The network.
+        train: Windows to train on.
         held_out: Windows to validate on.
         batch_size: Windows a step.
         seed: Of the draws.
@@ -84,17 +93,30 @@ class AthleteTask:
 
     def loss(
         self, network: nn.Module, batch: tuple[Batch, Batch | None], device: torch.device
-    ) -> tuple[Tensor, Mapping[str, float]]:
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return the loss of a step and its parts."""
         windows, whole = batch
         parts = window_losses(network(_pixels(windows, device)), windows, device)
         if whole is not None:
             parts["whole"] = _outline_loss(network(_pixels(whole, device)).outline, whole, device)
-        return torch.stack(list(parts.values())).sum(), {name: float(value.detach()) for name, value in parts.items()}
+        return torch.stack(list(parts.values())).sum(), parts
 
-    def validate(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
+    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> Mapping[str, float]:
         """Return metrics on the held-out windows: errors in lengths of the trunk, angles in degrees."""
         return measure(network, self._held_out, device)
+
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return the share of the peak rates."""
+        return linear_cosine(step, steps, _WARMUP, LR_FLOOR)
+
+    def parameter_groups(self, config: TrainerConfig) -> list[dict[str, Any]]:
+        """Return the backbone at a lower rate, and the rest."""
+        groups: dict[bool, list[nn.Parameter]] = {True: [], False: []}
+        for name, value in self.network.named_parameters():
+            if value.requires_grad:
+                groups[name.startswith("backbone.")].append(value)
+        rates = ((True, config.lr * _BACKBONE_LR), (False, config.lr))
+        return [{"params": groups[is_backbone], "lr": lr} for is_backbone, lr in rates if groups[is_backbone]]
 
 
 def window_losses(maps: AthleteMaps, batch: Batch, device: torch.device) -> dict[str, Tensor]:
@@ -223,6 +245,7 @@ def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Pa
         WeightsError: The ImageNet weights are not those of EfficientNet-Lite0.
         TrainingError: The loss is no number any more, or the folder holds another run.
     """
+    require_one_process("training the athlete reader")
     tell = report or (lambda *_: None)
     cut = CutConfig(per_clip=run.per_clip, seed=run.seed)
     files_of: dict[str, list[Path]] = {"train": [], "validation": []}
@@ -246,13 +269,8 @@ def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Pa
         network.freeze(run.frozen_stages)
     to_channels_last(network)
     task = AthleteTask(network, sets[0], sets[1], batch_size=run.batch_size, seed=run.seed)
-    loop = LoopConfig(
-        steps=run.steps, lr=run.lr, backbone_lr=0.25, seed=run.seed, validate_every=max(run.steps // 12, 1)
-    )
-    trainer = Trainer(task, loop, run.out / "frames", device=run.device)
-    trainer.resume()
-    frames = dict(trainer.run(lambda step, figures: tell("teaching frames", step, run.steps, figures)))
-    taught = {name: value.detach().cpu() for name, value in trainer.averaged().items()}
+    frames, trained = _fit(run, task, "frames", steps=run.steps, lr=run.lr, validations=12, tell=tell)
+    taught = {name: value.detach().cpu() for name, value in trained.state_dict().items()}
     sets.clear()
     sequence, motion = _train_sequence(run, network.config, taught, tell) if run.sequence_steps else (None, {})
     return write_reader(run, network.config, taught, sequence, {"frames": frames, "motion": motion})
@@ -298,15 +316,35 @@ def _train_sequence(
         stored[name] += sorted(out.glob("*.npz"))
     torch.manual_seed(run.seed)
     task = SequenceTask(SequenceNetwork(), stored["train"], stored["validation"], seed=run.seed)
-    loop = LoopConfig(
-        steps=run.sequence_steps, lr=1e-3, warmup=100, seed=run.seed, validate_every=max(run.sequence_steps // 6, 1)
-    )
-    trainer = Trainer(task, loop, run.out / "motion", device=run.device)
-    trainer.resume()
-    figures = dict(trainer.run(lambda step, parts: tell("teaching motion", step, run.sequence_steps, parts)))
+    figures, trained = _fit(run, task, "motion", steps=run.sequence_steps, lr=1e-3, validations=6, tell=tell)
     sequence = SequenceNetwork()
-    sequence.load_state_dict({name: value.cpu() for name, value in trainer.averaged().items()})
+    sequence.load_state_dict({name: value.cpu() for name, value in trained.state_dict().items()})
     return sequence.eval(), figures
+
+
+def _fit(
+    run: ReaderOptions, task: Task[Any], name: str, *, steps: int, lr: float, validations: int, tell: Report
+) -> tuple[dict[str, Any], nn.Module]:
+    """Train a task in its own folder, going on where it stopped; return its last metrics and the network to keep."""
+    folder = run.out / name
+    if (folder / "state").exists():
+        raise TrainingError("a run of an older version", where=folder, hint="name another folder")
+    config = TrainerConfig(
+        steps=steps,
+        lr=lr,
+        weight_decay=1e-4,
+        clip_norm=5.0,
+        ema=0.998,
+        validate_every=max(steps // validations, 1),
+        log_losses=True,
+        seed=(run.seed,),
+        workers=1,
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    trainer = Trainer(task, config, start_accelerator(resolve_device(run.device)), folder)
+    trainer.resume(missing_ok=True)
+    metrics = trainer.fit(Callbacks(step=lambda at, losses: tell(f"training {name}", at.step, steps, losses)))
+    return metrics, trainer.best_network
 
 
 def _imagenet(path: Path) -> dict[str, Tensor]:

@@ -18,6 +18,7 @@ from finecausal_cli.athlete.network import DIRECTIONS
 from finecausal_cli.athlete.reader import cut_window
 from finecausal_cli.athlete.sequence import Observations, SequenceNetwork, direction_track, mirrored, turned
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.training.trainer import Task, linear_cosine
 from finecausal_cli.video.reader import open_source
 
 if TYPE_CHECKING:
@@ -51,6 +52,12 @@ _SHORT_TRUNK: Final = 0.05
 
 _FEWEST: Final = 6
 """Frames below which a flight is not read."""
+
+_WARMUP: Final = 100
+"""Steps over which the learning rate rises."""
+
+LR_FLOOR: Final = 0.02
+"""Share of the peak learning rate at the end of a run."""
 
 NEAR_TRUNKS: Final = 0.5
 """Lengths of the trunk up to which a joint counts as near the truth."""
@@ -157,11 +164,11 @@ def _moving_windows(
     return np.column_stack([centre, side])
 
 
-class SequenceTask:
-    """What the sequence network learns.
+class SequenceTask(Task[tuple[Observations, "Tensor", "Tensor"]]):
+    """Train the sequence network on stretches of flights.
 
     Args:
-        network: To be taught.
+        network: The network.
         train: Files that ``read_clip`` stored.
         held_out: Others, to validate on.
         batch_size: Stretches a step.
@@ -190,7 +197,7 @@ class SequenceTask:
 
     def loss(
         self, network: nn.Module, batch: tuple[Observations, Tensor, Tensor], device: torch.device
-    ) -> tuple[Tensor, Mapping[str, float]]:
+    ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return the loss of a step and its parts."""
         seen = Observations(*(values.to(device) for values in batch[0]))
         truth, known = batch[1].to(device), batch[2].to(device)
@@ -199,9 +206,13 @@ class SequenceTask:
         count = known.sum().clamp(min=1)
         place = 10 * (error * known).sum() / count
         laplace = ((error.detach() / motion.spread.exp() + motion.spread) * known).sum() / count
-        return place + 0.1 * laplace, {"place": float(place.detach()), "spread": float(laplace.detach())}
+        return place + 0.1 * laplace, {"place": place, "spread": laplace}
 
-    def validate(self, network: nn.Module, device: torch.device) -> Mapping[str, float]:
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return the share of the peak rate."""
+        return linear_cosine(step, steps, _WARMUP, LR_FLOOR)
+
+    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> Mapping[str, float]:
         """Measure before and after on whole held-out clips: trunk within 30 degrees, turned over, joints near."""
         before, after = [], []
         for clip in self._held_out:

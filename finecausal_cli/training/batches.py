@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -12,20 +11,18 @@ import torch
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
-from torch.utils.data import DataLoader, Dataset
 
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data.batch import Group, PairBatch, augment, normalise, pair_batch, plan_epoch
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
 from finecausal_cli.device import AUTOCAST
-from finecausal_cli.errors import FinecausalError
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.retrieval.bank import EncodedDives
-from finecausal_cli.training import Precision, trunks
+from finecausal_cli.training import Precision, backbones
 from finecausal_cli.video import crop
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -35,7 +32,6 @@ if TYPE_CHECKING:
     from finecausal_cli.data.cache import ClipCache
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.training import TrainOptions
-    from finecausal_cli.training.processes import Processes
 
 
 # Cut every step's batch into the parts that the processes compute, and load them ahead.
@@ -43,9 +39,6 @@ if TYPE_CHECKING:
 # The batch of a step is the same however many processes share it and however many parts each takes in turn: part
 # number k of n holds the groups k, k + n, ... of the batch. So a run of two processes is the run of one that takes
 # two parts.
-
-Collate = Callable[[Sequence[Group], int], PairBatch]
-"""Makes the batch of some groups in an epoch."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,69 +101,6 @@ class StepPlan:
             )
             self._epoch = epoch, plan
         return self._epoch[1]
-
-
-class _Steps(Dataset[list[Part] | FinecausalError]):
-    """The parts of this process by step. An error is an item too: a loading process would garble it if it raised."""
-
-    def __init__(
-        self,
-        collate: Collate,
-        plan: StepPlan,
-        options: TrainOptions,
-        *,
-        place: tuple[int, int],
-    ) -> None:
-        self._collate = collate
-        self._plan = plan
-        self._options = options
-        self._rank, self._count = place
-
-    def __getitem__(self, step: int) -> list[Part] | FinecausalError:
-        epoch, groups = self._plan.groups(step)
-        each = self._options.accumulate
-        mine = range(self._rank * each, (self._rank + 1) * each)
-        dealt = split_groups(groups, self._count * each)
-        try:
-            return [Part(self._collate(dealt[number][0], epoch), number, dealt[number][1]) for number in mine]
-        except FinecausalError as error:
-            return error
-
-
-def load_steps(
-    collate: Collate,
-    plan: StepPlan,
-    options: TrainOptions,
-    *,
-    processes: Processes,
-    first: int,
-) -> Iterator[list[Part]]:
-    """Yield the parts of this process, step by step, to the end of the run.
-
-    Args:
-        collate: Puts a batch of groups together.
-        plan: Which groups meet in which step.
-        options: The run.
-        processes: This process and the others.
-        first: Step to begin with.
-
-    Raises:
-        FinecausalError: A clip cannot be read.
-    """
-    steps = _Steps(collate, plan, options, place=(processes.rank, processes.count))
-    loader = DataLoader(
-        steps,
-        batch_size=None,
-        sampler=range(first, options.epochs * plan.steps_per_epoch),
-        num_workers=options.workers,
-        pin_memory=processes.device.type == "cuda",
-        # Steps come whole and in order: neither sampler nor workers may touch the generator of the run.
-        generator=torch.Generator().manual_seed(0),
-    )
-    for parts in loader:
-        if isinstance(parts, FinecausalError):
-            raise parts
-        yield parts
 
 
 # What a frozen trunk makes of every dive, kept: minutes instead of hours to train what stands behind it.
@@ -303,8 +233,8 @@ class Views:
 def _digest(model: FineCausal) -> str:
     """Return a digest of everything that an encoding depends on, but for the map to the mask features."""
     facts = hashlib.sha256(model.config.model_dump_json(include={"geometry", "frame_size", "width"}).encode())
-    for trunk in trunks(model):
-        for name, tensor in trunk.state_dict().items():
+    for backbone in backbones(model):
+        for name, tensor in backbone.state_dict().items():
             facts.update(name.encode())
             facts.update(tensor.detach().cpu().contiguous().numpy().tobytes())
     return facts.hexdigest()[:16]

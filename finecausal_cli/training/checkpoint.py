@@ -10,7 +10,7 @@ import platform
 import shlex
 import shutil
 import subprocess
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol
@@ -52,6 +52,12 @@ class RunLog:
         with self._path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps(line) + "\n")
 
+    def last(self) -> dict[str, Any]:
+        """Return the last line; empty where there is none."""
+        lines = self._path.read_text(encoding="utf-8").splitlines() if self._path.exists() else []
+        line: dict[str, Any] = json.loads(lines[-1]) if lines else {}
+        return line
+
     def forget_after(self, last: int) -> None:
         """Drop what was logged after the checkpoint, whole or torn: it is going to be logged again.
 
@@ -76,12 +82,15 @@ class RunLog:
 # would at best fail in a dozen ways and at worst give other numbers.
 
 FORMAT = 2
-"""Raised whenever an older checkpoint cannot be gone on with. Format 2 brought the fourth loss, that of the stages, and
-chance that is drawn from the step."""
+"""Raised whenever an older checkpoint cannot be resumed. Format 2 brought the fourth loss, that of the stages, and
+random numbers that follow from the step."""
 
 
 class HasState(Protocol):
     """What a checkpoint is made of: networks, optimisers and the like."""
+
+    def state_dict(self) -> Any:
+        """Return the state."""
 
     def load_state_dict(self, state: Any, /) -> object:
         """Take over a state."""
@@ -95,14 +104,14 @@ class Progress:
         epoch: Current epoch, zero-based.
         batch: Batches of it already done.
         step: Optimiser steps done since the start.
-        best_rho: Best validation rho so far; None before the first validation.
+        best: Best value of the metric that is monitored so far; None before the first validation.
         stale: Validations since then.
     """
 
     epoch: int = 0
     batch: int = 0
     step: int = 0
-    best_rho: float | None = None
+    best: float | None = None
     stale: int = 0
 
 
@@ -117,8 +126,7 @@ def save_checkpoint(path: Path, state: dict[str, Any], progress: Progress) -> No
     Raises:
         OutputError: It cannot be written.
     """
-    where = {name: getattr(progress, name) for name in Progress.__slots__}
-    content = {"format": FORMAT, **state, "progress": where}
+    content = {"format": FORMAT, **state, "progress": asdict(progress)}
     packed = io.BytesIO()
     torch.save(content, packed)
     with atomic_write(path, "the checkpoint") as part, part.open("wb") as stream:
@@ -126,20 +134,26 @@ def save_checkpoint(path: Path, state: dict[str, Any], progress: Progress) -> No
         stream.write(packed.getbuffer())
 
 
-def restore(path: Path, parts: Mapping[str, HasState]) -> Progress:
+def restore(path: Path, parts: Mapping[str, HasState], settings: Mapping[str, Any]) -> Progress:
     """Bring the parts of a run back to a checkpoint.
 
     Args:
         path: The checkpoint.
         parts: What it was saved from, by name.
+        settings: Those of the run; the checkpoint's must be the same.
 
     Returns:
         Where the run stands.
 
     Raises:
-        TrainingError: It is missing, damaged, of another version or of another network.
+        TrainingError: It is missing, damaged, or of another version, network or other settings.
     """
     state, progress = load_checkpoint(path)
+    began = state.get("settings", settings)  # older checkpoints have none
+    differing = [name for name, value in settings.items() if began.get(name) != value]
+    if differing:
+        hint = "give the same settings, or another folder"
+        raise TrainingError(f"the run began with another {', '.join(differing)}", where=path, hint=hint)
     try:
         for name, part in parts.items():
             part.load_state_dict(state[name])
@@ -169,7 +183,10 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:
                 where=path,
                 hint="finish the run with the version that began it, or start anew",
             )
-        progress = Progress(**content.pop("progress"))
+        where = content.pop("progress")
+        if "best_rho" in where:  # what it was called once
+            where["best"] = where.pop("best_rho")
+        progress = Progress(**where)
     except FileNotFoundError:
         raise TrainingError("no checkpoint to resume", where=path, hint="start without --resume") from None
     except (OSError, RuntimeError, KeyError, TypeError, ValueError, pickle.UnpicklingError) as error:

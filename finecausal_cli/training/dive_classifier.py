@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.nn import functional
 
 from finecausal_cli.data.batch import normalise
@@ -27,8 +27,16 @@ from finecausal_cli.model.frame_encoder import (
     log_probs,
     values_of,
 )
-from finecausal_cli.training import ClassifierOptions
-from finecausal_cli.training.pairs import seed_from, warmed_cosine
+from finecausal_cli.training import ClassifierOptions, require_one_process
+from finecausal_cli.training.trainer import (
+    Callbacks,
+    Task,
+    Trainer,
+    TrainerConfig,
+    seed_from,
+    start_accelerator,
+    warmed_cosine,
+)
 from finecausal_cli.video import crop
 from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.store import load_weights, save_weights
@@ -112,6 +120,7 @@ def train_dive_classifier(
         WeightsError: The weights cannot be trusted.
         VideoError: A clip cannot be read.
     """
+    require_one_process("training the dive classifier")
     loaded = load_weights(weights, device=device)
     trunk = loaded.model.for_inference().video_trunk
     if not isinstance(trunk, FrameBackbone):
@@ -126,7 +135,7 @@ def train_dive_classifier(
     total(len(training) + len(held_out) + options.steps)
     clips = ClipCache(cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
     known, asked = (_look(trunk, part, clips, device, advance) for part in (training, held_out))
-    recogniser = _train_step(known, options.steps, options.seed, device, advance).eval()
+    recogniser = _train(known, options.steps, options.seed, device, advance)
     numbers = tuple(dict.fromkeys(known.numbers))
     _calibrate(recogniser, asked, numbers, device)
     found = _measure(recogniser, asked, numbers, device)
@@ -157,36 +166,51 @@ def _look(
     return _Seen(torch.stack(vectors), tuple(parse_dive_number(dive.number or "") for dive in dives))
 
 
-def _train_step(
-    known: _Seen, steps: int, seed: int, device: torch.device, advance: Callable[[], object]
-) -> DiveNumberClassifier:
-    seed_from(seed)
-    recogniser = DiveNumberClassifier().to(device)
-    optimizer = torch.optim.AdamW(recogniser.parameters(), _LR, weight_decay=_WEIGHT_DECAY)
-    scale = recogniser.standardise
-    assert scale.running_mean is not None and scale.running_var is not None  # noqa: S101, PT018 -- it tracks both
-    scale.running_mean.copy_(known.vectors.mean((0, 1)))
-    scale.running_var.copy_(known.vectors.var((0, 1)))
-    values, frames = known.values, known.vectors.shape[1]
-    for step in range(steps):
-        for group in optimizer.param_groups:
-            group["lr"] = _LR * warmed_cosine(step, steps, _WARMUP)
-        seed_from(seed, step)
+class _ClassifierTask(Task[_Seen]):
+    """Train the classifier on the vectors of dives, shown a few frames earlier or later."""
+
+    def __init__(self, training: _Seen) -> None:
+        self.network: DiveNumberClassifier = DiveNumberClassifier()
+        scale = self.network.standardise
+        assert scale.running_mean is not None and scale.running_var is not None  # noqa: S101, PT018 -- it tracks both
+        scale.running_mean.copy_(training.vectors.mean((0, 1)))
+        scale.running_var.copy_(training.vectors.var((0, 1)))
+        self._training = training
+
+    def batch(self, step: int) -> _Seen:
+        """Return all training dives: they fit in memory, and the loss draws from them."""
+        return self._training
+
+    def loss(self, network: nn.Module, batch: _Seen, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the cross-entropy of the numbers' parts."""
+        values, frames = batch.values, batch.vectors.shape[1]
         chosen = torch.randint(len(values), (_BATCH,))
         shift = torch.randint(-_LATEST, _LATEST + 1, (_BATCH, 1))
         when = (torch.arange(frames) + shift).clamp(0, frames - 1)
-        seen = known.vectors[chosen[:, None], when].to(device)
-        recogniser.train()
-        recogniser.standardise.eval()
-        opinions = recogniser(seen)
-        asked = values[chosen].to(device)
-        parts = torch.split_with_sizes(opinions, [*PARTS.values()], dim=1)
-        loss = torch.stack([functional.cross_entropy(part, asked[:, place]) for place, part in enumerate(parts)]).sum()
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-        advance()
-    return recogniser
+        logits = network(batch.vectors[chosen[:, None], when].to(device))
+        targets = values[chosen].to(device)
+        parts = torch.split_with_sizes(logits, [*PARTS.values()], dim=1)
+        entropy = [functional.cross_entropy(part, targets[:, index]) for index, part in enumerate(parts)]
+        return torch.stack(entropy).sum(), {}
+
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return the share of the peak rate."""
+        return warmed_cosine(step, steps, _WARMUP)
+
+    def train_mode(self) -> None:
+        """Switch to training mode; inputs are standardised by the statistics of all training dives."""
+        self.network.train()
+        self.network.standardise.eval()
+
+
+def _train(
+    training: _Seen, steps: int, seed: int, device: torch.device, advance: Callable[[], object]
+) -> DiveNumberClassifier:
+    seed_from(seed)
+    task = _ClassifierTask(training)
+    config = TrainerConfig(steps=steps, lr=_LR, weight_decay=_WEIGHT_DECAY, seed=(seed,))
+    Trainer(task, config, start_accelerator(device)).fit(Callbacks(step=lambda *_: advance()))
+    return task.network.eval()
 
 
 @torch.no_grad()

@@ -4,47 +4,42 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
-from torch.utils.data import DataLoader, Dataset
 
 from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.datasets import assign_splits, read_dataset
-from finecausal_cli.errors import FinecausalError, TrainingError
+from finecausal_cli.errors import TrainingError
 from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES, SNIPPET_STRIDE
 from finecausal_cli.model.frame_encoder import FRAME_FEATURES, FrameBackbone, FrameParser, cut_frames
 from finecausal_cli.model.i3d import to_channels_last
-from finecausal_cli.training import PretrainOptions, check_precision
+from finecausal_cli.training import PretrainOptions, check_precision, require_one_process
 from finecausal_cli.training.checkpoint import (
     PRETRAINING_NAME,
-    Progress,
-    RunLog,
     describe_data,
     ensure_new_run_dir,
     read_run,
-    restore,
-    save_checkpoint,
     write_run,
 )
 from finecausal_cli.training.motion_snippets import SEEN, SnippetDataset, Snippets, collate_snippets
-from finecausal_cli.training.pairs import seed_from, warmed_cosine
-from finecausal_cli.training.processes import process_count
 from finecausal_cli.training.run import init_model
+from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, start_accelerator, warmed_cosine
 from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.store import save_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from finecausal_cli.data import Dive
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.i3d import I3D
+    from finecausal_cli.training.checkpoint import Progress
     from finecausal_cli.training.motion_snippets import Scale
 
 
@@ -291,28 +286,7 @@ VAL_SUBSET = 40
 """Validation dives that are looked at before the end, where all are."""
 
 _DIGITS = 8
-"""Digits of a digest (hex) that chance is drawn from."""
-
-
-def _noop(*_: object) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True)
-class PretrainCallbacks:
-    """How a pretraining tells somebody what it does; every field may stay as it is.
-
-    Attributes:
-        data: Called once with the number of training and validation dives and of steps.
-        decoded: Called after each clip that is made ready.
-        step: Called after each step with the steps done and the losses.
-        examined: Called after each look at validation dives.
-    """
-
-    data: Callable[[int, int, int], object] = _noop
-    decoded: Callable[[], object] = _noop
-    step: Callable[[int, dict[str, float]], object] = _noop
-    examined: Callable[[ValidationMetrics], object] = _noop
+"""Digits of a digest (hex) that random numbers follow from."""
 
 
 def pretrain(
@@ -325,7 +299,7 @@ def pretrain(
     device: torch.device,
     resume: bool = False,
     command: Sequence[str] = (),
-    watch: PretrainCallbacks | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Path:
     """Teach the trunks of a network what the simulator knows of its dives.
 
@@ -338,7 +312,7 @@ def pretrain(
         device: Where to compute.
         resume: Go on with the run in ``folder``.
         command: The command line, to be recorded.
-        watch: Who is told of progress.
+        callbacks: Called as the run goes on.
 
     Returns:
         The folder.
@@ -349,8 +323,7 @@ def pretrain(
         WeightsError: The weights to start from cannot be trusted or do not fit.
         VideoError: A clip cannot be read.
     """
-    if process_count() > 1:
-        raise TrainingError("pretraining is the work of one process", hint="start it without torchrun")
+    require_one_process("pretraining")
     started = read_run(folder, PretrainOptions, PRETRAINING_NAME) if resume else None
     if started is None:
         ensure_new_run_dir(folder)
@@ -366,27 +339,32 @@ def pretrain(
     network, begun = init_model(config, init=None if is_begun else options.init, seed=options.seed)
     if started is not None:
         begun = started.begun
-    teaching = _PretrainTask(to_channels_last(network), data.training, options, device, _seed_sequence(options, begun))
-    told = watch or PretrainCallbacks()
-    told.data(len(data.training), len(data.held_out), options.steps)
-    for shelf in (data.training, data.held_out):
-        shelf.make_ready(told.decoded)
+    calls = callbacks or Callbacks()
+    calls.data(len(data.training), len(data.held_out), options.steps)
+    for dives in (data.training, data.held_out):
+        dives.make_ready(calls.decoded)
     if started is None:  # only now: a run that could not begin may be begun again
         write_run(
             folder, config, options, dataset, data.dives,
             begun=begun, processes=1, command=command, name=PRETRAINING_NAME,
         )  # fmt: skip
-    else:
-        teaching.resume(folder)
-    for batch in teaching.batches():
-        losses = teaching.learn(batch)
-        told.step(teaching.done, losses)
-        is_last = teaching.done == options.steps
-        if is_last or teaching.done % options.save_every == 0:
-            glance = len(data.held_out) if is_last else VAL_SUBSET
-            understood = validate_pretraining(teaching.pupil, data.held_out, teaching.scale, glance, device)
-            told.examined(understood)
-            teaching.save(folder, understood, described)
+    accelerator = start_accelerator(device, options.precision)
+    seed = _seed_sequence(options, begun)
+    task = _PretrainTask(to_channels_last(network), data, options, seed, folder, described, calls.validated)
+    settings = TrainerConfig(
+        steps=options.steps,
+        lr=options.lr,
+        weight_decay=options.weight_decay,
+        clip_norm=options.clip_norm,
+        validate_every=options.save_every,
+        checkpoint_every=options.save_every,
+        seed=seed,
+        workers=options.workers,
+    )
+    trainer = Trainer(task, settings, accelerator, folder, checkpoint_name=CHECKPOINT_NAME)
+    if started is not None:
+        trainer.resume(missing_ok=True)
+    trainer.fit(calls)
     return folder
 
 
@@ -433,111 +411,57 @@ class _Data:
         return cls(dives, training, held_out)
 
 
-class _PretrainTask:
-    """A network, what it is taught from, and how far it has come."""
+class _PretrainTask(Task[Snippets]):
+    """Train the backbones of a network on what the simulator knows of its dives."""
 
     def __init__(
         self,
-        network: FineCausal,
-        training: SnippetDataset,
+        model: FineCausal,
+        data: _Data,
         options: PretrainOptions,
-        device: torch.device,
-        chance: tuple[int, int],
+        seed: tuple[int, int],
+        folder: Path,
+        described: dict[str, Any],
+        validated: Callable[[ValidationMetrics], object],
     ) -> None:
-        self.network = network
-        self.scale = training.scale()
-        self.done = 0
-        self._training, self._options, self._device, self._chance = training, options, device, chance
-        self._counts = torch.tensor(counts_of_seen(options), device=device)
-        first = training.targets[0]
-        self.pupil = PretrainModel(network, first.motion.shape[1], len(first.seen)).to(device)
-        self._optimizer = torch.optim.AdamW(self.pupil.parameters(), options.lr, weight_decay=options.weight_decay)
+        first = data.training.targets[0]
+        self.network: nn.Module = PretrainModel(model, first.motion.shape[1], len(first.seen))
+        self._model, self._data, self._options, self._seed = model, data, options, seed
+        self._folder, self._described, self._validated = folder, described, validated
+        self._scale = data.training.scale()
+        self._counts = torch.tensor(counts_of_seen(options))
 
-    def batches(self) -> Iterator[Snippets]:
-        """Yield the batches of the steps that are left.
-
-        Raises:
-            FinecausalError: A clip cannot be read.
-        """
-        loader = DataLoader(
-            _Steps(self._training, self.scale, self._options, self._chance),
-            batch_size=None,
-            sampler=range(self.done, self._options.steps),
-            num_workers=self._options.workers,
-            pin_memory=self._device.type == "cuda",
-            # Batches come whole and in order: neither sampler nor workers may touch the generator of the run.
-            generator=torch.Generator().manual_seed(0),
-        )
-        for batch in loader:
-            if isinstance(batch, FinecausalError):
-                raise batch
-            yield batch.to(self._device)
-
-    def learn(self, batch: Snippets) -> dict[str, float]:
-        """Take one step and return its losses.
-
-        Raises:
-            TrainingError: They are no longer finite.
-        """
-        options, step = self._options, self.done
-        for group in self._optimizer.param_groups:
-            group["lr"] = options.lr * warmed_cosine(step, options.steps, WARMUP)
-        seed_from(*self._chance, step)
-        self.pupil.train()
-        with torch.autocast(self._device.type, torch.bfloat16, enabled=options.precision == "bf16"):
-            losses = self.pupil.losses(batch, self._counts)
-        self._optimizer.zero_grad()
-        total: Tensor = torch.stack([*losses.values()]).sum()
-        if not total.isfinite():
-            raise TrainingError(f"the loss is {total.item()} at step {step}", hint="a smaller --lr")
-        total.backward()  # type: ignore[no-untyped-call]
-        nn.utils.clip_grad_norm_(self.pupil.parameters(), options.clip_norm)
-        self._optimizer.step()
-        self.done += 1
-        return {name: loss.item() for name, loss in losses.items()}
-
-    def save(self, folder: Path, understood: ValidationMetrics, described: dict[str, Any]) -> None:
-        """Write weights, a line of the log and, last, the checkpoint that says so."""
-        figures = understood.figures()
-        note = f"{NOTE} {len(self._training)} dives of the dataset {described['dataset']}"
-        facts = {"step": self.done, "understood": figures, **described}
-        save_weights(folder, self.network, WeightsInfo(note=note, training=facts).facts())
-        RunLog(folder, "step").append({"step": self.done, **figures})
-        state = {name: part.state_dict() for name, part in self._parts().items()}
-        save_checkpoint(folder / CHECKPOINT_NAME, state, Progress(step=self.done))
-
-    def resume(self, folder: Path) -> None:
-        """Go back to the checkpoint; to the beginning if the run was stopped before the first.
-
-        Raises:
-            TrainingError: It is damaged or of another network.
-        """
-        if (folder / CHECKPOINT_NAME).exists():
-            self.done = restore(folder / CHECKPOINT_NAME, self._parts()).step
-        RunLog(folder, "step").forget_after(self.done)
-
-    def _parts(self) -> dict[str, nn.Module | torch.optim.Optimizer]:
-        return {"pupil": self.pupil, "optimizer": self._optimizer}
-
-
-class _Steps(Dataset[Snippets | FinecausalError]):
-    """The batches by step. An error is an item too: a loading process would garble it if it raised."""
-
-    def __init__(
-        self, training: SnippetDataset, scale: Scale, options: PretrainOptions, chance: tuple[int, int]
-    ) -> None:
-        self._training, self._scale, self._options, self._chance = training, scale, options, chance
-
-    def __getitem__(self, step: int) -> Snippets | FinecausalError:
-        options, training = self._options, self._training
-        rng = np.random.default_rng((*self._chance, step))
+    def batch(self, step: int) -> Snippets:
+        """Return the snippets of a step, drawn from seed and step."""
+        options, training = self._options, self._data.training
+        rng = np.random.default_rng((*self._seed, step))
         chosen = rng.choice(len(training), min(options.dives, len(training)), replace=False)
-        try:
-            cuts = [
-                cut
-                for place in chosen.tolist()
-                for cut in training.cut(place, training.draw(place, options.snippets, rng, options.at_takeoff), rng)
-            ]
-        except FinecausalError as error:
-            return error
+        cuts = [
+            cut
+            for index in chosen.tolist()
+            for cut in training.cut(index, training.draw(index, options.snippets, rng, options.at_takeoff), rng)
+        ]
         return collate_snippets(cuts, self._scale, rng)
+
+    def loss(self, network: nn.Module, batch: Snippets, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the sum of the losses, and each."""
+        losses = cast("PretrainModel", network).losses(batch.to(device), self._counts.to(device))
+        return torch.stack([*losses.values()]).sum(), losses
+
+    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> dict[str, Any]:
+        """Return the metrics on some validation dives, in the end on all."""
+        held_out = self._data.held_out
+        count = len(held_out) if is_last else VAL_SUBSET
+        metrics = validate_pretraining(cast("PretrainModel", network), held_out, self._scale, count, device)
+        self._validated(metrics)
+        return metrics.figures()
+
+    def keep(self, network: nn.Module, metrics: Mapping[str, Any], progress: Progress, *, is_best: bool) -> None:
+        """Save the weights."""
+        note = f"{NOTE} {len(self._data.training)} dives of the dataset {self._described['dataset']}"
+        facts = {"step": progress.step, "understood": metrics, **self._described}
+        save_weights(self._folder, self._model, WeightsInfo(note=note, training=facts).facts())
+
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return the share of the peak rate."""
+        return warmed_cosine(step, steps, WARMUP)

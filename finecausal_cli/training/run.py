@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,22 +15,23 @@ from finecausal_cli.evaluation.run import BEST, LAST
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.training import KINETICS, TRUNK, TrainOptions, check_precision
 from finecausal_cli.training.batches import Views
-from finecausal_cli.training.checkpoint import Progress, describe_data, ensure_new_run_dir, read_run, write_run
-from finecausal_cli.training.pairs import LAST_NAME, Trainer, calibrate, validate
-from finecausal_cli.training.processes import MetricLogger, end_processes, start_processes
+from finecausal_cli.training.checkpoint import describe_data, ensure_new_run_dir, read_run, write_run
+from finecausal_cli.training.pairs import LAST_NAME, PairsTask, calibrate, validate
+from finecausal_cli.training.trainer import Callbacks, Trainer, barrier, start_accelerator, start_trackers
 from finecausal_cli.weights import WeightsInfo, read_manifest
 from finecausal_cli.weights.convert import load_kinetics
 from finecausal_cli.weights.hub import resolve_weights
 from finecausal_cli.weights.store import load_weights, save_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Callable, Iterable, Mapping, Sequence
+
+    from accelerate import Accelerator
 
     from finecausal_cli.data import Dive
-    from finecausal_cli.data.cache import CacheSize
     from finecausal_cli.evaluation.predict import ErrorSummary
     from finecausal_cli.model.config import ModelConfig
-    from finecausal_cli.training.processes import Processes
+    from finecausal_cli.training.checkpoint import Progress
 
 
 # What a network starts from: weights drawn at random, I3D weights from Kinetics, or weights trained before.
@@ -142,33 +141,6 @@ def _modules_of(names: Iterable[str]) -> list[str]:
 
 # A whole training run: from a dataset to weights with their held-out figures and their interval.
 
-Report = Callable[[Progress, dict[str, float]], object]
-
-
-def _noop(*_: object) -> None:
-    """Tell nobody."""
-
-
-@dataclass(frozen=True)
-class Callbacks:
-    """How a run tells somebody what it does; every field may stay as it is. The main process alone tells.
-
-    Attributes:
-        data: Called once with the number of training and validation dives and of optimiser steps.
-        decoded: Called after each clip that is made ready.
-        cached: Called once with what the clip cache holds then; not at all without a cache.
-        step: Called after each optimiser step with the losses.
-        waited: Called before each validation with the share of the epoch's time that went by waiting for data.
-        validated: Called after each validation.
-    """
-
-    data: Callable[[int, int, int], object] = _noop
-    decoded: Callable[[], object] = _noop
-    cached: Callable[[CacheSize], object] = _noop
-    step: Report = _noop
-    waited: Callable[[float], object] = _noop
-    validated: Callable[[ErrorSummary], object] = _noop
-
 
 def train(
     dataset: Path,
@@ -181,7 +153,7 @@ def train(
     resume: bool = False,
     read: Callable[[Path], list[Dive]] = read_dataset,
     command: Sequence[str] = (),
-    watch: Callbacks | None = None,
+    callbacks: Callbacks | None = None,
 ) -> Path:
     """Train a network and keep the one that does best on the validation set, and the last one.
 
@@ -197,7 +169,7 @@ def train(
         resume: Go on with the run in ``folder``.
         read: Reads the dataset.
         command: The command line, to be recorded.
-        watch: Who is told of progress.
+        callbacks: Called as the run goes on.
 
     Returns:
         The folder of the best weights.
@@ -222,15 +194,23 @@ def train(
     # What a checkpoint goes on from has been loaded long ago, and may be gone.
     is_begun = resume and (folder / LAST_NAME).exists()
     model, begun = init_model(config, init=None if is_begun else options.init, seed=options.seed)
-    processes = start_processes(device)
-    processes.wait()  # until all have seen that the folder holds no run
-    run = _Run(data, folder, options, processes, (watch or Callbacks()) if processes.is_main else Callbacks())
+    accelerator = start_accelerator(device, options.precision)
+    barrier(accelerator)  # until all have seen that the folder holds no run
+    calls = (callbacks or Callbacks()) if accelerator.is_main_process else Callbacks()
 
     def record() -> None:
-        write_run(folder, config, options, dataset, dives, begun=begun, processes=processes.count, command=command)
+        write_run(
+            folder, config, options, dataset, dives,
+            begun=begun, processes=accelerator.num_processes, command=command,
+        )  # fmt: skip
 
-    run(model, resume=resume, record=record)
-    end_processes(processes)
+    try:
+        _Run(data, folder, options, accelerator, calls)(model, resume=resume, record=record)
+    finally:
+        for tracker in accelerator.trackers:
+            tracker.finish()
+    barrier(accelerator)
+    accelerator.end_training()
     return folder / BEST
 
 
@@ -280,92 +260,67 @@ class _Data:
 
 
 class _Run:
+    """A run on its data: what it validates on, saves and reports."""
+
     def __init__(
-        self, data: _Data, folder: Path, options: TrainOptions, processes: Processes, watch: Callbacks
+        self, data: _Data, folder: Path, options: TrainOptions, accelerator: Accelerator, calls: Callbacks
     ) -> None:
-        self._data = data
-        self._folder = folder
-        self._options = options
-        self._processes = processes
-        self._watch = watch
-        self._curves: MetricLogger | None = None
+        self._data, self._folder, self._options = data, folder, options
+        self._accelerator, self._calls = accelerator, calls
         self._views: Views | None = None
 
     def __call__(self, model: FineCausal, *, resume: bool, record: Callable[[], object]) -> None:
-        data, swap = self._data, self._data.swap(self._options)
-        if self._options.views:
-            model = model.to(self._processes.device)
-            self._views = Views(model, data.clips, data.cache, self._options.views, self._options.precision, swap)
-        trainer = Trainer(
-            model,
-            data.training,
-            data.clips,
-            self._options,
-            self._folder,
-            self._processes,
-            views=self._views,
-            swap=swap,
-        )
-        if resume and (self._folder / LAST_NAME).exists():
-            trainer.resume()
-        self._watch.data(len(data.training), len(data.validation), trainer.steps)
+        data, options, accelerator = self._data, self._options, self._accelerator
+        swap = data.swap(options)
+        if options.views:
+            model = model.to(accelerator.device)
+            self._views = Views(model, data.clips, data.cache, options.views, options.precision, swap)
+        task = PairsTask(
+            model, data.training, data.clips, options, accelerator,
+            evaluate=self._evaluate, save=self._save, views=self._views, swap=swap,
+        )  # fmt: skip
+        trainer = Trainer(task, task.config(), accelerator, self._folder, checkpoint_name=LAST_NAME)
+        if resume:
+            trainer.resume(missing_ok=True)
+        self._calls.data(len(data.training), len(data.validation), trainer.config.steps)
         if data.cache is not None or self._views is not None:
             self._make_ready()
-        if self._processes.is_main:
-            self._curves = MetricLogger(self._folder, self._options, first=trainer.progress.step)
-            if not resume:
-                record()  # only now: a run that could not begin may be begun again
-        try:
-            trainer.fit(
-                report=lambda progress, losses: self._report(trainer, progress, losses),
-                validate=lambda current: self._validate(trainer, current),
-                keep=lambda current, summary, progress: self._save(BEST, current, summary, progress),
-            )
-        finally:
-            if self._curves is not None:
-                self._curves.close()
-        if self._processes.is_main:
+        start_trackers(accelerator, self._folder, options.trackers, options.to_dict(), first=trainer.progress.step)
+        if accelerator.is_main_process and not resume:
+            record()  # only now: a run that could not begin may be begun again
+        trainer.fit(self._calls)
+        if accelerator.is_main_process:
             for name in (BEST, LAST):
                 calibrate(
                     self._folder / name,
                     data.training,
                     data.validation,
                     data.clips,
-                    self._options,
-                    self._processes.device,
+                    options,
+                    accelerator.device,
                     self._views,
                 )
-        self._processes.wait()
 
     def _make_ready(self) -> None:
-        """Decode every clip once, and encode it where the trunk is frozen, each process its share."""
+        """Decode every clip once, and encode it where the backbone is frozen, each process its share."""
         load = self._data.clips.load if self._views is None else self._views.load
-        for place, dive in enumerate((*self._data.training, *self._data.validation)):
-            if place % self._processes.count == self._processes.rank:
+        for index, dive in enumerate((*self._data.training, *self._data.validation)):
+            if index % self._accelerator.num_processes == self._accelerator.process_index:
                 load(dive)
-            self._watch.decoded()
-        self._processes.wait()
+            self._calls.decoded()
+        barrier(self._accelerator)
         if self._data.cache is not None:
-            self._watch.cached(self._data.clips.size())
+            self._calls.cached(self._data.clips.size())
 
-    def _report(self, trainer: Trainer, progress: Progress, losses: dict[str, float]) -> None:
-        if self._curves is not None:
-            self._curves.step(progress, losses, trainer.waiting_share)
-        self._watch.step(progress, losses)
-
-    def _validate(self, trainer: Trainer, model: FineCausal) -> ErrorSummary:
-        self._watch.waited(trainer.waiting_share)
+    def _evaluate(self, model: FineCausal) -> ErrorSummary:
         data = self._data
         summary = validate(model, data.training, data.validation, data.clips, self._options, self._views)
-        self._save(LAST, model, summary, trainer.progress)
-        if self._curves is not None:
-            self._curves.validation(trainer.progress, summary.figures())
-        self._watch.validated(summary)
+        self._calls.validated(summary)
         return summary
 
-    def _save(self, name: str, model: FineCausal, summary: ErrorSummary, progress: Progress) -> None:
+    def _save(self, name: str, model: FineCausal, metrics: Mapping[str, Any], progress: Progress) -> None:
         data = self._data
         facts = describe_data(data.dataset, data.dives, self._options)
-        training = {"epoch": progress.epoch + 1, "validation": summary.figures(), **facts}
+        training = {"epoch": progress.epoch + 1, "validation": metrics, **facts}
         note = f"trained on {len(data.training)} dives of the dataset {data.dataset.resolve().name}"
         save_weights(self._folder / name, model, WeightsInfo(note=note, training=training).facts())

@@ -8,8 +8,9 @@ from finecausal_cli.errors import DatasetError, TrainingError, VideoError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.training.checkpoint import LOG_NAME, PRETRAINING_NAME, RUN_NAME, load_checkpoint
-from finecausal_cli.training.motion_pretraining import CHECKPOINT_NAME, PretrainCallbacks, pretrain
+from finecausal_cli.training.motion_pretraining import CHECKPOINT_NAME, pretrain
 from finecausal_cli.training.run import init_model
+from finecausal_cli.training.trainer import Callbacks
 from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.store import load_weights
 
@@ -24,9 +25,9 @@ class PulledPlugError(Exception):
 def teach(simulated, config, make_options, tmp_path_factory):
     cache = tmp_path_factory.mktemp("clips")
 
-    def call(folder, *, resume=False, stop_after=None, net=config, dataset=simulated, watch=None, **given):
-        def stop(done, _):
-            if done == stop_after:
+    def call(folder, *, resume=False, stop_after=None, net=config, dataset=simulated, callbacks=None, **given):
+        def stop(progress, _):
+            if progress.step == stop_after:
                 raise PulledPlugError
 
         return pretrain(
@@ -37,7 +38,7 @@ def teach(simulated, config, make_options, tmp_path_factory):
             cache=cache,
             device=CPU,
             resume=resume,
-            watch=watch or PretrainCallbacks(step=stop),
+            callbacks=callbacks or Callbacks(step=stop),
         )
 
     return call
@@ -49,9 +50,9 @@ def state_of(folder):
 
 def test_a_trunk_learns_what_it_is_shown(teach, tmp_path):
     told, found = [], []
-    watch = PretrainCallbacks(step=lambda _, losses: told.append(losses), examined=found.append)
-    teach(tmp_path / "run", steps=40, save_every=40, dives=4, lr=1e-2, watch=watch)
-    assert [*told[0]] == ["motion", "stage", "seen", "seen_by_frame", "foreground"]
+    callbacks = Callbacks(step=lambda _, losses: told.append(losses), validated=found.append)
+    teach(tmp_path / "run", steps=40, save_every=40, dives=4, lr=1e-2, callbacks=callbacks)
+    assert [*told[0]] == ["total", "gradient", "motion", "stage", "seen", "seen_by_frame", "foreground"]
     early, late = ({name: sum(one[name] for one in part) for name in told[0]} for part in (told[:5], told[-5:]))
     assert late["stage"] < 0.8 * early["stage"]
     assert late["foreground"] < 0.8 * early["foreground"]
@@ -159,9 +160,9 @@ def test_a_run_that_could_not_begin_may_be_begun_again(teach, simulated, tmp_pat
 def test_a_run_that_goes_on_from_another_does_not_see_its_snippets_again(teach, tmp_path):
     first = teach(tmp_path / "first", steps=1)
     losses = []
-    watch = PretrainCallbacks(step=lambda _, found: losses.append(found["stage"]))
-    teach(tmp_path / "again", steps=1, lr=1e-12, init=f"trunk:{first}", watch=watch)
-    teach(tmp_path / "once more", steps=1, lr=1e-12, init=f"trunk:{tmp_path / 'again'}", watch=watch)
+    callbacks = Callbacks(step=lambda _, found: losses.append(found["stage"]))
+    teach(tmp_path / "again", steps=1, lr=1e-12, init=f"trunk:{first}", callbacks=callbacks)
+    teach(tmp_path / "once more", steps=1, lr=1e-12, init=f"trunk:{tmp_path / 'again'}", callbacks=callbacks)
     assert losses[0] != losses[1]  # the same trunk, but for nothing
 
 
@@ -214,15 +215,15 @@ def test_on_a_gpu_a_run_is_stopped_and_goes_on(simulated, config, make_options, 
     cuda = torch.device("cuda")
     given = {"config": config, "cache": tmp_path / "cache", "device": cuda}
 
-    def stop(done, _):
-        if done == 3:
+    def stop(progress, _):
+        if progress.step == 3:
             raise PulledPlugError
 
     options = make_options(precision="bf16", workers=1)
     with pytest.raises(PulledPlugError):
-        pretrain(simulated, tmp_path / "run", options=options, watch=PretrainCallbacks(step=stop), **given)
+        pretrain(simulated, tmp_path / "run", options=options, callbacks=Callbacks(step=stop), **given)
     losses = []
-    watch = PretrainCallbacks(step=lambda done, found: losses.append((done, sum(found.values()))))
-    pretrain(simulated, tmp_path / "run", options=options, resume=True, watch=watch, **given)
+    callbacks = Callbacks(step=lambda progress, found: losses.append((progress.step, found["total"])))
+    pretrain(simulated, tmp_path / "run", options=options, resume=True, callbacks=callbacks, **given)
     assert [done for done, _ in losses] == [3, 4]
     assert all(0 < loss < 100 for _, loss in losses)

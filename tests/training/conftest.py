@@ -3,11 +3,15 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
 from finecausal_cli.data import Dive
 from finecausal_cli.data.cache import ClipArrays
+from finecausal_cli.evaluation.predict import ErrorSummary
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.training import TrainOptions
+from finecausal_cli.training.pairs import PairsTask
+from finecausal_cli.training.trainer import Trainer, start_accelerator
 from finecausal_cli.video.writer import write_mask_video, write_video
 
 SIDE = 34
@@ -68,6 +72,22 @@ def config():
 def make_options():
     def make(**given) -> TrainOptions:
         return TrainOptions(**{"epochs": 3, "group": 2, "groups_per_batch": 1, "save_every": 2, "seed": 5, **given})
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_trainer():
+    """Make the trainer of a network on pairs of dives; what it is measured as, and who saves it, may be given."""
+
+    def make(model, film, options, folder=None, *, dives=None, device="cpu", evaluate=None, save=None, **given):
+        accelerator = start_accelerator(torch.device(device), options.precision)
+        zeros = ErrorSummary(*(0.0,) * len(ErrorSummary.__slots__))
+        task = PairsTask(
+            model, film.dives if dives is None else dives, film, options, accelerator,
+            evaluate=evaluate or (lambda _: zeros), save=save or (lambda *_: None), **given,
+        )  # fmt: skip
+        return Trainer(task, task.config(), accelerator, folder)
 
     return make
 

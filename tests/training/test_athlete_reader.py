@@ -8,12 +8,13 @@ from finecausal_cli.athlete import JOINT, JOINTS
 from finecausal_cli.athlete.network import DIRECTIONS, AthleteMaps, AthleteNetwork, NetworkConfig
 from finecausal_cli.athlete.reader import AthleteReader
 from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork
-from finecausal_cli.errors import DatasetError, WeightsError
+from finecausal_cli.errors import DatasetError, TrainingError, WeightsError
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.training import ReaderOptions
 from finecausal_cli.training.athlete_reader import AthleteTask, measure, train_athlete_reader, window_losses
 from finecausal_cli.training.athlete_sequence import SequenceTask
 from finecausal_cli.training.athlete_windows import CutConfig, WindowSet, cut_dataset, degrade
+from finecausal_cli.training.trainer import TrainerConfig
 
 CPU = torch.device("cpu")
 CUT = CutConfig(window_size=64, per_clip=8, whole_per_clip=1)
@@ -137,6 +138,19 @@ def test_a_few_steps_lower_the_loss(windows):
     assert losses[-1] < 0.8 * losses[0]
 
 
+def test_the_backbone_is_trained_at_a_lower_rate(windows):
+    network = AthleteNetwork(NetworkConfig(window_size=64, width=16, embedding=16))
+    groups = AthleteTask(network, windows, windows).parameter_groups(TrainerConfig(steps=1, lr=0.1))
+    assert [group["lr"] for group in groups] == [pytest.approx(0.025), 0.1]
+    assert len(groups[0]["params"]) == len(list(network.backbone.parameters()))
+
+
+def test_a_run_of_an_older_version_is_refused(dives, tmp_path):
+    (tmp_path / "frames" / "state").mkdir(parents=True)
+    with pytest.raises(TrainingError, match="a run of an older version"):
+        train_athlete_reader(ReaderOptions((dives,), (dives,), tmp_path, steps=1, batch_size=4, per_clip=6))
+
+
 def test_padding_of_a_batch_changes_no_motion():
     torch.manual_seed(0)
     network = SequenceNetwork(SequenceConfig(width=16, dilations=(1, 2))).eval()
@@ -201,10 +215,10 @@ def test_a_reader_is_taught_written_and_gone_on_with(dives, tmp_path):
     assert list(dict.fromkeys(phases)) == [
         "cutting train",
         "cutting validation",
-        "teaching frames",
+        "training frames",
         "reading train",
         "reading validation",
-        "teaching motion",
+        "training motion",
     ]
     read = AthleteReader.load(folder).read_motion(np.zeros((6, 128, 128, 3), np.uint8), np.arange(6) / 25)
     assert read.joints.shape == (6, len(JOINTS), 2)

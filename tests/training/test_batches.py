@@ -7,10 +7,12 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
-from finecausal_cli.data.batch import collate
 from finecausal_cli.errors import VideoError
-from finecausal_cli.training.batches import StepPlan, load_steps, split_groups
-from finecausal_cli.training.processes import Processes
+from finecausal_cli.model.config import ModelConfig
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.training.batches import StepPlan, split_groups
+from finecausal_cli.training.pairs import PairsTask
+from finecausal_cli.training.trainer import load_batches
 
 FIELDS = ("clips", "masks", "has_mask", "transitions", "execution", "query", "exemplar")
 
@@ -25,17 +27,17 @@ def test_every_group_is_dealt_to_one_part_and_spare_parts_count_for_nothing(grou
     assert sum(is_spare for _, is_spare in dealt) == max(0, parts - groups)
 
 
-def processes(rank, count):
-    return Processes(torch.device("cpu"), rank, count)
-
-
 def steps(film, options, *, rank=0, count=1, first=0, load=None):
-    plan = StepPlan(film.dives, options)
-
-    def put_together(groups, epoch):
-        return collate(groups, film.dives, load or film.load, frame_size=32, seed=options.seed, epoch=epoch)
-
-    return list(load_steps(put_together, plan, options, processes=processes(rank, count), first=first))
+    task = PairsTask(
+        FineCausal(ModelConfig(width=1 / 32, shared_trunk=True, frame_size=32)),
+        film.dives,
+        SimpleNamespace(load=load or film.load),
+        options,
+        SimpleNamespace(device=torch.device("cpu"), process_index=rank, num_processes=count),
+        evaluate=None,
+        save=None,
+    )
+    return list(load_batches(task, range(first, task.config().steps), workers=options.workers))
 
 
 def assert_same(one, other):

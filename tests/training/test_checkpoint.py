@@ -12,7 +12,7 @@ from finecausal_cli.training.checkpoint import FORMAT, Progress, load_checkpoint
 
 resource = pytest.importorskip("resource")  # not on Windows
 
-PROGRESS = Progress(epoch=3, batch=7, step=65, best_rho=0.42)
+PROGRESS = Progress(epoch=3, batch=7, step=65, best=0.42)
 
 
 @pytest.fixture
@@ -109,3 +109,12 @@ def test_a_disk_that_takes_no_more_leaves_the_old_checkpoint(path, state):
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
     assert path.read_bytes() == before
+
+
+def test_a_checkpoint_that_calls_the_best_value_rho_is_read(path, state):
+    content = torch.load(io.BytesIO(path.read_bytes()[32:]), weights_only=True)
+    content["progress"]["best_rho"] = content["progress"].pop("best")
+    packed = io.BytesIO()
+    torch.save(content, packed)
+    path.write_bytes(hashlib.sha256(packed.getvalue()).digest() + packed.getvalue())
+    assert load_checkpoint(path)[1] == PROGRESS

@@ -8,10 +8,8 @@ import torch
 
 from finecausal_cli.data import Dive
 from finecausal_cli.data.cache import ClipArrays
-from finecausal_cli.evaluation.predict import ErrorSummary
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.training.pairs import Trainer
-from finecausal_cli.training.processes import Processes
+from finecausal_cli.training.trainer import Callbacks
 
 STARTS = (30, 70)
 
@@ -39,19 +37,15 @@ class Stages:
 
 
 @pytest.mark.slow
-def test_eight_dives_are_learned_by_heart_stage_by_stage(config, make_options, tmp_path):
+def test_eight_dives_are_learned_by_heart_stage_by_stage(config, make_options, make_trainer, tmp_path):
     torch.manual_seed(0)
     data = Stages()
     options = make_options(
         epochs=160, group=8, groups_per_batch=1, lr=2e-3, backbone_lr=2e-3, save_every=999, validate_every=999
     )
-    trainer = Trainer(FineCausal(config), data.dives, data, options, tmp_path, Processes(torch.device("cpu")))
     seen = []
-    trainer.fit(
-        report=lambda progress, losses: seen.append(losses),
-        validate=lambda model: ErrorSummary(*(0.0,) * len(ErrorSummary.__slots__)),
-        keep=lambda model, summary, progress: None,
-    )
+    trainer = make_trainer(FineCausal(config), data, options, tmp_path)
+    trainer.fit(Callbacks(step=lambda progress, losses: seen.append(losses)))
     first, last = seen[0], {name: np.mean([losses[name] for losses in seen[-5:]]) for name in seen[0]}
     # Errors of a hundredth of the spread: 28 pairs seen in new crops, flips and dropped-out attention.
     assert first["regression"] > 0.5

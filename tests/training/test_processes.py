@@ -12,9 +12,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.run import BEST, LAST
+from finecausal_cli.training import is_main_process
 from finecausal_cli.training.checkpoint import LOG_NAME, RUN_NAME
 from finecausal_cli.training.pairs import LAST_NAME
-from finecausal_cli.training.processes import BOARD_NAME, Processes, is_main_process, start_processes
+from finecausal_cli.training.trainer import BOARD_NAME, all_reduce, barrier, broadcast, start_accelerator
 from finecausal_cli.weights.store import load_weights
 
 SCRIPT = """
@@ -25,15 +26,16 @@ import torch
 from finecausal_cli.errors import FinecausalError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.training import TrainOptions
-from finecausal_cli.training.run import Callbacks, train
+from finecausal_cli.training.run import train
+from finecausal_cli.training.trainer import Callbacks
 
 dataset, folder, cache = map(Path, sys.argv[1:4])
 options = TrainOptions.from_dict(json.loads(sys.argv[4]))
 gat = options.freeze_batchnorm == "none"
 config = ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32, gat=gat)
-watch = Callbacks(step=lambda progress, losses: print("step", progress.step, losses["total"], flush=True))
+callbacks = Callbacks(step=lambda progress, losses: print("step", progress.step, losses["total"], flush=True))
 try:
-    train(dataset, folder, config=config, options=options, cache=cache, device=torch.device("cpu"), watch=watch)
+    train(dataset, folder, config=config, options=options, cache=cache, device=torch.device("cpu"), callbacks=callbacks)
 except FinecausalError as error:
     print("finecausal:", error, file=sys.stderr, flush=True)
     sys.exit(error.exit_code)
@@ -148,11 +150,11 @@ def test_every_process_stops_when_one_cannot_go_on(start, small_dataset, frozen,
 
 
 def test_one_process_is_the_main_one_and_waits_for_nobody():
-    alone = start_processes(torch.device("cpu"))
-    assert (alone.rank, alone.count, alone.is_main) == (0, 1, True)
-    alone.wait()
-    assert alone.tell("word") == "word"
-    assert alone.add_up(torch.tensor([2, 3])).tolist() == [2, 3]
+    alone = start_accelerator(torch.device("cpu"))
+    assert (alone.process_index, alone.num_processes, alone.is_main_process) == (0, 1, True)
+    barrier(alone)
+    assert broadcast(alone, "word") == "word"
+    assert all_reduce(alone, torch.tensor([2, 3])).tolist() == [2, 3]
 
 
 @pytest.mark.parametrize(
@@ -170,8 +172,12 @@ def test_the_main_process_is_known_from_the_environment(monkeypatch, world, rank
 def test_a_device_that_cannot_be_shared_is_refused(monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(TrainingError, match="--device: several processes cannot share mps"):
-        start_processes(torch.device("mps"))
+        start_accelerator(torch.device("mps"))
 
 
-def test_others_are_not_the_main_process():
-    assert not Processes(torch.device("cpu"), 1, 2).is_main
+def test_runs_of_other_precision_may_follow_each_other_in_a_program():
+    for precision in ("fp32", "bf16", "fp32"):
+        accelerator = start_accelerator(torch.device("cpu"), precision)
+        assert accelerator.mixed_precision == ("no" if precision == "fp32" else precision)
+        with accelerator.autocast():
+            assert torch.is_autocast_enabled("cpu") == (precision == "bf16")

@@ -21,18 +21,19 @@ from pathlib import Path
 import torch
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.training import TrainOptions
-from finecausal_cli.training.run import Watch, train
+from finecausal_cli.training.run import train
+from finecausal_cli.training.trainer import Callbacks
 
 torch.set_num_threads(1)
 dataset, folder, cache = map(Path, sys.argv[1:])
 options = TrainOptions(
     epochs=4, group=2, groups_per_batch=1, save_every=1, seed=5, ema=0.5, accumulate=1, workers=1
 )
-watch = Watch(step=lambda progress, losses: print(progress.step, flush=True))
+callbacks = Callbacks(step=lambda progress, losses: print(progress.step, flush=True))
 config = ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32)
 resume = (folder / "run.json").exists()
 cpu = torch.device("cpu")
-train(dataset, folder, config=config, options=options, cache=cache, device=cpu, resume=resume, watch=watch)
+train(dataset, folder, config=config, options=options, cache=cache, device=cpu, resume=resume, callbacks=callbacks)
 """
 
 

@@ -9,8 +9,8 @@ from finecausal_cli.evaluation import EvaluateOptions
 from finecausal_cli.evaluation.run import BEST, LAST, evaluate
 from finecausal_cli.training.checkpoint import LOG_NAME, RUN_NAME
 from finecausal_cli.training.pairs import LAST_NAME
-from finecausal_cli.training.processes import BOARD_NAME
-from finecausal_cli.training.run import Callbacks, train
+from finecausal_cli.training.run import train
+from finecausal_cli.training.trainer import BOARD_NAME, Callbacks
 from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.store import load_weights
 
@@ -48,7 +48,7 @@ class Log:
     def __init__(self, *, stop_at=None):
         self.data, self.decoded, self.steps, self.validated, self.cached = [], 0, [], [], []
         self._stop_at = stop_at
-        self.watch = Callbacks(
+        self.callbacks = Callbacks(
             data=lambda *counts: self.data.append(counts),
             decoded=self._decoded,
             cached=self.cached.append,
@@ -68,7 +68,7 @@ class Log:
 @pytest.fixture(scope="module")
 def finished(run, tmp_path_factory):
     folder, log = tmp_path_factory.mktemp("runs") / "run", Log()
-    assert run(folder, watch=log.watch) == folder / BEST
+    assert run(folder, callbacks=log.callbacks) == folder / BEST
     return folder, log
 
 
@@ -128,11 +128,11 @@ def test_a_run_is_not_started_over_another(finished, run):
 @pytest.mark.parametrize("stop_at", [1, 2])  # before the first checkpoint, and after it
 def test_an_interrupted_and_resumed_run_gives_the_same_weights(finished, run, make_options, tmp_path, stop_at):
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run", watch=Log(stop_at=stop_at).watch)
+        run(tmp_path / "run", callbacks=Log(stop_at=stop_at).callbacks)
     assert (tmp_path / "run" / LAST_NAME).exists() == (stop_at == 2)
     log = Log()
     # A resumed run takes its own options and network, not those it is given.
-    best = run(tmp_path / "run", resume=True, watch=log.watch, options=make_options(epochs=50, seed=99))
+    best = run(tmp_path / "run", resume=True, callbacks=log.callbacks, options=make_options(epochs=50, seed=99))
     assert log.steps == [1, 2][stop_at - 1 :]
     expected, found = load_weights(finished[0] / BEST), load_weights(best)
     assert found.digest == expected.digest
@@ -144,7 +144,7 @@ def test_a_finished_run_resumed_stays_as_it_is(finished, run):
     folder, _ = finished
     before = load_weights(folder / BEST)
     log = Log()
-    run(folder, resume=True, watch=log.watch)
+    run(folder, resume=True, callbacks=log.callbacks)
     after = load_weights(folder / BEST)
     assert (log.steps, after.digest, after.info) == ([], before.digest, before.info)
 
@@ -190,7 +190,7 @@ def test_a_run_that_could_not_begin_may_be_begun_again(run, dataset, tmp_path, m
 
 def test_without_a_cache_nothing_is_kept_and_the_numbers_are_the_same(finished, run, tmp_path, make_options):
     log = Log()
-    best = run(tmp_path / "run", cache=None, watch=log.watch)
+    best = run(tmp_path / "run", cache=None, callbacks=log.callbacks)
     assert load_weights(best).digest == load_weights(finished[0] / BEST).digest
     assert (log.decoded, log.cached) == (0, [])
 
@@ -200,11 +200,11 @@ def test_what_a_run_began_from_may_be_gone_when_it_is_resumed(finished, run, mak
     shutil.copytree(finished[0] / BEST, tmp_path / "first")
     options = make_options(epochs=2, group=4, save_every=1, init=str(tmp_path / "first"))
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "run", options=options, watch=Log(stop_at=2).watch)
+        run(tmp_path / "run", options=options, callbacks=Log(stop_at=2).callbacks)
     assert json.loads((tmp_path / "run" / RUN_NAME).read_text())["init"]["from"] == "weights"
     shutil.rmtree(tmp_path / "first")
     log = Log()
-    run(tmp_path / "run", resume=True, watch=log.watch)
+    run(tmp_path / "run", resume=True, callbacks=log.callbacks)
     assert log.steps == [2]
 
 

@@ -5,12 +5,10 @@ import torch
 
 from finecausal_cli.data.batch import collate
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.training import set_training
 from finecausal_cli.training.batches import Part, split_groups
-from finecausal_cli.training.pairs import Stepper, averaged
-from finecausal_cli.training.processes import Processes
+from finecausal_cli.training.checkpoint import Progress
+from finecausal_cli.training.trainer import average_weights
 
-CPU = Processes(torch.device("cpu"))
 GROUPS = [(0, 1), (2, 3), (4, 5, 6)]
 
 
@@ -22,6 +20,13 @@ def parts_of(film, count) -> list[Part]:
     ]
 
 
+def train_step(trainer, parts, at) -> dict[str, float]:
+    """Take a step of a run in training mode."""
+    trainer.task.train_mode()
+    trainer.progress = Progress(step=at)
+    return trainer.train_step(parts)
+
+
 @pytest.fixture(scope="module")
 def seven(film):
     """Seven dives; some lack a mask, some a transition, and some know what their stages cost."""
@@ -31,16 +36,15 @@ def seven(film):
 
 
 @pytest.fixture(scope="module")
-def step(seven, config, make_options):
+def step(seven, config, make_options, make_trainer):
     """Take some steps over the same batch in so many parts, and return losses and network."""
 
     def take(parts, *, steps=2, seed=0, **given):
         options = make_options(groups_per_batch=9, freeze_batchnorm="all", **given)
         torch.manual_seed(seed)
         # Attention is dropped out by chance that differs between parts; the graph is left out.
-        stepper = Stepper(FineCausal(config.model_copy(update={"gat": False})), options, CPU, 10)
-        set_training(stepper.model, options)
-        return [stepper(parts_of(seven, parts), place) for place in range(steps)], stepper
+        trainer = make_trainer(FineCausal(config.model_copy(update={"gat": False})), seven, options)
+        return [train_step(trainer, parts_of(seven, parts), at) for at in range(steps)], trainer
 
     return take
 
@@ -55,17 +59,16 @@ def test_parts_of_a_batch_learn_what_the_batch_does(step, parts):
         assert after == pytest.approx(before, rel=2e-4)
     assert whole[1]["total"] != whole[0]["total"]
     # The gradients of the second step: Adam's first steps are of one size whatever the gradient.
-    grads = [torch.cat([each.grad.flatten() for each in stepper._parameters]) for stepper in (one, other)]
+    grads = [torch.cat([each.grad.flatten() for each in trainer._parameters]) for trainer in (one, other)]
     assert (grads[0] - grads[1]).norm() < 1e-3 * grads[0].norm()
 
 
 def test_every_loss_is_the_mean_over_the_whole_batch(step, seven):
     """Three pairs of one group and one of each other: the parts count by their pairs, not alike."""
-    (losses,), stepper = step(3, steps=1)
-    torch.manual_seed(0)
-    fresh = Stepper(stepper.model.__class__(stepper.model.config), stepper._options, CPU, 10)
-    set_training(fresh.model, stepper._options)
-    each = [fresh._losses(part.batch, wants_foreground=True)["regression"].item() for part in parts_of(seven, 3)]
+    (losses,), _ = step(3, steps=1)
+    _, fresh = step(3, steps=0)
+    fresh.task.train_mode()
+    each = [fresh.task.losses(part.batch, wants_foreground=True)["regression"].item() for part in parts_of(seven, 3)]
     assert losses["regression"] == pytest.approx((each[0] + each[1] + 3 * each[2]) / 5, rel=1e-5)
 
 
@@ -74,48 +77,47 @@ def test_the_stage_loss_can_be_switched_off(step):
     assert "stages" not in losses
 
 
-def test_chance_follows_from_seed_step_and_part(seven, config, make_options):
+def test_dropout_follows_from_seed_step_and_part(seven, config, make_options, make_trainer):
     """With attention dropped out: the same step gives the same numbers whatever was drawn before."""
 
     def total(seed, step):
         torch.manual_seed(0)
-        stepper = Stepper(FineCausal(config), make_options(seed=seed), CPU, 10)
+        trainer = make_trainer(FineCausal(config), seven, make_options(seed=seed))
         torch.rand(seed + step)
-        set_training(stepper.model, stepper._options)
-        return stepper(parts_of(seven, 1), step)["total"]
+        return train_step(trainer, parts_of(seven, 1), step)["total"]
 
     assert total(1, 4) == total(1, 4)
     assert len({total(1, 4), total(1, 5), total(2, 4)}) == 3
 
 
-def test_a_frozen_backbone_stays_as_it_is_to_the_last_bit(seven, config, make_options):
+def test_a_frozen_backbone_stays_as_it_is_to_the_last_bit(seven, config, make_options, make_trainer):
     options = make_options(freeze_backbone=True, weight_decay=0.5)
-    stepper = Stepper(FineCausal(config), options, CPU, 10)
-    before = {name: tensor.clone() for name, tensor in stepper.model.state_dict().items()}
-    set_training(stepper.model, options)
-    for step in range(2):
-        stepper(parts_of(seven, 1), step)
-    after = stepper.model.state_dict()
+    trainer = make_trainer(FineCausal(config), seven, options)
+    before = {name: tensor.clone() for name, tensor in trainer.network.state_dict().items()}
+    for at in range(2):
+        train_step(trainer, parts_of(seven, 1), at)
+    after = trainer.network.state_dict()
     moved = {name.split(".")[0] for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert moved == {"parser", "intervention", "transition_parser", "stages", "tca", "regression"}
-    assert len(stepper.optimizer.param_groups) == 2  # the rest and the learned weights of the losses
+    assert len(trainer.optimizer.param_groups) == 2  # the rest and the learned weights of the losses
 
 
 @pytest.mark.parametrize(
     ("frozen", "still"), [("none", ()), ("trunks", ("video_trunk",)), ("all", ("video_trunk", ""))]
 )
-def test_frozen_normalisations_keep_statistics_scale_and_shift(seven, config, make_options, frozen, still):
+def test_frozen_normalisations_keep_statistics_scale_and_shift(
+    seven, config, make_options, make_trainer, frozen, still
+):
     options = make_options(freeze_batchnorm=frozen)
-    stepper = Stepper(FineCausal(config), options, CPU, 10)
+    trainer = make_trainer(FineCausal(config), seven, options)
     norms = {
         name: {key: tensor.clone() for key, tensor in module.state_dict().items()}
-        for name, module in stepper.model.named_modules()
+        for name, module in trainer.network.named_modules()
         if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
     }
-    set_training(stepper.model, options)
-    stepper(parts_of(seven, 1), 0)
+    train_step(trainer, parts_of(seven, 1), 0)
     for name, before in norms.items():
-        after = stepper.model.get_submodule(name).state_dict()
+        after = trainer.network.get_submodule(name).state_dict()
         equal = all(torch.equal(after[key], before[key]) for key in before)
         assert equal == name.startswith(still), name
 
@@ -123,7 +125,7 @@ def test_frozen_normalisations_keep_statistics_scale_and_shift(seven, config, ma
 def test_the_running_mean_by_hand():
     """(1 + n) / (10 + n) of the old is kept after n updates, 0.5 at most: 2/11 and 3/12, then 0.5."""
     network = torch.nn.BatchNorm1d(1)
-    mean = averaged(network, 0.5)
+    mean = average_weights(network, 0.5)
     expected = None
     for done, value in enumerate([1.0, 2.0, 4.0, 8.0]):
         with torch.no_grad():
@@ -142,10 +144,10 @@ def test_the_running_mean_by_hand():
 def test_the_running_mean_is_what_is_kept(step):
     _, plain = step(1)
     _, mean = step(1, ema=0.9)
-    assert plain.best_model is plain.model
-    assert mean.best_model is mean.average.module
-    assert set(mean.parts()) == {*plain.parts(), "average"}
-    one, two = plain.model.state_dict(), mean.model.state_dict()
+    assert plain.best_network is plain.network
+    assert mean.best_network is mean.average.module
+    assert set(mean._state()) == {*plain._state(), "average"}
+    one, two = plain.network.state_dict(), mean.network.state_dict()
     assert all(torch.equal(one[name], two[name]) for name in one)  # it follows and does not lead
     name = "regression.judge.0.weight"
-    assert not torch.equal(mean.best_model.state_dict()[name], two[name])
+    assert not torch.equal(mean.best_network.state_dict()[name], two[name])

@@ -1,9 +1,11 @@
 import pytest
+import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from finecausal_cli.errors import TrainingError
-from finecausal_cli.training.checkpoint import Progress
-from finecausal_cli.training.processes import BOARD_NAME, MetricLogger
+from finecausal_cli.evaluation.predict import ErrorSummary
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.training.trainer import BOARD_NAME, Callbacks, start_accelerator, start_trackers
 
 
 def drawn(folder, name):
@@ -12,19 +14,31 @@ def drawn(folder, name):
 
 
 def draw(folder, options, steps, *, first=0):
-    curves = MetricLogger(folder, options, first=first)
+    accelerator = start(folder, options, first=first)
     for step in steps:
-        curves.step(Progress(step=step), {"total": 10.0 - step, "regression": 0.5}, 0.25)
-    curves.validation(Progress(step=steps[-1]), {"rho": 0.1 * steps[-1], "aiou_50": None, "dives": 4})
-    curves.close()
+        accelerator.log({"training/total": 10.0 - step, "training/regression": 0.5}, step=step)
+    accelerator.end_training()
 
 
-def test_losses_and_figures_are_drawn_over_the_steps(tmp_path, make_options):
-    draw(tmp_path, make_options(), [1, 2, 3])
-    assert drawn(tmp_path, "training/total") == [(1, 9.0), (2, 8.0), (3, 7.0)]
-    assert drawn(tmp_path, "time/waiting_for_data") == [(1, 0.25), (2, 0.25), (3, 0.25)]
-    assert drawn(tmp_path, "validation/rho") == [(3, 0.3)]
-    assert drawn(tmp_path, "validation/dives") == [(3, 4)]
+def start(folder, options, *, first=0):
+    accelerator = start_accelerator(torch.device("cpu"))
+    start_trackers(accelerator, folder, options.trackers, options.to_dict(), first=first)
+    return accelerator
+
+
+def test_losses_and_metrics_are_drawn_over_the_steps(tmp_path, make_trainer, make_options, film, config):
+    """Metrics that are no numbers are left out."""
+    summary = ErrorSummary(4, 0.3, 0.3, 0.3, 1.0, None, None, None, 0.1, 2.0)
+    options = make_options(epochs=1)
+    trainer = make_trainer(FineCausal(config), film, options, tmp_path, evaluate=lambda _: summary)
+    start_trackers(trainer.accelerator, tmp_path, (), {}, first=0)
+    losses = []
+    trainer.fit(Callbacks(step=lambda progress, found: losses.append((progress.step, found["total"]))))
+    trainer.accelerator.end_training()
+    assert drawn(tmp_path, "training/total") == [(step, pytest.approx(total, rel=1e-6)) for step, total in losses]
+    assert [step for step, _ in drawn(tmp_path, "time/waiting_for_data")] == [1, 2]
+    assert drawn(tmp_path, "validation/rho") == [(2, 0.3)]
+    assert drawn(tmp_path, "validation/dives") == [(2, 4)]
     tags = EventAccumulator(str(tmp_path / BOARD_NAME)).Reload().Tags()["scalars"]
     assert "validation/aiou_50" not in tags
 
@@ -37,9 +51,9 @@ def test_a_resumed_run_draws_no_step_twice(tmp_path, make_options):
 
 def test_an_unknown_tracker_and_one_that_is_not_installed_are_named(tmp_path, make_options):
     with pytest.raises(TrainingError, match=r"--track: no tracker 'paper' \(accelerate knows .*wandb"):
-        MetricLogger(tmp_path, make_options(trackers=("paper",)), first=0)
+        start(tmp_path, make_options(trackers=("paper",)))
     with pytest.raises(TrainingError, match=r"--track: swanlab is not installed \(pip install swanlab\)"):
-        MetricLogger(tmp_path, make_options(trackers=("swanlab",)), first=0)
+        start(tmp_path, make_options(trackers=("swanlab",)))
     assert not (tmp_path / BOARD_NAME).exists()
 
 

@@ -12,9 +12,8 @@ from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.training import TrainOptions
 from finecausal_cli.training.batches import FOLDER, Views
-from finecausal_cli.training.pairs import Trainer
-from finecausal_cli.training.processes import Processes
 from finecausal_cli.training.run import train
+from finecausal_cli.training.trainer import Callbacks
 from finecausal_cli.video import crop
 from finecausal_cli.weights.store import load_weights
 
@@ -138,28 +137,23 @@ def test_mask_features_are_those_of_the_network_that_asks(model, film, clips):
     assert two_trunks.project_mask_features(own) is own
 
 
-def test_what_stands_behind_the_trunk_learns_and_the_rest_stays(config, film, clips, make_options, tmp_path):
+def test_what_stands_behind_the_trunk_learns_and_the_rest_stays(
+    make_trainer, config, film, clips, make_options, tmp_path
+):
     options = make_options(epochs=4, freeze_backbone=True, views=2)
     torch.manual_seed(0)
     network = FineCausal(config)
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     views = Views(network, clips, None, 2)
-    trainer = Trainer(network, film.dives, clips, options, tmp_path, Processes(CPU), views=views)
+    trainer = make_trainer(network, clips, options, tmp_path, dives=film.dives, views=views)
     seen = []
-    trainer.fit(report=lambda _, losses: seen.append(losses), validate=lambda _: _Nothing(), keep=lambda *_: None)
+    trainer.fit(Callbacks(step=lambda _, losses: seen.append(losses)))
     assert clips.reads == len(film.dives)
-    assert len(seen) == trainer.steps
+    assert len(seen) == trainer.config.steps
     assert "foreground" not in seen[0]
     changed = {name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])}
     assert not [name for name in changed if name.startswith(("video_trunk", "parser.heads"))]
     assert {"parser.project.weight", "regression.judge.0.weight", "transition_parser.classify.0.weight"} <= changed
-
-
-class _Nothing:
-    rho = float("nan")
-
-    def figures(self):
-        return {}
 
 
 def test_a_whole_run_on_views_reads_no_video_twice(small_dataset, config, make_options, tmp_path):
