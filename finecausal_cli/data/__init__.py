@@ -11,7 +11,7 @@ from typing import Any, ClassVar, Literal
 from finecausal_cli.config import OptionGroup, option
 from finecausal_cli.errors import DatasetError
 
-# One dive of a dataset: where its pictures are and what is known of it.
+# One dive of a dataset: its files and its labels.
 
 Split = Literal["train", "val", "test"]
 
@@ -21,7 +21,7 @@ class FrameRange:
     """The frames of one dive among those of an untrimmed video, one picture a frame.
 
     Attributes:
-        name: How the pictures are called, with ``{frame}`` for their number, e.g. ``{frame:06d}.jpg``.
+        name: Pattern of the pictures' names, with ``{frame}`` for their number, e.g. ``{frame:06d}.jpg``.
         first: Number of the dive's first frame.
         last: Number of its last frame, inclusive.
     """
@@ -55,8 +55,8 @@ class Dive:
         judges: The judges' marks; empty if unknown.
         deductions: Points a judge takes off for take-off, flight and entry, each 0 or more; None if unknown, as it is
             for filmed dives: simulated ones know it.
-        split: The part of the dataset it belongs to; None if the dataset does not say.
-        frames: Which pictures of the folder ``video`` are this dive's; None if they all are.
+        split: Its part of the dataset; None if unknown.
+        frames: The pictures of the folder ``video`` that belong to this dive; None for all.
         start_s: Start of the dive in its video, seconds; None for the video's start.
         end_s: End of the dive in its video, seconds; None for the video's end.
     """
@@ -89,26 +89,26 @@ class Dive:
         return round(self.score / self.difficulty, 9)
 
 
-# What is wrong with a dataset, as a value: the first one stops a run, and a check collects them all.
+# Problems of a dataset: the first one stops a run, a check collects them all.
 
 Kind = Literal[
     "manifest", "annotation", "dive number", "score", "split", "boundaries", "video", "frames", "masks", "duplicate",
     "exemplars",
 ]  # fmt: skip
-"""``manifest``: a cell or row; ``annotation``: an entry of a pickle; ``exemplars``: nobody to compare a dive with."""
+"""``manifest``: a cell or row; ``annotation``: an entry of a pickle; ``exemplars``: no dive to compare with."""
 
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong.
+    """A problem of a dataset.
 
     Attributes:
-        kind: What it concerns.
-        where: The file or folder it was found in.
-        what: What is wrong, in plain words, with the place in the file.
-        hint: What the user can do about it.
-        dive: Key of the dive it concerns, if it is one.
-        stops: Whether nothing sensible can be read in its place, so that a run must not go on by itself.
+        kind: Its kind.
+        where: The file or folder.
+        what: What is wrong, with the position in the file.
+        hint: What the user can do.
+        dive: Key of the dive, if it concerns one.
+        stops: Whether a run must stop, because nothing sensible can be read instead.
     """
 
     kind: Kind
@@ -119,16 +119,16 @@ class Problem:
     stops: bool = True
 
     def error(self) -> DatasetError:
-        """Return the same as an error to raise."""
+        """Return the problem as an error to raise."""
         return DatasetError(self.what, where=self.where, hint=self.hint)
 
 
 Report = Callable[[Problem], object]
-"""Takes a problem while a dataset is read. If it returns, the dive is left out, or read without what is wrong."""
+"""Called with a problem while a dataset is read. If it returns, the dive is left out, or read without what is wrong."""
 
 
 def refuse(problem: Problem) -> None:
-    """Stop at the first problem that stops a run; be silent about the others, which ``dataset check`` lists.
+    """Raise the first problem that stops a run; ignore the others, which ``dataset check`` lists.
 
     Raises:
         DatasetError: The problem.
@@ -136,8 +136,6 @@ def refuse(problem: Problem) -> None:
     if problem.stops:
         raise problem.error()
 
-
-# Which pictures a folder of frames holds.
 
 _SUFFIXES = (".bmp", ".jpeg", ".jpg", ".png", ".tif", ".tiff", ".webp")
 
@@ -149,7 +147,7 @@ def frame_names(folder: Path) -> set[str]:
         OSError: The folder cannot be listed.
     """
     with os.scandir(folder) as listing:
-        names = [one.name for one in listing]
+        names = [entry.name for entry in listing]
     return {name.rsplit(".", 1)[0] for name in names if name.lower().endswith(_SUFFIXES) and name[0] != "."}
 
 

@@ -192,7 +192,7 @@ _ALLOWED = {
 }
 
 
-# What the entries of foreign annotations have in common: keys, splits, and values that are checked one by one.
+# Entries of published annotations: keys, splits, and values that are checked one by one.
 
 _ROUNDING = 1e-9
 _MOST_FRAMES = 10**9
@@ -203,7 +203,7 @@ _LONGEST_INTEGER = 1000  # bits; Python refuses to write an integer of many thou
 
 
 class WrongEntryError(Exception):
-    """An entry of an annotation cannot be used: of what kind it is, what is wrong and what would be right."""
+    """An entry of an annotation cannot be used: kind, what is wrong, and a hint."""
 
     def __init__(self, kind: Kind, what: str, hint: str | None = None) -> None:
         self.kind = kind
@@ -230,7 +230,7 @@ def read_splits(files: Mapping[Split, Path], labelled: Mapping[Any, Any], report
     Args:
         files: The pickled list of keys of each split.
         labelled: The annotations; keys without one are reported.
-        report: Told of keys that are in both splits, in none, or have no annotation.
+        report: Called with keys that are in both splits, in none, or have no annotation.
 
     Returns:
         The split of every annotated key that has one.
@@ -238,24 +238,24 @@ def read_splits(files: Mapping[Split, Path], labelled: Mapping[Any, Any], report
     Raises:
         DatasetError: A file is missing, refused or holds something else.
     """
-    found: dict[Any, Split] = {}
+    split_of: dict[Any, Split] = {}
     for split, path in files.items():
         keys = read_plain_pickle(path)
         if not isinstance(keys, list):
             raise DatasetError(f"holds a {type(keys).__name__}, and a list of keys is meant", where=path)
         for raw in keys:
             key = tuple(raw) if isinstance(raw, list) else raw
-            if not _can_be_looked_up(key) or key not in labelled:
-                what = f"{shown(key)} has no annotation"
+            if not _is_key(key) or key not in labelled:
+                what = f"{show(key)} has no annotation"
                 report(Problem("annotation", str(path), what, "the files are of different editions?"))
-            elif found.setdefault(key, split) != split:
-                what = f"{shown(key)} is a {found[key]} dive too"
+            elif split_of.setdefault(key, split) != split:
+                what = f"{show(key)} is a {split_of[key]} dive too"
                 report(Problem("split", str(path), what, "a dive either trains or tests"))
     for key in labelled:
-        if key not in found:
-            what = f"{shown(key)} is in no split and is left out"
+        if key not in split_of:
+            what = f"{show(key)} is in no split and is left out"
             report(Problem("split", str(next(iter(files.values())).parent), what, stops=False))
-    return found
+    return split_of
 
 
 def read_entries(
@@ -272,7 +272,7 @@ def read_entries(
         entries: Its content.
         splits: The split of each key.
         make: Makes a dive of a key and its entry; raises ``WrongEntryError``.
-        report: Told of every entry that cannot be used.
+        report: Called with every entry that cannot be used.
     """
     dives = []
     for key, entry in entries.items():
@@ -281,17 +281,17 @@ def read_entries(
         try:
             dives.append(make(key, entry))
         except WrongEntryError as wrong:
-            report(Problem(wrong.kind, str(path), f"entry {shown(key)}: {wrong.what}", wrong.hint, dive=shown(key)))
+            report(Problem(wrong.kind, str(path), f"entry {show(key)}: {wrong.what}", wrong.hint, dive=show(key)))
         except OSError as error:
-            what = f"entry {shown(key)}: {error.filename}: {error.strerror}"
-            report(Problem("frames", str(path), what, "check the rights of the folder", dive=shown(key)))
+            what = f"entry {show(key)}: {error.filename}: {error.strerror}"
+            report(Problem("frames", str(path), what, "check the rights of the folder", dive=show(key)))
     return dives
 
 
-def shown(value: object) -> str:
-    """Write a key or a value of an annotation in an error; containers that are no key by their kind alone."""
+def show(value: object) -> str:
+    """Format a key or a value for an error; containers that are no key by their type alone."""
     if type(value) is tuple and len(value) == 2 and all(isinstance(part, (str, int)) for part in value):
-        return "/".join(part[:_SHOWN] if isinstance(part, str) else shown(part) for part in value)
+        return "/".join(part[:_SHOWN] if isinstance(part, str) else show(part) for part in value)
     if isinstance(value, int) and value.bit_length() > _LONGEST_INTEGER:
         return "an integer of more digits than any"
     if isinstance(value, (str, int, float)) or value is None:
@@ -299,7 +299,7 @@ def shown(value: object) -> str:
     return "an array" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
 
 
-def decimal_of(value: object) -> float | None:
+def parse_decimal(value: object) -> float | None:
     """Return a value as a finite number, or None where it is none."""
     if isinstance(value, bool) or not isinstance(value, (int, float, np.integer, np.floating)):
         return None
@@ -310,73 +310,73 @@ def decimal_of(value: object) -> float | None:
     return number if math.isfinite(number) else None
 
 
-def number_of(value: object) -> str:
+def parse_number(value: object) -> str:
     """Read a dive number, in canonical form."""
     if not isinstance(value, str):
-        _wrong("dive number", f"the dive number is {shown(value)}", "a text such as 107b is meant")
+        _wrong("dive number", f"the dive number is {show(value)}", "a text such as 107b is meant")
     try:
         return str(parse_dive_number(value))
     except FinecausalError as error:
-        raise WrongEntryError("dive number", f"dive {shown(value)}: {error.what}", error.hint) from None
+        raise WrongEntryError("dive number", f"dive {show(value)}: {error.what}", error.hint) from None
 
 
 def parse_difficulty(value: object) -> float:
     """Read a degree of difficulty."""
-    difficulty = decimal_of(value)
+    difficulty = parse_decimal(value)
     if difficulty is None or difficulty <= 0:
-        _wrong("score", f"the difficulty is {shown(value)}", "a number above 0 is meant")
+        _wrong("score", f"the difficulty is {show(value)}", "a number above 0 is meant")
     return difficulty
 
 
-def score_of(value: object, difficulty: float) -> float:
+def parse_score(value: object, difficulty: float) -> float:
     """Read a final score, which three tens limit."""
-    score = decimal_of(value)
+    score = parse_decimal(value)
     if score is None or score < 0:
-        _wrong("score", f"the score is {shown(value)}", "a number from 0 on is meant")
+        _wrong("score", f"the score is {show(value)}", "a number from 0 on is meant")
     if score > MAX_EXECUTION * difficulty * (1 + _ROUNDING):
         most = f"three tens at difficulty {difficulty:g} make {MAX_EXECUTION * difficulty:g}"
         _wrong("score", f"the score {score:g} is out of range", most)
     return score
 
 
-def marks_of(value: object) -> tuple[float, ...]:
+def parse_marks(value: object) -> tuple[float, ...]:
     """Read the judges' marks."""
     if not isinstance(value, (list, tuple)) and not (isinstance(value, np.ndarray) and value.ndim == 1):
-        _wrong("score", f"the marks are {shown(value)}", "a list of numbers is meant")
-    marks = [decimal_of(one) for one in value]
-    known = tuple(mark for mark in marks if mark is not None and 0 <= mark <= MAX_MARK)
-    if len(known) < len(marks):
+        _wrong("score", f"the marks are {show(value)}", "a list of numbers is meant")
+    marks = [parse_decimal(mark) for mark in value]
+    valid = tuple(mark for mark in marks if mark is not None and 0 <= mark <= MAX_MARK)
+    if len(valid) < len(marks):
         _wrong("score", "one of the marks is no number from 0 to 10")
-    return known
+    return valid
 
 
-def frame_of(value: object, called: str) -> int:
+def parse_frame(value: object, called: str) -> int:
     """Read a frame number."""
     if isinstance(value, np.integer):
         value = int(value)
     if type(value) is not int or not 0 <= value < _MOST_FRAMES:
-        _wrong("annotation", f"{called} is {shown(value)}", "a whole number from 0 on is meant")
+        _wrong("annotation", f"{called} is {show(value)}", "a whole number from 0 on is meant")
     return value
 
 
-def frames_of(value: object, called: str) -> list[int]:
+def parse_frames(value: object, called: str) -> list[int]:
     """Read a list, or an array of one dimension, of frame numbers or labels."""
     whole = isinstance(value, np.ndarray) and value.ndim == 1 and value.dtype.kind in "iu"
-    if not whole and not (isinstance(value, (list, tuple)) and all(type(one) is int for one in value)):
-        _wrong("annotation", f"{called}: {shown(value)}, and whole numbers are meant")
-    return [int(one) for one in value]  # type: ignore[attr-defined]
+    if not whole and not (isinstance(value, (list, tuple)) and all(type(label) is int for label in value)):
+        _wrong("annotation", f"{called}: {show(value)}, and whole numbers are meant")
+    return [int(label) for label in value]  # type: ignore[attr-defined]
 
 
-def folder_name_of(value: object) -> str:
+def parse_folder_name(value: object) -> str:
     """Read the name of a folder, which must not lead anywhere else."""
     leads_away = isinstance(value, str) and (value in ("", ".", "..") or set(value) & set("/\\\0"))
     if not isinstance(value, str) or leads_away:
-        _wrong("annotation", f"{shown(value)} is not the name of a folder", "it would lead out of the dataset")
+        _wrong("annotation", f"{show(value)} is not the name of a folder", "it would lead out of the dataset")
     return value
 
 
-def _can_be_looked_up(key: object) -> bool:
-    return isinstance(key, (str, int)) or (type(key) is tuple and all(isinstance(one, (str, int)) for one in key))
+def _is_key(key: object) -> bool:
+    return isinstance(key, (str, int)) or (type(key) is tuple and all(isinstance(part, (str, int)) for part in key))
 
 
 def _wrong(kind: Kind, what: str, hint: str | None = None) -> NoReturn:

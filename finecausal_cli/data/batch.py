@@ -29,10 +29,10 @@ if TYPE_CHECKING:
     from finecausal_cli.model.outputs import Encoding
 
 
-# Decide which dives meet in a training batch.
+# Sampling of training batches.
 #
-# A batch is made of groups of dives of one number; every two dives of a group are a pair. A group of g dives gives g
-# (g - 1) / 2 pairs from g encodings, so encoding, the costly part, is done once a dive and not once a pair.
+# A batch consists of groups of dives of one number; every two dives of a group are a pair. A group of g dives gives
+# g (g - 1) / 2 pairs from g encodings, so encoding, the costly part, is done once a dive and not once a pair.
 
 Group = tuple[int, ...]
 
@@ -40,10 +40,10 @@ Group = tuple[int, ...]
 def plan_epoch(
     numbers: Sequence[str | None], *, group: int, groups_per_batch: int, seed: int, epoch: int
 ) -> list[list[Group]]:
-    """Lay out one epoch: every dive is in it at least once.
+    """Plan one epoch, with every dive at least once.
 
-    A dive left over when its number is divided into groups is joined by another dive of the same number; a dive
-    whose number nobody shares is joined by any other.
+    A dive left over when its number is divided into groups is paired with another dive of the same number; a single
+    dive of a number with any other dive.
 
     Args:
         numbers: Dive number of each dive, None if unknown (the unknown form one class).
@@ -66,10 +66,10 @@ def plan_epoch(
         members[number or ""].append(index)
     groups: list[Group] = []
     for _, indices in sorted(members.items()):
-        shuffled = [indices[place] for place in rng.permutation(len(indices))]
+        shuffled = [indices[index] for index in rng.permutation(len(indices))]
         groups += [tuple(shuffled[start : start + group]) for start in range(0, len(shuffled), group)]
-    groups = [_with_partner(one, members[numbers[one[0]] or ""], len(numbers), rng) for one in groups]
-    order = [groups[place] for place in rng.permutation(len(groups))]
+    groups = [_with_partner(each, members[numbers[each[0]] or ""], len(numbers), rng) for each in groups]
+    order = [groups[index] for index in rng.permutation(len(groups))]
     return [order[start : start + groups_per_batch] for start in range(0, len(order), groups_per_batch)]
 
 
@@ -83,7 +83,7 @@ def _with_partner(group: Group, same_number: Sequence[int], dives: int, rng: np.
 
 
 def pairs_of(groups: Sequence[Group]) -> list[tuple[int, int]]:
-    """List the pairs of a batch as places in its flattened list of dives."""
+    """List the pairs of a batch as indices into its flattened list of dives."""
     pairs: list[tuple[int, int]] = []
     start = 0
     for group in groups:
@@ -92,24 +92,24 @@ def pairs_of(groups: Sequence[Group]) -> list[tuple[int, int]]:
     return pairs
 
 
-# Show an athlete in the place of another dive: do(background := another's), on dives whose masks are known.
+# Background swap, do(background := another's), on dives with masks.
 #
-# A network that is trained on dives alone may read the place instead of the dive. Here the athlete is cut out along
-# the mask and put before the background of another dive, its own athlete painted over. Stage by stage the background
-# is that of the same stage: board behind the take-off, air behind the flight. From the entry on the dive stays as it
-# is, because the splash is judged and belongs to no mask.
+# A network may read the venue instead of the dive. Here the athlete is cut out along the mask and pasted before the
+# background of another dive, whose athlete is inpainted. The background is that of the same stage: board behind the
+# take-off, air behind the flight. From the entry on the dive stays as it is, because the splash is judged and belongs
+# to no mask.
 
-_PAINTED_FROM = 3
-"""Pixels around a hole that it is painted over from."""
+_INPAINT_RADIUS = 3
+"""Radius of inpainting, pixels."""
 
 
 class BackgroundSwap:
-    """Shows some of the dives before the background of others.
+    """Replaces the background of some dives by that of others.
 
     Args:
-        dives: Dives to take backgrounds from; those without mask or stages are left out.
+        dives: Dives of the backgrounds; those without mask or stages are left out.
         clips: Their clips.
-        share: Share of dives that are changed, 0 to 1.
+        share: Probability of a swap, 0 to 1.
 
     Raises:
         DatasetError: No dive has both a mask and its stages.
@@ -124,14 +124,14 @@ class BackgroundSwap:
 
     @property
     def digest(self) -> str:
-        """What its changes depend on besides the dive and chance."""
+        """Digest of everything that a swap depends on, besides the dive and the generator."""
         facts = hashlib.sha256(f"{self._share:g}".encode())
         for dive in self._dives:
             facts.update(self._clips.digest(dive).encode())
         return facts.hexdigest()[:16]
 
     def __call__(self, clip: ClipArrays, rng: np.random.Generator) -> ClipArrays:
-        """Return the clip before another background, or as it is, by chance.
+        """Return the clip with another background, with the probability ``share``.
 
         Raises:
             VideoError: The other clip cannot be read.
@@ -143,23 +143,23 @@ class BackgroundSwap:
 
 
 def swap_background(clip: ClipArrays, other: ClipArrays, *, margin: bool = False) -> ClipArrays:
-    """Put the athlete of a clip before the background of another one, frame by frame up to the entry.
+    """Replace the background of a clip by that of another one, frame by frame up to the entry.
 
     Args:
         clip: The clip.
-        other: Whose background is taken. Where either has no mask or no stages, the clip is returned as it is.
-        margin: Keep a rim of the true background around the athlete, as where the mask is only predicted.
+        other: The clip of the background. If either has no mask or no stages, the clip is returned unchanged.
+        margin: Keep a rim of the true background around the athlete, as with predicted masks.
     """
     if clip.mask is None or other.mask is None or NO_TRANSITION in (*clip.transitions, *other.transitions):
         return clip
     frames = clip.frames.copy()
-    entry, places = clip.transitions[1], _same_stage(clip.transitions, other.transitions)
+    entry, other_frames = clip.transitions[1], _same_stage(clip.transitions, other.transitions)
     athlete, hole = clip.mask[:entry] > 0, dilate(other.mask > 0)
     if margin and entry:
         athlete = dilate(athlete)
     size = frames.shape[2], frames.shape[1]
-    for frame, place in enumerate(places):
-        empty = cv2.inpaint(other.frames[place], hole[place].astype(np.uint8), _PAINTED_FROM, cv2.INPAINT_TELEA)
+    for frame, source in enumerate(other_frames):
+        empty = cv2.inpaint(other.frames[source], hole[source].astype(np.uint8), _INPAINT_RADIUS, cv2.INPAINT_TELEA)
         if empty.shape != frames[frame].shape:
             empty = cv2.resize(empty, size, interpolation=cv2.INTER_AREA)
         np.copyto(frames[frame], empty, where=~athlete[frame][..., None])
@@ -167,7 +167,7 @@ def swap_background(clip: ClipArrays, other: ClipArrays, *, margin: bool = False
 
 
 def _same_stage(own: tuple[int, int], other: tuple[int, int]) -> NDArray[np.int64]:
-    """Return, for every frame before the entry, the frame of another clip that is as far into the same stage."""
+    """Return, for every frame before the entry, the frame at the same share of the same stage of another clip."""
     (_, enter), (_, other_enter) = own, other
     leave, other_leave = min(own), min(other)
     before = np.arange(leave) * other_leave // max(leave, 1)
@@ -175,10 +175,10 @@ def _same_stage(own: tuple[int, int], other: tuple[int, int]) -> NDArray[np.int6
     return np.concatenate([before, other_leave + within])
 
 
-# One batch of pairs: what the network and the losses need, with every shape stated.
+# One batch of pairs.
 
 MAX_SHIFT = 3
-"""In training the last sampled frame is drawn up to this many frames earlier."""
+"""Largest temporal shift in training, frames."""
 
 
 COUNTING_MARKS = MAX_EXECUTION / MAX_MARK
@@ -197,10 +197,9 @@ class PairBatch:
         execution: float32 [U], score / difficulty, 0..30.
         stage_execution: float32 [U, 3], execution that take-off, flight and entry each cost, 0 or less; NaN where
             unknown. A perfect dive, which loses nothing, has an execution of 30.
-        query: int64 [P], place in U of each pair's query.
-        exemplar: int64 [P], place in U of each pair's exemplar.
-        encoding: U encodings by a trunk that learns nothing, in place of clips and masks, which are empty then; else
-            None.
+        query: int64 [P], index into U of each pair's query.
+        exemplar: int64 [P], index into U of each pair's exemplar.
+        encoding: U encodings by a frozen backbone, with empty clips and masks; else None.
     """
 
     clips: Tensor
@@ -218,12 +217,12 @@ class PairBatch:
         return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> PairBatch:
-        """Return the batch in memory that a GPU can read by itself."""
+        """Return the batch in pinned memory."""
         return self._map(Tensor.pin_memory)
 
-    def _map(self, change: Callable[[Tensor], Tensor]) -> PairBatch:
-        changed = {name: change(getattr(self, name)) for name in self.__slots__ if name != "encoding"}
-        return PairBatch(**changed, encoding=None if self.encoding is None else self.encoding.map(change))
+    def _map(self, function: Callable[[Tensor], Tensor]) -> PairBatch:
+        mapped = {name: function(getattr(self, name)) for name in self.__slots__ if name != "encoding"}
+        return PairBatch(**mapped, encoding=None if self.encoding is None else self.encoding.map(function))
 
 
 def collate(
@@ -236,18 +235,18 @@ def collate(
     epoch: int,
     swap: BackgroundSwap | None = None,
 ) -> PairBatch:
-    """Augment the dives of a batch and put them together.
+    """Augment the dives of a batch and stack them.
 
-    What a dive looks like depends on seed, epoch and the dive alone, not on its batch or the worker.
+    The augmentation depends on seed, epoch and dive, not on the batch or the worker.
 
     Args:
         groups: Groups of indices into ``dives``.
         dives: The training dives.
-        load: Gives a dive's clip; called when its turn comes, because a mapped clip holds a file open.
+        load: Loads a dive's clip; called one by one, because a mapped clip holds a file open.
         frame_size: Side S of the crop, pixels.
         seed: Seed of the run.
         epoch: Index of the epoch.
-        swap: Shows some dives before other backgrounds.
+        swap: Swaps backgrounds.
     """
     indices = [index for group in groups for index in group]
     samples = [
@@ -275,7 +274,7 @@ def pair_batch(
     transitions: Tensor,
     encoding: Encoding | None = None,
 ) -> PairBatch:
-    """Add to what is seen of the dives of a batch, in the order of its groups, their judgements and their pairs."""
+    """Build a batch from its inputs, in the order of the groups, with their labels and pairs."""
     members = [dives[index] for group in groups for index in group]
     pairs = pairs_of(groups)
     return PairBatch(
@@ -292,10 +291,10 @@ def pair_batch(
 
 
 def stage_execution(dive: Dive) -> tuple[float, float, float]:
-    """Return the execution that take-off, flight and entry each cost a dive, 0 or less; NaN if that is unknown.
+    """Return the execution lost in take-off, flight and entry, 0 or less; NaN if unknown.
 
-    Three marks count, so a deduction costs three times its points. A failed dive scores 0 whatever its stages
-    were worth: its deductions say nothing about its score, and it counts as unknown.
+    Three marks count, so a deduction costs three times its points. A failed dive scores 0 whatever its deductions, so
+    it counts as unknown.
     """
     if dive.deductions is None or dive.execution == 0:
         return (math.nan, math.nan, math.nan)
@@ -306,13 +305,13 @@ def stage_execution(dive: Dive) -> tuple[float, float, float]:
 def augment(
     clip: ClipArrays, *, frame_size: int, rng: np.random.Generator, swap: BackgroundSwap | None = None
 ) -> ClipArrays:
-    """Shift in time, crop at random and flip at random, frames and mask alike.
+    """Random temporal shift, crop and flip, the same for frames and mask.
 
     Args:
         clip: A clip at working size.
         frame_size: Side of the crop, pixels.
-        rng: Where chance comes from.
-        swap: Shows it before another background first, by chance.
+        rng: Random generator.
+        swap: Swaps the background first.
     """
     if swap is not None:
         clip = swap(clip, rng)
@@ -323,13 +322,13 @@ def augment(
     left = int(rng.integers(width - frame_size + 1))
     step = -1 if rng.random() < 0.5 else 1
 
-    def cut(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    def crop_planes(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
         window = planes[:, top : top + frame_size, left : left + frame_size]
         return np.ascontiguousarray(window[sampled][:, :, ::step])
 
     return ClipArrays(
-        frames=cut(clip.frames),
-        mask=None if clip.mask is None else cut(clip.mask),
+        frames=crop_planes(clip.frames),
+        mask=None if clip.mask is None else crop_planes(clip.mask),
         transitions=_shifted(clip.transitions, sampled),
     )
 
@@ -343,7 +342,7 @@ def _shifted(transitions: tuple[int, int], sampled: NDArray[np.int64]) -> tuple[
 
 
 def normalise(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
-    """Turn pixels into what the network reads: channels first, in units of ImageNet's spread around its mean.
+    """Normalise pixels by ImageNet's mean and standard deviation, channels first.
 
     Args:
         frames: uint8 [..., 96, size, size, 3], RGB.

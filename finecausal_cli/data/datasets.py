@@ -32,10 +32,10 @@ if TYPE_CHECKING:
     from finecausal_cli.data import Dive, FrameRange, Kind, Report, Split
 
 
-# Divide dives into training, validation and test sets, the same way for everybody.
+# Splits: training, validation and test sets.
 
 _LEAST_VALIDATION = 2
-"""Validation dives of a small dataset: a rank correlation needs two."""
+"""Least number of validation dives: a rank correlation needs two."""
 
 
 _ROUNDING = 1e-9
@@ -45,7 +45,7 @@ _ROUNDING = 1e-9
 def assign_splits(dives: Sequence[Dive], *, seed: int = 0, val_share: float = 0.1) -> list[Dive]:
     """Give every dive a split.
 
-    Dives that name theirs keep it. If no dive names one, a quarter of each dive number goes to the test set.
+    A split named by the dataset is kept. If no dive has one, a quarter of each dive number goes to the test set.
     If none is ``val``, ``val_share`` of each dive number's training dives becomes the validation set, so that
     a choice of checkpoint never looks at the test set.
 
@@ -68,27 +68,27 @@ def assign_splits(dives: Sequence[Dive], *, seed: int = 0, val_share: float = 0.
 
 
 def _move(dives: Sequence[Dive], splits: dict[str, Split], target: Split, share: float, seed: int) -> None:
-    """Move a share of the training dives of each number to another split, and always leave it one.
+    """Move a share of the training dives of each number to another split, and leave one at least.
 
-    What rounding owes is carried over to the next number, one dive at most: a long row of numbers with a single
-    dive each must not empty the first number that has more.
+    The remainder of rounding is carried over to the next number, one dive at most: many numbers of a single dive must
+    not empty the first number that has more.
     """
     by_number: dict[str, list[str]] = defaultdict(list)
     for dive in dives:
         if splits[dive.key] == "train":
             by_number[dive.number or ""].append(dive.key)
     rng = np.random.default_rng(seed)
-    owed = 0.0
+    remainder = 0.0
     for _, keys in sorted(by_number.items()):
         shuffled = [sorted(keys)[index] for index in rng.permutation(len(keys))]
-        owed += share * len(keys)
-        take = min(int(owed + _ROUNDING), len(keys) - 1)
-        owed = min(owed - take, 1.0)
+        remainder += share * len(keys)
+        take = min(int(remainder + _ROUNDING), len(keys) - 1)
+        remainder = min(remainder - take, 1.0)
         for key in shuffled[:take]:
             splits[key] = target
 
 
-# Read a dataset, whichever of the known layouts it has.
+# Opening a dataset of any known layout.
 
 LayoutName = Literal["manifest", "FineDiving-HM", "MTL-AQA"]
 
@@ -97,10 +97,10 @@ _LABELS: dict[str, LayoutName] = {LABELS_NAME: "FineDiving-HM", MTL_AQA_LABELS_N
 
 @dataclass(frozen=True, slots=True)
 class DatasetLayout:
-    """How a dataset is laid out, and where its labels are.
+    """Layout of a dataset, and its labels.
 
     Attributes:
-        name: Which of the known layouts.
+        name: The layout.
         labels: The manifest, or the folder of the annotations.
     """
 
@@ -123,11 +123,11 @@ def read_dataset(
         annotations: Folder of the pickled annotations, if it is elsewhere.
         frames: Where MTL-AQA's frames lie below ``path``, with ``{video}`` and ``{frame}``.
         allow_outside: Accept paths in a manifest that lead out of its folder.
-        report: Told of every problem. By default the first one that stops a run is raised; with another function the
-            dive it concerns is left out, or read without what is wrong, and reading goes on.
+        report: Called with every problem. By default the first one that stops a run is raised; otherwise the dive is
+            left out, or read without what is wrong.
 
     Raises:
-        DatasetError: The dataset is missing or wrong; names the file and the place in it.
+        DatasetError: The dataset is missing or wrong; names the file and the position in it.
         UsageError: The pattern of the frames is none.
     """
     layout = find_layout(path, annotations)
@@ -139,9 +139,7 @@ def read_dataset(
 
 
 def find_layout(path: Path, annotations: Path | None = None) -> DatasetLayout:
-    """Tell the layout of a dataset by the files that only it has.
-
-    A manifest comes first: it is what somebody wrote to say what the folder holds.
+    """Recognise the layout of a dataset by its files; a manifest takes precedence.
 
     Args:
         path: A manifest or the dataset's folder.
@@ -159,16 +157,16 @@ def find_layout(path: Path, annotations: Path | None = None) -> DatasetLayout:
     manifest = find_manifest(path) if annotations is None else None
     if manifest is not None:
         return DatasetLayout("manifest", manifest)
-    found = [
+    layouts = [
         DatasetLayout(name, folder) for folder in folders for file, name in _LABELS.items() if (folder / file).is_file()
     ]
-    if len(found) > 1:
-        both = f"{found[0].name} in {found[0].labels.name} and {found[1].name} in {found[1].labels.name}"
+    if len(layouts) > 1:
+        both = " and ".join(f"{layout.name} in {layout.labels.name}" for layout in layouts[:2])
         raise DatasetError(f"annotations of {both}", where=path, hint="name one folder of annotations")
-    if not found:
+    if not layouts:
         looked = f"looked for {', '.join(MANIFEST_NAMES)}; here and one folder below for {' and '.join(_LABELS)}"
         raise DatasetError("no dataset of a known layout", where=annotations or path, hint=looked)
-    return found[0]
+    return layouts[0]
 
 
 def _exists(path: Path) -> bool:
@@ -180,24 +178,24 @@ def _exists(path: Path) -> bool:
 
 def _here_and_below(path: Path) -> list[Path]:
     try:
-        return [path, *sorted(one for one in path.iterdir() if one.is_dir())]
+        return [path, *sorted(entry for entry in path.iterdir() if entry.is_dir())]
     except OSError as error:
         raise DatasetError(f"cannot be listed: {error.strerror}", where=path) from None
 
 
-# Leave whole events out: test on competitions that no training dive was filmed at.
+# Split by events: test on competitions without a training dive.
 #
 # A random split puts dives of one final, with its pool, cameras and judges, on both sides. A network that has learned
-# the place rather than the dive does well there and badly at a competition it has not seen.
+# the venue rather than the dive does well there, and badly at a new competition.
 
 TEST_SHARE = 0.25
-"""Share of the dives that the held-out events aim at: FineDiving's own split has 749 of 3000."""
+"""Target share of dives in held-out events: FineDiving's own split has 749 of 3000."""
 
 _ROUND = re.compile(r"_r\d+$")
 
 
 def event_of(key: str) -> str:
-    """Return the event that a dive belongs to: its key without the last part and without the round.
+    """Return the event of a dive: its key without the last part and without the round.
 
     In FineDiving a key is ``<competition>/<index>`` and the rounds of one final are competitions of their own
     (``FINADivingWorldCup2021_Men3m_final_r1``): they share pool, cameras and divers, so they stay together.
@@ -209,13 +207,13 @@ def event_of(key: str) -> str:
 def split_by_event(dives: Sequence[Dive], *, seed: int = 0, test_share: float = TEST_SHARE) -> list[Dive]:
     """Give every dive a split such that no event is on both sides.
 
-    Events are taken in a drawn order, each if it brings the test set closer to its share. What remains is divided into
-    training and validation as `assign_splits` does. A split that the dataset names is not looked at.
+    Events are held out in random order, each if it brings the test set closer to its share. The rest is divided into
+    training and validation by `assign_splits`. Splits named by the dataset are ignored.
 
     Args:
         dives: The dataset.
         seed: Same seed, same split, whatever the order of the rows; not the seed of a run.
-        test_share: Share of the dives to aim at, 0..1.
+        test_share: Target share of test dives, 0..1.
 
     Returns:
         The dives in their order, with ``split`` set.
@@ -239,24 +237,24 @@ def split_by_event(dives: Sequence[Dive], *, seed: int = 0, test_share: float = 
 
 def _choose(sizes: dict[str, int], seed: int, test_share: float) -> set[str]:
     names = sorted(sizes)
-    order = [names[place] for place in np.random.default_rng(seed).permutation(len(names))]
-    wanted = test_share * sum(sizes.values())
-    taken: set[str] = set()
+    order = [names[index] for index in np.random.default_rng(seed).permutation(len(names))]
+    target = test_share * sum(sizes.values())
+    held_out: set[str] = set()
     count = 0
     for name in order:
-        closer = abs(count + sizes[name] - wanted) < abs(count - wanted)
-        if closer and len(taken) < len(names) - 1:
-            taken.add(name)
+        closer = abs(count + sizes[name] - target) < abs(count - target)
+        if closer and len(held_out) < len(names) - 1:
+            held_out.add(name)
             count += sizes[name]
-    return taken or {min(order, key=lambda name: (sizes[name], order.index(name)))}
+    return held_out or {min(order, key=lambda name: (sizes[name], order.index(name)))}
 
 
-# What a dataset holds, in figures.
+# Summary and check of a dataset.
 
 
 @dataclass(frozen=True, slots=True)
-class Spread:
-    """Least, quartiles and most of some values."""
+class Quantiles:
+    """Minimum, quartiles and maximum of some values."""
 
     least: float
     lower_quartile: float
@@ -276,8 +274,8 @@ class DatasetSummary:
         numbers: Dives of each dive number, most frequent first; ``""`` where it is unknown.
         heights_m: Dives at each height, lowest first; ``""`` where it is unknown.
         scored: Dives with a score.
-        scores: Spread of the final scores; None without any.
-        frames: Spread of the clips' lengths, frames; None where none can be looked into.
+        scores: Quantiles of the final scores; None without any.
+        frames: Quantiles of the clips' lengths, frames; None if no clip can be read.
         judged: Dives with judges' marks.
         masked: Dives with foreground masks.
         flights: Dives whose start of the flight is known.
@@ -291,8 +289,8 @@ class DatasetSummary:
     numbers: Mapping[str, int]
     heights_m: Mapping[str, int]
     scored: int
-    scores: Spread | None
-    frames: Spread | None
+    scores: Quantiles | None
+    frames: Quantiles | None
     judged: int
     masked: int
     flights: int
@@ -305,23 +303,23 @@ def summarise_dataset(dives: Sequence[Dive], frames: Iterable[int]) -> DatasetSu
 
     Args:
         dives: The dives that can be read.
-        frames: Lengths of their clips, as far as they are known.
+        frames: Known lengths of their clips.
     """
     splits = Counter(str(dive.split) for dive in assign_splits(dives))
     numbers = Counter(dive.number or "" for dive in dives)
     heights = Counter(dive.height_m for dive in dives)
-    known = sorted(height for height in heights if height is not None)
+    known_heights = sorted(height for height in heights if height is not None)
     scores = [dive.score for dive in dives if dive.score is not None]
     return DatasetSummary(
         dives=len(dives),
         splits={split: splits[split] for split in ("train", "val", "test")},
         splits_given=any(dive.split is not None for dive in dives),
-        numbers=dict(sorted(numbers.items(), key=lambda one: (-one[1], one[0]))),
-        heights_m={f"{height:g}": heights[height] for height in known}
+        numbers=dict(sorted(numbers.items(), key=lambda item: (-item[1], item[0]))),
+        heights_m={f"{height:g}": heights[height] for height in known_heights}
         | ({"": heights[None]} if None in heights else {}),
         scored=len(scores),
-        scores=_spread(scores),
-        frames=_spread(list(frames)),
+        scores=_quantiles(scores),
+        frames=_quantiles(list(frames)),
         judged=sum(bool(dive.judges) for dive in dives),
         masked=sum(dive.mask is not None for dive in dives),
         flights=sum(dive.twist_start is not None for dive in dives),
@@ -330,29 +328,27 @@ def summarise_dataset(dives: Sequence[Dive], frames: Iterable[int]) -> DatasetSu
     )
 
 
-def _spread(values: Sequence[float]) -> Spread | None:
+def _quantiles(values: Sequence[float]) -> Quantiles | None:
     if not values:
         return None
-    return Spread(*(float(one) for one in np.quantile(np.asarray(values, np.float64), (0, 0.25, 0.5, 0.75, 1))))
+    return Quantiles(*(float(value) for value in np.quantile(np.asarray(values, np.float64), (0, 0.25, 0.5, 0.75, 1))))
 
-
-# Find everything that is wrong with a dataset, dive by dive, without stopping at the first problem.
 
 _DECODE_LIMIT_S = 120.0
-"""A clip that takes longer to decode hangs its decoder."""
+"""Time limit of decoding one clip."""
 
 _PROBE_SIZE = 32
-"""Side of the picture that decoding makes, pixels: what is read is the same, and scaling costs less."""
+"""Side of decoded pictures, pixels: scaling to a small size is cheap."""
 
 
 @dataclass(frozen=True, slots=True)
 class DatasetCheck:
-    """The outcome of a check.
+    """Result of a check.
 
     Attributes:
         path: The dataset.
-        layout: Which layout it has.
-        problems: Everything that is wrong, in the order of the dives.
+        layout: Its layout.
+        problems: All problems, in the order of the dives.
         summary: The dives that can be read, in figures.
     """
 
@@ -372,15 +368,15 @@ def check_dataset(
     start: Callable[[int], object] = lambda dives: None,  # noqa: ARG005
     advance: Callable[[], object] = lambda: None,
 ) -> DatasetCheck:
-    """Look at every label, every file and every clip of a dataset.
+    """Check every label, every file and every clip of a dataset.
 
     Args:
         path: As for ``read_dataset``, like the three options that follow.
         annotations: Folder of the pickled annotations, if it is elsewhere.
         frames: Where MTL-AQA's frames lie.
         allow_outside: Accept paths in a manifest that lead out of its folder.
-        decode: Decode every clip and its masks, as training would; otherwise they are only looked into.
-        start: Called once with the number of dives whose files are looked at.
+        decode: Decode every clip and its masks, as training would; otherwise they are only probed.
+        start: Called once with the number of dives.
         advance: Called after each of them.
 
     Raises:
@@ -394,24 +390,24 @@ def check_dataset(
     start(len(dives))
     lengths = []
     for dive in dives:
-        lengths.append(_Examination(dive, problems.append).run(decode=decode))
+        lengths.append(_FileCheck(dive, problems.append).run(decode=decode))
         advance()
     _find_duplicates(dives, problems.append)
     _find_unlisted(dives, layout.labels, problems.append)
     _find_without_exemplars(dives, layout.labels, problems.append)
-    known = [length for length in lengths if length is not None]
-    return DatasetCheck(path, layout.name, tuple(problems), summarise_dataset(dives, known))
+    frames_known = [length for length in lengths if length is not None]
+    return DatasetCheck(path, layout.name, tuple(problems), summarise_dataset(dives, frames_known))
 
 
 @dataclass(frozen=True, slots=True)
-class _Examination:
-    """The look at the files of one dive."""
+class _FileCheck:
+    """Checks the files of one dive."""
 
     dive: Dive
     report: Report
 
     def run(self, *, decode: bool) -> int | None:
-        """Return the length of the clip in frames, or None where that cannot be told."""
+        """Return the length of the clip in frames, or None if it is unknown."""
         frames = self._pictures(self.dive.video, "frames" if self.dive.video.is_dir() else "video", self.dive.frames)
         if frames is None:
             return None
@@ -424,7 +420,7 @@ class _Examination:
         if self.dive.mask is not None:
             masks = self._pictures(self.dive.mask, "masks")
             if masks is not None and masks != frames:
-                self._say("masks", self.dive.mask, f"{masks} masks for {frames} frames", "one a frame is meant")
+                self._report("masks", self.dive.mask, f"{masks} masks for {frames} frames", "one a frame is meant")
         if decode:
             self._decode()
         return frames
@@ -443,14 +439,14 @@ class _Examination:
             return None
         if lost:
             called = "masks" if kind == "masks" else "frames"
-            self._say("masks" if kind == "masks" else "frames", path, f"{len(lost)} of {total} {called} are missing")
+            self._report("masks" if kind == "masks" else "frames", path, f"{len(lost)} of {total} {called} are missing")
         return total
 
     def _boundaries(self, frames: int) -> None:
         for name in ("twist_start", "entry_start"):
             begin: int | None = getattr(self.dive, name)
             if begin is not None and begin >= frames:
-                self._say("boundaries", self.dive.video, f"{name} is {begin} in a clip of {frames} frames")
+                self._report("boundaries", self.dive.video, f"{name} is {begin} in a clip of {frames} frames")
 
     def _decode(self) -> None:
         limit = None if self.dive.video.is_dir() else _DECODE_LIMIT_S  # pictures hang nobody
@@ -465,17 +461,17 @@ class _Examination:
             expected |= set(probe(self.dive.video).notes)
         for note in clip.notes:
             if note not in expected:
-                self._say("video", self.dive.video, note)
+                self._report("video", self.dive.video, note)
 
     def _problem(self, kind: Kind, error: VideoError) -> None:
-        self._say(kind, error.where or self.dive.video, error.what, error.hint)
+        self._report(kind, error.where or self.dive.video, error.what, error.hint)
 
-    def _say(self, kind: Kind, where: str | Path, what: str, hint: str | None = None) -> None:
+    def _report(self, kind: Kind, where: str | Path, what: str, hint: str | None = None) -> None:
         self.report(Problem(kind, str(where), what, hint, dive=self.dive.key))
 
 
 def _find_duplicates(dives: Sequence[Dive], report: Report) -> None:
-    """Report clips of the same content; only those of the same size are read to tell."""
+    """Report clips of the same content; only files of the same size are compared."""
     alike: dict[object, list[Dive]] = defaultdict(list)
     for dive in dives:
         sizes = _sizes(dive)
@@ -497,7 +493,7 @@ def _files(dive: Dive) -> list[Path]:
 
 
 def _sizes(dive: Dive) -> tuple[int, ...]:
-    """Return the sizes of a dive's files; nothing where they cannot be looked at, which is reported elsewhere."""
+    """Return the sizes of a dive's files; empty if they cannot be read, which is reported elsewhere."""
     try:
         return tuple(file.stat().st_size for file in _files(dive))
     except OSError:
@@ -512,7 +508,7 @@ def _content(dive: Dive) -> str:
                 for block in iter(lambda: stream.read(1 << 20), b""):
                     digest.update(block)
     except OSError:
-        return dive.key  # like no other
+        return dive.key  # unique
     return digest.hexdigest()
 
 

@@ -10,18 +10,18 @@ from typing import TYPE_CHECKING, Any
 from finecausal_cli.data import Dive, FrameRange, Problem, Split, frame_names, refuse
 from finecausal_cli.data.annotation import (
     WrongEntryError,
-    decimal_of,
-    folder_name_of,
-    frame_of,
-    frames_of,
-    marks_of,
-    number_of,
+    parse_decimal,
     parse_difficulty,
+    parse_folder_name,
+    parse_frame,
+    parse_frames,
+    parse_marks,
+    parse_number,
+    parse_score,
     read_annotation,
     read_entries,
     read_splits,
-    score_of,
-    shown,
+    show,
 )
 from finecausal_cli.errors import DatasetError, UsageError
 
@@ -66,12 +66,12 @@ def read_finediving(path: Path, annotations: Path, *, report: Report = refuse) -
     Flight begins at the first transition and entry at the last, whatever lies between. A dive none of whose frames is
     labelled ``Entry`` ends before the water: its last transition is a step of the flight, so its entry is unknown.
     The height is known where the competition's name says it. A dive without a mask for each of its frames has
-    none, since masks are counted, not named, when they are read.
+    none, since masks are read by index.
 
     Args:
         path: Folder of ``FineDiving`` and, if there are masks, ``FineDiving_HM``.
         annotations: Folder of the pickles.
-        report: Told of every problem; by default the first one that stops a run is raised.
+        report: Called with every problem; by default the first one that stops a run is raised.
 
     Returns:
         The dives that are in a split, in the order of the annotations; keys are ``<competition>/<index>``.
@@ -96,7 +96,7 @@ def read_finediving(path: Path, annotations: Path, *, report: Report = refuse) -
 
 @dataclass(frozen=True, slots=True)
 class _Coarse:
-    """The second annotation file, of which nothing but the marks is needed."""
+    """The second annotation file, of which only the marks are used."""
 
     path: Path
     entries: Mapping[Any, Any]
@@ -108,19 +108,19 @@ class _Coarse:
         entry = self.entries.get(key)
         try:
             if not isinstance(entry, dict):
-                raise WrongEntryError("annotation", f"{shown(entry)}, and a dictionary is meant")
+                raise WrongEntryError("annotation", f"{show(entry)}, and a dictionary is meant")
             self._compare(entry, score)
-            return marks_of(entry["judge_scores"]) if "judge_scores" in entry else ()
+            return parse_marks(entry["judge_scores"]) if "judge_scores" in entry else ()
         except WrongEntryError as wrong:
-            what = f"entry {shown(key)}: {wrong.what}"
-            self.report(Problem(wrong.kind, str(self.path), what, wrong.hint, dive=shown(key), stops=False))
+            what = f"entry {show(key)}: {wrong.what}"
+            self.report(Problem(wrong.kind, str(self.path), what, wrong.hint, dive=show(key), stops=False))
             return ()
 
     def _compare(self, entry: dict[Any, Any], score: float) -> None:
         other = entry.get("dive_score", score)
-        number = decimal_of(other)
+        number = parse_decimal(other)
         if number is None or abs(number - score) > _SAME_SCORE:
-            raise WrongEntryError("score", f"the score is {shown(other)}, and {score:g} in {LABELS_NAME}")
+            raise WrongEntryError("score", f"the score is {show(other)}, and {score:g} in {LABELS_NAME}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,22 +133,22 @@ class _Reader:
     def dive(self, key: Any, entry: Any) -> Dive:
         if type(key) is not tuple or len(key) != 2:
             raise WrongEntryError("annotation", "the key is not a competition and an index")
-        competition, index = folder_name_of(key[0]), frame_of(key[1], "the index")
+        competition, index = parse_folder_name(key[0]), parse_frame(key[1], "the index")
         if not isinstance(entry, (list, tuple)) or len(entry) != 5:
             count = f" of {len(entry)}" if isinstance(entry, (list, tuple)) else ""
             raise WrongEntryError("annotation", f"a {type(entry).__name__}{count}, and five values are meant")
         name = f"{competition}/{index}"
         difficulty = parse_difficulty(entry[2])
-        score = score_of(entry[1], difficulty)
-        steps = frames_of(entry[3], "the transitions")
-        labels = frames_of(entry[4], "the frames' labels")
+        score = parse_score(entry[1], difficulty)
+        steps = parse_frames(entry[3], "the transitions")
+        labels = parse_frames(entry[4], "the frames' labels")
         twist_start, entry_start = _boundaries(steps, labels)
         return Dive(
             key=name,
             video=self._frames(name, len(labels)),
             score=score,
             difficulty=difficulty,
-            number=number_of(entry[0]),
+            number=parse_number(entry[0]),
             height_m=height_in(competition),
             twist_start=twist_start,
             entry_start=entry_start,
@@ -224,7 +224,7 @@ def read_mtl_aqa(path: Path, annotations: Path, *, frames: str = FRAMES_PATTERN,
         path: Folder that the pattern starts from.
         annotations: Folder of the pickles.
         frames: Path of a frame, with ``{video}`` and ``{frame}`` for their numbers.
-        report: Told of every problem; by default the first one that stops a run is raised.
+        report: Called with every problem; by default the first one that stops a run is raised.
 
     Returns:
         The dives that are in a split, in the order of the annotations; keys are ``<video>/<index>``.
@@ -243,15 +243,15 @@ def read_mtl_aqa(path: Path, annotations: Path, *, frames: str = FRAMES_PATTERN,
             raise WrongEntryError("annotation", "the key is not a video and an index")
         if not isinstance(entry, dict):
             raise WrongEntryError("annotation", f"a {type(entry).__name__}, and a dictionary is meant")
-        video, index = frame_of(key[0], "the video"), frame_of(key[1], "the index")
+        video, index = parse_frame(key[0], "the video"), parse_frame(key[1], "the index")
         difficulty = parse_difficulty(_part(entry, "difficulty"))
         return Dive(
             key=f"{video:02d}/{index:02d}",
             video=path / pattern.folder.format(video=video),
-            score=score_of(_part(entry, "final_score"), difficulty),
+            score=parse_score(_part(entry, "final_score"), difficulty),
             difficulty=difficulty,
-            number=number_of(_part(entry, "dive_number")),
-            judges=marks_of(entry.get("judge_scores", ())),
+            number=parse_number(_part(entry, "dive_number")),
+            judges=parse_marks(entry.get("judge_scores", ())),
             split=splits[key],
             frames=_range(entry, pattern, path / pattern.folder.format(video=video)),
         )
@@ -281,16 +281,16 @@ class _FramesPattern:
 
 
 def _range(entry: Mapping[Any, Any], pattern: _FramesPattern, folder: Path) -> FrameRange:
-    first = frame_of(_part(entry, "start_frame"), "start_frame")
-    last = frame_of(_part(entry, "end_frame"), "end_frame")
+    first = parse_frame(_part(entry, "start_frame"), "start_frame")
+    last = parse_frame(_part(entry, "end_frame"), "end_frame")
     if last <= first:
         raise WrongEntryError("boundaries", f"the clip goes from frame {first} to {last}")
-    found = FrameRange(pattern.name, first, last)
-    for index in (0, len(found) - 1):
-        picture = found.picture(folder, index)
+    frames = FrameRange(pattern.name, first, last)
+    for index in (0, len(frames) - 1):
+        picture = frames.picture(folder, index)
         if not picture.is_file():
             raise WrongEntryError("frames", f"no picture {picture}", "check the pattern of the frames")
-    return found
+    return frames
 
 
 def _part(entry: Mapping[Any, Any], name: str) -> object:

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.progress import TaskID
 
     from finecausal_cli.data import Problem
-    from finecausal_cli.data.datasets import DatasetCheck, DatasetSummary, Spread
+    from finecausal_cli.data.datasets import DatasetCheck, DatasetSummary, Quantiles
     from finecausal_cli.diving import DiveNumber
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.retrieval.bank import Exemplar
@@ -152,7 +152,7 @@ def _numbers(numbers: Mapping[str, int]) -> str:
     return f"{len(numbers) - ('' in numbers)}: {_counts(shown)}{more}"
 
 
-def _spread(spread: Spread | None) -> str:
+def _spread(spread: Quantiles | None) -> str:
     if spread is None:
         return ""
     values = (spread.least, spread.lower_quartile, spread.median, spread.upper_quartile, spread.most)

@@ -1,4 +1,4 @@
-"""Weights of the network: their manifest, and what is told of them."""
+"""Weights of the network: their manifest and their metadata."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.model.config import FORMAT_VERSION, LATER_FIELDS, STARTING_VALUES, VIEWING_VALUES, ModelConfig
 
-# What is known of weights besides their numbers; travels in their ``config.json``.
+# Metadata of weights, stored in their ``config.json``.
 
 
 class StoredInterval(BaseModel):
@@ -24,12 +24,12 @@ class StoredInterval(BaseModel):
 
 
 class WeightsInfo(BaseModel):
-    """What is known of weights.
+    """Metadata of weights.
 
     Attributes:
-        note: What the weights know and do not know, in one sentence for a person.
-        interval: The interval of their predictions; None if nobody measured it.
-        training: How they came about: data, options, validation figures.
+        note: What the weights are good for, and what not, in one sentence.
+        interval: The interval of their predictions; None if it was not measured.
+        training: Their training: data, options, validation metrics.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -40,10 +40,10 @@ class WeightsInfo(BaseModel):
 
     @classmethod
     def read(cls, info: dict[str, JsonValue], where: Path) -> WeightsInfo:
-        """Check the facts stored with weights.
+        """Validate the metadata of weights.
 
         Raises:
-            WeightsError: They are not of this form; names the weights and the key.
+            WeightsError: It is invalid; names the weights and the key.
         """
         try:
             return cls.model_validate(info)
@@ -53,7 +53,7 @@ class WeightsInfo(BaseModel):
             raise WeightsError(f"info.{key}: {first['msg']}", where=where) from None
 
     def facts(self) -> dict[str, JsonValue]:
-        """Return the facts as ``save_weights`` stores them."""
+        """Return the metadata as ``save_weights`` stores it."""
         return self.model_dump(mode="json")
 
 
@@ -66,8 +66,8 @@ class Manifest(BaseModel):
     """The content of ``config.json``.
 
     Attributes:
-        model: What the network is made of.
-        info: Facts about the weights, see `WeightsInfo`.
+        model: Architecture of the network.
+        info: Metadata of the weights, see `WeightsInfo`.
         shards: SHA-256 (hex) of each shard by file name.
     """
 
@@ -79,9 +79,9 @@ class Manifest(BaseModel):
 
     @property
     def digest(self) -> str:
-        """SHA-256 (hex) over tensors and what they compute with; equal digests mean equal weights."""
-        unsaid = {name for name, before in LATER_FIELDS.items() if getattr(self.model, name) == before}
-        model = self.model.model_dump(mode="json", exclude=set(STARTING_VALUES | VIEWING_VALUES) | unsaid)
+        """SHA-256 (hex) over tensors and architecture; equal digests mean equal weights."""
+        omitted = {name for name, before in LATER_FIELDS.items() if getattr(self.model, name) == before}
+        model = self.model.model_dump(mode="json", exclude=set(STARTING_VALUES | VIEWING_VALUES) | omitted)
         facts = {"model": model, "shards": sorted(self.shards.values())}
         return hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
 

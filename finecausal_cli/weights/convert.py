@@ -27,12 +27,12 @@ if TYPE_CHECKING:
     from pydantic import JsonValue
 
 
-# What the released checkpoints call each tensor. Foreign names occur here and nowhere else.
+# Names of the tensors in released checkpoints. They occur nowhere else.
 #
 # A module's tensors keep the names of their leaves (``weight``, ``running_mean``, ...), so one row a module suffices.
 
 Rows = tuple[tuple[str, str], ...]
-"""(foreign module or tensor, ours), both relative to the place the table is used at."""
+"""(foreign module or tensor, ours), both relative to a prefix."""
 
 STATE_DICTS = (
     "base_model",
@@ -63,7 +63,7 @@ UNUSED = {
     "video_encoder.backbone.fc.": "the ImageNet classifier of the ResNet, never called",
     "awl.": "weights of the training losses, no part of the network",
 }
-"""Prefixes of tensors that have no place here, and why. They may be absent."""
+"""Prefixes of tensors that are left out, and why. They may be absent."""
 
 FUSE_WEIGHT = "segmenter.fuse.weight"
 UPSAMPLE_WEIGHT = "segmenter.upsample{depth}.weight"
@@ -75,7 +75,7 @@ POINTWISE_CONVOLUTIONS = ("temporal_causal_attn.encoder.attn_layers.", ".conv1.w
 
 
 def _below(foreign: str, ours: str, rows: Iterable[tuple[str, str]]) -> Iterator[tuple[str, str]]:
-    """Use a table at a place: a prefix before both columns."""
+    """Put a prefix before both columns of a table."""
     return ((f"{foreign}.{theirs}", f"{ours}.{mine}") for theirs, mine in rows)
 
 
@@ -287,8 +287,8 @@ def read_checkpoint(path: Path) -> dict[str, object]:
 
 
 def _describe_refusal(message: str) -> str:
-    found = re.search(r"GLOBAL ([\w.]+)", message)
-    return f"wants to use {found[1]}" if found else "is not plain data"
+    match = re.search(r"GLOBAL ([\w.]+)", message)
+    return f"wants to use {match[1]}" if match else "is not plain data"
 
 
 def flatten_checkpoint(checkpoint: dict[str, object], path: Path) -> dict[str, Tensor]:
@@ -360,7 +360,7 @@ def map_tensors(
 
 
 def _sources(expected: dict[str, Tensor]) -> tuple[dict[str, str], dict[str, str]]:
-    """Return foreign name -> ours for tensors taken as they are, and for upsampling kernels to be composed."""
+    """Return foreign name -> ours for tensors copied unchanged, and of upsampling kernels to be composed."""
     composed = {
         UPSAMPLE_WEIGHT.format(depth=position + 1): FUSED_KERNEL.format(position=position) for position in range(4)
     }
@@ -425,7 +425,7 @@ _BRANCHES = {
 _CONV = ("conv3d", "conv3d")
 _NORM = ("bn", "batch3d")
 _CLASSIFIER = ("logits.", "conv3d_0c_1x1.")
-"""Our name of each module and what the layouts call it, in the order of `LAYOUTS`. The classifier has no place here."""
+"""Our name of each module and its names in the layouts, in the order of `LAYOUTS`. The classifier is left out."""
 
 _NORM_LEAVES = ("weight", "bias", "running_mean", "running_var")
 _COUNTER = "num_batches_tracked"
@@ -434,7 +434,7 @@ _PORT_EPSILON = 1e-3
 
 @dataclass(frozen=True, slots=True)
 class KineticsReport:
-    """What became of a file of I3D weights.
+    """Result of loading a file of I3D weights.
 
     Attributes:
         layout: One of `LAYOUTS`.

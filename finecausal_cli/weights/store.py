@@ -1,4 +1,4 @@
-"""Weights on disk: one folder with ``config.json`` and a few safetensors shards, read strictly or not at all.
+"""Weights on disk: a folder with ``config.json`` and a few safetensors shards, validated strictly.
 
 ``config.json`` holds the network's configuration, so that building it needs no flag, and the SHA-256 of every shard.
 Shards are named by their content and the configuration is replaced last, so an interrupted save leaves the previous
@@ -33,17 +33,17 @@ if TYPE_CHECKING:
 SHARD_BYTES = 16 * 2**20
 """Largest shard, unless a single tensor is larger."""
 
-_SHOWN = 3  # names listed in an error before "and n more"
+_LISTED = 3  # names in an error before "and n more"
 
 
 @dataclass(frozen=True, slots=True)
 class LoadedWeights:
-    """A network ready to run, and where its numbers come from.
+    """A network in evaluation mode, with its metadata.
 
     Attributes:
         model: The network, in evaluation mode.
         config: Its configuration.
-        info: What was saved beside it: origin, training data, metrics.
+        info: Its metadata: origin, training data, metrics.
         digest: SHA-256 (hex) over configuration and tensors; equal digests mean equal weights.
     """
 
@@ -56,12 +56,12 @@ class LoadedWeights:
 def save_weights(
     folder: Path, model: FineCausal, info: dict[str, JsonValue], *, dtype: Literal["float32", "float16"] = "float32"
 ) -> str:
-    """Write a network so that an interruption leaves either the old or the new weights, never a mixture.
+    """Write a network; an interruption leaves either the old or the new weights.
 
     Args:
-        folder: Where to; made if missing. Shards of earlier weights in it are removed at the end.
+        folder: Created if missing. Shards of earlier weights in it are removed at the end.
         model: The network.
-        info: JSON-compatible facts to keep beside the weights.
+        info: JSON-compatible metadata.
         dtype: ``float16`` halves the size by rounding every tensor of two or more axes.
 
     Returns:
@@ -72,7 +72,7 @@ def save_weights(
         OutputError: The folder cannot be written.
     """
     tensors = {name: _to_disk(tensor, dtype) for name, tensor in model.state_dict().items()}
-    _require_match(tensors, _blank(model.config).state_dict(), folder)  # a copy made for inference is not to be saved
+    _require_match(tensors, _blank(model.config).state_dict(), folder)  # refuses copies made for inference
     _require_finite(tensors, folder)
     shards = {}
     try:
@@ -94,11 +94,11 @@ def save_weights(
 
 
 def load_weights(folder: Path, device: torch.device | str = "cpu") -> LoadedWeights:
-    """Read a network, refusing anything that is not exactly what was saved.
+    """Read a network; refuse anything that is not exactly what was saved.
 
     Args:
         folder: A folder written by `save_weights`.
-        device: Where the network shall live.
+        device: Device of the network.
 
     Returns:
         The network in evaluation mode, float32, with its configuration.
@@ -119,7 +119,7 @@ def load_weights(folder: Path, device: torch.device | str = "cpu") -> LoadedWeig
 
 
 def _blank(config: ModelConfig) -> FineCausal:
-    """Build a network whose tensors have shapes but no numbers."""
+    """Build a network on the meta device: shapes without values."""
     with torch.device("meta"):
         return FineCausal(config)
 
@@ -157,8 +157,8 @@ def _require_finite(tensors: dict[str, Tensor], folder: Path) -> None:
 def require_none(names: list[str], problem: str, where: Path) -> None:
     """Raise a WeightsError that names the first few tensors of a list, unless the list is empty."""
     if names:
-        more = f" and {len(names) - _SHOWN} more" if len(names) > _SHOWN else ""
-        raise WeightsError(f"{problem} {', '.join(names[:_SHOWN])}{more}", where=where)
+        more = f" and {len(names) - _LISTED} more" if len(names) > _LISTED else ""
+        raise WeightsError(f"{problem} {', '.join(names[:_LISTED])}{more}", where=where)
 
 
 def _to_disk(tensor: Tensor, dtype: Literal["float32", "float16"]) -> Tensor:

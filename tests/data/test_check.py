@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finecausal_cli.data.datasets import Spread, check_dataset
+from finecausal_cli.data.datasets import Quantiles, check_dataset
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.video.writer import write_mask_video, write_video
 
@@ -70,8 +70,8 @@ def test_a_sound_dataset_has_no_problem_and_its_figures_are_right(dataset):
     assert summary.splits_given
     assert list(summary.numbers.items()) == [("107B", 3), ("5253B", 1)]
     assert list(summary.heights_m.items()) == [("3", 2), ("10", 1), ("", 1)]
-    assert summary.scores == Spread(40.0, 45.0, 50.0, 55.0, 60.0)
-    assert summary.frames == Spread(*[float(FRAMES)] * 5)
+    assert summary.scores == Quantiles(40.0, 45.0, 50.0, 55.0, 60.0)
+    assert summary.frames == Quantiles(*[float(FRAMES)] * 5)
     assert found(dataset, decode=True) == []
 
 

@@ -254,8 +254,8 @@ def test_deep_nesting_and_shared_parts_harm_nobody(read):
 def test_an_integer_of_fifteen_thousand_digits_is_read_and_not_written_out(read):
     huge = read(pickle.dumps(1 << 50_000, 3))
     assert huge == 1 << 50_000
-    assert plain_pickle.shown(huge) == plain_pickle.shown(-huge) == "an integer of more digits than any"
-    assert plain_pickle.shown(("01", huge)) == "01/an integer of more digits than any"
+    assert plain_pickle.show(huge) == plain_pickle.show(-huge) == "an integer of more digits than any"
+    assert plain_pickle.show(("01", huge)) == "01/an integer of more digits than any"
 
 
 def test_a_file_that_is_too_large_or_gone_is_named(read, monkeypatch, tmp_path):
