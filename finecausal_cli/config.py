@@ -44,6 +44,7 @@ class OptionInfo:
     show_default: bool = True
     parse: Callable[[str], Any] | None = None
     file_only: bool = False
+    is_path: bool = False
 
     @property
     def is_negative(self) -> bool:
@@ -66,8 +67,8 @@ def option(default: Any, help: str, **metadata: Any) -> Any:  # noqa: A002 - the
         metadata: ``flag`` (``--name``, where the field's name does not say it; ``-r`` may follow after a comma;
             ``--on/--off`` or ``/--off`` for a boolean that can be turned off), ``metavar``, ``min`` and ``max``,
             ``above`` and ``below`` for bounds that are excluded themselves, ``panel`` where it is not the ``panel`` of
-            the dataclass, ``show_default``, ``parse`` (reads the value from text, or raises ValueError), and
-            ``file_only`` for a key of configuration files without a flag.
+            the dataclass, ``show_default``, ``parse`` (reads the value from text, or raises ValueError), ``file_only``
+            for a key of configuration files without a flag, and ``is_path`` for text that may be a path.
     """
     info = {_KEY: OptionInfo(help, **metadata)}
     if isinstance(default, dict):
@@ -216,7 +217,9 @@ class RuntimeConfig:
 
     panel: ClassVar[str] = "Computing"
 
-    weights: str = option(DEFAULT_WEIGHTS, "Bundled weights by name, a folder, or hf://owner/repo@revision.")
+    weights: str = option(
+        DEFAULT_WEIGHTS, "Bundled weights by name, a folder, or hf://owner/repo@revision.", is_path=True
+    )
     bank: Path | None = option(None, "Exemplar bank; the weights' own by default.")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
     precision: str = option("auto", "auto, fp32, bf16 or fp16.")

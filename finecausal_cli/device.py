@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 from contextlib import AbstractContextManager, nullcontext
 from typing import Literal
 
 import torch
 
 from finecausal_cli.errors import UsageError
+
+logger = logging.getLogger(__name__)
 
 Precision = Literal["fp32", "bf16", "fp16"]
 
@@ -22,20 +25,20 @@ def resolve_device(name: str) -> torch.device:
         UsageError: No such device, or it is not available here.
     """
     if name == "auto":
-        if torch.cuda.is_available():
-            return torch.device("cuda")
-        return torch.device("mps" if torch.backends.mps.is_available() else "cpu")
+        has_mps = torch.backends.mps.is_available()
+        name = "cuda" if torch.cuda.is_available() else "mps" if has_mps else "cpu"
     try:
         device = torch.device(name)
     except RuntimeError:
         raise UsageError(f"no device {name!r}", where="--device", hint="auto, cpu, cuda, cuda:N or mps") from None
-    there = {
+    is_there = {
         "cpu": True,
         "cuda": torch.cuda.is_available() and (device.index or 0) < torch.cuda.device_count(),
         "mps": torch.backends.mps.is_available(),
     }
-    if not there.get(device.type, False):
+    if not is_there.get(device.type, False):
         raise UsageError(f"device {name!r} is not available here", where="--device", hint="see: finecausal doctor")
+    logger.info("device: %s", device)
     return device
 
 

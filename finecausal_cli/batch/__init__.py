@@ -45,13 +45,14 @@ class BatchConfig:
         "Write the result to a file; many also to a folder, and a rerun does what is missing.",
         flag="-o,--output",
         metavar="FILE|DIR",
+        is_path=True,
         panel="Options",
     )
 
     all_dives: bool = option(False, "Score every dive of a video, not the surest alone.", flag="--all-dives")
     recursive: bool = option(False, "Look into the folders of folders too.", flag="--recursive,-r")
     from_file: str | None = option(
-        None, "Read more PATHs, one a line; - is standard input.", flag="--from-file", metavar="LIST|-"
+        None, "Read more PATHs, one a line; - is standard input.", flag="--from-file", metavar="LIST|-", is_path=True
     )
     allow_outside: bool = option(False, "Accept paths in a manifest that leave its folder.", flag="--allow-outside")
     shard: str | None = option(None, "Score the I-th of N equal shares; join them with merge.", metavar="I/N")

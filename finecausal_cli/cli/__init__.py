@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import sys
 from typing import Annotated
@@ -10,12 +11,13 @@ import typer
 
 from finecausal_cli.cli import assets, data, score, train
 from finecausal_cli.cli.options import add_command
-from finecausal_cli.errors import FinecausalError
+from finecausal_cli.errors import FinecausalError, UsageError
 from finecausal_cli.version import __version__
 
+EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 
-ANYWHERE = ("--debug", "--offline")
+_ANYWHERE = {"--debug": "d", "--offline": "o", "--verbose": "v", "--quiet": "q", "-v": "v", "-q": "q"}
 """Flags that may stand before or behind the name of a command."""
 
 app = typer.Typer(
@@ -39,8 +41,8 @@ add_command(app, assets.schema, panel="Weights and exemplars")
 add_command(app, assets.doctor, panel="Weights and exemplars")
 
 
-def _print_version(wanted: bool) -> None:
-    if wanted:
+def _print_version(is_wanted: bool) -> None:
+    if is_wanted:
         typer.echo(f"finecausal {__version__}")
         raise typer.Exit
 
@@ -50,37 +52,116 @@ def root(
     version: Annotated[
         bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and exit.")
     ] = False,
-    debug: Annotated[
-        bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere on the line.")
+    verbose: Annotated[
+        int, typer.Option("-v", "--verbose", count=True, show_default=False, help="Log more; -vv still more.")
+    ] = 0,
+    quiet: Annotated[
+        bool, typer.Option("-q", "--quiet", help="No progress and no notes: only the result and errors.")
     ] = False,
-    offline: Annotated[
-        bool, typer.Option("--offline", help="Never touch the network; may stand anywhere on the line.")
-    ] = False,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error.")] = False,
+    offline: Annotated[bool, typer.Option("--offline", help="Do not use the network.")] = False,
 ) -> None:
-    """Score diving videos and explain the score."""
+    """Score diving videos and explain the score.
+
+    -v, -q, --debug and --offline may stand anywhere on the line.
+    """
 
 
 def run() -> None:
     """Run the command line and exit with its code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    arguments = sys.argv[1:]
-    debug = "--debug" in arguments
-    if "--offline" in arguments:
-        from finecausal_cli.weights.hub import OFFLINE
-
-        os.environ[OFFLINE] = "1"  # the hub's own library obeys it, too
+    arguments, flags = _split_flags(sys.argv[1:])
     try:
-        app([argument for argument in arguments if argument not in ANYWHERE], prog_name="finecausal")
+        _apply(flags)
+        app(arguments, prog_name="finecausal")
     except FinecausalError as error:
-        if debug:
+        if "d" in flags:
             raise
-        typer.echo(f"finecausal: {_one_line(str(error))}", err=True)
-        sys.exit(error.exit_code)
+        _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
-        # The reader went away (| head): stop quietly, and keep the interpreter from flushing into the closed pipe.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(1)
+        _leave_closed_pipe()
+    except OSError as error:
+        if "d" in flags:
+            raise
+        _fail(f"{error.filename or 'standard output'}: {error.strerror or error}", EXIT_FAILED)
+    except SystemExit as leaving:
+        # typer and rich turn a closed pipe into the exit code 1.
+        if isinstance(leaving.__context__, BrokenPipeError):
+            _leave_closed_pipe()
+        _flush()
+        raise
+
+
+def _split_flags(arguments: list[str]) -> tuple[list[str], str]:
+    """Take the flags that may stand anywhere out of a command line; behind ``--`` there are none.
+
+    Returns:
+        The other arguments, and one letter a flag: d, o, v or q.
+    """
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    others, flags = [], ""
+    for argument in arguments[:end]:
+        if argument in _ANYWHERE:
+            flags += _ANYWHERE[argument]
+        elif len(argument) > 2 and argument[0] == "-" and set(argument[1:]) == {"v"}:
+            flags += argument[1:]
+        else:
+            others.append(argument)
+    return others + arguments[end:], flags
+
+
+def _apply(flags: str) -> None:
+    """Set up logging, and forbid the network if that is asked for.
+
+    Raises:
+        UsageError: ``-v`` and ``-q`` contradict each other.
+    """
+    if "v" in flags and "q" in flags:
+        raise UsageError("-v and -q contradict each other", hint="give one of them")
+    if "o" in flags:
+        from finecausal_cli.weights.hub import OFFLINE
+
+        os.environ[OFFLINE] = "1"  # the hub's own library obeys it, too
+    levels = (logging.WARNING, logging.INFO, logging.DEBUG)
+    logger = logging.getLogger("finecausal_cli")
+    logger.setLevel(logging.ERROR if "q" in flags else levels[min(flags.count("v"), 2)])
+    logger.handlers = [_NoteHandler()]
+
+
+class _NoteHandler(logging.Handler):
+    """Prints what is logged, a line each, on the standard error of the moment: a progress bar puts its own there."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        name = f"{record.name}: " if record.levelno <= logging.DEBUG else ""
+        typer.secho(name + _one_line(record.getMessage()), dim=True, err=True)
+
+
+def _flush() -> None:
+    """Flush standard output here: the interpreter would print a traceback at exit."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        _leave_closed_pipe()
+    except OSError as error:
+        _discard_output()
+        _fail(f"standard output: {error.strerror or error}", EXIT_FAILED)
+
+
+def _leave_closed_pipe() -> None:
+    """End quietly: the reader of standard output has seen enough, as ``head`` has."""
+    _discard_output()
+    sys.exit(0)
+
+
+def _discard_output() -> None:
+    """Keep the interpreter from flushing into standard output again."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _fail(text: str, code: int) -> None:
+    typer.echo(f"finecausal: {_one_line(text)}", err=True)
+    sys.exit(code)
 
 
 def _one_line(text: str) -> str:

@@ -19,14 +19,15 @@ from finecausal_cli.cli.options import (
     add_command,
 )
 from finecausal_cli.config import DEFAULT_WEIGHTS, REQUIRED, OptionGroup, RuntimeConfig, option
-from finecausal_cli.data import LayoutOptions
-from finecausal_cli.retrieval import BankOptions
-from finecausal_cli.training import ClassifierOptions, ReaderOptions
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
     from rich.progress import TaskID
+
+    from finecausal_cli.data import LayoutOptions
+    from finecausal_cli.retrieval import BankOptions
+    from finecausal_cli.training import ClassifierOptions, ReaderOptions
 
 
 # ``finecausal weights``: what there is, what it is, whether it is whole; the hub; foreign checkpoints.
@@ -96,7 +97,9 @@ class ClassifierRunOptions(OptionGroup):
     """Where the classifier goes, and the weights that it is added to."""
 
     output: Path = option(REQUIRED, "Folder to write.", flag="-o,--output")
-    weights: str = option(DEFAULT_WEIGHTS, "Weights whose backbone reads single frames, as that of compact does.")
+    weights: str = option(
+        DEFAULT_WEIGHTS, "Weights whose backbone reads single frames, as that of compact does.", is_path=True
+    )
 
 
 def recogniser(
@@ -116,7 +119,7 @@ def recogniser(
     from finecausal_cli.training.dive_classifier import train_dive_classifier
     from finecausal_cli.weights.hub import resolve_weights
 
-    with progress_bar(error_console()) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("encoding dives, then training", total=None)
         accuracy = train_dive_classifier(
             resolve_weights(run.weights),
@@ -137,10 +140,10 @@ add_command(weights_app, recogniser)
 
 def reader(options: ReaderOptions) -> None:
     """Train the athlete reader (outline, joints, motion) on simulated clips; a stopped run continues."""
-    from finecausal_cli.report.console import error_console, progress_bar
+    from finecausal_cli.report.console import progress_bar
     from finecausal_cli.training.athlete_reader import train_athlete_reader
 
-    with progress_bar(error_console()) as bar:
+    with progress_bar() as bar:
         tasks: dict[str, TaskID] = {}
 
         def show(phase: str, done: int, of: int, figures: Mapping[str, float]) -> None:

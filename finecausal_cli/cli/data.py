@@ -18,12 +18,13 @@ from finecausal_cli.cli.options import (
     add_command,
 )
 from finecausal_cli.config import DEFAULT_WEIGHTS, OptionGroup, option
-from finecausal_cli.data import LayoutOptions
-from finecausal_cli.evaluation import EvaluateOptions
-from finecausal_cli.simulator import SimulateOptions
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
+
+    from finecausal_cli.data import LayoutOptions
+    from finecausal_cli.evaluation import EvaluateOptions
+    from finecausal_cli.simulator import SimulateOptions
 
 # ``finecausal simulate``: dives of our own, with scores, stages and masks.
 
@@ -38,7 +39,7 @@ def simulate(
     options: SimulateOptions,
 ) -> None:
     """Simulate dives: clips, exact masks, judges' marks and their causes. A second run continues a stopped one."""
-    from finecausal_cli.report.console import error_console, progress_bar, working
+    from finecausal_cli.report.console import progress_bar, working
     from finecausal_cli.simulator.dataset import draw_preview, save_picture, write_dataset
     from finecausal_cli.simulator.recording import find_photos, plan_dataset
 
@@ -48,7 +49,7 @@ def simulate(
         return
     what: dict[str, Any] = {**options.plan_fields(), "photos": photos}
     plan = plan_dataset(**what)
-    with progress_bar(error_console()) as bar:
+    with progress_bar() as bar:
         task = bar.add_task("simulating dives", total=options.count)
         written = write_dataset(
             out,
@@ -135,7 +136,9 @@ add_command(dataset_app, check)
 class EvaluationOutput(OptionGroup):
     """Which weights are evaluated, and where the result goes."""
 
-    weights: str = option(DEFAULT_WEIGHTS, "Bundled weights by name, a folder, or a run: its best and last epoch.")
+    weights: str = option(
+        DEFAULT_WEIGHTS, "Bundled weights by name, a folder, or a run: its best and last epoch.", is_path=True
+    )
     by: Literal["number", "difficulty"] | None = option(None, "Also print a table by number or difficulty.")
     output: Path | None = option(
         None, "Folder for metrics.json, predictions.csv, figures and report.html.", flag="-o,--output"

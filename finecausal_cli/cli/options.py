@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import inspect
+import os
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import MISSING, Field, dataclass, fields, is_dataclass
+from importlib import import_module
 from pathlib import Path
 from types import UnionType
 from typing import Annotated, Any, ClassVar, Literal, Union, get_args, get_origin, get_type_hints
@@ -17,6 +19,24 @@ from finecausal_cli.config import OptionGroup, OptionInfo, check_value, flag_of,
 from finecausal_cli.errors import UsageError
 
 _CONTEXT, _CONFIG = "context", "config"
+_ROOMS = {
+    "BankOptions": "retrieval",
+    "BatchConfig": "batch",
+    "ClassifierOptions": "training",
+    "CompareOptions": "scoring",
+    "EvaluateOptions": "evaluation",
+    "ExplainOptions": "scoring",
+    "LayoutOptions": "data",
+    "NetworkOptions": "training",
+    "PretrainNetworkOptions": "training",
+    "PretrainOptions": "training",
+    "ReaderOptions": "training",
+    "ScoreOptions": "scoring",
+    "SimulateOptions": "simulator",
+    "TrainOptions": "training",
+}
+"""Where the options of commands are declared. They are imported when a command is called: ``finecausal --help`` would
+take half as long again with them."""
 _CONFIG_HELP = "Read options from a TOML file (see docs/configuration.md); flags win over it."
 
 
@@ -46,6 +66,13 @@ def add_command(
     stub.__name__, stub.__doc__ = function.__name__, function.__doc__
     stub.function = function  # type: ignore[attr-defined]
     app.command(name, cls=_DerivedCommand, rich_help_panel=panel)(stub)
+
+
+class _RoomTypes(dict[str, Any]):
+    """Namespace that imports a class of options when an annotation names it."""
+
+    def __missing__(self, name: str) -> Any:
+        return getattr(import_module(f"finecausal_cli.{_ROOMS[name]}"), name)
 
 
 class _DerivedCommand(TyperCommand):
@@ -78,10 +105,12 @@ class _Group:
         """Build the options; None leaves the default of the field."""
         given = {name: value for name, value in values.items() if value is not None}
         for name, value in given.items():
+            declared = self.fields[name]
             try:
-                given[name] = check_value(self.kind, self.fields[name], value)
+                given[name] = check_value(self.kind, declared, value)
             except ValueError as error:
-                raise UsageError(str(error), where=flag_of(self.fields[name])) from None
+                raise UsageError(str(error), where=flag_of(declared)) from None
+            check_path(given[name], flag_of(declared), is_path=_info(declared).is_path)
         return self.kind(**given)
 
 
@@ -93,7 +122,7 @@ def options_from_fields(function: Callable[..., None]) -> Callable[..., None]:
     groups: dict[str, _Group] = {}
     given_name: str | None = None
     parameters = [inspect.Parameter(_CONTEXT, inspect.Parameter.KEYWORD_ONLY, annotation=typer.Context)]
-    hints = get_type_hints(function, include_extras=True)
+    hints = get_type_hints(function, localns=_RoomTypes(), include_extras=True)
     for name, parameter in inspect.signature(function).parameters.items():
         kind, *marks = get_args(hints[name]) if get_origin(hints[name]) is Annotated else (hints[name],)
         if kind is Given:
@@ -125,6 +154,27 @@ def options_from_fields(function: Callable[..., None]) -> Callable[..., None]:
     run.__signature__ = inspect.Signature(parameters)  # type: ignore[attr-defined]
     run.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
     return run
+
+
+def check_path(value: Any, where: str, *, is_path: bool = False) -> None:
+    """Refuse a path that the system refuses, as one line now and not as a traceback later.
+
+    Args:
+        value: Anything; paths, and tuples and lists of them, are checked.
+        where: The option.
+        is_path: Whether text is a path, perhaps behind a prefix such as ``trunk:``.
+
+    Raises:
+        UsageError: The path is too long, a loop of links, or in a folder that may not be entered.
+    """
+    for path in value if isinstance(value, tuple | list) else (value,):
+        if isinstance(path, Path) or (is_path and isinstance(path, str) and "://" not in path):
+            try:
+                os.stat(str(path).rpartition(":")[2] if is_path else path)  # noqa: PTH116 - pathlib hides some errors
+            except (FileNotFoundError, NotADirectoryError):
+                pass
+            except (OSError, ValueError) as error:
+                raise UsageError(getattr(error, "strerror", None) or str(error), where=f"{where} {path}") from None
 
 
 def _info(declared: Field[Any]) -> OptionInfo:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from finecausal_cli.batch import TIMEOUT_S, BatchConfig
 from finecausal_cli.cli.options import Clip, PageOptions, ResultOptions
 from finecausal_cli.config import RuntimeConfig, option
-from finecausal_cli.scoring import CompareOptions, ExplainOptions, ScoreOptions
+
+if TYPE_CHECKING:
+    from finecausal_cli.batch import BatchConfig
+    from finecausal_cli.scoring import CompareOptions, ExplainOptions, ScoreOptions
 
 # ``finecausal score``: one dive with the reasons for its score, or many, a line each.
 
@@ -37,7 +39,7 @@ def score(
     """
     from finecausal_cli.report.score import reading_ahead
 
-    is_alone = len(paths or ()) == 1 and config == BatchConfig(output_format=config.output_format)
+    is_alone = len(paths or ()) == 1 and config == type(config)(output_format=config.output_format)
     config = replace(config, paths=tuple(paths or ()), score=score, runtime=runtime)
     with reading_ahead(config.paths[0] if is_alone else "", asdict(config.options), runtime.weights) as ahead:
         from finecausal_cli.report.files import deliver_batch
@@ -88,6 +90,7 @@ def explain(
     runtime: RuntimeConfig,
 ) -> None:
     """Explain the score of a dive: stages, interventions, and where the network looked."""
+    from finecausal_cli.batch import TIMEOUT_S
     from finecausal_cli.report.score import reading_ahead
 
     score = replace(score, timeout_s=TIMEOUT_S)
@@ -141,6 +144,7 @@ def compare(
     The result is a difference, not a score, unless the score of B is known: give --execution or --score, or
     --ask-bank.
     """
+    from finecausal_cli.batch import TIMEOUT_S
     from finecausal_cli.errors import RefusedError
     from finecausal_cli.report.comparison import print_comparison, strips_of, write_comparison_page
     from finecausal_cli.report.console import working

@@ -12,18 +12,11 @@ import typer
 
 from finecausal_cli.cli.options import DEVICE_HELP, CacheOptions, Dataset
 from finecausal_cli.config import OptionGroup, option
-from finecausal_cli.data import LayoutOptions
-from finecausal_cli.training import (
-    KINETICS,
-    TRUNK,
-    NetworkOptions,
-    PretrainNetworkOptions,
-    PretrainOptions,
-    TrainOptions,
-)
 
 if TYPE_CHECKING:
+    from finecausal_cli.data import LayoutOptions
     from finecausal_cli.model.config import ModelConfig
+    from finecausal_cli.training import NetworkOptions, PretrainNetworkOptions, PretrainOptions, TrainOptions
 
 
 @dataclass(frozen=True)
@@ -97,6 +90,7 @@ def pretrain(
     """
     from finecausal_cli.device import resolve_device
     from finecausal_cli.report.evaluation import PretrainingDisplay
+    from finecausal_cli.training import KINETICS, TRUNK
     from finecausal_cli.training.motion_pretraining import pretrain as run_pretraining
 
     init = options.init

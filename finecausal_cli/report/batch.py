@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import logging
 import sys
 import time
 from collections import Counter
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from rich.cells import cell_len
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import TextColumn
 from rich.text import Text
 
 from finecausal_cli.batch.records import options_that_matter
@@ -19,16 +18,18 @@ from finecausal_cli.batch.runner import Reporter
 from finecausal_cli.report.console import (
     add_row,
     error_console,
+    is_quiet,
     new_table,
     open_console,
     page_columns,
     print_table,
     printable,
+    progress_bar,
     shorten,
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
+    from collections.abc import Callable, Sequence
     from pathlib import Path
     from types import TracebackType
 
@@ -146,18 +147,9 @@ class BatchReporter(Reporter):
     def __init__(
         self, *, writer: RowWriter | None = None, write_files: Callable[[], Sequence[Path]] = lambda: ()
     ) -> None:
-        self._bar = Progress(
-            TextColumn("{task.description}"),
-            BarColumn(bar_width=None),
-            MofNCompleteColumn(),
-            TextColumn("{task.fields[rate]}"),
-            TimeRemainingColumn(),
-            console=error_console(),
-            transient=True,
-            disable=not sys.stderr.isatty(),
-        )
+        self._bar = progress_bar(spent=TextColumn("{task.fields[rate]}"))
         # On one terminal the bar has to make room for a line, and it can do that only for its own console.
-        shares_terminal = sys.stdout.isatty() and sys.stderr.isatty()
+        shares_terminal = sys.stdout.isatty() and sys.stderr.isatty() and not is_quiet()
         self._console = self._bar.console if shares_terminal else open_console()
         self._writer = writer
         self._write_files = write_files
@@ -203,28 +195,14 @@ class BatchReporter(Reporter):
         console = open_console()
         if self._writer is not None:
             self._writer.close()
+            print_failures(stats.rows, error_console(quiet=False))
             console = error_console()
-        print_failures(stats.rows, console)
+        else:
+            print_failures(stats.rows, console)
         print_summary(stats, console)
         if written:
             files = ", ".join(str(path) for path in written)
             console.print(printable(f"written: {files}", console), soft_wrap=True, style="dim")
-
-
-@contextmanager
-def log_notes() -> Iterator[None]:
-    """Show what is logged meanwhile on standard error."""
-    handler, logger = _NoteHandler(logging.WARNING), logging.getLogger("finecausal_cli.batch")
-    logger.addHandler(handler)
-    try:
-        yield
-    finally:
-        logger.removeHandler(handler)
-
-
-class _NoteHandler(logging.Handler):
-    def emit(self, record: logging.LogRecord) -> None:
-        error_console().print(record.getMessage(), soft_wrap=True, style="dim")
 
 
 def print_line(row: Row, console: Console) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import math
 import os
 import sys
@@ -14,7 +15,15 @@ from rich import box
 from rich.cells import cell_len
 from rich.console import Console
 from rich.panel import Panel
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    ProgressColumn,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 from rich.table import Table
 from rich.text import Text
 
@@ -234,22 +243,28 @@ def stage_attention_rows(labels: Sequence[str], matrix: Sequence[Sequence[float]
     ]
 
 
-# Progress on standard error; hidden without a terminal.
+# Progress and notes on standard error. Progress is hidden without a terminal, both with --quiet.
 
 
-def error_console() -> Console:
-    """Return a console on standard error."""
-    return Console(stderr=True, highlight=False, markup=False, emoji=False)
+def is_quiet() -> bool:
+    """Tell whether the log shows errors alone, as --quiet has it."""
+    return logging.getLogger("finecausal_cli").getEffectiveLevel() >= logging.ERROR
+
+
+def error_console(*, quiet: bool | None = None) -> Console:
+    """Return a console on standard error.
+
+    Args:
+        quiet: Print nothing; None follows `is_quiet`.
+    """
+    is_silent = is_quiet() if quiet is None else quiet
+    return Console(stderr=True, highlight=False, markup=False, emoji=False, quiet=is_silent)
 
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
     """Show a spinner while a block runs; on a terminal only."""
-    console = error_console()
-    if console.is_terminal:
-        with console.status(f"{what} ..."):
-            yield
-    else:
+    with searching(what, None):
         yield
 
 
@@ -257,7 +272,7 @@ def working(what: str) -> Iterator[None]:
 def searching(what: str, ahead: ReadAhead | None) -> Iterator[None]:
     """Show a spinner with the progress of the dive search; on a terminal only."""
     console = error_console()
-    if not console.is_terminal:
+    if console.quiet or not console.is_terminal:
         yield
         return
     with console.status(f"{what} ...") as status:
@@ -266,17 +281,23 @@ def searching(what: str, ahead: ReadAhead | None) -> Iterator[None]:
         yield
 
 
-def progress_bar(console: Console) -> Progress:
-    """Return a progress bar with count, time spent and time left; it vanishes when done."""
+def progress_bar(console: Console | None = None, *, spent: ProgressColumn | None = None) -> Progress:
+    """Return a progress bar with count, time spent and time left; it vanishes when done.
+
+    Args:
+        console: Where it is drawn; standard error when absent.
+        spent: What stands in place of the time spent.
+    """
+    console = console or error_console()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        TimeElapsedColumn(),
+        spent or TimeElapsedColumn(),
         TimeRemainingColumn(),
         console=console,
         transient=True,
-        disable=not console.is_terminal,
+        disable=console.quiet or not console.is_terminal,
     )
 
 
@@ -288,8 +309,7 @@ class BarDisplay:
     """
 
     def __init__(self, *, quiet: bool = False) -> None:
-        self._console = error_console()
-        self._console.quiet = quiet
+        self._console = error_console(quiet=quiet or is_quiet())
         self._bar = progress_bar(self._console)
 
     def __enter__(self) -> Self:

@@ -20,7 +20,7 @@ from finecausal_cli.errors import FinecausalError, OutputError, UsageError
 from finecausal_cli.evaluation.ablation import describe_ablation
 from finecausal_cli.evaluation.run import write_evaluation, write_json
 from finecausal_cli.report import output as drawing
-from finecausal_cli.report.batch import BatchReporter, log_notes, print_dry_run, print_figures, summarise_rows
+from finecausal_cli.report.batch import BatchReporter, print_dry_run, print_figures, summarise_rows
 from finecausal_cli.report.console import open_console, printable, searching, working
 from finecausal_cli.report.evaluation import ablation_json, evaluation_json, print_ablation, print_evaluation
 from finecausal_cli.report.output import check_targets, deliver, resolve_format
@@ -356,11 +356,9 @@ def deliver_batch(config: BatchConfig, ahead: ReadAhead | None = None) -> int:
     """
     runner = BatchRunner(config, ahead=ahead)
     inputs = runner.find()
-    with log_notes():
-        if inputs.is_one_dive and is_whole_result(config):
-            return _deliver_whole(config, runner, inputs, ahead)
-        target = plan_target(config.output, config.output_format)
-        return _deliver_rows(config, runner, inputs, target)
+    if inputs.is_one_dive and is_whole_result(config):
+        return _deliver_whole(config, runner, inputs, ahead)
+    return _deliver_rows(config, runner, inputs, plan_target(config.output, config.output_format))
 
 
 def _deliver_whole(config: BatchConfig, runner: BatchRunner, inputs: Inputs, ahead: ReadAhead | None) -> int:
@@ -444,13 +442,15 @@ def deliver_evaluation(
     """
     best, last = evaluations[0], evaluations[1] if len(evaluations) > 1 else None
     console = open_console()
-    if output_format == "json":
-        console.file.write(evaluation_json(best, last=last) + "\n")
-    else:
-        print_evaluation(best, console, by=by, last=last)
-    if output is not None:
-        with working("writing the report"):
-            _write_files(output, best, last, figures=figures)
+    try:
+        if output_format == "json":
+            console.file.write(evaluation_json(best, last=last) + "\n")
+        else:
+            print_evaluation(best, console, by=by, last=last)
+    finally:  # also where nobody reads standard output to its end
+        if output is not None:
+            with working("writing the report"):
+                _write_files(output, best, last, figures=figures)
 
 
 def deliver_ablation(results: Sequence[VariantResult], output_format: str, output: Path | None) -> None:
@@ -460,14 +460,15 @@ def deliver_ablation(results: Sequence[VariantResult], output_format: str, outpu
         OutputError: A file cannot be written.
     """
     console = open_console()
-    if output_format == "json":
-        console.file.write(ablation_json(results) + "\n")
-    else:
-        print_ablation(results, console)
-    if output is not None:
-        write_json(output / ABLATION_NAME, describe_ablation(results))
-        for result in results:
-            for evaluation in result.evaluations:
+    try:
+        if output_format == "json":
+            console.file.write(ablation_json(results) + "\n")
+        else:
+            print_ablation(results, console)
+    finally:  # also where nobody reads standard output to its end
+        if output is not None:
+            write_json(output / ABLATION_NAME, describe_ablation(results))
+            for evaluation in (evaluation for result in results for evaluation in result.evaluations):
                 write_evaluation(output / evaluation.setting.weights, evaluation)
 
 

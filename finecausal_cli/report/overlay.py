@@ -15,7 +15,7 @@ from PIL import Image, ImageDraw, ImageFont
 
 from finecausal_cli.athlete import BONES, JOINTS
 from finecausal_cli.errors import UsageError
-from finecausal_cli.report.console import error_console, hundredths_that_add_up, progress_bar, signed
+from finecausal_cli.report.console import hundredths_that_add_up, progress_bar, signed
 from finecausal_cli.report.explanation import time_code
 from finecausal_cli.scoring.athlete_track import SEEN, largest_part, path_until, to_picture
 from finecausal_cli.scoring.background import cut_square
@@ -471,7 +471,7 @@ def overlay_clip(path: Path, assessment: Assessment, evidence: Evidence) -> None
         OutputError: The file cannot be written.
     """
     footage = open_footage(assessment.source, assessment.clip_start_s, assessment.clip_end_s)
-    with progress_bar(error_console()) as progress:
+    with progress_bar() as progress:
         task = progress.add_task("overlay", total=len(footage))
         write_overlay(path, footage, assessment, evidence, advance=lambda: progress.advance(task))
 

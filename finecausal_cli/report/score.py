@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from contextlib import contextmanager
 from importlib.util import find_spec
@@ -15,7 +16,6 @@ from finecausal_cli.errors import DiveNumberError, FinecausalError
 from finecausal_cli.report.console import (
     STAGE_ATTENTION_CAPTION,
     Section,
-    error_console,
     facts_grid,
     hundredths_that_add_up,
     node_attention_section,
@@ -43,6 +43,8 @@ if TYPE_CHECKING:
 
     from finecausal_cli.errors import RefusedError
     from finecausal_cli.scoring.results import Attention
+
+logger = logging.getLogger(__name__)
 
 
 _AVERAGED: Final = ("execution", "difference")
@@ -259,7 +261,7 @@ def deliver_unscored(error: RefusedError, output_format: str, output: Path | Non
     deliver(result, output_format, output, print_unscored)
     skipped = [str(path) for path in others if path is not None]
     if skipped:
-        _note(f"not written, as there are no points to explain: {', '.join(skipped)}")
+        logger.warning("note: not written, as there are no points to explain: %s", ", ".join(skipped))
     return exit_code(result)
 
 
@@ -271,12 +273,7 @@ def exit_code(result: Any) -> int:
 def keep(path: str, options: ScoreOptions) -> None:
     """Store the corrections of a dive beside its clip; print a note if that fails."""
     for note in keep_corrections(path, options.corrections, options.start_s, options.end_s):
-        _note(note)
-
-
-def _note(text: str) -> None:
-    console = error_console()
-    console.print(f"note: {printable(text, console)}", soft_wrap=True, style="dim")
+        logger.warning("note: %s", note)
 
 
 # Read-ahead: the dive is searched and read while torch is imported and weights are loaded, which takes as long.

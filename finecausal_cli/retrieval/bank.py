@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Final, Literal
@@ -32,6 +33,8 @@ if TYPE_CHECKING:
     from finecausal_cli.data import Dive
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.retrieval import BankOptions
+
+logger = logging.getLogger(__name__)
 
 
 # A bank of exemplars: judged dives, encoded once.
@@ -191,6 +194,7 @@ def load_bank(folder: Path, *, weights_digest: str) -> Bank:
     if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(encodings).values()):
         raise BankError("encodings that are not finite numbers", where=tensors_path, hint="rebuild it")
     digest = hashlib.sha256(index.model_dump_json().encode()).hexdigest()
+    logger.info("bank: %s, %d exemplars", folder, len(index.exemplars))
     return Bank(folder.name, index.exemplars, encodings, index.weights_digest, digest)
 
 

@@ -82,6 +82,7 @@ class TrainOptions(OptionGroup):
         "Start from weights (a folder, or a bundled name), from their backbone alone (trunk:WEIGHTS), or from I3D "
         "backbones (kinetics:FILE).",
         metavar="WEIGHTS",
+        is_path=True,
         panel=NETWORK_PANEL,
     )
     freeze_backbone: bool = option(False, "Do not train the backbones.", panel=NETWORK_PANEL)
@@ -210,6 +211,7 @@ class PretrainOptions(OptionGroup):
         None,
         "Start from the backbones and the foreground of weights, or from I3D backbones (kinetics:FILE).",
         metavar="WEIGHTS",
+        is_path=True,
         panel=NETWORK_PANEL,
     )
     steps: int = option(4000, "Optimiser steps.", min=1, metavar="N")

@@ -8,6 +8,7 @@ weights whole.
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from torch import Tensor
 
     from finecausal_cli.model.config import ModelConfig
+
+logger = logging.getLogger(__name__)
 
 SHARD_BYTES = 16 * 2**20
 """Largest shard, unless a single tensor is larger."""
@@ -115,6 +118,7 @@ def load_weights(folder: Path, device: torch.device | str = "cpu") -> LoadedWeig
     _require_finite(tensors, folder)
     tensors = {name: tensor.float() if tensor.is_floating_point() else tensor for name, tensor in tensors.items()}
     model.load_state_dict(tensors, assign=True)
+    logger.info("weights: %s, digest %s", folder, manifest.digest[:12])
     return LoadedWeights(model.to(device).eval(), manifest.model, manifest.info, manifest.digest)
 
 

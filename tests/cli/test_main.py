@@ -4,6 +4,7 @@ Most run within this process; ``process`` starts one of its own, for each promis
 """
 
 import json
+import logging
 import os
 import subprocess
 import sys
@@ -113,6 +114,153 @@ def test_a_bad_file_is_one_line_that_names_it(finecausal, tmp_path, place):
     assert len(lines) == 1, done.stderr
     assert path.name in lines[0]
     assert "Traceback" not in done.stderr
+
+
+def piped(*arguments, reader="head -1"):
+    """Run a command whose output another process stops reading."""
+    command = (
+        f'{sys.executable} -m finecausal_cli {" ".join(map(str, arguments))} | {reader}; echo "${{PIPESTATUS[0]}}"'
+    )
+    return subprocess.run(
+        ["bash", "-c", command], capture_output=True, text=True, timeout=120, check=False,
+        env={**os.environ, "COLUMNS": "80"},
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--help",), ("explain", "--help"), ("dive", "5253B"), ("schema", "explain"), ("weights", "info", "--json")],
+    ids=" ".join,
+)
+def test_a_closed_pipe_ends_quietly_with_0(arguments):
+    done = piped(*arguments, reader="true")
+    assert (done.stdout, done.stderr) == ("0\n", "")
+    assert piped(*arguments).stdout.endswith("\n0\n")
+
+
+def test_results_written_elsewhere_are_whole_though_nobody_reads_standard_output(tmp_path):
+    page = tmp_path / "page.html"
+    options = ("--dive", "107B", "--height", "10", "--no-backgrounds", "--html", page)
+    assert piped("explain", DIVE, *options, reader="true").stdout == "0\n"
+    assert page.read_text().rstrip().endswith("</html>")
+
+
+@pytest.mark.skipif(not Path("/dev/full").exists(), reason="needs /dev/full")
+@pytest.mark.parametrize("arguments", [("--help",), ("dive", "5253B"), ("schema",)], ids=" ".join)
+def test_standard_output_on_a_full_disk_is_one_line(arguments):
+    done = subprocess.run(
+        ["bash", "-c", f"{sys.executable} -m finecausal_cli {' '.join(arguments)} > /dev/full"],
+        capture_output=True, text=True, timeout=60, check=False,
+    )  # fmt: skip
+    assert (done.returncode, done.stderr) == (1, "finecausal: standard output: No space left on device\n")
+
+
+def refused_paths(folder):
+    (folder / "loop").symlink_to(folder / "loop")
+    return [folder / ("x" * 300), folder / "loop"]
+
+
+@pytest.mark.parametrize("number", range(2), ids=["too long", "a loop of links"])
+@pytest.mark.parametrize(
+    ("arguments", "flag"),
+    [
+        (["score", DIVE, "--weights"], "--weights"),
+        (["score", DIVE, "--bank"], "--bank"),
+        (["score", DIVE, "-o"], "--output"),
+        (["score", "--from-file"], "--from-file"),
+        (["explain", DIVE, "--overlay"], "--overlay"),
+        (["compare", DIVE, DIVE, "--html"], "--html"),
+        (["compare", DIVE, DIVE, "--figures"], "--figures"),
+        (["train", EXAMPLES.parent / "dataset", "--cache"], "--cache"),
+        (["train", EXAMPLES.parent / "dataset", "--init"], "--init"),
+        (["train", EXAMPLES.parent / "dataset", "-o"], "--output"),
+        (["dataset", "check", EXAMPLES.parent / "dataset", "--annotations"], "--annotations"),
+        (["exemplars", "list", "--bank"], "--bank"),
+        (["weights", "reader", "-o", "run", "--validation", "a", "--train"], "--train"),
+        (["score", DIVE, "--config"], "--config"),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_a_path_that_the_system_refuses_is_one_line_with_its_option(finecausal, tmp_path, number, arguments, flag):
+    path = refused_paths(tmp_path)[number]
+    done = finecausal(*arguments, path)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"finecausal: {flag} {path}: ")
+    assert done.stderr.count("\n") == 1
+
+
+@pytest.mark.parametrize("number", range(2), ids=["too long", "a loop of links"])
+@pytest.mark.parametrize(
+    "arguments",
+    [("score",), ("explain",), ("train",), ("dataset", "check"), ("weights", "info"), ("weights", "verify")],
+)
+def test_an_argument_that_the_system_refuses_is_one_line(finecausal, tmp_path, number, arguments):
+    path = refused_paths(tmp_path)[number]
+    done = finecausal(*arguments, path)
+    assert done.returncode in (1, 2)
+    assert done.stdout == ""
+    assert done.stderr.count("\n") == 1
+    assert path.name[:20] in done.stderr
+
+
+@pytest.fixture
+def log_level():
+    """Leave the log as it was: the level is that of the process."""
+    logger = logging.getLogger("finecausal_cli")
+    level = logger.level
+    yield
+    logger.setLevel(level)
+
+
+def test_quiet_and_verbose_stand_anywhere_on_the_line(finecausal, log_level, monkeypatch):
+    from finecausal_cli.cli import assets
+
+    def show(number: str) -> None:
+        logger = logging.getLogger("finecausal_cli.some.module")
+        for level in (logging.DEBUG, logging.INFO, logging.WARNING, logging.ERROR):
+            logger.log(level, "said at %d", level)
+
+    def lines(*arguments):
+        monkeypatch.setattr(next(c for c in app.registered_commands if c.callback.__name__ == "dive").callback,
+                            "function", show)  # fmt: skip
+        done = finecausal(*arguments)
+        assert (done.returncode, done.stdout) == (0, "")
+        return done.stderr.splitlines()
+
+    from finecausal_cli.cli import app
+
+    assert assets.dive is not None
+    usual, error = ["said at 30", "said at 40"], ["said at 40"]
+    assert lines("dive", "107B") == usual
+    assert lines("-v", "dive", "107B") == lines("dive", "107B", "--verbose") == ["said at 20", *usual]
+    debug = ["finecausal_cli.some.module: said at 10", "said at 20", *usual]
+    assert lines("dive", "-vv", "107B") == lines("-v", "dive", "107B", "-v") == debug
+    assert lines("-q", "dive", "107B") == lines("dive", "107B", "--quiet") == error
+
+
+def test_quiet_and_verbose_contradict_each_other(finecausal, log_level):
+    done = finecausal("dive", "107B", "-v", "-q")
+    assert (done.returncode, done.stderr.count("\n")) == (2, 1)
+
+
+def test_behind_two_dashes_there_are_no_flags(finecausal, log_level):
+    done = finecausal("dive", "--", "-q")
+    assert done.returncode == 2
+    assert "-Q" in done.stderr or "-q" in done.stderr
+
+
+def test_quiet_keeps_the_result_and_drops_notes(finecausal, log_level, tmp_path):
+    clip = tmp_path / DIVE.name
+    clip.write_bytes(DIVE.read_bytes())
+    (tmp_path / f"{DIVE.name}.finecausal.json").write_text("something else")
+    arguments = ("score", clip, "--dive", "107B", "--height", "10", "--takeoff", "0.5", "--format", "json")
+    usual, quiet = finecausal(*arguments), finecausal("-q", *arguments)
+    assert "note: " in usual.stderr
+    assert (quiet.stderr, quiet.returncode) == ("", usual.returncode)
+    assert json.loads(quiet.stdout)["dive"] == json.loads(usual.stdout)["dive"]
+    failed = finecausal("-q", "score", tmp_path / "missing.mp4")
+    assert failed.returncode == 1
+    assert "missing.mp4" in failed.stderr
 
 
 def test_debug_shows_the_traceback():
