@@ -1,13 +1,32 @@
-"""Faithfulness and stability of explanations over a dataset: deletion, shifted borders, other backgrounds."""
+"""Measure faithfulness and stability of explanations: ``python -m benchmarks.explanations --dataset DATASET``.
+
+Dives with planted faults are simulated on the spot (``single_faults.py``). The tests of deletion, shifted borders and
+other backgrounds use the held-out dives of a dataset. Everything is compared with the bank of the weights.
+"""
 
 from __future__ import annotations
 
+import argparse
+import json
+import tempfile
 from dataclasses import asdict, dataclass
+from functools import partial
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
 
+from benchmarks.single_faults import STAGES, FaultRanking, Raised, rank_single_faults
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.data.cache import ClipCache, default_cache
+from finecausal_cli.data.datasets import assign_splits, read_dataset
+from finecausal_cli.device import resolve_device
 from finecausal_cli.evaluation.predict import share_interval, spearman
+from finecausal_cli.retrieval import BankOptions
+from finecausal_cli.retrieval.bank import build_bank
 from finecausal_cli.retrieval.voting import VotingContext, choose_voters
 from finecausal_cli.scoring.background import change_backgrounds, find_backgrounds, merge_snippets
 from finecausal_cli.scoring.explain import (
@@ -17,15 +36,25 @@ from finecausal_cli.scoring.explain import (
     snippet_shares,
     view_graph,
 )
+from finecausal_cli.scoring.scorer import Scorer
 from finecausal_cli.video import CLIP_FRAMES, Clip
+from finecausal_cli.weights.hub import bank_folder, resolve_weights
+from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
 
     from finecausal_cli.data import Dive
-    from finecausal_cli.data.cache import ClipCache
+    from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.scoring.results import BackgroundChange, Deletion, Jitter
-    from finecausal_cli.scoring.scorer import Scorer
+
+RAISED: dict[Raised, str] = {"all": "all its faults raised", "one gross": "one gross fault", "one": "one fault raised"}
+
+PER_NUMBER = 5
+"""Exemplars per dive number in a bank that is built here."""
+
+_WIDTH = 100
+"""Columns of the tables."""
 
 _ANY_FPS = 25.0
 """Frame rate of the clips; times are not used."""
@@ -211,3 +240,126 @@ def figures(disturbed: Sequence[Disturbed]) -> dict[str, object]:
         "jitter": asdict(summarise_jitter(disturbed)),
         "backgrounds": [asdict(item) for item in summarise_backgrounds(disturbed)],
     }
+
+
+def ranking_table(ranking: FaultRanking) -> Table:
+    """Return how often each method ranks the planted stage first, in all and by planted stage."""
+    title = f"ranked first: the planted stage, {RAISED[ranking.raised]}"
+    table = Table(title=title, caption=f"{len(ranking.namings)} dives; chance is a third")
+    for name in ("by", "right", "95%", *STAGES, "costliest"):
+        table.add_column(name, no_wrap=True)
+    for method, row in ranking.figures().items():
+        table.add_row(
+            method,
+            str(row["first"]),
+            f"{100 * row['low']:.0f}-{row['high']:.0%}",
+            *(f"{row[f'first_{stage}']}/{row[f'dives_{stage}']}" for stage in STAGES),
+            str(row["first_costliest"]),
+        )
+    separations = (f"{ranking.separation(stage):.2f}" for stage in STAGES)
+    table.add_row("AUC of the contribution (chance .5)", "", "", *separations, "", end_section=True)
+    return table
+
+
+def disturbance_tables(disturbed: Sequence[Disturbed]) -> list[Table]:
+    """Return the tables of deletion, shifted borders and backgrounds."""
+    jitter, deletion = summarise_jitter(disturbed), summarise_deletion(disturbed)
+    tests = Table("test", "dives", "points", title="disturbed dives: mean absolute change of the score")
+    tests.add_row(f"borders shifted by {jitter.frames} frames", str(jitter.dives), f"{jitter.mean:.2f}")
+    tests.add_row("the same, largest of 8 shifts", "", f"{jitter.largest_mean:.2f}")
+    tests.add_row("the same, largest of all dives", "", f"{jitter.largest:.2f}")
+    if deletion is not None:
+        tests.add_row("snippet of most attention deleted", str(deletion.dives), f"{deletion.highest:.2f}")
+        tests.add_row("another snippet deleted", "", f"{deletion.others:.2f}")
+        share = f"{deletion.more} of {deletion.dives}, 95% {deletion.more_low:.0%} to {deletion.more_high:.0%}"
+        tests.add_row("the first changes it more", "", share)
+        tests.add_row("and more than any other (chance 1/9)", "", f"{deletion.most} of {deletion.dives}")
+    backgrounds = Table("background", "replaced", "dives", "change", "absolute", "rho", title="backgrounds, points")
+    for item in summarise_backgrounds(disturbed):
+        extent = "before the entry" if item.before_entry else "whole clip"
+        changes = f"{item.mean:+.2f}", f"{item.absolute:.2f}", f"{item.rho:.3f}"
+        backgrounds.add_row(item.background, extent, str(item.dives), *changes)
+    return [tests, backgrounds] if backgrounds.row_count else [tests]
+
+
+def main() -> None:
+    """Measure and print."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks.explanations", description=main.__doc__)
+    parser.add_argument("--weights", default="compact", help="bundled weights by name, or a folder")
+    parser.add_argument("--single-faults", type=int, default=100, metavar="N", help="dives to plant faults in; 0: none")
+    parser.add_argument(
+        "--dataset",
+        type=Path,
+        help="its held-out dives are disturbed; its training dives are the bank of weights without",
+    )
+    parser.add_argument("--dives", type=int, default=100, help="most dives to disturb")
+    parser.add_argument("--no-backgrounds", action="store_true", help="leave out the background test")
+    parser.add_argument("--voters", type=int, default=10, help="most exemplars per dive")
+    parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--device", default="auto")
+    parser.add_argument("-o", "--output", type=Path, help="also write all metrics as JSON")
+    args = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        _run(args, _load_scorer(args, Path(folder)))
+
+
+def _run(args: argparse.Namespace, scorer: Scorer) -> None:
+    console = Console(width=_WIDTH)
+    results: dict[str, object] = {"weights": args.weights}
+    rankings = []
+    for raised in RAISED if args.single_faults else ():
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            advance = partial(progress.advance, progress.add_task(RAISED[raised], total=args.single_faults))
+            ranking = rank_single_faults(scorer, args.single_faults, raised=raised, voters=args.voters, advance=advance)
+        rankings.append(ranking)
+        console.print(ranking_table(ranking))
+    results["single_faults"] = {
+        ranking.raised: {
+            "first": ranking.figures(),
+            "separation": {stage: ranking.separation(stage) for stage in STAGES},
+        }
+        for ranking in rankings
+    }
+    if args.dataset is not None:
+        held_out = [dive for dive in _scored_dives(args) if dive.split == "test"][: args.dives]
+        clips = _clip_cache(args, scorer.model.config)
+        with Progress(console=Console(stderr=True), transient=True) as progress:
+            advance = partial(progress.advance, progress.add_task("disturbing", total=len(held_out)))
+            disturbed = disturb(
+                scorer, held_out, clips, voters=args.voters, backgrounds=not args.no_backgrounds, advance=advance
+            )
+        for table in disturbance_tables(disturbed):
+            console.print(table)
+        results |= {"dataset": args.dataset.resolve().name, "dives": len(disturbed), **figures(disturbed)}
+    if args.output is not None:
+        with atomic_write(args.output, "the metrics") as part:
+            part.write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+
+
+def _load_scorer(args: argparse.Namespace, folder: Path) -> Scorer:
+    """Load weights with their bank; weights without one get a bank of the dataset's training dives."""
+    weights = resolve_weights(args.weights)
+    if bank_folder(weights).exists() or args.dataset is None:
+        return Scorer.load(args.weights, device=args.device)
+    loaded = load_weights(weights, device=resolve_device(args.device))
+    build_bank(
+        [dive for dive in _scored_dives(args) if dive.split == "train"],
+        folder,
+        BankOptions(per_number=PER_NUMBER, origin=str(args.dataset)),
+        model=loaded.model.for_inference(),
+        weights_digest=loaded.digest,
+        cache=_clip_cache(args, loaded.config),
+    )
+    return Scorer.load(args.weights, bank=folder, device=args.device)
+
+
+def _scored_dives(args: argparse.Namespace) -> list[Dive]:
+    return assign_splits([dive for dive in read_dataset(args.dataset) if dive.score is not None])
+
+
+def _clip_cache(args: argparse.Namespace, config: ModelConfig) -> ClipCache:
+    return ClipCache(args.cache, geometry=config.geometry, frame_size=config.frame_size)
+
+
+if __name__ == "__main__":
+    main()
