@@ -101,14 +101,14 @@ def explain(
         from finecausal_cli.report.output import check_targets, deliver, require_figures
         from finecausal_cli.report.overlay import overlay_clip
         from finecausal_cli.report.pages import write_page
-        from finecausal_cli.report.score import deliver_unscored, keep
+        from finecausal_cli.report.score import deliver_unscored, store_corrections
         from finecausal_cli.scoring.scorer import Scorer
 
         files = asdict(pages)
         check_targets([path], output=target.output, **files)
         if pages.figures is not None:
             require_figures("leave out --figures")
-        keep(path, score)
+        store_corrections(path, score)
         try:
             with searching("explaining", ahead):
                 explanation, evidence = Scorer.load(**asdict(runtime)).explain(path, score, options, ahead=ahead)

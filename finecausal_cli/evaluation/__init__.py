@@ -1,4 +1,4 @@
-"""Evaluation: metrics, predictions over a dataset, and baselines. Here: its options; imports no torch."""
+"""Evaluation: metrics, predictions over a dataset, and baselines. This module: its options, without torch."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from finecausal_cli.config import OptionGroup, option
 
 @dataclass(frozen=True)
 class EvaluateOptions(OptionGroup):
-    """What is evaluated, and how voters are chosen.
+    """What is evaluated, and how exemplars are chosen.
 
     Attributes:
-        exemplars: Where voters come from: the dataset's training dives, or the bank beside the weights.
+        exemplars: Where exemplars come from: the dataset's training dives, or the bank beside the weights.
         shifted: A dataset of the same dives with venue, light and audience drawn anew.
     """
 
-    panel: ClassVar[str] = "Voters"
+    panel: ClassVar[str] = "Exemplars"
 
     split: Literal["test", "val", "all", "events"] = option(
         "test",
@@ -36,7 +36,7 @@ class EvaluateOptions(OptionGroup):
     )
     voters: int = option(10, "Most exemplars to compare with.", min=1)
     dive_given: bool = option(
-        True, "Choose voters by the dive's number, or without knowing it.", flag="--dive-given/--no-dive"
+        True, "Choose exemplars by the dive's number, or without it.", flag="--dive-given/--no-dive"
     )
-    protocols: bool = option(False, "Also measure 1 and 10 voters, with and without the dive number.")
-    seed: int = option(0, "Random seed of the order among voters.")
+    protocols: bool = option(False, "Also measure 1 and 10 exemplars, with and without the dive number.")
+    seed: int = option(0, "Random seed of the order among exemplars.")

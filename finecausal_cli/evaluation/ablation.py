@@ -171,7 +171,7 @@ def evaluate_variants(
         dataset: The dataset.
         folder: Where the variants lie; names in the results are relative to it.
         variants: Weights of each variant.
-        options: Split, voters and protocols.
+        options: Split, exemplars and protocols.
         watch: Called with the name of the weights before each evaluation.
         more: Further arguments of `evaluate`.
     """

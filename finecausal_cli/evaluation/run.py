@@ -201,11 +201,11 @@ def evaluate(
     Args:
         dataset: A dataset in any known layout.
         weights: Folder of weights.
-        options: Split, voters and protocols.
+        options: Split, exemplars and protocols.
         cache: Folder of decoded clips; None decodes every time.
-        device: Where to compute.
+        device: Device of the network.
         read: Reads the dataset.
-        bank: Gives the exemplars for a digest of weights; by default they are what the options say.
+        bank: Returns the exemplars for a digest of weights; by default by the options.
         start: Called once with the number of dives to encode.
         advance: Called after each encoded dive.
 
@@ -217,12 +217,12 @@ def evaluate(
     if bank is None and options.exemplars == "bank":
         bank = own_bank(weights)
     training, held_out = _choose_dives(read, dataset, options.split, needs_training=bank is None)
-    moved = [] if options.shifted is None else _same_dives(held_out, read(options.shifted), options.shifted)
+    shifted = [] if options.shifted is None else _same_dives(held_out, read(options.shifted), options.shifted)
     loaded = load_weights(weights, device=device)
     info = WeightsInfo.read(loaded.info, weights)
     model = loaded.model.for_inference()
     clips = ClipCache(cache, geometry=model.config.geometry, frame_size=model.config.frame_size)
-    start(len(held_out) + len(moved) + (len(training) if bank is None else 0))
+    start(len(held_out) + len(shifted) + (len(training) if bank is None else 0))
     if bank is None:
         exemplars = bank_of(
             encode_dives(model, training, clips, advance=advance),
@@ -232,8 +232,8 @@ def evaluate(
     else:
         exemplars = bank(loaded.digest)
     queries = encode_dives(model, held_out, clips, foreground=True, advance=advance)
-    judged = [(dive.number, dive.execution) for dive in training]
-    baseline = mean_execution(judged or [(one.dive, one.execution) for one in exemplars.exemplars])
+    executions = [(dive.number, dive.execution) for dive in training]
+    baseline = mean_execution(executions or [(item.dive, item.execution) for item in exemplars.exemplars])
 
     def measure(protocol: Protocol, dives: EncodedDives) -> Outcome:
         predictions = predict(
@@ -254,8 +254,8 @@ def evaluate(
         )
 
     main = measure(Protocol(options.voters, options.dive_given), queries)
-    also = PROTOCOLS if options.protocols else ()
-    others = tuple(measure(protocol, queries) for protocol in also if protocol != main.protocol)
+    protocols = PROTOCOLS if options.protocols else ()
+    others = tuple(measure(protocol, queries) for protocol in protocols if protocol != main.protocol)
     interval = info.interval
     setting = EvaluationSettings(
         dataset=dataset.resolve().name,
@@ -275,19 +275,19 @@ def evaluate(
         interval_half_width=interval.execution_half_width if interval else None,
         interval_width=_mean_width(main.predictions, interval),
         caveats=tuple(_caveats(setting, main, exemplars, info)),
-        shifted=measure(main.protocol, encode_dives(model, moved, clips, foreground=True, advance=advance))
-        if moved
+        shifted=measure(main.protocol, encode_dives(model, shifted, clips, foreground=True, advance=advance))
+        if shifted
         else None,
     )
 
 
 def own_bank(weights: Path) -> Callable[[str], Bank]:
-    """Return what gives the bank that lies beside weights, for `evaluate`."""
+    """Return a function that loads the bank beside weights, for `evaluate`."""
     return lambda digest: load_bank(bank_folder(weights), weights_digest=digest)
 
 
 def metrics(evaluation: Evaluation) -> dict[str, float | int | None]:
-    """Return every figure of an evaluation by name."""
+    """Return every metric of an evaluation by name."""
     low, high = coverage_interval(evaluation)
     return {
         **evaluation.summary.figures(),

@@ -25,7 +25,7 @@ from finecausal_cli.report.console import open_console, printable, searching, wo
 from finecausal_cli.report.evaluation import ablation_json, evaluation_json, print_ablation, print_evaluation
 from finecausal_cli.report.output import check_targets, deliver, resolve_format
 from finecausal_cli.report.pages import batch_page, evaluation_page
-from finecausal_cli.report.score import exit_code, print_finding
+from finecausal_cli.report.score import exit_code, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -369,7 +369,7 @@ def _deliver_whole(config: BatchConfig, runner: BatchRunner, inputs: Inputs, ahe
         stats = runner.run(inputs, reporter, whole=True)
     if stats.exit_signal:
         return stats.exit_signal
-    deliver(reporter.result, config.output_format or "table", output, print_finding)
+    deliver(reporter.result, config.output_format or "table", output, print_result)
     return exit_code(reporter.result)
 
 

@@ -222,7 +222,7 @@ def difficulty_in_digits(value: float) -> str:
 EXIT_REFUSED = 1
 
 
-def print_finding(result: Assessment | Unscored, console: Console) -> None:
+def print_result(result: Assessment | Unscored, console: Console) -> None:
     """Print an assessment, or why there is none."""
     if isinstance(result, Assessment):
         print_assessment(result, console)
@@ -270,7 +270,7 @@ def exit_code(result: Any) -> int:
     return EXIT_REFUSED if isinstance(result, Unscored) and result.status == "refused" else 0
 
 
-def keep(path: str, options: ScoreOptions) -> None:
+def store_corrections(path: str, options: ScoreOptions) -> None:
     """Store the corrections of a dive beside its clip; print a note if that fails."""
     for note in keep_corrections(path, options.corrections, options.start_s, options.end_s):
         logger.warning("note: %s", note)
