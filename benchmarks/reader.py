@@ -121,7 +121,7 @@ def figures(measured: Measured) -> dict[str, Any]:
     """Return all metrics; None where no frame gives one.
 
     All figures are of the frames from take-off to entry but ``pck_all_frames``, which counts those shortly before and
-    after too. The trunk is judged where pelvis and neck are seen and it does not point at the camera.
+    after too. The trunk is measured where pelvis and neck are seen and it does not point at the camera.
     """
     flight = measured.in_flight
     edges = np.quantile(measured.px_per_m[flight], (1 / 3, 2 / 3)) if flight.any() else np.zeros(2)

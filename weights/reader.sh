@@ -46,7 +46,7 @@ filmed=(--world wild --backgrounds "$BACKGROUNDS" --workers "$WORKERS")
 "${finecausal[@]}" simulate "$out/clean" --count "$CLEAN" --seed 77 --workers "$WORKERS"
 "${finecausal[@]}" simulate "$out/validation" "${filmed[@]}" --count "$HELD_OUT" --seed 900
 
-say "teaching: $STEPS steps on single frames, $SEQUENCE_STEPS over time"
+say "training: $STEPS steps on single frames, $SEQUENCE_STEPS over time"
 "${finecausal[@]}" weights reader --train "$out/train" --train "$out/varied" --train "$out/clean" \
     --validation "$out/validation" --imagenet "$IMAGENET" --per-clip 28 \
     --backgrounds "$BACKGROUNDS" --output "$out/run" --steps "$STEPS" \

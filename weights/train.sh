@@ -4,19 +4,19 @@
 #   weights/train.sh OUT                                              compact, on a CPU: some hours on two cores
 #   PRESET=finecausal DEVICE=cuda WORKERS=14 weights/train.sh OUT     the full size, on a GPU
 #
-# OUT gets trunk/, heads/, recognising/ and weights/. Everything may be set from outside:
+# OUT gets trunk/, heads/, recognising/ and weights/. Settings are environment variables:
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?"usage: weights/train.sh OUT"}
 PRESET=${PRESET:-compact}
 DEVICE=${DEVICE:-auto}
-PRECISION=${PRECISION:-bf16}      # what trunks compute in; an I3D on a CPU needs fp32
+PRECISION=${PRECISION:-bf16}      # precision of backbones; an I3D on a CPU needs fp32
 DATA=${DATA:-data/benchmark}      # train/, test/ and calibration/; simulated if missing
 SIZE=${SIZE:-full}                # of the benchmark: full, or small
 STEPS=${STEPS:-8700}              # of pretraining
 EPOCHS=${EPOCHS:-10}
 VIEWS=${VIEWS:-3}
-NUMBERS=${NUMBERS:-3000}          # steps of teaching dive numbers
+NUMBERS=${NUMBERS:-3000}          # steps of the dive-number classifier
 SWAP=${SWAP:-0.5}                 # share of the augmented dives before other backgrounds
 WORKERS=${WORKERS:-2}             # processes that simulate and, on a GPU, cut snippets ahead
 CACHE=${CACHE:-}
@@ -37,7 +37,7 @@ if [ ! -e "$DATA/calibration/dives.csv" ]; then
     "${finecausal[@]}" simulate "$DATA/calibration" --count 300 --seed 4 --workers "$WORKERS"
 fi
 
-say "teaching trunks: $STEPS steps"
+say "pretraining backbones: $STEPS steps"
 run "$out/trunk/pretraining.json" "${finecausal[@]}" pretrain "$DATA/train" -o "$out/trunk" --preset "$PRESET" \
     --steps "$STEPS" --at-takeoff 0.4 --counts stance=2,crouch=2,leaving=2,flight=3,entry=2 \
     --precision "$PRECISION" --device "$DEVICE" --workers "$([ "$DEVICE" = cuda ] && echo "$WORKERS" || echo 0)" "${cache[@]}"
@@ -49,7 +49,7 @@ run "$out/heads/run.json" "${finecausal[@]}" train "$DATA/train" -o "$out/heads"
 
 ready=$out/heads/best
 if [ "$PRESET" = compact ]; then
-    say "teaching dive numbers"
+    say "training the dive-number classifier"
     "${finecausal[@]}" weights recogniser "$DATA/train" --weights "$ready" -o "$out/recognising" --steps "$NUMBERS" --device "$DEVICE" "${cache[@]}"
     ready=$out/recognising
 fi
