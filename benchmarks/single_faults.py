@@ -73,12 +73,12 @@ class PlantedDive:
     Attributes:
         stage: The stage.
         simulated: The dive.
-        setting: Venue and camera.
+        config: Venue and camera.
     """
 
     stage: str
     simulated: SimulatedDive
-    setting: SceneConfig
+    config: SceneConfig
 
     @property
     def costliest(self) -> str:
@@ -232,7 +232,7 @@ def plant_fault(plan: DatasetPlan, index: int, raised: Raised) -> PlantedDive:
         faults = draw_planted(rng, drawn.dive, stage, raised)
         simulated = simulate_dive(drawn.dive, drawn.height_m, drawn.seed, faults)
         if not simulated.seen.failed:
-            return PlantedDive(stage, simulated, plan.setting(index, simulated))
+            return PlantedDive(stage, simulated, plan.scene_config(index, simulated))
     raise AssertionError("count never ends")
 
 
@@ -270,9 +270,9 @@ def name_stages(context: VotingContext, number: str | None) -> dict[Method, str]
 
 def _film(planted: PlantedDive, scorer: Scorer) -> Clip:
     """Render a dive to a video and read it, as a user's clip."""
-    pictures = (frame for frame, _ in render(planted.simulated, planted.setting))
+    pictures = (frame for frame, _ in render(planted.simulated, planted.config))
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "dive.mp4"
-        write_video(path, pictures, FPS, crf=planted.setting.crf, preset=PRESET)
+        write_video(path, pictures, FPS, crf=planted.config.crf, preset=PRESET)
         config = scorer.model.config
         return read_clip(path, geometry=config.geometry, frame_size=config.frame_size)

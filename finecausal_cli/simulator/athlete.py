@@ -194,17 +194,17 @@ class Athlete:
         zero = np.zeros(pose.shape[:-1])
         out = np.zeros((*pose.shape[:-1], len(JOINTS), 3))
 
-        def place(name: str, value: Array) -> Array:
+        def add_joint(name: str, value: Array) -> Array:
             out[..., JOINT[name], :] = value
             return value
 
         middle, upper = angle["spine"] * 0.5, angle["spine"]
-        navel = place("navel", -_limb(zero, zero) * self.length_m("lower_trunk"))
-        chest = place("chest", navel - _limb(-middle, zero) * self.length_m("middle_trunk"))
+        navel = add_joint("navel", -_limb(zero, zero) * self.length_m("lower_trunk"))
+        chest = add_joint("chest", navel - _limb(-middle, zero) * self.length_m("middle_trunk"))
         along = -_limb(-upper, zero)
-        collar = place("collar", chest + along * self.length_m("upper_trunk"))
-        neck = place("neck", collar + along * self.length_m("collar_to_neck"))
-        place("vertex", neck - _limb(-(upper + angle["neck"]), zero) * self.length_m("head"))
+        collar = add_joint("collar", chest + along * self.length_m("upper_trunk"))
+        neck = add_joint("neck", collar + along * self.length_m("collar_to_neck"))
+        add_joint("vertex", neck - _limb(-(upper + angle["neck"]), zero) * self.length_m("head"))
 
         left = np.array([0.0, 1.0, 0.0])
         for side, sign in (("l", 1.0), ("r", -1.0)):
@@ -213,25 +213,25 @@ class Athlete:
             rise = _SHOULDER_RISE_M * (1 - np.cos(np.clip(arm, 0, np.pi))) / 2 - self.length_m("collar_to_shoulder")
             overhead = (1 - np.cos(np.clip(arm, 0, np.pi))) / 2
             width = self.length_m("half_shoulders") * (1 - 0.22 * overhead)
-            shoulder = place(f"shoulder_{side}", collar + along * rise[..., None] + sign * left * width[..., None])
+            shoulder = add_joint(f"shoulder_{side}", collar + along * rise[..., None] + sign * left * width[..., None])
             outwards = sign * (angle["wing"] - 0.16 * overhead)
             hand = arm - upper + elbow
-            bent = place(f"elbow_{side}", shoulder + _limb(arm - upper, outwards) * self.length_m("upper_arm"))
-            wrist = place(f"wrist_{side}", bent + _limb(hand, outwards * 0.6) * self.length_m("forearm"))
-            place(f"finger_{side}", wrist + _limb(hand, outwards * 0.3) * self.length_m("hand"))
+            bent = add_joint(f"elbow_{side}", shoulder + _limb(arm - upper, outwards) * self.length_m("upper_arm"))
+            wrist = add_joint(f"wrist_{side}", bent + _limb(hand, outwards * 0.6) * self.length_m("forearm"))
+            add_joint(f"finger_{side}", wrist + _limb(hand, outwards * 0.3) * self.length_m("hand"))
 
             hip = angle["hip"] + sign * angle["hip_split"] / 2
             knee = angle["knee"] + sign * angle["knee_split"] / 2
-            socket = place(f"hip_{side}", np.broadcast_to(sign * left * self.length_m("half_hips"), navel.shape))
+            socket = add_joint(f"hip_{side}", np.broadcast_to(sign * left * self.length_m("half_hips"), navel.shape))
             # Straight legs close at the ankles; bent knees that part still bring the feet together.
             thigh_side = sign * (angle["spread"] - 0.06)
             shank_side = sign * (angle["spread"] * (1 - 1.7 * np.clip(knee / 2, 0, 1)) - 0.06)
-            bend = place(f"knee_{side}", socket + _limb(hip, thigh_side) * self.length_m("thigh"))
-            ankle = place(f"ankle_{side}", bend + _limb(hip - knee, shank_side) * self.length_m("shank"))
+            bend = add_joint(f"knee_{side}", socket + _limb(hip, thigh_side) * self.length_m("thigh"))
+            ankle = add_joint(f"ankle_{side}", bend + _limb(hip - knee, shank_side) * self.length_m("shank"))
             sole = _limb(hip - knee + angle["ankle"], shank_side * 0.5) * self.length_m("foot")
             drop = _limb(hip - knee, shank_side) * 0.2 * self.length_m("foot")
-            heel = place(f"heel_{side}", ankle + drop - _HEEL_FRACTION * sole)
-            place(f"toe_{side}", heel + sole)
+            heel = add_joint(f"heel_{side}", ankle + drop - _HEEL_FRACTION * sole)
+            add_joint(f"toe_{side}", heel + sole)
         return out
 
     def masses(self, joints: Array) -> tuple[Array, Array]:
@@ -347,7 +347,7 @@ def draw_faults(rng: np.random.Generator, dive: DiveNumber, quality: float) -> F
     """Draw faults that correlate moderately with each other through quality, and more within a stage.
 
     Args:
-        rng: Source of chance.
+        rng: Random generator.
         dive: Decides which faults can occur (no crossed twist without a twist).
         quality: From `draw_quality`.
     """
@@ -382,7 +382,7 @@ def _degrees(**angles: float) -> Pose:
 
 
 def vector(pose: Pose) -> Array:
-    """Return the pose as the row that `Athlete.joints` takes."""
+    """Return the pose as the row that `Athlete.joints` recordings."""
     return np.array(pose, dtype=float)
 
 

@@ -135,9 +135,9 @@ def paint_crowd(rng: np.random.Generator, picture: Picture, style: Style, floor:
     top = row(floor + 0.7 + _FULL_M * style.crowd * float(rng.uniform(0.75, 1.25)))
     bottom = row(floor + 0.35)
     dim, seat = float(rng.uniform(0.5, 0.9)), scaled(style.wall[0], 0.6)
-    taken = float(rng.uniform(0.55, 0.95))
+    occupied = float(rng.uniform(0.55, 0.95))
     fans = style.accent[int(rng.integers(len(style.accent)))]
-    tiers = [_tier(rng, seat, dim, taken, fans) for _ in range(4)]
+    tiers = [_tier(rng, seat, dim, occupied, fans) for _ in range(4)]
     for number, y in enumerate(range(bottom - _TIER_PX, top, -_TIER_PX)):
         tier = np.roll(tiers[number % 4], int(rng.integers(_PEOPLE)) * _SEAT_PX, axis=1)
         repeats = -(-picture.shape[1] // tier.shape[1])
@@ -149,15 +149,15 @@ def paint_crowd(rng: np.random.Generator, picture: Picture, style: Style, floor:
     cv2.line(picture, (0, top), (picture.shape[1], top), scaled(style.wall[1], 0.7), 4)
 
 
-def _tier(rng: np.random.Generator, seat: Colour, dim: float, taken: float, fans: Colour) -> Picture:
+def _tier(rng: np.random.Generator, seat: Colour, dim: float, occupied: float, fans: Colour) -> Picture:
     """Return one row of people, [_TIER_PX, _PEOPLE * _SEAT_PX, 3], that can be repeated sideways."""
     tier = np.empty((_TIER_PX, _PEOPLE * _SEAT_PX, 3), np.uint8)
     tier[:] = seat
     tier[-3:] = scaled(seat, 0.6)
-    for place in range(_PEOPLE):
-        if rng.random() > taken:
+    for index in range(_PEOPLE):
+        if rng.random() > occupied:
             continue
-        x, y = place * _SEAT_PX + 5 + int(rng.integers(-1, 2)), int(rng.integers(4, 6))
+        x, y = index * _SEAT_PX + 5 + int(rng.integers(-1, 2)), int(rng.integers(4, 6))
         grey = int(rng.integers(40, 220))
         red, green, blue = ((rng.integers(30, 230, 3) + grey) // 2).tolist()
         shirt = fans if rng.random() < _FANS else (red, green, blue)
@@ -194,8 +194,8 @@ def paint_land(rng: np.random.Generator, picture: Picture, style: Style, floor: 
     """Paint clouds and the style's land above the deck at height ``floor``."""
     _clouds(rng, picture)
     if rng.random() < 0.4:
-        place = (int(rng.integers(picture.shape[1])), row(float(rng.uniform(8, 13))))
-        cv2.circle(picture, place, int(rng.integers(14, 26)), (255, 250, 226), -1, cv2.LINE_AA)
+        centre = (int(rng.integers(picture.shape[1])), row(float(rng.uniform(8, 13))))
+        cv2.circle(picture, centre, int(rng.integers(14, 26)), (255, 250, 226), -1, cv2.LINE_AA)
     if style.land == "skyline":
         _skyline(rng, picture, floor)
     elif style.land == "mountains":
@@ -214,8 +214,8 @@ def _clouds(rng: np.random.Generator, picture: Picture) -> None:
     for _ in range(int(rng.integers(2, 9))):
         x, y = int(rng.integers(veil.shape[1])), int(rng.integers(veil.shape[0] * 2 // 3))
         for _ in range(6):
-            place = (x + int(rng.integers(-12, 13)), y + int(rng.integers(-2, 3)))
-            cv2.ellipse(veil, place, (int(rng.integers(4, 13)), int(rng.integers(2, 4))), 0, 0, 360, 150, -1)
+            centre = (x + int(rng.integers(-12, 13)), y + int(rng.integers(-2, 3)))
+            cv2.ellipse(veil, centre, (int(rng.integers(4, 13)), int(rng.integers(2, 4))), 0, 0, 360, 150, -1)
     veil = np.asarray(cv2.GaussianBlur(veil, (0, 0), 1.6), np.uint8)
     large = cv2.resize(veil, (picture.shape[1], picture.shape[0]), interpolation=cv2.INTER_LINEAR)
     share = cv2.cvtColor(large, cv2.COLOR_GRAY2RGB)
@@ -264,7 +264,7 @@ def _mountains(rng: np.random.Generator, picture: Picture, floor: float) -> None
 
 # Everything behind the pool: walls or sky, audience, banners, the far deck with the judges. Painted once a venue.
 #
-# The far layer is a picture in screen metres, see `FAR_RATE` and the extents; `row` and `column` place things in it.
+# The far layer is a picture in screen metres, see `FAR_RATE` and the extents; `row` maps heights to its rows.
 
 _DECK_M = 0.5
 """How far the far deck reaches up in the picture beyond the pool's edge."""
@@ -323,8 +323,8 @@ def _glass(rng: np.random.Generator, picture: Picture, style: Style) -> None:
     outside = int(rng.integers(3))
     tree = ((120, 150, 110), (150, 170, 190), (170, 180, 170))[outside]
     for x in range(0, picture.shape[1], 30):
-        radius, place = int(rng.integers(20, 60)), (x, row(float(rng.uniform(2, 4.5))))
-        cv2.circle(picture, place, radius, scaled(tree, float(rng.uniform(0.85, 1.1))), -1)
+        radius, centre = int(rng.integers(20, 60)), (x, row(float(rng.uniform(2, 4.5))))
+        cv2.circle(picture, centre, radius, scaled(tree, float(rng.uniform(0.85, 1.1))), -1)
     frame, pane = scaled(style.accent[2], float(rng.uniform(0.5, 1.2))), int(rng.integers(60, 120))
     for x in range(int(rng.integers(pane)), picture.shape[1], pane):
         cv2.line(picture, (x, 0), (x, picture.shape[0]), frame, 5)
@@ -433,9 +433,9 @@ def _flags(rng: np.random.Generator, picture: Picture, style: Style) -> None:
     ends, sag = rng.uniform(6.0, 11.5, 2), float(rng.uniform(0.3, 1.0))
     share = np.linspace(0, 1, 70)
     heights = ends[0] * (1 - share) + ends[1] * share - sag * 4 * share * (1 - share)
-    places = [(round(s * picture.shape[1]), row(h)) for s, h in zip(share, heights, strict=True)]
-    cv2.polylines(picture, [np.array(places, np.int32)], False, (210, 210, 210), 1, cv2.LINE_AA)
-    for number, (x, y) in enumerate(places):
+    points = [(round(s * picture.shape[1]), row(h)) for s, h in zip(share, heights, strict=True)]
+    cv2.polylines(picture, [np.array(points, np.int32)], False, (210, 210, 210), 1, cv2.LINE_AA)
+    for number, (x, y) in enumerate(points):
         colour = style.accent[number % len(style.accent)]
         cv2.fillPoly(picture, [np.array([(x - 6, y), (x + 6, y), (x, y + 14)], np.int32)], colour)
 

@@ -33,7 +33,7 @@ _HANDHELD = 0.25
 
 
 class Projection(Protocol):
-    """What figures and splashes are drawn with: a parallel projection, and views that place it in a picture."""
+    """A parallel projection, and the views that map it to pictures."""
 
     @property
     def elevation(self) -> float:
@@ -69,7 +69,7 @@ def axes_of(azimuth: float, elevation: float) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Camera:
-    """Where the camera stands and how it is led.
+    """Position and guidance of the camera.
 
     Attributes:
         azimuth: Turn about the vertical from exactly side-on, radians.
@@ -132,11 +132,11 @@ class Camera:
 
     def views(self, motion: Motion, times: Array) -> Array:
         """Return the matrices [N, 2, 3] from screen metres to the picture at ``times`` [N] of the motion."""
-        led = self.follow(motion, times)
-        across, down = led[:, 2] * (-1.0 if self.mirrored else 1.0), -led[:, 2]
+        track = self.follow(motion, times)
+        across, down = track[:, 2] * (-1.0 if self.mirrored else 1.0), -track[:, 2]
         zero = np.zeros_like(down)
-        right = np.stack([across, zero, WIDTH / 2 - across * led[:, 0]], axis=-1)
-        below = np.stack([zero, down, HEIGHT / 2 - down * led[:, 1]], axis=-1)
+        right = np.stack([across, zero, WIDTH / 2 - across * track[:, 0]], axis=-1)
+        below = np.stack([zero, down, HEIGHT / 2 - down * track[:, 1]], axis=-1)
         return np.stack([right, below], axis=1)
 
     def follow(self, motion: Motion, times: Array) -> Array:
@@ -178,17 +178,17 @@ class Camera:
 def lag(goal: Array, lead: Array, quickness: float) -> Array:
     """Follow a path [N] like a critically damped spring whose rest also moves at ``lead`` [N] m/s."""
     step, stiff, damp = 1 / FOLLOW_HZ, quickness**2, 2 * quickness
-    place, speed = float(goal[0]), 0.0
+    position, speed = float(goal[0]), 0.0
     path = []
     # Plain floats: the recurrence is serial, and numpy's scalars cost ten times as much.
     for aim, pace in zip(goal.tolist(), lead.tolist(), strict=True):
-        speed += step * (stiff * (aim - place) - damp * (speed - pace))
-        place += step * speed
-        path.append(place)
+        speed += step * (stiff * (aim - position) - damp * (speed - pace))
+        position += step * speed
+        path.append(position)
     return np.array(path)
 
 
-# Cameras of filmed dives: from every side, followed, zooming or on a tripod, in hands that shake.
+# Cameras of filmed dives: from every side, following, zooming or on a tripod, with shake.
 
 Guidance = Literal["follow", "zoom", "fixed"]
 
@@ -219,7 +219,7 @@ def draw_size(rng: np.random.Generator) -> tuple[int, int]:
 
 @dataclass(frozen=True, slots=True)
 class WildCamera:
-    """Where the camera stands and how it is led.
+    """Position and guidance of the camera.
 
     Attributes:
         size: Width and height of the picture.
@@ -228,7 +228,7 @@ class WildCamera:
         elevation: Angle by which it looks down, radians; negative looks up.
         roll: Turn of the picture, radians.
         mirrored: Whether the picture is mirrored.
-        guidance: Led after the athlete, the same with a zoom, or fixed with the whole dive in view.
+        guidance: Following the athlete, the same with a zoom, or fixed with the whole dive in view.
         fill: Share of the picture's height that a stretched athlete fills; of a fixed camera, that the dive fills.
         zoom: Factor of the scale from the take-off to the water.
         quickness: How fast it follows, rad/s.
@@ -306,7 +306,7 @@ class WildCamera:
 
     def views(self, motion: Motion, times: Array) -> Array:
         """Return the matrices [N, 2, 3] from screen metres to the picture at ``times`` [N] of the motion."""
-        middle, at_takeoff = self._fixed(motion, times) if self.guidance == "fixed" else self._led(motion, times)
+        middle, at_takeoff = self._fixed(motion, times) if self.guidance == "fixed" else self._followed(motion, times)
         share = np.clip((times - motion.leave_s) / (motion.contact_s - motion.leave_s), 0, 1)
         scale = at_takeoff * self.zoom ** (share**2 * (3 - 2 * share))
         width, height = self.size
@@ -338,7 +338,7 @@ class WildCamera:
         """Return the length that ``fill`` is a share of, pixels; a narrow picture has to hold a lying athlete."""
         return min(self.inner[1], 1.4 * self.inner[0])
 
-    def _led(self, motion: Motion, times: Array) -> tuple[Array, float]:
+    def _followed(self, motion: Motion, times: Array) -> tuple[Array, float]:
         fine = np.arange(0.0, max(float(times[-1]), float(motion.times[-1])) + 2 / FOLLOW_HZ, 1 / FOLLOW_HZ)
         target = self.screen(motion.track(motion.centre, fine))[:, :2]
         scale = self._reference() * self.fill / STRETCHED_M

@@ -137,7 +137,7 @@ def old_pickle(data: object) -> bytes:
 # the untrimmed recording, gives twisting dives more than two transitions, leaves a few dives without the label of the
 # entry, and puts dive numbers into the test split that the training split has never seen. So does this one.
 #
-# Where a dive goes follows from its place in the plan and the dive itself, never from other dives: a data set can be
+# The folder of a dive follows from its index in the plan and the dive itself, never from other dives: a data set can be
 # written in any order, and be made longer later.
 
 Key = tuple[str, int]
@@ -182,14 +182,14 @@ class FineDivingLayout:
         for text in plan.dives:
             flight_labels(parse_dive_number(text))
 
-    def write_pictures(self, root: Path, take: Recording) -> dict[str, Any]:
-        """Write the dive's frames and masks; return its key, its place in the recording and its steps."""
-        simulated = take.simulated
-        competition, number = key_of(take.index, simulated)
-        first = first_frame(take.seed, take.index, simulated.frames)
+    def write_pictures(self, root: Path, recording: Recording) -> dict[str, Any]:
+        """Write the dive's frames and masks; return its key, its index in the recording and its steps."""
+        simulated = recording.simulated
+        competition, number = key_of(recording.index, simulated)
+        first = first_frame(recording.seed, recording.index, simulated.frames)
         frames, masks = (f"{name}/{competition}/{number}" for name in (FRAMES, MASKS))
-        write_frames(root / frames, root / masks, first, take.pictures())
-        steps = divide_into_steps(simulated, marks_entry=not lacks_entry(take.seed, take.index))
+        write_frames(root / frames, root / masks, first, recording.pictures())
+        steps = divide_into_steps(simulated, marks_entry=not lacks_entry(recording.seed, recording.index))
         return {
             "key": [competition, number],
             "frames_folder": frames,
@@ -218,16 +218,16 @@ class FineDivingLayout:
 
 
 def key_of(index: int, simulated: SimulatedDive) -> Key:
-    """Return competition and number of the dive at a place in the plan.
+    """Return competition and number of the dive at an index of the plan.
 
     A quarter of the dives are from competitions called '01', '02', ...; the others from ones called by the event, such
     as 'SimulatedDivingCup2026_Women10m_final_r1'. An event's numbers have gaps where other events dived.
     """
-    round_, place = divmod(index, _ROUND_DIVES)
-    if place % _NUMBERED_EVERY == 0:
-        return f"{round_ + 1:02d}", place // _NUMBERED_EVERY + 1
+    round_, position = divmod(index, _ROUND_DIVES)
+    if position % _NUMBERED_EVERY == 0:
+        return f"{round_ + 1:02d}", position // _NUMBERED_EVERY + 1
     who = "Women" if simulated.motion.athlete.sex == "female" else "Men"
-    return f"SimulatedDivingCup2026_{who}{simulated.height_m:g}m_final_r{round_ + 1}", place
+    return f"SimulatedDivingCup2026_{who}{simulated.height_m:g}m_final_r{round_ + 1}", position
 
 
 def first_frame(seed: int, index: int, frames: int) -> int:
@@ -265,8 +265,8 @@ def split_keys(numbers: Mapping[Key, str], seed: int) -> tuple[list[Key], list[K
     rng = np.random.default_rng(np.random.SeedSequence((seed, _SPLIT_STREAM)))
     test: set[Key] = set()
     owed = 0.0
-    for place in rng.permutation(len(by_number)):
-        keys = by_number[sorted(by_number)[place]]
+    for index in rng.permutation(len(by_number)):
+        keys = by_number[sorted(by_number)[index]]
         owed += _TEST_SHARE * len(keys)
         test |= {keys[i] for i in rng.permutation(len(keys))[: int(owed)]}
         owed -= int(owed)
@@ -377,12 +377,12 @@ def draw_preview(plan: DatasetPlan, dives: int) -> Frame:
     """Return a contact sheet of the first dives of a plan, one row each, from just before take-off to the splash."""
     rows = []
     for index in range(dives):
-        take = Recording.of(plan, index)
-        simulated, timing = take.simulated, take.timing
+        recording = Recording.of(plan, index)
+        simulated, timing = recording.simulated, recording.timing
         first = timing.first_at(simulated.motion.leave_s - _BEFORE_S)
         last = min(timing.first_at(simulated.motion.contact_s + _AFTER_S), timing.frames - 1)
         chosen = np.linspace(first, last, _COLUMNS).astype(int).tolist()
-        frames = [frame for frame, _ in take.pictures(chosen)]
+        frames = [frame for frame, _ in recording.pictures(chosen)]
         rows.append((f"{simulated.dive} {simulated.height_m:g} m  {simulated.score:.1f}", frames))
     return contact_sheet(rows)
 
@@ -490,11 +490,13 @@ def write_dataset(
 
 def write_dive(root: Path, plan: DatasetPlan, index: int, layout: LayoutName = "manifest") -> None:
     """Render and write one dive; its record comes last."""
-    take = Recording.of(plan, index)
-    record = {"index": index, "seed": plan.seed} | LAYOUTS[layout].write_pictures(root, take)
-    record |= take.record() | {"confounding": plan.confounding}
+    recording = Recording.of(plan, index)
+    record = {"index": index, "seed": plan.seed} | LAYOUTS[layout].write_pictures(root, recording)
+    record |= recording.record() | {"confounding": plan.confounding}
     with atomic_write(root / "tracks" / f"{index:05d}.json", "the dive's motion") as part:
-        part.write_text(json.dumps(tracks(take.simulated, take.timing.real_s), separators=(",", ":")), encoding="utf-8")
+        part.write_text(
+            json.dumps(tracks(recording.simulated, recording.timing.real_s), separators=(",", ":")), encoding="utf-8"
+        )
     with atomic_write(_record_path(root, index), "the dive's record") as part:
         part.write_text(json.dumps(record, indent=1), encoding="utf-8")
 
@@ -547,8 +549,8 @@ def _prepare(root: Path, plan: DatasetPlan, layout: LayoutName) -> None:
     stamp = json.dumps({"format": layout} | plan.stamp())
     path = root / _PLAN_NAME
     try:
-        found = path.read_text(encoding="utf-8") if path.exists() else None
-        if found not in (None, stamp):
+        stored = path.read_text(encoding="utf-8") if path.exists() else None
+        if stored not in (None, stamp):
             raise OutputError("the folder holds dives of another plan", where=root, hint="choose another folder")
         for name in (*LAYOUTS[layout].folders, "meta", "tracks"):
             (root / name).mkdir(exist_ok=True)
@@ -560,7 +562,7 @@ def _prepare(root: Path, plan: DatasetPlan, layout: LayoutName) -> None:
                     leftover.unlink()
     except OSError as error:
         raise _unusable(root, error) from error
-    if found is None:
+    if stored is None:
         with atomic_write(path, "the plan") as part:
             part.write_text(stamp, encoding="utf-8")
 

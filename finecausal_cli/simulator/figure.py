@@ -215,7 +215,7 @@ class Figure:
     order: NDArray[np.int64]
 
     @classmethod
-    def of(cls, joints: Array, athlete: Athlete, look: Appearance, camera: Projection, venue: Venue) -> Figure:
+    def of(cls, joints: Array, athlete: Athlete, appearance: Appearance, camera: Projection, venue: Venue) -> Figure:
         """Build from joints [N, joints, 3] in the world, lit and coloured as the venue's light has it."""
         along, wide, deep = _table(athlete)
         start = joints[:, [JOINT[t.start] for t in _TUBES]]
@@ -252,9 +252,9 @@ class Figure:
                 depth[:, k] = trunk[:, 0] + np.where(facing[:, k] > 0.45, behind, 1e-4 * k)
             elif tube.material == "shorts":
                 depth[:, k] += 1e-3
-        shown = np.array([k for k, tube in enumerate(_TUBES) if look.shows(tube.material)])
+        shown = np.array([k for k, tube in enumerate(_TUBES) if appearance.shows(tube.material)])
         order = shown[np.argsort(depth[:, shown], axis=1, kind="stable")]
-        return cls(outline, _light_up(normal, nearness, look, venue), order)
+        return cls(outline, _light_up(normal, nearness, appearance, venue), order)
 
     def paint(self, instant: int, pixels: Array, box: Box, oversample: int = _OVERSAMPLE) -> NDArray[np.uint8]:
         """Draw one instant into a window of the picture.
@@ -286,7 +286,7 @@ class Figure:
         return np.asarray(cv2.resize(canvas, (right - left, bottom - top), interpolation=cv2.INTER_AREA), np.uint8)
 
 
-def _light_up(normal: Array, nearness: Array, look: Appearance, venue: Venue) -> NDArray[np.uint8]:
+def _light_up(normal: Array, nearness: Array, appearance: Appearance, venue: Venue) -> NDArray[np.uint8]:
     """Return the colour of every fill, uint8 [N, tubes, fills, 3], lit like a cylinder."""
     mids = (_EDGES[1:] + _EDGES[:-1]) / 2
     outwards = mids[None, None, :, None] * normal[:, :, None, :]
@@ -295,7 +295,7 @@ def _light_up(normal: Array, nearness: Array, look: Appearance, venue: Venue) ->
     light = venue.light
     shade = ((1.2 - 0.55 * light) + 0.55 * light * (2 * lit - 0.85)) * _RIM
     shade = shade * (1 + _FAR_SIDE / 2 * (nearness - 0.3))[..., None]
-    base = np.array([look.of(t.material) for t in _TUBES], dtype=float)
+    base = np.array([appearance.of(t.material) for t in _TUBES], dtype=float)
     gloss = _GLOSS * light * lit**8
     colour = (base[None, :, None] * shade[..., None] + gloss[..., None]) * venue.gain
     coarse = [colour[:, :, [0, -1]].mean(axis=2), colour[:, :, 1:3].mean(axis=2), colour[:, :, 3]]

@@ -208,7 +208,7 @@ class Obstacle:
 
     @classmethod
     def draw(cls, rng: np.random.Generator, surface: Array) -> Obstacle | None:
-        """Draw an obstacle before the place [2] where the water is met, screen metres; mostly there is none."""
+        """Draw an obstacle before the point [2] where the water is met, screen metres; mostly there is none."""
         if rng.random() > _OBSTACLE_SHARE:
             return None
         x = np.linspace(-14, 14, 280)

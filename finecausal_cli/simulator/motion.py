@@ -15,14 +15,14 @@ if TYPE_CHECKING:
     from finecausal_cli.diving import DiveNumber
 
 
-# What the athlete means to do in the air: when to close, twist, open and line up.
+# The flight plan: when to close, twist, open and line up.
 
 _TWIST_START_S = 0.08
 _MANY_TWISTS = 4
-"""Half-twists from which the athlete lines up later to have time for them."""
+"""Half-twists from which the line-up is later."""
 
 _UNDER_TWIST = radians(62)
-"""Twist that is missing at the end of the most crossed twist."""
+"""Twist missing at the end of a fully crossed twist."""
 
 
 def ease(share: Array) -> Array:
@@ -41,7 +41,7 @@ def steady(share: Array, ramp: float = 0.12) -> Array:
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """Poses at instants, eased in between and held outside.
+    """Key poses, interpolated smoothly and held outside.
 
     Attributes:
         times: [K] seconds, increasing.
@@ -53,7 +53,7 @@ class Keys:
 
     @classmethod
     def of(cls, keys: list[tuple[float, Pose]]) -> Keys:
-        """Build from (time, pose) pairs; a key that is not later than its forerunner is moved just behind it."""
+        """Build from (time, pose) pairs; a key that is not later than the one before it is moved just behind it."""
         times = np.array([time for time, _ in keys])
         for k in range(1, len(times)):
             times[k] = max(times[k], times[k - 1] + 0.02)
@@ -62,19 +62,18 @@ class Keys:
     def at(self, times: Array) -> Array:
         """Return the poses [N, angles] at ``times`` [N]."""
         after = np.clip(np.searchsorted(self.times, times, side="right"), 1, len(self.times) - 1)
-        before = after - 1
-        share = ease((times - self.times[before]) / (self.times[after] - self.times[before]))[:, None]
-        return np.asarray(self.rows[before] * (1 - share) + self.rows[after] * share)
+        share = ease((times - self.times[after - 1]) / (self.times[after] - self.times[after - 1]))[:, None]
+        return np.asarray(self.rows[after - 1] * (1 - share) + self.rows[after] * share)
 
 
 @dataclass(frozen=True, slots=True)
 class FlightPlan:
-    """The plan of one flight; times count from the moment the board is left.
+    """The plan of one flight; times count from leaving the board.
 
     Attributes:
         dive: The dive number.
         faults: Faults that show in the positions.
-        duration_s: Flight time the athlete counts on.
+        duration_s: Flight time that the athlete expects.
         twist_sign: 1 or -1: twist to the left or to the right.
     """
 
@@ -86,8 +85,7 @@ class FlightPlan:
     @property
     def head_first(self) -> bool:
         """Whether the hands meet the water first."""
-        halves = self.dive.half_somersaults + (1 if self.dive.armstand else 0)
-        return halves % 2 == 1
+        return (self.dive.half_somersaults + self.dive.armstand) % 2 == 1
 
     @property
     def has_shape(self) -> bool:
@@ -101,7 +99,7 @@ class FlightPlan:
 
     @property
     def open_s(self) -> float:
-        """When the athlete means to open."""
+        """Planned time of opening."""
         halves = self.dive.half_somersaults
         lead = float(np.interp(halves, [1, 3, 5, 7, 9], [0.50, 0.52, 0.47, 0.40, 0.35]))
         if self.dive.half_twists >= _MANY_TWISTS:
@@ -113,14 +111,14 @@ class FlightPlan:
         """First and last moment of the twist."""
         if not self.dive.half_twists:
             return 0.0, 0.0
-        wanted = 0.24 + 0.16 * self.dive.half_twists
+        needed = 0.24 + 0.16 * self.dive.half_twists
         if self.dive.position in "BC":
-            # The more twists, the less of the flight is left for the pike or tuck.
+            # More twists leave less of the flight for the pike or tuck.
             part = float(np.interp(self.dive.half_twists, [2, 6], [0.62, 0.84]))
             room = part * (self.open_s - 0.18 - _TWIST_START_S)
         else:
             room = self.open_s - (0.14 if self.has_shape else 0.0) - _TWIST_START_S
-        return _TWIST_START_S, _TWIST_START_S + min(wanted, max(room, 0.3 * self.duration_s))
+        return _TWIST_START_S, _TWIST_START_S + min(needed, max(room, 0.3 * self.duration_s))
 
     def twist(self, times: Array) -> Array:
         """Return the twist angle [N] at ``times`` [N], radians."""
@@ -171,13 +169,11 @@ class FlightPlan:
         return Keys.of(keys)
 
 
-# Before the feet leave the board: standing, hurdle, crouch and jump, or the armstand.
+# The stance: standing, run-up, hurdle, crouch and jump, or the armstand.
 
-_ANKLE = Pose._fields.index("ankle")
-_HIP = Pose._fields.index("hip")
-_KNEE = Pose._fields.index("knee")
+_ANKLE, _HIP, _KNEE = (Pose._fields.index(name) for name in ("ankle", "hip", "knee"))
 
-_LONG_AGO_S = -60.0
+_DISTANT_PAST_S = -60.0
 _HOP_S, _HOP_TIME_S = -0.95, 0.45
 _HOP_LENGTH_M, _HOP_RISE_M = 0.85, 0.34
 _STEP_S, _STEP_LENGTH_M = 0.46, 0.62
@@ -203,10 +199,10 @@ class Stance:
 
     Attributes:
         dive: The dive number.
-        athlete: Who dives.
-        faults: Faults of the take-off show here.
+        athlete: The athlete.
+        faults: Faults, of which those of the take-off matter here.
         height_m: Height of the board above the water.
-        duration_s: Time from the clip's first frame to leaving the board; what happened before is not shown.
+        duration_s: Time from the clip's first frame to leaving the board.
         springboard: Whether the board gives.
         hurdle: Whether the athlete arrives with a hop.
         steps: Steps of the run-up before the hop.
@@ -240,7 +236,7 @@ class Stance:
         return usual + 0.30 * self.faults.leaning_takeoff - 0.07 * self.faults.close_to_board
 
     def board_dip(self, times: Array) -> Array:
-        """Return how far the board's tip stands above its rest [N], metres; 0 for a platform."""
+        """Return the height of the board's tip above its rest [N], metres; 0 for a platform."""
         if not self.springboard:
             return np.zeros_like(times)
         deep = -(0.55 - 0.22 * self.faults.low_takeoff)
@@ -253,13 +249,13 @@ class Stance:
         if self.dive.armstand:
             hold = poses.handstand(faults.unsteady_start)
             push = poses.handstand(0.3 * faults.unsteady_start)._replace(elbow=radians(14), ankle=radians(14))
-            return Keys.of([(_LONG_AGO_S, hold), (-0.45, hold), (-0.2, push), (0.0, push)])
+            return Keys.of([(_DISTANT_PAST_S, hold), (-0.45, hold), (-0.2, push), (0.0, push)])
         depth = 0.95 - 0.4 * faults.low_takeoff
         wobble = 40 * faults.unsteady_start
         landing = 0.45 if self.hurdle else 0.0
         return Keys.of(
             [
-                (_LONG_AGO_S, poses.stand(8 + wobble)),
+                (_DISTANT_PAST_S, poses.stand(8 + wobble)),
                 *self._gait(),
                 (_HOP_S - 0.2, poses.stand(8 + wobble)),
                 (-0.85, poses.stand(150 if self.hurdle else 95)),
@@ -289,7 +285,7 @@ class Stance:
         return keys
 
     def _anchor(self, times: Array) -> Array:
-        """Return where the toes (hands in an armstand) are [N, 3]."""
+        """Return the position of the toes (hands in an armstand) [N, 3]."""
         x, z = np.full_like(times, -0.03), self.height_m + self.board_dip(times)
         if self.hurdle:
             share = np.clip((times - _HOP_S) / _HOP_TIME_S, 0, 1)
@@ -326,7 +322,7 @@ class Stance:
             body = turn_z(self.athlete.joints(rows), np.full_like(times, self.facing))
             hold = body[:, support].mean(axis=1)
             centre = self._centre(body)
-            return rows, pitch, self._anchor(times) + self._turned(centre - hold, pitch)
+            return rows, pitch, self._anchor(times) + turn_y((centre - hold)[:, None], pitch)[:, 0]
         pitch = np.zeros_like(times)
         toes = [JOINT["toe_l"], JOINT["toe_r"]]
         soles = [*toes, JOINT["heel_l"], JOINT["heel_r"]]
@@ -346,17 +342,13 @@ class Stance:
         points, mass = self.athlete.masses(body)
         return np.asarray(np.einsum("npc,p->nc", points, mass) / mass.sum())
 
-    @staticmethod
-    def _turned(offset: Array, pitch: Array) -> Array:
-        return turn_y(offset[:, None, :], pitch)[:, 0]
-
 
 # The motion of one dive: stance, ballistic flight with constant angular momentum, entry.
 #
 # World axes: x from the board over the water, y away from the camera, z up; the board's tip is above x = 0, the
 # water's surface is z = 0. The somersault turns in the x-z plane. The twist is planned; the tilt that conservation of
 # angular momentum demands for it is added. Limits: the momentum is conserved about the somersault axis, segments are
-# rigid, the air does nothing.
+# rigid, no air resistance.
 
 GRAVITY = 9.81
 """m/s^2"""
@@ -367,7 +359,7 @@ RATE_HZ = 250.0
 _COARSE_HZ = 100.0
 _MAX_TILT = 0.40
 _ENTRY_ERROR = radians(28)
-"""Rotation that the grossest timing fault leaves out or adds."""
+"""Rotation error of the largest timing fault."""
 
 _LOST_TURN = radians(115)
 _LATE_S = 0.14
@@ -375,18 +367,18 @@ _SHORTEST_LEAD_S = 0.15
 _WATER_STOPS_ROTATION_S = 0.10
 _WATER_STOPS_FALL_S = 0.45
 _FORESIGHT = 0.87
-"""Share of loose habits that the athlete allows for in the momentum of the take-off."""
+"""Share of faults of form that the athlete compensates in the momentum of the take-off."""
 
-_FELT_AT_TAKEOFF = 0.55
-"""Share of a bad take-off's lost time that the athlete feels while pushing off and makes up for with more momentum."""
+_NOTICED_AT_TAKEOFF = 0.55
+"""Share of a bad take-off's lost time that the athlete compensates with more momentum while pushing off."""
 
-_MADE_UP = 0.8
-"""Share of the remaining lost time that the athlete makes up for by holding the position longer."""
+_COMPENSATED = 0.8
+"""Share of the remaining lost time that the athlete compensates by holding the position longer."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rotation:
-    """The rotational state over time: inertia, inner momentum and tilt for one momentum."""
+    """Inertia, inner momentum and tilt over time for one angular momentum."""
 
     inertia: Array
     inner: Array
@@ -411,7 +403,7 @@ class Motion:
     """The dive as tracks over the clip's time.
 
     Attributes:
-        athlete: Who dives.
+        athlete: The athlete.
         times: [N] seconds from the clip's start.
         pose: [N, angles] joint angles.
         somersault: [N] angle about y, radians.
@@ -423,8 +415,8 @@ class Motion:
         contact_s: When the water is first touched.
         momentum: Angular momentum about the somersault axis in flight, kg m^2/s.
         target: Somersault angle of a perfect entry, radians.
-        open_s: When the athlete opens, seconds after leaving.
-        planned_open_s: When the athlete meant to open.
+        open_s: Time of opening, seconds after leaving.
+        planned_open_s: Planned time of opening.
         planned_lead_s: Time from there to the water after a good take-off.
         head_first: Whether the hands enter first.
         sense: 1 or -1, direction of the somersault.
@@ -508,9 +500,9 @@ def solve_momentum(athlete: Athlete, plan: FlightPlan, open_s: float, facing: fl
 
 
 def _choose_opening(
-    athlete: Athlete, plan: FlightPlan, facing: float, momentum: float, turn: float, wanted_s: float
+    athlete: Athlete, plan: FlightPlan, facing: float, momentum: float, turn: float, planned_s: float
 ) -> float:
-    """Return when to open so that ``turn`` is reached at the water, within what is possible."""
+    """Return the time of opening that reaches ``turn`` at the water, as far as possible."""
     times = np.linspace(0.0, plan.duration_s, int(plan.duration_s * _COARSE_HZ) + 1)
     twist, sense = facing + plan.twist(times), np.sign(turn)
 
@@ -518,7 +510,7 @@ def _choose_opening(
         state = rotation(athlete, plan.keys(open_s).at(times), twist, times, momentum)
         return bool(sense * (turn - state.angle(momentum, 0.0, times)[-1]) > 0)
 
-    low = max(wanted_s - 0.3, 0.3 * plan.duration_s)
+    low = max(planned_s - 0.3, 0.3 * plan.duration_s)
     high = max(plan.duration_s - _SHORTEST_LEAD_S, low)
     for _ in range(8):
         middle = (low + high) / 2
@@ -527,12 +519,12 @@ def _choose_opening(
 
 
 def flight_time(rise_mps: float, start_m: float, end_m: float) -> float:
-    """Return how long a centre of mass takes from height ``start_m`` to ``end_m`` when it leaves at ``rise_mps``."""
+    """Return the time of a centre of mass from height ``start_m`` to ``end_m`` after leaving at ``rise_mps``."""
     return (rise_mps + sqrt(rise_mps**2 + 2 * GRAVITY * (start_m - end_m))) / GRAVITY
 
 
 def _expected(faults: Faults) -> Faults:
-    """Return the faults of form that the athlete knows of and allows for."""
+    """Return the faults of form that the athlete compensates."""
     return Faults(
         loose_position=_FORESIGHT * faults.loose_position,
         knees_apart=_FORESIGHT * faults.knees_apart,
@@ -543,7 +535,7 @@ def _expected(faults: Faults) -> Faults:
 
 
 def _reach(athlete: Athlete, plan: FlightPlan) -> float:
-    """Return how far the leading point is from the centre of mass in the line-up."""
+    """Return the distance of the leading point from the centre of mass in the line-up."""
     body = athlete.joints(plan.keys(0.5).rows[-1:])
     points, mass = athlete.masses(body)
     centre = float(np.einsum("npc,p->nc", points, mass)[0, 2] / mass.sum())
@@ -558,7 +550,7 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
         stance: The athlete on the board, faults included.
         intended_mps: Speeds (outwards, upwards) of a good take-off.
         twist_sign: 1 or -1.
-        after_s: Time shown after the first contact with the water.
+        after_s: Time after the first contact with the water.
     """
     faults, athlete, dive = stance.faults, stance.athlete, stance.dive
     base = pi if dive.armstand else 0.0
@@ -567,20 +559,22 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
     stance_rows, stance_pitch, stance_centre = stance.track(before)
     start, centre = float(stance_pitch[-1]), stance_centre[-1]
 
-    # What the athlete intends, what the take-off really gave, and what the athlete knew of that on leaving the board.
+    # The intended take-off, the actual one, and what the athlete notices of the difference.
     intended = FlightPlan(dive, Faults(), 1.0, twist_sign)
     reach = _reach(athlete, intended)
     lost_rise = 0.22 * faults.low_takeoff + 0.08 * faults.leaning_takeoff + 0.04 * faults.unsteady_start
     rise = intended_mps[1] * (1 - lost_rise)
     out = intended_mps[0] * (1 - 0.72 * faults.close_to_board) + 1.3 * faults.leaning_takeoff
-    learnt_s = flight_time(intended_mps[1], float(centre[2]), reach)
+    intended_s = flight_time(intended_mps[1], float(centre[2]), reach)
     actual_s = flight_time(rise, float(centre[2]), reach)
-    intended = replace(intended, duration_s=learnt_s)
+    intended = replace(intended, duration_s=intended_s)
     plan = FlightPlan(dive, faults, actual_s, twist_sign)
-    expected = replace(plan, faults=_expected(faults), duration_s=learnt_s + _FELT_AT_TAKEOFF * (actual_s - learnt_s))
+    expected = replace(
+        plan, faults=_expected(faults), duration_s=intended_s + _NOTICED_AT_TAKEOFF * (actual_s - intended_s)
+    )
     turn = target - start
     mistimed = stance.sense * _ENTRY_ERROR * (faults.over_rotation - faults.short_rotation)
-    lead = learnt_s - intended.open_s - _LATE_S * faults.late_opening
+    lead = intended_s - intended.open_s - _LATE_S * faults.late_opening
     momentum = solve_momentum(athlete, expected, expected.duration_s - lead, stance.facing, turn)
     open_s = actual_s - lead
     if faults.lost:
@@ -589,7 +583,7 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
         square_s, chosen_s = (
             _choose_opening(athlete, plan, stance.facing, momentum, turn + error, open_s) for error in (0.0, mistimed)
         )
-        open_s = chosen_s - (1 - _MADE_UP) * max(square_s - open_s, 0.0)
+        open_s = chosen_s - (1 - _COMPENSATED) * max(square_s - open_s, 0.0)
     elif dive.half_somersaults:
         momentum *= 1 + mistimed / turn
 
@@ -614,7 +608,7 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
         target=target,
         open_s=open_s,
         planned_open_s=intended.open_s,
-        planned_lead_s=learnt_s - intended.open_s,
+        planned_lead_s=intended_s - intended.open_s,
         head_first=plan.head_first,
         sense=stance.sense,
         twist_target=stance.facing + twist_sign * dive.half_twists * pi,
@@ -623,7 +617,7 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
 
 
 def _enter(motion: Motion, stance: Stance, after_s: float) -> Motion:
-    """Find the first contact with the water and let the water stop what follows."""
+    """Find the first contact with the water; the water stops the motion after it."""
     late = motion.times[motion.times > motion.leave_s + 0.3]
     lowest = motion.body(late)[..., 2].min(axis=1)
     under = int(np.argmax(lowest < 0))

@@ -24,7 +24,7 @@ from finecausal_cli.simulator.dive import Timing
 from finecausal_cli.simulator.footage import Film, Footage
 from finecausal_cli.simulator.motion import GRAVITY, RATE_HZ, Keys, Motion, ease, steady
 from finecausal_cli.simulator.recording import plan_dataset
-from finecausal_cli.simulator.wild import Act, WildSetting, render_act
+from finecausal_cli.simulator.wild import Act, WildSceneConfig, render_act
 from finecausal_cli.simulator.wild_scene import Solid, paint_texture, read_photo
 from finecausal_cli.video.writer import write_video
 
@@ -119,7 +119,7 @@ class _Counter:
 def _perform(
     athlete: Athlete, keys: list[tuple[float, Pose]], pitch: Callable[[Array], Array], path: Callable[[Array], Array]
 ) -> Motion:
-    """Return the motion through poses; ``pitch`` and ``path`` give angle [N] and place of the feet's ground [N, 2].
+    """Return the motion through poses; ``pitch`` and ``path`` give angle [N] and the feet's ground [N, 2].
 
     The path's height is that of the lowest joint while ``pitch`` is 0, so feet stay where it says.
     """
@@ -176,11 +176,11 @@ def _film(
     fixed_share: float = 0.4,
 ) -> Clip:
     """Film an act at normal speed from a camera beside it, led or fixed."""
-    setting = WildSetting.draw(key, (act.motion, float(act.motion.times[-1])), "plain", photos)
+    config = WildSceneConfig.draw(key, (act.motion, float(act.motion.times[-1])), "plain", photos)
     fps = float(rng.choice(_RATES))
     frames, is_fixed = int(act.motion.times[-1] * fps), rng.random() < fixed_share
     camera = replace(
-        setting.camera,
+        config.camera,
         azimuth=float(rng.uniform(-0.9, 0.9)),
         elevation=radians(float(rng.uniform(1, 14))),
         guidance="fixed" if is_fixed else "follow",
@@ -188,13 +188,13 @@ def _film(
         framing=(0.0, 0.0),
         above_water=float(rng.uniform(-0.1, 0.2)),
     )
-    setting = _clear(replace(setting, camera=camera, timing=Timing.even(fps, frames), intro_s=0.0))
-    return Clip((shot.frame for shot in render_act(act, setting)), fps, setting.footage.crf)
+    config = _clear(replace(config, camera=camera, timing=Timing.even(fps, frames), intro_s=0.0))
+    return Clip((shot.frame for shot in render_act(act, config)), fps, config.footage.crf)
 
 
-def _clear(setting: WildSetting) -> WildSetting:
+def _clear(config: WildSceneConfig) -> WildSceneConfig:
     """Take away what would hide that there is no dive: a picture too bad to see anything in."""
-    return replace(setting, footage=_clear_footage(setting.footage))
+    return replace(config, footage=_clear_footage(config.footage))
 
 
 def _clear_footage(footage: Footage) -> Footage:
@@ -360,7 +360,7 @@ def _cut_flight(rng: np.random.Generator, key: tuple[int, ...], photos: Sequence
     motion = simulated.motion
     act, fps = Act.of(simulated), float(rng.choice(_RATES))
     shown = motion, simulated.duration_s
-    first, second = (WildSetting.draw((*key, part), shown, "plain", photos) for part in (0, 1))
+    first, second = (WildSceneConfig.draw((*key, part), shown, "plain", photos) for part in (0, 1))
     size = first.camera.size
     timing = Timing.even(fps, int(simulated.duration_s * fps))
     first = _clear(replace(first, timing=timing, intro_s=0.0))
@@ -382,13 +382,13 @@ def _cut_flight(rng: np.random.Generator, key: tuple[int, ...], photos: Sequence
 
 
 def _still_shot(
-    rng: np.random.Generator, setting: WildSetting, photos: Sequence[str], count: int
+    rng: np.random.Generator, config: WildSceneConfig, photos: Sequence[str], count: int
 ) -> Iterator[NDArray[np.uint8]]:
     """A picture that the camera drifts over."""
-    film = Film(setting.footage, setting.camera.size, count)
-    view = _backdrop_of(rng, photos, setting.camera.size)
+    film = Film(config.footage, config.camera.size, count)
+    view = _backdrop_of(rng, photos, config.camera.size)
     for frame in range(count):
-        yield film.copy(film.develop(view(frame, 0), frame, frame / setting.timing.fps))
+        yield film.copy(film.develop(view(frame, 0), frame, frame / config.timing.fps))
 
 
 def _splash_alone(rng: np.random.Generator, key: tuple[int, ...], photos: Sequence[str]) -> Clip:
@@ -406,12 +406,12 @@ def _deserted(rng: np.random.Generator, key: tuple[int, ...], photos: Sequence[s
     motion, fps = simulated.motion, float(rng.choice(_RATES))
     never = motion.contact_s if with_splash else float(motion.times[-1]) + 60
     act = replace(Act.of(simulated), motion=replace(motion, contact_s=never), has_athlete=False)
-    setting = WildSetting.draw(key, (motion, simulated.duration_s), "plain", photos)
-    camera = replace(setting.camera, guidance="fixed", zoom=1.0)
+    config = WildSceneConfig.draw(key, (motion, simulated.duration_s), "plain", photos)
+    camera = replace(config.camera, guidance="fixed", zoom=1.0)
     timing = Timing.even(fps, int(simulated.duration_s * fps))
     views = camera.views(motion, np.array([motion.leave_s]))
-    setting = _clear(replace(setting, camera=_Tripod.of(camera, views[0]), timing=timing, intro_s=0.0))
-    return Clip((shot.frame for shot in render_act(act, setting)), fps, setting.footage.crf)
+    config = _clear(replace(config, camera=_Tripod.of(camera, views[0]), timing=timing, intro_s=0.0))
+    return Clip((shot.frame for shot in render_act(act, config)), fps, config.footage.crf)
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,7 +21,7 @@ from finecausal_cli.simulator.athlete import JOINT, STAGE_FAULTS, Pose, draw_fau
 from finecausal_cli.simulator.dive import FPS, SimulatedDive, Timing, draw_lead, simulate_dive
 from finecausal_cli.simulator.render import SceneConfig, render
 from finecausal_cli.simulator.venue import STYLES
-from finecausal_cli.simulator.wild import WildSetting, render_wild
+from finecausal_cli.simulator.wild import WildSceneConfig, render_wild
 from finecausal_cli.video.writer import write_mask_video, write_video
 
 if TYPE_CHECKING:
@@ -34,13 +34,13 @@ if TYPE_CHECKING:
     from finecausal_cli.simulator.camera import Projection
 
 
-# What a data set is made of: which dives are drawn at which heights, and how far their venues follow from them.
+# The plan of a dataset: dive numbers, heights, and confounding of the venue by quality.
 
 _COMPETITION_HEIGHTS_M = (3.0, 10.0)
 """Heights at which international competitions, and so the clips of FineDiving, are held."""
 
 _TRAINING_HEIGHT_SHARE = 0.1
-"""How often a dive is drawn at another height, relative to a competition's."""
+"""Relative frequency of dives at other heights."""
 
 _COMMON_DIFFICULTY = 3.2
 """Difficulty from which a dive number is as common as any; easier ones are rarer, for competitors choose hard dives."""
@@ -57,18 +57,18 @@ _EXECUTION_QUANTILES = (14.5, 17.4, 18.6, 20.0, 20.9, 21.6, 22.6, 23.4, 24.1, 25
 
 @dataclass(frozen=True)
 class DatasetPlan(PlanOptions):
-    """What a data set is made of; every dive follows from it and an index.
+    """The plan of a dataset; every dive is determined by it and an index.
 
     Attributes:
         seed: Seed of the whole data set.
-        dives: Dive numbers to draw from; the harder, the more often.
-        confounding: 0..1, share of dives whose venue follows from their quality.
+        dives: Dive numbers to draw from; hard ones are drawn more often.
+        confounding: 0..1, share of dives whose venue is determined by their quality.
         height_m: The only height, or None for any height at which a number is listed.
         venue_seed: Seed of the venues; None for that of the dives. The same dives elsewhere: a shift.
         entry_seed: Seed of the faults of the entry; None for that of the dives. The same dives with other entries.
         world: How the dives are seen: as broadcast from the side, or as people film them.
         photos: Paths of photographs that may stand behind them.
-        varied_poses: Whether athletes take other poses than their dive has; marks are those of the dive all the same.
+        varied_poses: Whether poses are randomised; marks stay those of the dive.
     """
 
     def __post_init__(self) -> None:
@@ -119,33 +119,33 @@ class DatasetPlan(PlanOptions):
         """Return which part of dive ``index`` is shown, and how much more than its clip before and after."""
         if self.world == "clean":
             return "plain", 0.0, 0.0
-        return draw_lead(np.random.default_rng(np.random.SeedSequence((self._settings_seed, index, 9))))
+        return draw_lead(np.random.default_rng(np.random.SeedSequence((self._scene_seed, index, 9))))
 
     def _commonness(self, dive: DiveNumber) -> float:
         """Return how often a number is drawn, relative to the hard ones."""
         hardest = max(heights_for(dive)[height] for height in self.heights(dive))
         return max(min(hardest / _COMMON_DIFFICULTY, 1.0) ** 3, _LEAST_SHARE)
 
-    def setting(self, index: int, simulated: SimulatedDive) -> SceneConfig:
+    def scene_config(self, index: int, simulated: SimulatedDive) -> SceneConfig:
         """Draw the venue of dive ``index``, tied to quality as far as the plan confounds them."""
-        return SceneConfig.draw((self._settings_seed, index), self._style(index, simulated))
+        return SceneConfig.draw((self._scene_seed, index), self._style(index, simulated))
 
-    def wild_setting(self, index: int, simulated: SimulatedDive) -> WildSetting:
+    def wild_config(self, index: int, simulated: SimulatedDive) -> WildSceneConfig:
         """Draw how dive ``index`` is filmed; the style of a venue is confounded as in ``setting``."""
         part, style = self._part(index)[0], self._style(index, simulated)
         shown = simulated.motion, simulated.duration_s
-        return WildSetting.draw((self._settings_seed, index), shown, part, self.photos, style)
+        return WildSceneConfig.draw((self._scene_seed, index), shown, part, self.photos, style)
 
     @property
-    def _settings_seed(self) -> int:
+    def _scene_seed(self) -> int:
         return self.seed if self.venue_seed is None else self.venue_seed
 
     def _style(self, index: int, simulated: SimulatedDive) -> int | None:
-        rng = np.random.default_rng(np.random.SeedSequence((self._settings_seed, index, 5)))
+        rng = np.random.default_rng(np.random.SeedSequence((self._scene_seed, index, 5)))
         return confounded_style(simulated) if rng.random() < self.confounding else None
 
     def stamp(self) -> dict[str, Any]:
-        """Return the plan as plain data; seeds nobody asked for are not in it, nor is a clean world."""
+        """Return the plan as plain data, without unset seeds and without a clean world."""
         stamp = {name: value for name, value in asdict(self).items() if not (name in _OPTIONAL_SEEDS and value is None)}
         photos = stamp.pop("photos")
         if not stamp["varied_poses"]:
@@ -164,10 +164,10 @@ def find_photos(folder: str | PathLike[str]) -> tuple[str, ...]:
     Raises:
         UsageError: When there is none.
     """
-    found = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in _PHOTO_ENDINGS)
-    if not found:
+    photos = sorted(str(path) for path in Path(folder).rglob("*") if path.suffix.lower() in _PHOTO_ENDINGS)
+    if not photos:
         raise UsageError(f"no picture in {folder}", where="backgrounds", hint="name a folder with JPEG or PNG files")
-    return tuple(found)
+    return tuple(photos)
 
 
 def _pick(rng: np.random.Generator, shares: Sequence[float]) -> int:
@@ -192,7 +192,7 @@ def plan_dataset(seed: int, *, dives: Sequence[str] = DIVES, **options: Any) -> 
     return DatasetPlan(seed, tuple(str(parse_dive_number(text)) for text in dives), **options)
 
 
-# The athlete's motion frame by frame, as plain data: what a pose estimator or a trunk may be held to.
+# The athlete's motion frame by frame, as plain data: targets of a pose estimator or a backbone.
 
 _DEGREE_DIGITS, _METRE_DIGITS = 1, 3
 
@@ -209,15 +209,15 @@ def tracks(simulated: SimulatedDive, times: Array | None = None) -> dict[str, An
     times = np.arange(simulated.frames) / FPS if times is None else times
     pose = np.degrees(motion.track(motion.pose, times))
     angles = {"somersault_deg": motion.somersault, "twist_deg": motion.twist, "tilt_deg": motion.tilt}
-    found: dict[str, Any] = {
+    values: dict[str, Any] = {
         name: np.round(np.degrees(motion.track(angle, times)), _DEGREE_DIGITS).tolist()
         for name, angle in angles.items()
     }
-    found["centre_m"] = np.round(motion.track(motion.centre, times), _METRE_DIGITS).tolist()
-    found["pose_deg"] = {
+    values["centre_m"] = np.round(motion.track(motion.centre, times), _METRE_DIGITS).tolist()
+    values["pose_deg"] = {
         name: np.round(column, _DEGREE_DIGITS).tolist() for name, column in zip(Pose._fields, pose.T, strict=True)
     }
-    return found
+    return values
 
 
 # Where the athlete's joints are in every picture of a clip, when it is shown and how the camera stood.
@@ -229,7 +229,7 @@ _READ = [JOINT[_NAMED_OTHERWISE.get(name, name)] for name in READ_JOINTS]
 
 @dataclass(frozen=True, slots=True)
 class Truth:
-    """What the simulator knows of a clip's pictures.
+    """Ground truth of a clip's pictures.
 
     Attributes:
         joints: float32 [frames, joints, 2] pixels of the picture, in the order of ``athlete.skeleton.JOINTS``; in a
@@ -303,72 +303,72 @@ def box_of(mask: NDArray[np.uint8]) -> tuple[float, float, float, float]:
     return float(columns[0]), float(rows[0]), float(columns[-1] + 1), float(rows[-1] + 1)
 
 
-# What a layout of a data set does, whichever it is: put one dive's pictures in place, and speak of all dives.
+# Layouts of a dataset: the files of one dive, and the labels of all.
 
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """One dive as it is recorded.
+    """A dive and the scene in which it is recorded.
 
     Attributes:
         seed: Seed of the data set.
-        index: The dive's place in the plan.
+        index: The dive's index in the plan.
         simulated: The dive.
-        setting: Where and how it is seen.
+        config: Venue and camera.
     """
 
     seed: int
     index: int
     simulated: SimulatedDive
-    setting: SceneConfig | WildSetting
+    config: SceneConfig | WildSceneConfig
 
     @classmethod
     def of(cls, plan: DatasetPlan, index: int) -> Recording:
-        """Draw the dive at a place in the plan."""
+        """Draw the dive at an index of the plan."""
         simulated = plan.dive(index)
-        setting = plan.wild_setting(index, simulated) if plan.world == "wild" else plan.setting(index, simulated)
-        return cls(plan.seed, index, simulated, setting)
+        config = plan.wild_config(index, simulated) if plan.world == "wild" else plan.scene_config(index, simulated)
+        return cls(plan.seed, index, simulated, config)
 
     @property
     def timing(self) -> Timing:
-        """When the frames are shown, and which moments of the dive they show."""
-        if isinstance(self.setting, SceneConfig):
+        """Times of the frames in the file and in the dive."""
+        if isinstance(self.config, SceneConfig):
             return Timing.even(FPS, self.simulated.frames)
-        return self.setting.timing
+        return self.config.timing
 
     @property
     def crf(self) -> int:
         """Constant rate factor of the video."""
-        return self.setting.crf if isinstance(self.setting, SceneConfig) else self.setting.footage.crf
+        return self.config.crf if isinstance(self.config, SceneConfig) else self.config.footage.crf
 
     def pictures(self, frames: Sequence[int] | None = None) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Yield frame (RGB) and mask (0 or 255) in turn; ``frames`` are the numbers of those wanted, None for all."""
+        """Yield frame (RGB) and mask (0 or 255) in turn; ``frames`` are the frames to yield, None for all."""
         for frame, mask, _ in self._shots(frames):
             yield frame, mask
 
     def pictures_with_truth(
         self, truth: Truth, frames: Sequence[int] | None = None
     ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
-        """Yield frame and mask in turn, and note in ``truth`` (that of the same frames) what they show."""
+        """Yield frame and mask in turn, and update ``truth`` (of the same frames) by what is visible."""
         for number, (frame, mask, hidden) in enumerate(self._shots(frames)):
             truth.see(number, mask, hidden)
             yield frame, mask
 
     def truth(self, frames: Sequence[int] | None = None) -> Truth:
-        """Return where the joints are in the frames, before anything is known of what hides them."""
-        camera, motion, timing = self.setting.camera, self.simulated.motion, self.timing
+        """Return the joints in the frames, before occlusion."""
+        camera, motion, timing = self.config.camera, self.simulated.motion, self.timing
         chosen = np.arange(timing.frames) if frames is None else np.asarray(frames)
         file_s, real_s = timing.times_s[chosen], timing.real_s[chosen]
         views = camera.views(motion, timing.real_s)[chosen]
         return Truth.of(motion.body(real_s), camera, views, (file_s, real_s), camera.size)
 
     def record(self) -> dict[str, Any]:
-        """Return what is known of dive, setting and file as plain data."""
-        found = self.simulated.record() | self.setting.record()
-        if isinstance(self.setting, SceneConfig):
-            return found
+        """Return the metadata of dive, scene and file as plain data."""
+        values = self.simulated.record() | self.config.record()
+        if isinstance(self.config, SceneConfig):
+            return values
         motion, timing = self.simulated.motion, self.timing
-        return found | {
+        return values | {
             "frames": timing.frames,
             "fps": timing.fps,
             "twist_start": timing.first_at(motion.leave_s),
@@ -381,11 +381,11 @@ class Recording:
     def _shots(
         self, frames: Sequence[int] | None
     ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.uint8] | None]]:
-        if isinstance(self.setting, SceneConfig):
-            for frame, mask in render(self.simulated, self.setting, frames):
+        if isinstance(self.config, SceneConfig):
+            for frame, mask in render(self.simulated, self.config, frames):
                 yield frame, mask, None
         else:
-            for shot in render_wild(self.simulated, self.setting, frames):
+            for shot in render_wild(self.simulated, self.config, frames):
                 yield shot.frame, shot.mask, shot.hidden
 
 
@@ -403,7 +403,7 @@ class DatasetWriter(Protocol):
     def check(self, plan: DatasetPlan) -> None:
         """Raise a `UsageError` when the layout cannot hold the plan's dives."""
 
-    def write_pictures(self, root: Path, take: Recording) -> dict[str, Any]:
+    def write_pictures(self, root: Path, recording: Recording) -> dict[str, Any]:
         """Write frames and masks of one dive and return what its record must know of them."""
 
     def finish(self, root: Path, records: Sequence[Mapping[str, Any]]) -> Path:
@@ -439,20 +439,20 @@ class ManifestLayout:
     def check(self, plan: DatasetPlan) -> None:
         """Accept every plan."""
 
-    def write_pictures(self, root: Path, take: Recording) -> dict[str, Any]:
+    def write_pictures(self, root: Path, recording: Recording) -> dict[str, Any]:
         """Write the clip and its masks as videos and the joints as arrays; return where the videos are."""
         packed: list[NDArray[np.uint8]] = []
-        truth, (width, height) = take.truth(), take.setting.camera.size
+        truth, (width, height) = recording.truth(), recording.config.camera.size
 
         def frames() -> Iterator[NDArray[np.uint8]]:
-            for frame, mask in take.pictures_with_truth(truth):
+            for frame, mask in recording.pictures_with_truth(truth):
                 packed.append(np.packbits(mask > 0))
                 yield frame
 
-        timing, name = take.timing, f"{take.index:05d}"
+        timing, name = recording.timing, f"{recording.index:05d}"
         video, mask_file = f"videos/{name}.mp4", f"masks/{name}.mkv"
         times_s = timing.times_s if timing.variable else None
-        write_video(root / video, frames(), timing.fps, crf=take.crf, preset=PRESET, times_s=times_s)
+        write_video(root / video, frames(), timing.fps, crf=recording.crf, preset=PRESET, times_s=times_s)
         masks = (np.unpackbits(bits, count=height * width).reshape(height, width) for bits in packed)
         write_mask_video(root / mask_file, masks, timing.fps)
         truth.write(root / f"joints/{name}.npz")

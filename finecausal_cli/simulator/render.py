@@ -66,16 +66,16 @@ class Splash:
     """One splash as the flight of its drops.
 
     Attributes:
-        place: [3] where the water is met, metres.
+        origin: [3] where the water is met, metres.
         size: 0 (rip) to 1.
         colour: Of the foam, as the camera sees it.
         born: [D] seconds after contact at which each drop leaves the surface.
         velocity: [D, 3] m/s.
-        offset: [D, 3] start relative to ``place``, metres.
+        offset: [D, 3] start relative to ``origin``, metres.
         radius: [D] metres.
     """
 
-    place: Array
+    origin: Array
     size: float
     colour: Colour
     born: Array
@@ -84,7 +84,7 @@ class Splash:
     radius: Array
 
     @classmethod
-    def of(cls, rng: np.random.Generator, place: Array, size: float, slant: float, colour: Colour = FOAM) -> Splash:
+    def of(cls, rng: np.random.Generator, origin: Array, size: float, slant: float, colour: Colour = FOAM) -> Splash:
         """Draw the drops; ``slant`` (radians) throws them to the side that the body leans to."""
         count = int(40 + _DROPS * size)
         born = rng.uniform(0.0, 0.10 + 0.16 * size, count) + rng.exponential(0.03, count)
@@ -95,12 +95,12 @@ class Splash:
         ring = (0.10 + 0.28 * size) * np.sqrt(rng.random(count))
         offset = np.stack([ring * np.cos(around), ring * np.sin(around), np.zeros(count)], axis=-1)
         radius = 0.008 + 0.026 * (0.7 + 0.5 * size) * rng.beta(1.3, 3.0, count)
-        return cls(place, size, colour, born, velocity, offset, radius)
+        return cls(origin, size, colour, born, velocity, offset, radius)
 
     def _flying(self, since: float) -> tuple[Array, Array, Array]:
-        """Return places [K, 3] of the drops in the air now and an instant ago, and their radii [K]."""
+        """Return positions [K, 3] of the drops in the air now and an instant ago, and their radii [K]."""
         age = since - self.born
-        position = self.place + self.offset + self.velocity * age[:, None]
+        position = self.origin + self.offset + self.velocity * age[:, None]
         position[:, 2] -= 0.5 * _GRAVITY * age**2
         up = (age > 0) & (position[:, 2] > 0)
         speed = self.velocity[up] - np.array([0, 0, _GRAVITY]) * age[up, None]
@@ -112,7 +112,7 @@ class Splash:
             return
         (width, height), elevation = camera.size, max(camera.elevation, 0.0)
         scale, flatness = camera.scale(view), sin(elevation) + 0.03
-        middle = camera.pixels(camera.screen(self.place), view)
+        middle = camera.pixels(camera.screen(self.origin), view)
         drops, before, radius = self._flying(since)
         pixels = camera.pixels(camera.screen(np.stack([drops, before])), view)
         ring = 0.35 + _RING_SPEED * since
@@ -242,8 +242,8 @@ class Scene:
             cv2.fillPoly(picture, [fixed[number]], self._colours[number], cv2.LINE_AA, shift=_SHIFT)
         if self.springboard:
             for corners, colour in self._springboard(board_dip_m):
-                place = np.clip(self.camera.pixels(self.camera.screen(corners), view), -1500, 1500)
-                outline = np.rint(place * (1 << _SHIFT)).astype(np.int32)
+                corners_px = np.clip(self.camera.pixels(self.camera.screen(corners), view), -1500, 1500)
+                outline = np.rint(corners_px * (1 << _SHIFT)).astype(np.int32)
                 cv2.fillPoly(picture, [outline], self.venue.seen(colour), cv2.LINE_AA, shift=_SHIFT)
         return picture
 
@@ -336,11 +336,11 @@ _GRAIN_MARGIN = 64
 
 @dataclass(frozen=True, slots=True)
 class SceneConfig:
-    """Everything a picture needs beyond the dive, drawn from the venue seed.
+    """The scene of a dive: venue, camera and exposure, drawn from the venue seed.
 
     Attributes:
         venue: Pool, hall and light.
-        camera: Where from.
+        camera: The camera.
         shutter: Share of the frame interval that the shutter is open.
         crf: Constant rate factor with which the clip is compressed.
         seed: The venue seed.
@@ -354,13 +354,13 @@ class SceneConfig:
 
     @classmethod
     def draw(cls, seed: tuple[int, ...], style: int | None = None) -> SceneConfig:
-        """Draw a setting; ``style`` fixes the kind of venue."""
+        """Draw a scene; ``style`` fixes the kind of venue."""
         rng = np.random.default_rng(np.random.SeedSequence((*seed, 1)))
         camera, shutter, crf = Camera.draw(rng), float(rng.uniform(0.15, 0.34)), int(rng.integers(19, 27))
         return cls(draw_venue(rng, style), camera, shutter, crf, seed)
 
     def record(self) -> dict[str, Any]:
-        """Return the setting's facts as plain data."""
+        """Return the scene as plain data."""
         camera = self.camera
         return {
             "venue_seed": list(self.seed),
@@ -376,34 +376,34 @@ class SceneConfig:
 
 
 def render(
-    simulated: SimulatedDive, setting: SceneConfig, frames: Sequence[int] | None = None
+    simulated: SimulatedDive, config: SceneConfig, frames: Sequence[int] | None = None
 ) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.uint8]]]:
     """Yield frame (uint8 RGB [256, 456, 3]) and mask (uint8 [256, 456], 0 or 255) in turn.
 
     Args:
         simulated: The dive.
-        setting: Venue and camera.
+        config: Venue and camera.
         frames: Numbers of the frames to yield, in that order; all when None. A frame does not depend on the others.
     """
-    motion, camera, venue = simulated.motion, setting.camera, setting.venue
+    motion, camera, venue = simulated.motion, config.camera, config.venue
     rng = np.random.default_rng(np.random.SeedSequence((*simulated.seed, 2)))
-    look = Appearance.draw(rng, motion.athlete)
+    appearance = Appearance.draw(rng, motion.athlete)
     chosen = np.arange(simulated.frames) if frames is None else np.asarray(frames, dtype=int)
     times = chosen / FPS
     views = camera.follow(motion, np.arange(simulated.frames) / FPS)
     pan = np.gradient(views[:, :2], 1 / FPS, axis=0)[chosen]
     views = views[chosen]
-    counts = _instants(simulated, setting, times, (views, pan))
+    counts = _instants(simulated, config, times, (views, pan))
     moments = np.concatenate(
-        [t + setting.shutter / FPS * ((np.arange(n) + 0.5) / n - 0.5) for t, n in zip(times, counts, strict=True)]
+        [t + config.shutter / FPS * ((np.arange(n) + 0.5) / n - 0.5) for t, n in zip(times, counts, strict=True)]
     )
     joints = motion.body(np.clip(moments, 0, None))
-    figure = Figure.of(joints, motion.athlete, look, camera, venue)
+    figure = Figure.of(joints, motion.athlete, appearance, camera, venue)
     splash = draw_splash(rng, motion, simulated.seen.splash, venue.seen(FOAM))
     scene = Scene(venue, camera, simulated.height_m, apparatus(simulated.height_m) == "springboard")
-    surface = camera.screen(splash.place)
+    surface = camera.screen(splash.origin)
     dips = motion.track(motion.board_dip, times)
-    film = _Film.of(setting, simulated.frames)
+    noise = _SensorNoise.of(config, simulated.frames)
 
     first = 0
     for number, time, view, count, dip in zip(chosen, times.tolist(), views, counts, dips.tolist(), strict=True):
@@ -414,13 +414,13 @@ def render(
         shines = _UNDER_WATER * exp(-max(time - motion.contact_s, 0.0) / _SINKS_S)
         mask = _add_athlete(picture, figure, range(first, first + count), (camera, view), (waterline, shines))
         splash.paint(picture, camera, view, time - motion.contact_s)
-        yield film.expose(picture, int(number)), mask
+        yield noise.apply(picture, int(number)), mask
         first += count
 
 
 @dataclass(frozen=True, slots=True)
-class _Film:
-    """What lens and sensor add to a picture.
+class _SensorNoise:
+    """Noise of the sensor and vignetting of the lens.
 
     Attributes:
         brighter: uint8 field of the noise's positive part, larger than the picture.
@@ -435,20 +435,20 @@ class _Film:
     shifts: NDArray[np.int64]
 
     @classmethod
-    def of(cls, setting: SceneConfig, frames: int) -> _Film:
+    def of(cls, config: SceneConfig, frames: int) -> _SensorNoise:
         """Draw the noise of a clip from the venue seed."""
-        rng = np.random.default_rng(np.random.SeedSequence((*setting.seed, 3)))
+        rng = np.random.default_rng(np.random.SeedSequence((*config.seed, 3)))
         size = (HEIGHT + _GRAIN_MARGIN, WIDTH + _GRAIN_MARGIN, 3)
-        field = np.rint(rng.standard_normal(size, dtype=np.float32) * np.float32(setting.venue.noise))
+        field = np.rint(rng.standard_normal(size, dtype=np.float32) * np.float32(config.venue.noise))
         corners = None
-        if setting.venue.falloff > 0:
+        if config.venue.falloff > 0:
             across = np.linspace(-1, 1, WIDTH) ** 2 + np.linspace(-1, 1, HEIGHT)[:, None] ** 2
-            corners = np.repeat((setting.venue.falloff / 2 * across).astype(np.uint8)[..., None], 3, axis=2)
+            corners = np.repeat((config.venue.falloff / 2 * across).astype(np.uint8)[..., None], 3, axis=2)
         shifts = rng.integers(_GRAIN_MARGIN, size=(frames, 4))
         return cls(np.maximum(field, 0).astype(np.uint8), np.maximum(-field, 0).astype(np.uint8), corners, shifts)
 
-    def expose(self, picture: NDArray[np.uint8], frame: int) -> NDArray[np.uint8]:
-        """Return the picture with noise and darker corners."""
+    def apply(self, picture: NDArray[np.uint8], frame: int) -> NDArray[np.uint8]:
+        """Add noise and darken the corners."""
         if self.corners is not None:
             picture = np.asarray(cv2.subtract(picture, self.corners), np.uint8)
         a, b, c, d = self.shifts[frame].tolist()
@@ -456,11 +456,13 @@ class _Film:
         return np.asarray(cv2.subtract(brighter, self.darker[c : c + HEIGHT, d : d + WIDTH]), np.uint8)
 
 
-def _instants(simulated: SimulatedDive, setting: SceneConfig, times: Array, led: tuple[Array, Array]) -> list[int]:
+def _instants(
+    simulated: SimulatedDive, config: SceneConfig, times: Array, camera_track: tuple[Array, Array]
+) -> list[int]:
     """Return how many instants each frame accumulates, by how far fingers and toes move in the picture."""
-    motion, camera = simulated.motion, setting.camera
-    views, pan = led
-    open_s = setting.shutter / FPS
+    motion, camera = simulated.motion, config.camera
+    views, pan = camera_track
+    open_s = config.shutter / FPS
     ends = [JOINT[name] for name in ("finger_l", "finger_r", "toe_l", "toe_r", "vertex")]
     start, stop = (
         camera.screen(motion.body(np.clip(times + offset, 0, None))[:, ends])[..., :2]
@@ -475,20 +477,20 @@ def draw_splash(rng: np.random.Generator, motion: Motion, size: float, colour: C
     body = motion.body(np.array([motion.contact_s]))[0]
     lowest = body[body[:, 2].argmin()]
     centre = body.mean(axis=0)
-    place = np.array([0.7 * lowest[0] + 0.3 * centre[0], 0.0, 0.0])
+    origin = np.array([0.7 * lowest[0] + 0.3 * centre[0], 0.0, 0.0])
     slant = float(np.clip((centre[0] - lowest[0]) * 0.6, -0.8, 0.8))
-    return Splash.of(rng, place, size, slant, colour)
+    return Splash.of(rng, origin, size, slant, colour)
 
 
 def _add_athlete(
     picture: NDArray[np.uint8],
     figure: Figure,
     instants: range,
-    place: tuple[Camera, Array],
+    camera_view: tuple[Camera, Array],
     water: tuple[float, float],
 ) -> NDArray[np.uint8]:
     """Blend the athlete into ``picture`` in place and return the mask of what is seen above the water."""
-    camera, view = place
+    camera, view = camera_view
     waterline, shines = water
     mask = np.zeros((HEIGHT, WIDTH), np.uint8)
     outlines = camera.pixels(figure.outline[instants.start : instants.stop], view)

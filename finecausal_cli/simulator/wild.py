@@ -31,7 +31,7 @@ from finecausal_cli.simulator.wild_scene import (
     plank,
     plank_hides,
     read_photo,
-    venue_place,
+    venue_to_pixels,
     without_screens,
 )
 
@@ -78,8 +78,8 @@ class WildPicture:
 
 
 @dataclass(frozen=True, slots=True)
-class WildSetting:
-    """Everything that a filmed dive's file needs beyond the dive, drawn from the venue seed.
+class WildSceneConfig:
+    """The scene of a filmed dive: venue, camera, timing, footage and graphics, drawn from the venue seed.
 
     Attributes:
         venue: Colours of tower and water, the light on the athlete.
@@ -109,8 +109,8 @@ class WildSetting:
         kind: str,
         photos: Sequence[str],
         style: int | None = None,
-    ) -> WildSetting:
-        """Draw a setting.
+    ) -> WildSceneConfig:
+        """Draw a config.
 
         Args:
             seed: The venue seed.
@@ -138,7 +138,7 @@ class WildSetting:
         return cls(venue, camera, timing, footage, overlay, photo, intro_s, seed)
 
     def record(self) -> dict[str, Any]:
-        """Return the setting's facts as plain data."""
+        """Return the scene as plain data."""
         return {
             "world": "wild",
             "venue_seed": list(self.seed),
@@ -154,11 +154,11 @@ class WildSetting:
 
 @dataclass(frozen=True, slots=True)
 class Act:
-    """What happens before the camera: a dive, or something that is none.
+    """The action in front of the camera: a dive, or a negative.
 
     Attributes:
         motion: Of the athlete; ``contact_s`` is when the water or the ground is met.
-        seed: Of the athlete's look.
+        seed: Seed of the athlete's appearance.
         height_m: Height of the board.
         solids: What stands there; None draws a tower for the board.
         has_plank: Whether there is a springboard's plank.
@@ -182,20 +182,20 @@ class Act:
 
 
 def render_wild(
-    simulated: SimulatedDive, setting: WildSetting, frames: Sequence[int] | None = None
+    simulated: SimulatedDive, config: WildSceneConfig, frames: Sequence[int] | None = None
 ) -> Iterator[WildPicture]:
-    """Yield the frames of a filmed dive in turn; ``frames`` are the numbers of those wanted, None for all."""
-    return render_act(Act.of(simulated), setting, frames)
+    """Yield the frames of a filmed dive in turn; ``frames`` are the frames to yield, None for all."""
+    return render_act(Act.of(simulated), config, frames)
 
 
-def render_act(act: Act, setting: WildSetting, frames: Sequence[int] | None = None) -> Iterator[WildPicture]:
+def render_act(act: Act, config: WildSceneConfig, frames: Sequence[int] | None = None) -> Iterator[WildPicture]:
     """Yield the frames of whatever is filmed, as ``render_wild`` does."""
-    scene, timing = _Scene(act, setting), setting.timing
-    film, overlay = Film(setting.footage, setting.camera.size, timing.frames), setting.overlay
-    intro = _Intro(setting) if setting.intro_s else None
+    scene, timing = _Scene(act, config), config.timing
+    film, overlay = Film(config.footage, config.camera.size, timing.frames), config.overlay
+    intro = _Intro(config) if config.intro_s else None
     for frame in range(timing.frames) if frames is None else frames:
         file_s = float(timing.times_s[frame])
-        is_intro = intro is not None and file_s < setting.intro_s
+        is_intro = intro is not None and file_s < config.intro_s
         shot = intro.paint(file_s) if intro is not None and is_intro else scene.paint(frame)
         hidden = np.zeros(shot.mask.shape, np.uint8) if shot.hidden is None else shot.hidden
         hides = overlay.cover(hidden) or shot.hidden is not None
@@ -208,24 +208,24 @@ def render_act(act: Act, setting: WildSetting, frames: Sequence[int] | None = No
 class _Scene:
     """The dive before everything that stands and moves around it."""
 
-    def __init__(self, act: Act, setting: WildSetting) -> None:
-        self.motion, self.camera, self.venue = act.motion, setting.camera, setting.venue
-        motion, camera, venue, timing = self.motion, self.camera, self.venue, setting.timing
-        rng = np.random.default_rng(np.random.SeedSequence((*setting.seed, 8)))
-        look = Appearance.draw(np.random.default_rng(np.random.SeedSequence((*act.seed, 2))), motion.athlete)
+    def __init__(self, act: Act, config: WildSceneConfig) -> None:
+        self.motion, self.camera, self.venue = act.motion, config.camera, config.venue
+        motion, camera, venue, timing = self.motion, self.camera, self.venue, config.timing
+        rng = np.random.default_rng(np.random.SeedSequence((*config.seed, 8)))
+        appearance = Appearance.draw(np.random.default_rng(np.random.SeedSequence((*act.seed, 2))), motion.athlete)
         self.times, self.height_m, self.has_athlete = timing.real_s, act.height_m, act.has_athlete
         self.views = camera.views(motion, self.times)
-        open_s = setting.footage.shutter / (timing.fps * timing.time_scale)
+        open_s = config.footage.shutter / (timing.fps * timing.time_scale)
         counts, moments = _instants(motion, camera, self.times, open_s)
         self.first = np.concatenate([[0], np.cumsum(counts)]).tolist()
         self.joints = motion.body(np.clip(moments, 0, None))
-        self.figure = Figure.of(self.joints, motion.athlete, look, camera, venue)
+        self.figure = Figure.of(self.joints, motion.athlete, appearance, camera, venue)
         self.moment_views = camera.views(motion, moments)
         self.shifts = _smears(camera, motion, self.times, open_s)
         self.splash = draw_splash(rng, motion, act.splash or 0.0, venue.seen(FOAM))
-        surface = camera.screen(self.splash.place)[:2]
+        surface = camera.screen(self.splash.origin)[:2]
         self.has_water = act.splash is not None
-        self.backdrop = _draw_backdrop(rng, setting, self.views, float(surface[1]) if self.has_water else None)
+        self.backdrop = _draw_backdrop(rng, config, self.views, float(surface[1]) if self.has_water else None)
         if act.solids is None:
             looks_down = camera.elevation > 0
             solids = draw_tower(rng, venue, act.height_m, springboard=act.has_plank, with_deck=looks_down)
@@ -291,10 +291,10 @@ class _Scene:
 class _Intro:
     """Another shot that precedes the dive's: a picture that the camera drifts over."""
 
-    def __init__(self, setting: WildSetting) -> None:
-        rng = np.random.default_rng(np.random.SeedSequence((*setting.seed, 10)))
-        width, height = setting.camera.size
-        picture = paint_texture(rng) if setting.photo is None else read_photo(setting.photo)[:, ::-1]
+    def __init__(self, config: WildSceneConfig) -> None:
+        rng = np.random.default_rng(np.random.SeedSequence((*config.seed, 10)))
+        width, height = config.camera.size
+        picture = paint_texture(rng) if config.photo is None else read_photo(config.photo)[:, ::-1]
         factor = 1.3 * max(width / picture.shape[1], height / picture.shape[0])
         self._picture = cv2.resize(np.ascontiguousarray(picture), None, fx=factor, fy=factor)
         self._size, self._drift = (width, height), rng.uniform(0, 0.08, 2)
@@ -309,21 +309,23 @@ class _Intro:
         return WildPicture(frame, nothing, np.full_like(nothing, 255))
 
 
-def _draw_backdrop(rng: np.random.Generator, setting: WildSetting, views: Array, surface_m: float | None) -> Backdrop:
+def _draw_backdrop(
+    rng: np.random.Generator, config: WildSceneConfig, views: Array, surface_m: float | None
+) -> Backdrop:
     """Draw what stands behind; ``surface_m`` is where water is met, screen metres, None where there is none."""
-    camera = setting.camera
+    camera = config.camera
     reach = float(rng.uniform(3, 18)) * max(np.sin(camera.elevation), 0.01)
     edge = (surface_m or 0.0) + max(reach, float(rng.uniform(0.05, 0.5)))
-    if setting.photo is None and surface_m is not None and rng.random() < _VENUE_SHARE:
-        return Backdrop(setting.venue.far.copy(), venue_place(), edge, "venue")
-    if setting.photo is None:
+    if config.photo is None and surface_m is not None and rng.random() < _VENUE_SHARE:
+        return Backdrop(config.venue.far.copy(), venue_to_pixels(), edge, "venue")
+    if config.photo is None:
         picture = paint_stands(rng) if rng.random() < _STANDS_SHARE else paint_texture(rng)
     else:
-        picture = read_photo(setting.photo)
-    hung, place = place_backdrop(rng, picture, camera, views)
+        picture = read_photo(config.photo)
+    hung, to_pixels = place_backdrop(rng, picture, camera, views)
     has_water = rng.random() < _WATER_SHARE and surface_m is not None
-    kind = "painting" if setting.photo is None else "photograph"
-    backdrop = Backdrop(hung, place, edge if has_water else None, kind)
+    kind = "painting" if config.photo is None else "photograph"
+    backdrop = Backdrop(hung, to_pixels, edge if has_water else None, kind)
     if rng.random() < _WALL_SHARE:
         add_pool_wall(rng, backdrop)
     return backdrop
@@ -374,7 +376,7 @@ def _add_athlete(
     picture: NDArray[np.uint8],
     figure: Figure,
     instants: range,
-    place: tuple[WildCamera, Array],
+    camera_views: tuple[WildCamera, Array],
     water: tuple[float, float] | None,
 ) -> NDArray[np.uint8]:
     """Blend the athlete into ``picture`` in place and return the mask of what is seen above the water.
@@ -382,7 +384,7 @@ def _add_athlete(
     ``water`` is the screen height of the surface at the athlete and how much shines through it, None before the water
     is met.
     """
-    camera, views = place
+    camera, views = camera_views
     width, height = camera.size
     mask = np.zeros((height, width), np.uint8)
     outlines = np.stack([camera.pixels(figure.outline[k], views[k]) for k in instants])

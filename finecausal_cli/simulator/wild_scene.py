@@ -254,20 +254,20 @@ class Backdrop:
 
     Attributes:
         picture: uint8 RGB.
-        place: [2, 3] from screen metres to its pixels.
+        to_pixels: [2, 3] from screen metres to its pixels.
         edge_m: Screen height at which the water begins, or None for a backdrop without water.
         kind: photograph, venue or painting.
     """
 
     picture: NDArray[np.uint8]
-    place: Array
+    to_pixels: Array
     edge_m: float | None
     kind: str
 
     def paint(self, camera: WildCamera, view: Array, time_s: float, venue: Venue) -> NDArray[np.uint8]:
         """Return the picture of a view, uint8 RGB."""
         to_screen = np.asarray(cv2.invertAffineTransform(view), float)
-        matrix = _chain(self.place, to_screen)
+        matrix = _chain(self.to_pixels, to_screen)
         soft = float(np.hypot(matrix[0, 0], matrix[1, 0])) < _SOFT
         picture = _warp(self.picture, matrix, camera.size, cv2.BORDER_REFLECT_101, halve=soft)
         if self.edge_m is not None:
@@ -289,10 +289,10 @@ class Backdrop:
         down = venue.floor.shape[0] / _WATER_ROWS_M
         layers = []
         for texture, drift in ((venue.ripples, 14.0), (venue.floor, 0.0)):
-            place = np.array(
+            to_pixels = np.array(
                 [[SURFACE_RATE, 0, 380 + drift * time_s + wobble], [0, -down, down * edge + wobble]], float
             )
-            matrix = _chain(place, to_screen)
+            matrix = _chain(to_pixels, to_screen)
             matrix[:, 2] += matrix[:, 1] * first
             layers.append(_warp(texture, matrix, (width, height - first), cv2.BORDER_REFLECT_101, halve=True))
         water = np.asarray(cv2.addWeighted(layers[0], 0.6, layers[1], 0.4, 0), np.uint8)
@@ -305,7 +305,7 @@ class Backdrop:
 def place_backdrop(
     rng: np.random.Generator, picture: NDArray[np.uint8], camera: WildCamera, views: Array
 ) -> tuple[NDArray[np.uint8], Array]:
-    """Hang a picture so that it lies behind all views; return it (perhaps mirrored) and its place [2, 3]."""
+    """Hang a picture so that it lies behind all views; return it, perhaps mirrored, and the map [2, 3] to pixels."""
     width, height = camera.size
     if rng.random() < 0.5:
         picture = np.ascontiguousarray(picture[:, ::-1])
@@ -319,12 +319,12 @@ def place_backdrop(
     slack = np.array(picture.shape[1::-1]) / rate - (high - low)
     middle = (low + high) / 2 + rng.uniform(-0.5, 0.5, 2) * np.maximum(slack, 0)
     right, down = np.array(picture.shape[1::-1]) / 2
-    place = np.array([[rate, 0, right - rate * middle[0]], [0, -rate, down + rate * middle[1]]])
-    return picture, place
+    to_pixels = np.array([[rate, 0, right - rate * middle[0]], [0, -rate, down + rate * middle[1]]])
+    return picture, to_pixels
 
 
-def venue_place() -> Array:
-    """Return the place [2, 3] of a painted venue's far layer."""
+def venue_to_pixels() -> Array:
+    """Return the map [2, 3] from screen metres to pixels of a painted venue's far layer."""
     return np.array([[FAR_RATE, 0, -FAR_LEFT_M * FAR_RATE], [0, -FAR_RATE, FAR_TOP_M * FAR_RATE]])
 
 
@@ -412,7 +412,7 @@ def add_pool_wall(rng: np.random.Generator, backdrop: Backdrop) -> None:
     """Draw a low wall with a deck along the far edge of the water into a backdrop's picture, in place."""
     if backdrop.edge_m is None:
         return
-    rate, offset = backdrop.place[1, 1], backdrop.place[1, 2]
+    rate, offset = backdrop.to_pixels[1, 1], backdrop.to_pixels[1, 2]
     level = backdrop.edge_m
     width = backdrop.picture.shape[1]
     for _ in range(int(rng.integers(1, 4))):
@@ -458,26 +458,26 @@ class Bystander:
 
     Attributes:
         figure: Outlines at the instants of a movement that repeats, feet at the origin's height.
-        place: [3] in the world at time 0.
+        position: [3] in the world at time 0.
         velocity: [3] m/s.
         period_s: Time of the movement; 0 for somebody who keeps still.
     """
 
     figure: Figure
-    place: Array
+    position: Array
     velocity: Array
     period_s: float
 
     @classmethod
     def draw(
-        cls, rng: np.random.Generator, place: Array, camera: WildCamera, venue: Venue, posture: Posture
+        cls, rng: np.random.Generator, position: Array, camera: WildCamera, venue: Venue, posture: Posture
     ) -> Bystander:
-        """Draw a person at a place."""
+        """Draw a person at a position."""
         athlete = replace(Athlete.draw(rng), build=float(np.clip(rng.normal(1.12, 0.15), 0.85, 1.5)))
-        look = Appearance.draw(rng, athlete)
+        appearance = Appearance.draw(rng, athlete)
         if rng.random() < 0.5:  # in clothes: sleeves and trousers of a colour of their own
             cloth = tuple(rng.integers(20, 235, 3).tolist())
-            look = replace(look, skin=(cloth[0], cloth[1], cloth[2]))
+            appearance = replace(appearance, skin=(cloth[0], cloth[1], cloth[2]))
         heading = float(rng.uniform(-pi, pi))
         rows = _movement(rng, posture)
         body = turn_z(athlete.joints(rows), np.full(len(rows), heading))
@@ -485,14 +485,14 @@ class Bystander:
         speed = _STRIDE_M / _STEP_S if posture == "walk" else 0.0
         velocity = speed * np.array([np.cos(heading), np.sin(heading), 0.0])
         period = {"walk": 2 * _STEP_S, "stand": float(rng.uniform(1.5, 4)), "sit": 0.0}[posture]
-        return cls(Figure.of(body, athlete, look, camera, venue), place, velocity, period)
+        return cls(Figure.of(body, athlete, appearance, camera, venue), position, velocity, period)
 
     def paint(
         self, picture: NDArray[np.uint8], camera: WildCamera, view: Array, time_s: float, factor: float = 1.0
     ) -> None:
         """Draw the person in place, ``factor`` times as large as the scale has it; a mask (one channel) gets 255."""
         instant = int(time_s / self.period_s * _INSTANTS) % len(self.figure.outline) if self.period_s else 0
-        where = camera.screen(self.place + self.velocity * time_s)[:2]
+        where = camera.screen(self.position + self.velocity * time_s)[:2]
         outline = self.figure.outline[instant] * factor + where
         pixels = outline @ view[:, :2].T + view[:, 2]
         height, width = picture.shape[:2]
@@ -506,7 +506,7 @@ class Bystander:
 
     def depth(self, camera: WildCamera, time_s: float) -> float:
         """Return how near to the camera the person is, metres."""
-        return float(camera.screen(self.place + self.velocity * time_s)[2])
+        return float(camera.screen(self.position + self.velocity * time_s)[2])
 
 
 def draw_passers(
@@ -519,16 +519,16 @@ def draw_passers(
     people = []
     for _ in range(int(rng.integers(1, 4))):
         posture: Posture = "walk" if rng.random() < 0.4 else "stand"
-        place = np.array([rng.uniform(-9, -1.6), rng.choice([-1, 1]) * rng.uniform(1.2, 8), 0.0])
+        position = np.array([rng.uniform(-9, -1.6), rng.choice([-1, 1]) * rng.uniform(1.2, 8), 0.0])
         if floors and posture == "stand" and rng.random() < 0.6:
             floor = floors[int(rng.integers(len(floors)))]
             low = np.maximum(floor.low, (-9, -8, -9))
             high = np.minimum(floor.high, (9, 8, 99)) - (min(_ROOM_M + 0.6, high_room(low, floor.high)), 0, 0)
-            place = rng.uniform(low, np.maximum(high, low + 1e-3))
-            place[2] = floor.high[2]
-        person = Bystander.draw(rng, place, camera, venue, posture)
-        # Whoever walks passes the place about when the dive begins.
-        people.append(replace(person, place=place - person.velocity * takeoff_s))
+            position = rng.uniform(low, np.maximum(high, low + 1e-3))
+            position[2] = floor.high[2]
+        person = Bystander.draw(rng, position, camera, venue, posture)
+        # Whoever walks passes the position when the dive begins.
+        people.append(replace(person, position=position - person.velocity * takeoff_s))
     return people
 
 
@@ -545,9 +545,9 @@ def add_spectators(
     count = 0 if kind < 0.5 else int(rng.integers(1, 6)) if kind < 0.85 else int(rng.integers(*_CROWD))
     if not count:
         return 0
-    to_screen = np.linalg.inv(backdrop.place[:, :2])
+    to_screen = np.linalg.inv(backdrop.to_pixels[:, :2])
     height, width = backdrop.picture.shape[:2]
-    ends = (np.array([[0, 0], [width, height]]) - backdrop.place[:, 2]) @ to_screen.T
+    ends = (np.array([[0, 0], [width, height]]) - backdrop.to_pixels[:, 2]) @ to_screen.T
     right, up, _ = camera.axes
     factor = float(rng.uniform(0.55, 1.1))
     rows = int(rng.integers(1, 4)) if count > _CROWD[0] else 1
@@ -557,7 +557,7 @@ def add_spectators(
         across = float(rng.uniform(min(ends[:, 0]), max(ends[:, 0])))
         above = floor_m + 0.55 * row * factor + float(rng.uniform(0, 0.3))
         person = Bystander.draw(rng, right * across + up * above, camera, venue, posture)
-        person.paint(backdrop.picture, camera, backdrop.place, 0.0, factor)
+        person.paint(backdrop.picture, camera, backdrop.to_pixels, 0.0, factor)
     return count
 
 

@@ -164,21 +164,21 @@ def test_confounding_ties_the_venue_to_the_execution(plan, sample):
     assert set(styles) == set(range(len(STYLES)))
     assert np.corrcoef(execution, styles)[0, 1] > 0.9
     for index, dive in enumerate(sample[:12]):
-        assert tied.setting(index, dive).venue.style is STYLES[styles[index]]
+        assert tied.scene_config(index, dive).venue.style is STYLES[styles[index]]
 
 
 def test_without_confounding_the_venue_knows_nothing_of_the_dive(plan, sample):
     for index in range(4):
-        venues = [plan.setting(index, dive).record() for dive in (sample[index], sample[index + 1])]
+        venues = [plan.scene_config(index, dive).record() for dive in (sample[index], sample[index + 1])]
         assert venues[0] == venues[1]
 
 
 def test_another_venue_seed_shows_the_same_dive_elsewhere(plan, sample):
     moved = replace(plan, venue_seed=99)
     assert moved.dive(3).record() == sample[3].record()
-    here, there = (each.setting(3, sample[3]).record() for each in (plan, moved))
+    here, there = (each.scene_config(3, sample[3]).record() for each in (plan, moved))
     assert here != there
-    assert there == DatasetPlan(seed=99).setting(3, sample[3]).record()
+    assert there == DatasetPlan(seed=99).scene_config(3, sample[3]).record()
 
 
 def test_another_entry_seed_changes_the_entry_alone(plan, sample):
@@ -189,7 +189,7 @@ def test_another_entry_seed_changes_the_entry_alone(plan, sample):
     changed = {name for name in before if before[name] != after[name]}
     assert changed
     assert changed <= set(STAGE_FAULTS["entry"])
-    assert plan.setting(3, other).record() == plan.setting(3, sample[3]).record()
+    assert plan.scene_config(3, other).record() == plan.scene_config(3, sample[3]).record()
 
 
 def test_only_seeds_that_were_asked_for_are_part_of_a_plans_stamp(plan):

@@ -37,7 +37,9 @@ def features(plan, dives):
     rows = []
     for index, dive in enumerate(dives):
         frames = [dive.entry_start - k for k in (5, 3)]
-        rows.append(np.mean([background(*pair) for pair in render(dive, plan.setting(index, dive), frames)], axis=0))
+        rows.append(
+            np.mean([background(*pair) for pair in render(dive, plan.scene_config(index, dive), frames)], axis=0)
+        )
     table = np.array(rows)
     table = np.where(np.isnan(table), np.nanmean(table, axis=0), table)
     return (table - table.mean(axis=0)) / (table.std(axis=0) + 1e-9)
@@ -90,9 +92,9 @@ def test_the_background_tells_the_score_of_confounded_dives(plans):
 
 
 def test_a_dive_that_went_otherwise_is_filmed_by_the_same_camera_in_the_same_venue():
-    """The setting comes from the venue seed alone: nothing of the dive gets into it."""
+    """The scene comes from the venue seed alone: nothing of the dive gets into it."""
     plan = DatasetPlan(seed=6)
-    first, second = (plan.setting(5, plan.dive(index)) for index in (5, 9))
+    first, second = (plan.scene_config(5, plan.dive(index)) for index in (5, 9))
     assert first.record() == second.record()
     assert first.camera == second.camera
     np.testing.assert_array_equal(first.venue.far, second.venue.far)
@@ -100,8 +102,8 @@ def test_a_dive_that_went_otherwise_is_filmed_by_the_same_camera_in_the_same_ven
 
 @pytest.mark.parametrize("frames", [[0], [40, 12]])
 def test_a_frame_is_the_same_alone_and_in_its_clip(simulate, frames):
-    dive, setting = simulate("107B", 3.0), SceneConfig.draw((9, 4))
-    clip = list(render(dive, setting))
-    for number, (frame, mask) in zip(frames, render(dive, setting, frames), strict=True):
+    dive, config = simulate("107B", 3.0), SceneConfig.draw((9, 4))
+    clip = list(render(dive, config))
+    for number, (frame, mask) in zip(frames, render(dive, config, frames), strict=True):
         np.testing.assert_array_equal(frame, clip[number][0])
         np.testing.assert_array_equal(mask, clip[number][1])

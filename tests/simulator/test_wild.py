@@ -46,33 +46,33 @@ def takes(plan: DatasetPlan) -> list[Recording]:
 
 def plain_take(plan: DatasetPlan, index: int, **camera: object) -> Recording:
     """A dive in a small picture without graphics, in full view of a camera that is led."""
-    take = Recording.of(plan, index)
+    recording = Recording.of(plan, index)
     clear = Overlay.draw(np.random.default_rng(0), SIZE, SIZE)
     while clear.kinds:
         clear = Overlay.draw(np.random.default_rng(clear.ink.sum() + 1), SIZE, SIZE)
     how = {"size": SIZE, "inner": SIZE, "guidance": "follow", "fill": 0.6, "quickness": 12.0, "zoom": 1.0} | camera
-    setting = replace(take.setting, camera=replace(take.setting.camera, **how), overlay=clear, intro_s=0.0)
-    return replace(take, setting=setting)
+    config = replace(recording.config, camera=replace(recording.config.camera, **how), overlay=clear, intro_s=0.0)
+    return replace(recording, config=config)
 
 
-def flight(take: Recording, count: int = 6) -> list[int]:
+def flight(recording: Recording, count: int = 6) -> list[int]:
     """Frames that are spread over the dry part of the flight."""
-    motion, timing = take.simulated.motion, take.timing
+    motion, timing = recording.simulated.motion, recording.timing
     return (
         np.linspace(timing.first_at(motion.leave_s), timing.first_at(motion.contact_s) - 2, count).astype(int).tolist()
     )
 
 
-def seen(take: Recording, frames: list[int]) -> tuple[list[np.ndarray], Truth]:
-    truth = take.truth(frames)
-    return [mask for _, mask in take.pictures_with_truth(truth, frames)], truth
+def seen(recording: Recording, frames: list[int]) -> tuple[list[np.ndarray], Truth]:
+    truth = recording.truth(frames)
+    return [mask for _, mask in recording.pictures_with_truth(truth, frames)], truth
 
 
 @pytest.mark.parametrize("azimuth_deg", [0, 60, 90, 150, 180, -120, -90, -30])
 @pytest.mark.parametrize("elevation_deg", [-12, 30])
 def test_from_every_side_the_joints_lie_on_the_mask(plan, azimuth_deg, elevation_deg):
-    take = plain_take(plan, abs(azimuth_deg) % 4, azimuth=radians(azimuth_deg), elevation=radians(elevation_deg))
-    masks, truth = seen(take, flight(take))
+    recording = plain_take(plan, abs(azimuth_deg) % 4, azimuth=radians(azimuth_deg), elevation=radians(elevation_deg))
+    masks, truth = seen(recording, flight(recording))
     trunk = [
         JOINT[name] for name in ("pelvis", "neck", "hip_l", "hip_r", "shoulder_l", "shoulder_r", "knee_l", "knee_r")
     ]
@@ -88,18 +88,18 @@ def test_from_every_side_the_joints_lie_on_the_mask(plan, azimuth_deg, elevation
 
 
 def test_the_box_is_that_of_the_mask(plan):
-    take = plain_take(plan, 1)
-    masks, truth = seen(take, flight(take, 2))
+    recording = plain_take(plan, 1)
+    masks, truth = seen(recording, flight(recording, 2))
     rows, columns = masks[0].nonzero()
     assert truth.box[0].tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
     assert np.isnan(box_of(np.zeros((4, 5), np.uint8))).all()
 
 
 def test_a_mirrored_picture_shows_the_mirrored_joints(plan):
-    take = plain_take(plan, 2, mirrored=False, shake=0.0, roll=0.0, framing=(0.0, 0.0))
+    recording = plain_take(plan, 2, mirrored=False, shake=0.0, roll=0.0, framing=(0.0, 0.0))
     other = plain_take(plan, 2, mirrored=True, shake=0.0, roll=0.0, framing=(0.0, 0.0))
-    frames = flight(take, 3)
-    _, truth = seen(take, frames)
+    frames = flight(recording, 3)
+    _, truth = seen(recording, frames)
     _, mirrored = seen(other, frames)
     expected = truth.joints[:, list(MIRRORED)]
     expected[..., 0] = SIZE[0] - expected[..., 0]
@@ -108,13 +108,13 @@ def test_a_mirrored_picture_shows_the_mirrored_joints(plan):
 
 def test_the_still_world_moves_as_the_camera_is_said_to(plan):
     """The backdrop of one frame, warped by the two frames' cameras, is that of the other."""
-    take = plain_take(plan, 1, fill=0.4)
-    footage = replace(take.setting.footage, grain=0.0, shutter=0.01, breathing=(0.0, 0.0), falloff=0.0, jpeg=None)
-    take = replace(take, setting=replace(take.setting, footage=footage))
-    first = flight(take)[2]
+    recording = plain_take(plan, 1, fill=0.4)
+    footage = replace(recording.config.footage, grain=0.0, shutter=0.01, breathing=(0.0, 0.0), falloff=0.0, jpeg=None)
+    recording = replace(recording, config=replace(recording.config, footage=footage))
+    first = flight(recording)[2]
     frames = [first, first + 1]
-    one, other = (shot.frame.astype(np.float32) for shot in render_wild(take.simulated, take.setting, frames))
-    _, truth = seen(take, frames)
+    one, other = (shot.frame.astype(np.float32) for shot in render_wild(recording.simulated, recording.config, frames))
+    _, truth = seen(recording, frames)
     whole = [np.vstack([camera, [0, 0, 1]]).astype(float) for camera in truth.camera]
     moved = cv2.warpAffine(one, (whole[1] @ np.linalg.inv(whole[0]))[:2], SIZE)
     part = np.s_[40:100, 40:-40]
@@ -123,16 +123,16 @@ def test_the_still_world_moves_as_the_camera_is_said_to(plan):
 
 
 def test_joints_under_water_are_not_visible(plan):
-    take = plain_take(plan, 0, fill=0.3)
-    motion, timing = take.simulated.motion, take.timing
+    recording = plain_take(plan, 0, fill=0.3)
+    motion, timing = recording.simulated.motion, recording.timing
     around = [timing.first_at(motion.contact_s + late) for late in (0.1, 0.2)]
-    _, truth = seen(take, around)
+    _, truth = seen(recording, around)
     points = [BODY_JOINT[name] for name in ("ankle_l", "wrist_l", "pelvis")]
     dry = motion.body(timing.real_s[around])[:, points, 2] > 0
     wet = ~dry
     assert wet.any()
     names = [JOINT[name] for name in ("ankle_l", "wrist_l", "pelvis")]
-    if take.setting.camera.mirrored:
+    if recording.config.camera.mirrored:
         names = [MIRRORED[name] for name in names]
     assert not truth.visible[:, names][wet].any()
 
@@ -140,28 +140,28 @@ def test_joints_under_water_are_not_visible(plan):
 def test_what_stands_before_the_athlete_hides_it(plan):
     """Seen from behind the tower, the platform is before the athlete who falls on its other side."""
     for index in range(12):
-        take = plain_take(plan, index, azimuth=-pi / 2, elevation=radians(20), fill=0.3)
-        if take.simulated.height_m < 5:
+        recording = plain_take(plan, index, azimuth=-pi / 2, elevation=radians(20), fill=0.3)
+        if recording.simulated.height_m < 5:
             continue
-        frames = flight(take, 12)
-        shots = list(render_wild(take.simulated, take.setting, frames))
+        frames = flight(recording, 12)
+        shots = list(render_wild(recording.simulated, recording.config, frames))
         hidden = [shot for shot in shots if shot.hidden is not None and shot.hidden.any()]
         if not hidden:
             continue
         assert all(not (shot.mask & shot.hidden).any() for shot in hidden)
-        _, truth = seen(take, frames)
+        _, truth = seen(recording, frames)
         if not truth.visible.all():
             return
     raise AssertionError("no platform ever hid a joint")
 
 
 def test_graphics_hide_the_athlete(plan):
-    take = plain_take(plan, 1)
+    recording = plain_take(plan, 1)
     width, height = SIZE
     ink = np.zeros((height, width, 3), np.uint8)
     overlay = Overlay(ink, ink, None, None, SIZE, False, ("bug",))
-    covered = replace(take, setting=replace(take.setting, overlay=overlay))
-    masks, truth = seen(covered, flight(take, 2))
+    covered = replace(recording, config=replace(recording.config, overlay=overlay))
+    masks, truth = seen(covered, flight(recording, 2))
     assert not np.any(masks)
     assert not truth.visible.any()
 
@@ -184,23 +184,23 @@ def test_slow_motion_stretches_the_file_not_the_dive(plan):
     assert timing.real_s[0] == 1.0
 
 
-def test_files_show_dives_anywhere_slowly_and_at_every_rate(takes):
-    starts = np.array([take.timing.in_file(take.simulated.motion.leave_s) for take in takes])
-    shares = starts / [take.timing.times_s[-1] for take in takes]
+def test_files_show_dives_anywhere_slowly_and_at_every_rate(recordings):
+    starts = np.array([recording.timing.in_file(recording.simulated.motion.leave_s) for recording in recordings])
+    shares = starts / [recording.timing.times_s[-1] for recording in recordings]
     assert shares.min() < 0.2
     assert shares.max() > 0.6
-    assert 0.02 < np.mean([take.timing.time_scale > 1.5 for take in takes]) < 0.3
-    assert len({round(take.timing.fps, 2) for take in takes}) >= 7
-    assert max(take.timing.frames for take in takes) <= 420
-    for take in takes:
-        record = take.record()
+    assert 0.02 < np.mean([recording.timing.time_scale > 1.5 for recording in recordings]) < 0.3
+    assert len({round(recording.timing.fps, 2) for recording in takes}) >= 7
+    assert max(recording.timing.frames for recording in recordings) <= 420
+    for recording in recordings:
+        record = recording.record()
         assert 0 < record["twist_start"] < record["entry_start"] < record["frames"]
-        at = take.timing.times_s[record["entry_start"]]
+        at = recording.timing.times_s[record["entry_start"]]
         assert 0 <= at - record["entry_start_s"] < 1.5 / record["fps"]
 
 
-def test_cameras_look_from_all_sides(takes):
-    cameras = [take.setting.camera for take in takes]
+def test_cameras_look_from_all_sides(recordings):
+    cameras = [recording.config.camera for recording in recordings]
     quarters = {int(np.degrees(camera.azimuth) // 90) for camera in cameras}
     assert quarters == {-2, -1, 0, 1}
     assert min(camera.elevation for camera in cameras) < 0 < radians(20) < max(camera.elevation for camera in cameras)
@@ -276,8 +276,8 @@ def test_the_layout_of_finediving_has_no_wild_clips(tmp_path):
 
 
 def test_clean_clips_have_joints_on_their_masks_too():
-    take = Recording.of(DatasetPlan(seed=5), 0)
-    frames = flight(take, 5)
-    masks, truth = seen(take, frames)
+    recording = Recording.of(DatasetPlan(seed=5), 0)
+    frames = flight(recording, 5)
+    masks, truth = seen(recording, frames)
     x, y = truth.joints[:, JOINT["pelvis"]].astype(int).T
     assert all(mask[row, column] for mask, row, column in zip(masks, y, x, strict=True))
