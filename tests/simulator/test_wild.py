@@ -40,11 +40,11 @@ def plan(photos: Path) -> DatasetPlan:
 
 
 @pytest.fixture(scope="module")
-def takes(plan: DatasetPlan) -> list[Recording]:
+def recordings(plan: DatasetPlan) -> list[Recording]:
     return [Recording.of(plan, index) for index in range(40)]
 
 
-def plain_take(plan: DatasetPlan, index: int, **camera: object) -> Recording:
+def plain_recording(plan: DatasetPlan, index: int, **camera: object) -> Recording:
     """A dive in a small picture without graphics, in full view of a camera that is led."""
     recording = Recording.of(plan, index)
     clear = Overlay.draw(np.random.default_rng(0), SIZE, SIZE)
@@ -71,7 +71,7 @@ def seen(recording: Recording, frames: list[int]) -> tuple[list[np.ndarray], Tru
 @pytest.mark.parametrize("azimuth_deg", [0, 60, 90, 150, 180, -120, -90, -30])
 @pytest.mark.parametrize("elevation_deg", [-12, 30])
 def test_from_every_side_the_joints_lie_on_the_mask(plan, azimuth_deg, elevation_deg):
-    recording = plain_take(plan, abs(azimuth_deg) % 4, azimuth=radians(azimuth_deg), elevation=radians(elevation_deg))
+    recording = plain_recording(plan, abs(azimuth_deg) % 4, azimuth=radians(azimuth_deg), elevation=radians(elevation_deg))
     masks, truth = seen(recording, flight(recording))
     trunk = [
         JOINT[name] for name in ("pelvis", "neck", "hip_l", "hip_r", "shoulder_l", "shoulder_r", "knee_l", "knee_r")
@@ -88,7 +88,7 @@ def test_from_every_side_the_joints_lie_on_the_mask(plan, azimuth_deg, elevation
 
 
 def test_the_box_is_that_of_the_mask(plan):
-    recording = plain_take(plan, 1)
+    recording = plain_recording(plan, 1)
     masks, truth = seen(recording, flight(recording, 2))
     rows, columns = masks[0].nonzero()
     assert truth.box[0].tolist() == [columns.min(), rows.min(), columns.max() + 1, rows.max() + 1]
@@ -96,8 +96,8 @@ def test_the_box_is_that_of_the_mask(plan):
 
 
 def test_a_mirrored_picture_shows_the_mirrored_joints(plan):
-    recording = plain_take(plan, 2, mirrored=False, shake=0.0, roll=0.0, framing=(0.0, 0.0))
-    other = plain_take(plan, 2, mirrored=True, shake=0.0, roll=0.0, framing=(0.0, 0.0))
+    recording = plain_recording(plan, 2, mirrored=False, shake=0.0, roll=0.0, framing=(0.0, 0.0))
+    other = plain_recording(plan, 2, mirrored=True, shake=0.0, roll=0.0, framing=(0.0, 0.0))
     frames = flight(recording, 3)
     _, truth = seen(recording, frames)
     _, mirrored = seen(other, frames)
@@ -108,7 +108,7 @@ def test_a_mirrored_picture_shows_the_mirrored_joints(plan):
 
 def test_the_still_world_moves_as_the_camera_is_said_to(plan):
     """The backdrop of one frame, warped by the two frames' cameras, is that of the other."""
-    recording = plain_take(plan, 1, fill=0.4)
+    recording = plain_recording(plan, 1, fill=0.4)
     footage = replace(recording.config.footage, grain=0.0, shutter=0.01, breathing=(0.0, 0.0), falloff=0.0, jpeg=None)
     recording = replace(recording, config=replace(recording.config, footage=footage))
     first = flight(recording)[2]
@@ -123,7 +123,7 @@ def test_the_still_world_moves_as_the_camera_is_said_to(plan):
 
 
 def test_joints_under_water_are_not_visible(plan):
-    recording = plain_take(plan, 0, fill=0.3)
+    recording = plain_recording(plan, 0, fill=0.3)
     motion, timing = recording.simulated.motion, recording.timing
     around = [timing.first_at(motion.contact_s + late) for late in (0.1, 0.2)]
     _, truth = seen(recording, around)
@@ -140,7 +140,7 @@ def test_joints_under_water_are_not_visible(plan):
 def test_what_stands_before_the_athlete_hides_it(plan):
     """Seen from behind the tower, the platform is before the athlete who falls on its other side."""
     for index in range(12):
-        recording = plain_take(plan, index, azimuth=-pi / 2, elevation=radians(20), fill=0.3)
+        recording = plain_recording(plan, index, azimuth=-pi / 2, elevation=radians(20), fill=0.3)
         if recording.simulated.height_m < 5:
             continue
         frames = flight(recording, 12)
@@ -156,7 +156,7 @@ def test_what_stands_before_the_athlete_hides_it(plan):
 
 
 def test_graphics_hide_the_athlete(plan):
-    recording = plain_take(plan, 1)
+    recording = plain_recording(plan, 1)
     width, height = SIZE
     ink = np.zeros((height, width, 3), np.uint8)
     overlay = Overlay(ink, ink, None, None, SIZE, False, ("bug",))
@@ -190,7 +190,7 @@ def test_files_show_dives_anywhere_slowly_and_at_every_rate(recordings):
     assert shares.min() < 0.2
     assert shares.max() > 0.6
     assert 0.02 < np.mean([recording.timing.time_scale > 1.5 for recording in recordings]) < 0.3
-    assert len({round(recording.timing.fps, 2) for recording in takes}) >= 7
+    assert len({round(recording.timing.fps, 2) for recording in recordings}) >= 7
     assert max(recording.timing.frames for recording in recordings) <= 420
     for recording in recordings:
         record = recording.record()
