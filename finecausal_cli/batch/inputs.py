@@ -144,19 +144,19 @@ def find_inputs(
         DatasetError: A manifest cannot be read.
     """
     finder = _Finder(options, recursive, allow_outside, may_be_empty)
-    found = [item for path in paths for item in finder.expand(path)]
-    found += [item for path in listed for item in finder.look(path)]
-    if not found and not may_be_empty:
+    named = [item for path in paths for item in finder.expand(path)]
+    named += [item for path in listed for item in finder.look(path)]
+    if not named and not may_be_empty:
         raise UsageError("nothing to score", where="PATH", hint="name videos, a folder of them or a manifest")
     items: dict[tuple[object, ...], Item] = {}
     repeated = []
-    for item in found:
+    for item in named:
         # What differs in its times, its dive number or any other option is another row.
         key = os.path.realpath(item.path), item.options, None if item.problem is None else str(item.problem)
         if items.setdefault(key, item) is not item:
             repeated.append(item.named_in or item.source)
     notes = (_repeated_note(repeated),) if repeated else ()
-    is_one = len(paths) == 1 and not listed and len(found) == 1 and found[0].source == paths[0]
+    is_one = len(paths) == 1 and not listed and len(named) == 1 and named[0].source == paths[0]
     return Inputs(tuple(items.values()), notes, is_one)
 
 
@@ -312,7 +312,7 @@ def watch(
 
     Args:
         find: Gives every dive that there is now.
-        score: Scores new ones, and returns early when told to stop.
+        score: Scores new ones, and returns early once ``stop`` is set.
         stop: Set by whoever has seen enough.
         settling: Decides what is ready.
         interval_s: How often to look.

@@ -16,7 +16,7 @@ import torch
 
 from finecausal_cli.batch import TIMEOUT_S, BatchConfig
 from finecausal_cli.batch.records import Row, failed_row, scored_row, unscored_row
-from finecausal_cli.scoring.athlete_track import Subject, prepare_subject
+from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive
 from finecausal_cli.scoring.dive_reading import read_dives, read_each, reading_process
 from finecausal_cli.scoring.results import Unscored
 
@@ -155,34 +155,34 @@ def read_job(
 def score_reads(scorer: Scorer, reads: Sequence[ReadJob]) -> list[Outcome]:
     """Score dives together; an outcome for each, in their order. Never raises for a bad clip."""
     prepared = [_prepare(scorer, read) for read in reads]
-    ready = [(read, dive) for read, dive in zip(reads, prepared, strict=True) if isinstance(dive, Subject)]
+    ready = [(read, dive) for read, dive in zip(reads, prepared, strict=True) if isinstance(dive, PreparedDive)]
     scored = iter(_score_together(scorer, ready))
     return [
-        Outcome.of(read, next(scored) if isinstance(dive, Subject) else dive)
+        Outcome.of(read, next(scored) if isinstance(dive, PreparedDive) else dive)
         for read, dive in zip(reads, prepared, strict=True)
     ]
 
 
-def _prepare(scorer: Scorer, read: ReadJob) -> Subject | Unscored | Exception:
+def _prepare(scorer: Scorer, read: ReadJob) -> PreparedDive | Unscored | Exception:
     """Return what there is to score, or why there is nothing."""
     item = read.job.item
     if isinstance(read.dive, Exception):
         return read.dive
     try:
-        return prepare_subject(read.dive, item.options, scorer.reader, source=item.path, notes=item.notes)
+        return prepare_dive(read.dive, item.options, scorer.reader, source=item.path, notes=item.notes)
     except Exception as error:
         return error
 
 
 def _score_together(
-    scorer: Scorer, ready: Sequence[tuple[ReadJob, Subject]]
+    scorer: Scorer, ready: Sequence[tuple[ReadJob, PreparedDive]]
 ) -> Sequence[Assessment | Unscored | Exception]:
     """Score dives together; should that raise, one by one."""
     if not ready:
         return []
     reads, dives = zip(*ready, strict=True)
     try:
-        return scorer.score_subjects(
+        return scorer.score_prepared(
             dives, [read.job.item.options for read in reads], started=[read.started for read in reads]
         )
     except Exception as error:

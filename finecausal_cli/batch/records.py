@@ -1,4 +1,4 @@
-"""Rows of a batch: one row a dive, its key, the journal that a resumed run reads, and shards."""
+"""Rows of a batch: one row a dive, its key, the journal that a resumed run reads, and merging."""
 
 from __future__ import annotations
 
@@ -102,8 +102,8 @@ class Row(Value):
 
     @model_validator(mode="before")
     @classmethod
-    def _leave_out_an_older_verdict(cls, content: Any) -> Any:
-        """Read rows of version 1 without their verdicts, which were of another form."""
+    def _leave_out_an_older_assessment(cls, content: Any) -> Any:
+        """Read rows of version 1 without their assessments, which were of another form."""
         if isinstance(content, dict) and content.get("row_version") == 1:
             return {**content, "assessment": None}
         return content
@@ -114,18 +114,18 @@ class Row(Value):
         return self.source, self.start_s, self.end_s
 
     @property
-    def asked(self) -> tuple[str | None, float | None, float | None]:
-        """Dive number, height and difficulty as they were given; None where they were not."""
+    def given(self) -> tuple[str | None, float | None, float | None]:
+        """Dive number, height and difficulty as options; None where they were not given."""
         dive = self.dive.strip().upper() if self.dive is not None and self.dive_from in (None, "given") else None
         return dive, self.height_m, self.difficulty if self.difficulty_from in (None, "given") else None
 
     @property
     def is_scored(self) -> bool:
-        """Whether it was judged; then there is a score, unless the clip lacks a part of the dive."""
+        """Whether it was scored; then there is a score, unless the clip lacks a part of the dive."""
         return self.status == "scored"
 
     def light(self) -> Row:
-        """Return the row without the whole verdict: some kilobytes less to keep in memory."""
+        """Return the row without the whole assessment: some kilobytes less to keep in memory."""
         return self.model_copy(update={"assessment": None})
 
 
@@ -134,7 +134,7 @@ COLUMNS: tuple[str, ...] = tuple(name for name in Row.model_fields if name != "a
 
 
 def scored_row(job: Job, assessment: Assessment) -> Row:
-    """Return the row of a verdict."""
+    """Return the row of an assessment."""
     made = assessment.provenance
     takeoff, flight, entry = assessment.stages
     interval = assessment.interval
@@ -177,24 +177,24 @@ def scored_row(job: Job, assessment: Assessment) -> Row:
     )
 
 
-def unscored_row(job: Job, found: Unscored, *, seconds: float | None = None) -> Row:
+def unscored_row(job: Job, unscored: Unscored, *, seconds: float | None = None) -> Row:
     """Return the row of a dive that is refused, or whose points are withheld."""
     options = job.item.options
     return Row(
         **_identity(job),
-        status=found.status,
-        dive=found.dive or options.dive,
-        dive_from=found.dive_from,
+        status=unscored.status,
+        dive=unscored.dive or options.dive,
+        dive_from=unscored.dive_from,
         height_m=options.height_m,
         difficulty=options.difficulty,
-        flight_start_s=found.flight_start_s,
-        entry_start_s=found.entry_start_s,
-        error_kind=found.reason,
-        error=found.message,
-        notes=" | ".join(found.notes) or None,
+        flight_start_s=unscored.flight_start_s,
+        entry_start_s=unscored.entry_start_s,
+        error_kind=unscored.reason,
+        error=unscored.message,
+        notes=" | ".join(unscored.notes) or None,
         seconds=seconds,
-        time_scale=found.time_scale,
-        athlete_seen=found.athlete_seen,
+        time_scale=unscored.time_scale,
+        athlete_seen=unscored.athlete_seen,
     )
 
 
@@ -226,12 +226,12 @@ def _identity(job: Job) -> dict[str, Any]:
 
 
 def _in_one_line(error: Exception, job: Job) -> str:
-    """Say what is wrong and what to do; the dive itself is named by another column."""
+    """Return what is wrong and what to do; another column names the dive."""
     if not isinstance(error, FinecausalError):
         return " ".join(f"{type(error).__name__}: {error}".split())
     where = None if error.where in (job.item.source, job.item.path) else error.where
-    said = error.what if where is None else f"{where}: {error.what}"
-    return " ".join((said if error.hint is None else f"{said} ({error.hint})").split())
+    text = error.what if where is None else f"{where}: {error.what}"
+    return " ".join((text if error.hint is None else f"{text} ({error.hint})").split())
 
 
 # What a dive's row belongs to: the content of its file, the weights, the bank and the options that matter.
@@ -241,7 +241,7 @@ _CHUNK = 1 << 20
 
 @dataclass(frozen=True, slots=True)
 class RunSettings:
-    """What judges: whoever changes it gets other numbers.
+    """What the numbers of a row depend on besides content and options.
 
     Attributes:
         weights_digest: Digest of the weights.
@@ -259,7 +259,7 @@ class RunSettings:
 
     @classmethod
     def of(cls, scorer: Scorer) -> RunSettings:
-        """Return what a scorer judges with."""
+        """Return the settings of a scorer."""
         framing = scorer.model.config.framing
         return cls(
             scorer.weights[1],
@@ -299,7 +299,7 @@ def identify(item: Item, settings: RunSettings | None) -> Job:
         settings: What else its row depends on; None for a dive without a row: its file is not read and it has no key.
     """
     if item.problem is None:
-        # What a person said of the dive in an earlier run is part of what the row is known by.
+        # Corrections of earlier runs are options too.
         options, notes = with_corrections(item.path, item.options)
         item = replace(item, options=options, notes=notes)
     if settings is None:
@@ -320,15 +320,15 @@ def identify(item: Item, settings: RunSettings | None) -> Job:
 
 def options_that_matter(options: ScoreOptions) -> dict[str, object]:
     """Return the options on which the numbers depend, a dive number in its canonical form."""
-    known = asdict(options)
+    facts = asdict(options)
     for name in ("timeout_s", "attention"):
-        del known[name]
+        del facts[name]
     if options.dive is not None:
         try:
-            known["dive"] = str(parse_dive_number(options.dive))
+            facts["dive"] = str(parse_dive_number(options.dive))
         except DiveNumberError:
-            known["dive"] = options.dive
-    return known
+            facts["dive"] = options.dive
+    return facts
 
 
 def digest_content(path: str) -> str | None:
@@ -346,7 +346,7 @@ def digest_content(path: str) -> str | None:
         if not stat.S_ISDIR(status.st_mode):
             return None
         whole = hashlib.sha256()
-        for file in sorted(Path(path).iterdir(), key=lambda one: os.fsencode(one.name)):
+        for file in sorted(Path(path).iterdir(), key=lambda file: os.fsencode(file.name)):
             if file.suffix.lower() in PICTURE_SUFFIXES and file.name[0] != "." and file.is_file():
                 whole.update(os.fsencode(file.name) + b"\0" + _digest_file(file).encode() + b"\0")
         return whole.hexdigest()
@@ -362,11 +362,10 @@ def _digest_file(path: str | os.PathLike[str]) -> str:
     return digest.hexdigest()
 
 
-# The truth of a batch: one row a line, on the disk as soon as it is known, whole whatever happens.
+# The journal of a batch: one row a line, on the disk as soon as it is known.
 #
 # A process killed while it writes leaves at most one line that is not whole, the last one; it is cut off when the
-# file is opened again. A row is asked for again only if it is not in the file, so nothing is lost and nothing
-# doubled.
+# file is opened again. A dive is scored again only if its row is not in the file, so nothing is lost or doubled.
 
 _LONE_SURROGATE = re.compile("[\ud800-\udfff]")
 
@@ -526,9 +525,9 @@ def _end_of_whole_lines(stream: IO[bytes]) -> int:
     while position > 0:
         start = max(0, position - chunk)
         stream.seek(start)
-        found = stream.read(position - start).rfind(b"\n")
-        if found >= 0:
-            return start + found + 1
+        last = stream.read(position - start).rfind(b"\n")
+        if last >= 0:
+            return start + last + 1
         position = start
     return 0 if size else size
 
@@ -576,7 +575,7 @@ def merge_journals(journals: Sequence[Path]) -> Merged:
         for line, row in enumerate(read_result_rows(journal)):
             seen += 1
             candidate = (row.is_scored, journal_index, line)
-            dive = row.clip_key, row.asked, row.dive_index
+            dive = row.clip_key, row.given, row.dive_index
             best[dive] = max(best.get(dive, candidate), candidate)
     lines = tuple(frozenset(line for _, file, line in best.values() if file == index) for index in range(len(journals)))
     return Merged(tuple(journals), lines, seen - len(best))

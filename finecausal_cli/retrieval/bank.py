@@ -292,7 +292,7 @@ class EncodedDives:
         dives: The dives.
         encodings: Stacked in the same order.
         transitions: True sampled frames of flight and entry; None where unknown.
-        foreground: How each predicted foreground meets the mask; None where there is none or nobody asked.
+        foreground: Overlap of each predicted foreground with its mask; None without a mask or unless requested.
     """
 
     dives: tuple[Dive, ...]

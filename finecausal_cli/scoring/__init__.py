@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
 
 
-# What a person says of a dive that was found wrongly, kept in a small file beside the clip.
+# Corrections of a dive that the search located wrongly, kept in a small file beside the clip.
 #
 # The file is ``<clip>.finecausal.json``. It is used again on the next run, and it is a label for the training of an
 # athlete reader::
@@ -56,7 +56,7 @@ class AthletePoint:
 
 @dataclass(frozen=True, slots=True)
 class Corrections:
-    """What a person says of a dive; None leaves it to the search.
+    """Corrections of a dive by a person; None leaves it to the search.
 
     Attributes:
         takeoff_s: When the athlete leaves the board, seconds of the file.
@@ -80,7 +80,7 @@ class Corrections:
         return any(getattr(self, field.name) is not None for field in fields(self))
 
     def over(self, stored: Corrections) -> Corrections:
-        """Return these, completed by what is stored; what is said now wins."""
+        """Return these, completed by what is stored; these win."""
         takeoff_s = stored.takeoff_s if self.takeoff_s is None else self.takeoff_s
         entry_s = stored.entry_s if self.entry_s is None else self.entry_s
         if takeoff_s is not None and entry_s is not None and entry_s <= takeoff_s:
@@ -98,17 +98,17 @@ class Corrections:
 
     def in_words(self) -> str:
         """Say what is corrected, e.g. ``take-off 3.20 s, entry 4.90 s``."""
-        said = [
+        parts = [
             f"{name} {value:.2f} s"
             for name, value in (("take-off", self.takeoff_s), ("entry", self.entry_s))
             if value is not None
         ]
         if isinstance(self.athlete, AthletePoint):
             when = "" if self.athlete.time_s is None else f" at {self.athlete.time_s:.2f} s"
-            said.append(f"athlete at {self.athlete.x:g},{self.athlete.y:g}{when}")
+            parts.append(f"athlete at {self.athlete.x:g},{self.athlete.y:g}{when}")
         elif self.athlete is not None:
-            said.append(f"the athlete at the {self.athlete}")
-        return ", ".join(said)
+            parts.append(f"the athlete at the {self.athlete}")
+        return ", ".join(parts)
 
 
 def parse_athlete(text: str) -> AthletePoint | Side:
@@ -125,7 +125,7 @@ def parse_athlete(text: str) -> AthletePoint | Side:
         numbers = []
     if len(numbers) not in (2, 3) or not all(math.isfinite(number) and number >= 0 for number in numbers):
         hint = "X,Y or X,Y,S: pixels of the picture and seconds, e.g. 640,210,3.5; or left, right"
-        raise UsageError(f"{text!r} says nothing of an athlete", where="--athlete", hint=hint)
+        raise UsageError(f"{text!r} is neither a point nor a side", where="--athlete", hint=hint)
     return AthletePoint(*numbers)
 
 
@@ -138,7 +138,7 @@ def corrections_path(clip: str | os.PathLike[str]) -> Path:
 def read_corrections(
     clip: str | os.PathLike[str], start_s: float | None = None, end_s: float | None = None
 ) -> tuple[Corrections, tuple[str, ...]]:
-    """Read what was said earlier of a dive.
+    """Read the corrections of earlier runs.
 
     Args:
         clip: The video file or folder of frames.
@@ -153,8 +153,8 @@ def read_corrections(
         if not path.is_file() or path.stat().st_size > _MOST_BYTES:
             return Corrections(), ()
         dives = _parse(path.read_text(encoding="utf-8"))
-        found = next((one for one in dives if _part_of(one) == (start_s, end_s)), None)
-        return (Corrections() if found is None else _corrections(found)), ()
+        entry = next((dive for dive in dives if _part_of(dive) == (start_s, end_s)), None)
+        return (Corrections() if entry is None else _corrections(entry)), ()
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError) as error:
         why = getattr(error, "strerror", None) or str(error)
         return Corrections(), (f"the corrections in {path.name} cannot be read and are left out: {why}",)
@@ -166,7 +166,7 @@ def write_corrections(
     start_s: float | None = None,
     end_s: float | None = None,
 ) -> tuple[str, ...]:
-    """Keep what is said of a dive for the next run; what was said of other parts of the video stays.
+    """Keep corrections for the next run; those of other parts of the video stay.
 
     Returns:
         A note if that is not possible: a folder that cannot be written to, say. Scoring goes on all the same.
@@ -176,7 +176,7 @@ def write_corrections(
         dives = _parse(path.read_text(encoding="utf-8")) if path.is_file() else []
     except (OSError, ValueError, RecursionError) as error:
         return (f"the corrections are not kept: {path.name} is there and is something else ({error})",)
-    others = [one for one in dives if _part_of(one) != (start_s, end_s)]
+    others = [dive for dive in dives if _part_of(dive) != (start_s, end_s)]
     content = {_FORMAT_KEY: FORMAT_VERSION, "dives": [*others, _entry(corrections, start_s, end_s)]}
     try:
         with atomic_write(path, "the corrections") as part:
@@ -189,7 +189,7 @@ def write_corrections(
 def resolve_corrections(
     clip: str | os.PathLike[str], given: Corrections, start_s: float | None, end_s: float | None
 ) -> tuple[Corrections, tuple[str, ...]]:
-    """Join what is said now with what was said earlier, and tell what comes from earlier."""
+    """Complete corrections by those of earlier runs; also return notes on what comes from there."""
     stored, notes = read_corrections(clip, start_s, end_s)
     joined = given.over(stored)
     earlier = replace(
@@ -206,7 +206,7 @@ def resolve_corrections(
 def keep_corrections(
     clip: str | os.PathLike[str], given: Corrections, start_s: float | None, end_s: float | None
 ) -> tuple[str, ...]:
-    """Keep what is said now, beside what was said earlier, for the next run; return a note if that is not possible."""
+    """Keep corrections, completed by those of earlier runs; return a note if that is not possible."""
     stored, _ = read_corrections(clip, start_s, end_s)
     joined = given.over(stored)
     return () if joined == stored else write_corrections(clip, joined, start_s, end_s)
@@ -220,7 +220,7 @@ def _parse(text: str) -> list[dict[str, Any]]:
     if version != FORMAT_VERSION:
         raise ValueError(f"version {version!r} is not known")
     dives = content.get("dives")
-    if not isinstance(dives, list) or not all(isinstance(one, dict) for one in dives):
+    if not isinstance(dives, list) or not all(isinstance(dive, dict) for dive in dives):
         raise ValueError("its dives are no list of objects")
     return dives
 
@@ -276,7 +276,7 @@ class Wanted:
 
     @property
     def corrections(self) -> Corrections:
-        """What a person says of the dive."""
+        """Corrections of the dive."""
         return Corrections(self.takeoff_s, self.entry_s, None if self.athlete is None else parse_athlete(self.athlete))
 
 
@@ -316,8 +316,8 @@ class ScoreOptions:
         "A point on the athlete, pixels, and when; or which of two in the air; kept beside the clip.",
         metavar="X,Y[,S]|left|right",
     )
-    force: bool = option(False, "Score what would be refused, too; that is said first.")
-    seed: int = option(0, "Seed of whatever is drawn by chance.")
+    force: bool = option(False, "Score clips that would be refused; a warning is shown.")
+    seed: int = option(0, "Random seed of the choice among exemplars of one number.")
     attention: bool = True
     timeout_s: float | None = None
     all_dives: bool = False
@@ -335,7 +335,7 @@ class ScoreOptions:
 
     @property
     def corrections(self) -> Corrections:
-        """What the caller says of the dive.
+        """Corrections of the dive.
 
         Raises:
             UsageError: The times or the athlete make no sense.
@@ -430,6 +430,9 @@ class CompareOptions:
             raise UsageError(f"execution {self.execution:g}", where="--execution", hint="judges give 0 to 30")
         if self.score is not None and not 0 <= self.score < 10 * MAX_EXECUTION:
             raise UsageError(f"score {self.score:g}", where="--score", hint="execution times difficulty, in points")
+        for flag, value, default in (("--voters", self.voters, 10), ("--seed", self.seed, 0)):
+            if value != default and not self.ask_bank:
+                raise UsageError(f"{flag} is for exemplars of the bank", where=flag, hint="add --ask-bank")
 
     @property
     def query_range_s(self) -> tuple[float | None, float | None]:

@@ -30,13 +30,13 @@ if TYPE_CHECKING:
 # The athlete in every sampled frame of a dive: box, joints and outline in pixels of the picture.
 #
 # The athlete reader sees square windows; here what it reads is brought back into the picture. Where there is no
-# reader, the path of the flight still says where the athlete's body is in the air.
+# reader, the path of the flight tells where the athlete's body is in the air.
 
 SEEN: Final = 0.5
 """Confidence from which on the athlete counts as seen."""
 
 _OUTLINE: Final = 0.5
-"""Probability from which on a place of the outline is athlete."""
+"""Probability from which on a pixel of the outline is athlete."""
 
 _SURE_JOINT: Final = 0.4
 """Confidence from which on a joint helps to bound the athlete."""
@@ -56,13 +56,13 @@ _SEEN_WELL: Final = 0.8
 _LEAST_TURN: Final = 0.45
 """Half somersaults below which a body does not turn."""
 
-_FLESH: Final = 0.12
-"""What of the box of the joints is added on each side: joints lie within a body, not on its edge."""
+_BOX_MARGIN: Final = 0.12
+"""Share of the box of the joints that is added on each side: joints lie within a body, not on its edge."""
 
 
 @dataclass(frozen=True, slots=True)
 class BodyInFlight:
-    """What the reader says of the body between take-off and entry.
+    """The body between take-off and entry, as the reader sees it.
 
     Attributes:
         seen: Share of the frames in which the athlete is seen.
@@ -104,53 +104,53 @@ class AthleteTrack:
         return sum(frame.box is not None and frame.confidence >= SEEN for frame in self.frames)
 
 
-def read_athlete(reader: AthleteReader | None, found: DiveClip) -> AthleteTrack:
+def read_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> AthleteTrack:
     """Read the athlete in a dive.
 
     Args:
-        reader: Reads joints and outline; None tells what the path of the flight tells.
-        found: The dive, with the windows cut if there is a reader.
+        reader: Reads joints and outline; None leaves the path of the flight alone.
+        dive_clip: The dive, with the windows cut if there is a reader.
     """
-    clip, windows = found.clip, found.athlete_windows
-    flight = found.dive.flight
+    clip, windows = dive_clip.clip, dive_clip.athlete_windows
+    flight = dive_clip.dive.flight
     if windows is None:
-        unseen = tuple(_unseen_frame(clip.time_s(place)) for place in range(CLIP_FRAMES))
+        unseen = tuple(_unseen_frame(clip.time_s(index)) for index in range(CLIP_FRAMES))
         return AthleteTrack(unseen, None, None, flight)
-    if reader is None or found.crops is None:
-        boxes = tuple(_on_the_path(found.dive, clip.time_s(place)) for place in range(CLIP_FRAMES))
+    if reader is None or dive_clip.crops is None:
+        boxes = tuple(_on_the_path(dive_clip.dive, clip.time_s(index)) for index in range(CLIP_FRAMES))
         return AthleteTrack(boxes, None, windows, flight)
-    places = found.places
-    first = np.unique(places, return_index=True)[1]
-    times_s = np.array([clip.time_s(int(place)) for place in first])
+    indices = dive_clip.frame_indices
+    first = np.unique(indices, return_index=True)[1]
+    times_s = np.array([clip.time_s(int(index)) for index in first])
     reading = reader.read_motion(
-        found.crops, (times_s / (found.dive.time_scale or 1.0)).tolist(), _in_flight(found, times_s)
+        dive_clip.crops, (times_s / (dive_clip.dive.time_scale or 1.0)).tolist(), _in_flight(dive_clip, times_s)
     )
-    size = found.crops.shape[1]
+    size = dive_clip.crops.shape[1]
     closer = np.array(
         [
             (
-                *to_picture(np.asarray(reading.windows[at, :2], np.float64), window, size),
-                reading.windows[at, 2] * window[2] / size,
+                *to_picture(np.asarray(reading.windows[row, :2], np.float64), window, size),
+                reading.windows[row, 2] * window[2] / size,
             )
-            for at, window in zip(places.tolist(), windows, strict=True)
+            for row, window in zip(indices.tolist(), windows, strict=True)
         ]
     )
     frames = tuple(
-        _frame(reading, int(places[place]), (windows[place], closer[place]), size, clip.time_s(place))
-        for place in range(CLIP_FRAMES)
+        _frame(reading, int(indices[index]), (windows[index], closer[index]), size, clip.time_s(index))
+        for index in range(CLIP_FRAMES)
     )
-    body = _body(found, reading, times_s, windows[first])
-    return AthleteTrack(frames, np.asarray(reading.outline, np.float32)[places], closer, flight, body)
+    body = _body(dive_clip, reading, times_s, windows[first])
+    return AthleteTrack(frames, np.asarray(reading.outline, np.float32)[indices], closer, flight, body)
 
 
 def _body(
-    found: DiveClip, reading: BodyReading, times_s: NDArray[np.float64], squares: NDArray[np.float64]
+    dive_clip: DiveClip, reading: BodyReading, times_s: NDArray[np.float64], squares: NDArray[np.float64]
 ) -> BodyInFlight | None:
     """Return what is read of the body between take-off and entry."""
     from finecausal_cli.athlete.sequence import direction_track
 
-    dive, flight = found.dive, found.dive.flight
-    if flight is None or found.crops is None or dive.takeoff_s is None or dive.entry_s is None:
+    dive, flight = dive_clip.dive, dive_clip.dive.flight
+    if flight is None or dive_clip.crops is None or dive.takeoff_s is None or dive.entry_s is None:
         return None
     air = np.flatnonzero((times_s >= dive.takeoff_s) & (times_s <= dive.entry_s))
     if len(air) < _FEWEST:
@@ -160,7 +160,7 @@ def _body(
     steps = np.diff(times_s[air], prepend=times_s[air[:1]]) / (dive.time_scale or 1.0)
     by_track = np.unwrap(direction_track(reading.direction[air], steps))
     halves = tuple(abs(float(angle[-1] - angle[0])) / np.pi for angle in (by_joints, by_track))
-    sides = reading.windows[air, 2] * squares[air, 2] / found.crops.shape[1]
+    sides = reading.windows[air, 2] * squares[air, 2] / dive_clip.crops.shape[1]
     area_px = (reading.outline[air] > _OUTLINE).mean(axis=(1, 2)) * sides**2
     px_per_m = np.interp(times_s[air], flight.times_s, flight.px_per_m)
     return BodyInFlight(
@@ -171,9 +171,9 @@ def _body(
     )
 
 
-def _in_flight(found: DiveClip, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
+def _in_flight(dive_clip: DiveClip, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:
     """Tell which times lie in the flight or just around it; all where its ends are not known."""
-    dive = found.dive
+    dive = dive_clip.dive
     around = _AROUND_FLIGHT_S * (dive.time_scale or 1.0)
     begin = -np.inf if dive.takeoff_s is None else dive.takeoff_s - around
     end = np.inf if dive.entry_s is None else dive.entry_s + around / 2
@@ -228,7 +228,7 @@ def find_dives(
         reader: Also reads the athlete's outline and joints in the frames that are sampled of each dive.
         start_s: Look from here on, seconds; the clip begins here too.
         end_s: Look up to here; the clip ends here too.
-        corrections: What a person says of the dive.
+        corrections: Corrections of the dive.
         progress: Told which share of the search is done, 0 to 1.
 
     Returns:
@@ -238,18 +238,18 @@ def find_dives(
         VideoError: The file cannot be opened or decoded.
         UsageError: The times make no sense.
     """
-    found = search_dives(path, start_s=start_s, end_s=end_s, corrections=corrections, progress=progress)
+    search = search_dives(path, start_s=start_s, end_s=end_s, corrections=corrections, progress=progress)
     if reader is None:
-        return found
-    return replace(found, dives=tuple(read_located(path, dive, reader) for dive in found.dives))
+        return search
+    return replace(search, dives=tuple(read_located(path, dive, reader) for dive in search.dives))
 
 
 def read_located(path: str | os.PathLike[str], dive: LocatedDive, reader: AthleteReader) -> LocatedDive:
     """Return a dive with the athlete read in the frames sampled of it."""
     from finecausal_cli.scoring.dive_reading import Viewing, read_one
 
-    found = read_one(path, dive, Viewing("fit", 112, window_size=reader.square_size))
-    return replace(dive, athlete=read_athlete(reader, found).frames)
+    dive_clip = read_one(path, dive, Viewing("fit", 112, window_size=reader.square_size))
+    return replace(dive, athlete=read_athlete(reader, dive_clip).frames)
 
 
 def path_until(flight: Flight, time_s: float) -> NDArray[np.float64]:
@@ -281,21 +281,21 @@ def to_picture(points: NDArray[np.float64], window: NDArray[np.float64], size: f
 
 
 def _frame(
-    reading: BodyReading, place: int, windows: tuple[NDArray[np.float64], NDArray[np.float64]], size: int, time_s: float
+    reading: BodyReading, index: int, windows: tuple[NDArray[np.float64], NDArray[np.float64]], size: int, time_s: float
 ) -> AthleteFrame:
     """Return one frame; ``windows`` are the square that was cut and, within it, the one that was read."""
     square, window = windows
-    confidence = float(reading.seen[place])
-    joints = to_picture(np.asarray(reading.joints[place], np.float64), square, size)
-    sure = np.asarray(reading.confidence[place], np.float64)
-    box = _bounds(reading.outline[place], joints[sure >= _SURE_JOINT], window)
+    confidence = float(reading.seen[index])
+    joints = to_picture(np.asarray(reading.joints[index], np.float64), square, size)
+    sure = np.asarray(reading.confidence[index], np.float64)
+    box = _bounds(reading.outline[index], joints[sure >= _SURE_JOINT], window)
     return AthleteFrame(
         time_s=time_s,
         box=None if box is None or confidence < SEEN else box,
         confidence=confidence,
         joints={
-            name: (float(x), float(y), float(how_sure))
-            for name, (x, y), how_sure in zip(JOINTS, joints, sure, strict=True)
+            name: (float(x), float(y), float(certainty))
+            for name, (x, y), certainty in zip(JOINTS, joints, sure, strict=True)
         },
     )
 
@@ -311,8 +311,8 @@ def _bounds(
         (left, top), (right, bottom) = to_picture(corners, window, outline.shape[0])
     elif len(joints) > 1:
         (left, top), (right, bottom) = joints.min(0), joints.max(0)
-        flesh = _FLESH * max(right - left, bottom - top)
-        left, top, right, bottom = left - flesh, top - flesh, right + flesh, bottom + flesh
+        margin = _BOX_MARGIN * max(right - left, bottom - top)
+        left, top, right, bottom = left - margin, top - margin, right + margin, bottom + margin
     else:
         return None
     return float(left), float(top), float(right), float(bottom)
@@ -332,7 +332,7 @@ def largest_part(outline: NDArray[np.float32]) -> NDArray[np.bool_]:
 
 
 def _on_the_path(dive: LocatedDive, time_s: float) -> AthleteFrame:
-    """Return where the flight says that the athlete is; nothing outside of it."""
+    """Return where the athlete is by the path of the flight; no box outside of it."""
     flight = dive.flight
     if flight is None or not flight.first_s <= time_s <= flight.last_s:
         return _unseen_frame(time_s)
@@ -350,8 +350,8 @@ def _unseen_frame(time_s: float) -> AthleteFrame:
 
 # What is known of a dive besides its points: where it is, what it lacks, whether its athlete is seen.
 #
-# A *subject* is a dive that was read and is about to be judged. Afterwards what is known of it is put into the
-# verdict, or the points are withheld because the clip lacks a part of the dive.
+# A *prepared dive* is one that is read and about to be scored. Afterwards what is known of it is added to the
+# assessment, or the points are withheld because the clip lacks a part of the dive.
 
 NO_READER: Final = "no athlete reader: outline and joints are not read"
 
@@ -359,19 +359,19 @@ _WITHHELD_HINT: Final = "give more of the video; --force gives points all the sa
 
 
 @dataclass(frozen=True)
-class Subject:
-    """A dive that was read and is about to be judged.
+class PreparedDive:
+    """A dive that is read and about to be scored.
 
     Attributes:
-        found: The dive and its clip.
+        dive_clip: The dive and its clip.
         track: Its athlete.
         index: Which dive of the file it is, in their order, from 1.
         dives: How many the file holds.
-        notes: What a person should know of how it was found.
-        forced: Why it would have been refused; None unless it is judged by force.
+        notes: What a person should know of how it was located.
+        forced: Why it would have been refused; None unless it is scored by force.
     """
 
-    found: DiveClip
+    dive_clip: DiveClip
     track: AthleteTrack
     index: int
     dives: int
@@ -379,8 +379,8 @@ class Subject:
     forced: str | None = None
 
     def complete(self, assessment: Assessment, *, force: bool) -> Assessment | Unscored:
-        """Add to a verdict what is known of the dive; withhold the points of a dive that is not all there."""
-        dive = self.found.dive
+        """Add to an assessment what is known of the dive; withhold the points of a dive that is not all there."""
+        dive = self.dive_clip.dive
         forced = self.forced
         lacks = _lacking(dive)
         if lacks is not None and not force:
@@ -403,7 +403,7 @@ class Subject:
         )
 
     def _withheld(self, assessment: Assessment, reason: ErrorKind, what: str) -> Unscored:
-        dive = self.found.dive
+        dive = self.dive_clip.dive
         return Unscored(
             status="scored",
             source=assessment.source,
@@ -433,43 +433,43 @@ def _lacking(dive: LocatedDive) -> tuple[ErrorKind, str] | None:
     return None
 
 
-def prepare_subject(
+def prepare_dive(
     read: DivesRead,
     options: ScoreOptions,
     reader: AthleteReader | None,
     *,
     source: str,
     notes: Sequence[str] = (),
-) -> Subject | Unscored:
-    """Read the athlete of a dive and refuse what must not be judged.
+) -> PreparedDive | Unscored:
+    """Read the athlete of a dive and refuse what must not be scored.
 
     Args:
         read: What was read of the file.
-        options: What was asked.
+        options: How it is to be scored.
         reader: Reads joints and outlines; None if there is none.
         source: The file, as given.
         notes: Of the corrections.
     """
     search = read.search
-    said = (*notes, *search.notes, *_of_several(search, options), *(() if reader else (NO_READER,)))
+    notes = (*notes, *search.notes, *_of_several(search, options), *(() if reader else (NO_READER,)))
     if read.refused:
-        return _refused(source, read.refused[0].refusal or Refusal.of("no_dive"), read.refused[0], None, said)
+        return _refused(source, read.refused[0].refusal or Refusal.of("no_dive"), read.refused[0], None, notes)
     if not read.clips:
-        return _refused(source, search.refusal or Refusal.of("no_dive"), None, None, said)
-    (found,) = read.clips
-    track = read_athlete(reader, found)
-    unseen = refuse_unseen(track, found.dive) or refuse_unlike(track)
+        return _refused(source, search.refusal or Refusal.of("no_dive"), None, None, notes)
+    (dive_clip,) = read.clips
+    dive, track = dive_clip.dive, read_athlete(reader, dive_clip)
+    unseen = refuse_unseen(track, dive) or refuse_unlike(track)
     if unseen is not None and not options.force:
-        return _refused(source, unseen, found.dive, track, said)
-    why = found.refused_as or unseen
-    starts = [(dive.start_s, dive.end_s, dive.takeoff_s) for dive in search.in_order()]
-    known = (found.dive.start_s, found.dive.end_s, found.dive.takeoff_s)
-    return Subject(
-        found=found,
+        return _refused(source, unseen, dive, track, notes)
+    why = dive_clip.refused_as or unseen
+    starts = [(each.start_s, each.end_s, each.takeoff_s) for each in search.in_order()]
+    start = dive.start_s, dive.end_s, dive.takeoff_s
+    return PreparedDive(
+        dive_clip=dive_clip,
         track=track,
-        index=starts.index(known) + 1 if known in starts else 1,
+        index=starts.index(start) + 1 if start in starts else 1,
         dives=len(search.dives),
-        notes=said,
+        notes=notes,
         forced=None if why is None else why.what,
     )
 
@@ -500,8 +500,8 @@ def _refused(
     )
 
 
-def refused_error(found: Unscored) -> RefusedError:
-    """Return what a caller who wants points, and nothing else, gets."""
-    error = RefusedError(found.message, where=found.source, kind=found.reason)
-    error.found = found
+def refused_error(unscored: Unscored) -> RefusedError:
+    """Return the error for a caller who wants points and nothing else."""
+    error = RefusedError(unscored.message, where=unscored.source, kind=unscored.reason)
+    error.found = unscored
     return error

@@ -163,11 +163,11 @@ def _squares(clip: Clip, size: int, shape: Sequence[int], *, whole: bool) -> NDA
     x, y, side = clip.windows.T
     side = side * size / height
     corners = np.stack([(y - side / 2) * down, (x - side / 2) * along, side * down, side * along], axis=1)
-    found = np.rint(corners).astype(np.int64)
+    squares = np.rint(corners).astype(np.int64)
     # A window that has lost the picture altogether would leave nothing to look at.
-    found[:, 0] = np.clip(found[:, 0], 1 - found[:, 2], tall - 1)
-    found[:, 1] = np.clip(found[:, 1], 1 - found[:, 3], wide - 1)
-    return np.asarray(found, np.int64)
+    squares[:, 0] = np.clip(squares[:, 0], 1 - squares[:, 2], tall - 1)
+    squares[:, 1] = np.clip(squares[:, 1], 1 - squares[:, 3], wide - 1)
+    return np.asarray(squares, np.int64)
 
 
 def cut_square(picture: NDArray[np.uint8], square: tuple[int, int, int, int]) -> NDArray[np.uint8]:
@@ -184,7 +184,7 @@ def cut_square(picture: NDArray[np.uint8], square: tuple[int, int, int, int]) ->
     return picture[rows][:, columns]
 
 
-# The same athlete before another background: does the score follow the dive or the place?
+# The same athlete before another background: does the score follow the dive or the venue?
 
 
 @dataclass(frozen=True)
@@ -212,7 +212,7 @@ def change_backgrounds(
     encode: Callable[[Clip], Encoding],
     entry_frame: int,
 ) -> tuple[BackgroundChange, ...]:
-    """Put the predicted athlete before each background in turn, encode again and let the same voters vote.
+    """Put the predicted athlete before each background in turn, encode again and compare with the same exemplars.
 
     Twice each: in the whole clip, which wipes out the splash too, and in the frames before the entry only.
 
@@ -225,12 +225,12 @@ def change_backgrounds(
         entry_frame: Sampled frame at which the entry starts.
     """
     athlete = dilate(probabilities > THRESHOLD)
-    found = []
+    changes = []
     for background, end_frame in product(backgrounds, dict.fromkeys((len(clip.frames), entry_frame))):
         changed = _place_before(clip, athlete, background.picture, end_frame)
         score = context.rescore(encode(changed))
         words = background.description
-        found.append(
+        changes.append(
             BackgroundChange(
                 background=background.kind,
                 description=words if end_frame == len(clip.frames) else f"{words}, before the entry only",
@@ -240,7 +240,7 @@ def change_backgrounds(
                 end_frame=end_frame,
             )
         )
-    return tuple(found)
+    return tuple(changes)
 
 
 def find_backgrounds(
@@ -255,10 +255,10 @@ def find_backgrounds(
         bank_folder: Where the bank's thumbnails lie; None if nowhere.
     """
     size = clip.frames.shape[1:3]
-    voters = [context.bank.exemplars[place] for place in context.indices]
-    read = [(one, _thumbnail(bank_folder, one, (size[0], size[1]))) for one in voters]
-    pictures = [(one, picture) for one, picture in read if picture is not None]
-    found, missing = [], []
+    voters = [context.bank.exemplars[index] for index in context.indices]
+    read = [(exemplar, _thumbnail(bank_folder, exemplar, (size[0], size[1]))) for exemplar in voters]
+    pictures = [(exemplar, picture) for exemplar, picture in read if picture is not None]
+    backgrounds, missing = [], []
     if pictures:
         mean = np.stack([picture for _, picture in pictures]).mean(axis=0).round().astype(np.uint8)
         words = (
@@ -266,17 +266,17 @@ def find_backgrounds(
             if len(pictures) == 1
             else (f"mean picture of {len(pictures)} voters' thumbnails")
         )
-        found.append(Background("bank_mean", words, mean))
+        backgrounds.append(Background("bank_mean", words, mean))
         exemplar, picture = pictures[0]
         words = f"thumbnail of exemplar {exemplar.id}, its athlete still in it"
-        found.append(Background("exemplar", words, picture, exemplar.id))
+        backgrounds.append(Background("exemplar", words, picture, exemplar.id))
     else:
         own, colour = _without_athlete(clip, dilate(probabilities > THRESHOLD))
         plain = np.broadcast_to(colour, own.shape)
-        found.append(Background("own_mean", "the clip's own mean picture without the athlete, held still", own))
-        found.append(Background("own_colour", "the mean colour of the clip's own background", plain))
+        backgrounds.append(Background("own_mean", "the clip's own mean picture without the athlete, held still", own))
+        backgrounds.append(Background("own_colour", "the mean colour of the clip's own background", plain))
         missing.append("the bank has no pictures of the voters: the background is replaced by the clip's own only")
-    return found, missing
+    return backgrounds, missing
 
 
 def _place_before(clip: Clip, athlete: NDArray[np.bool_], picture: NDArray[np.uint8], end_frame: int) -> Clip:

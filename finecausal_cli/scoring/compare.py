@@ -39,7 +39,7 @@ if TYPE_CHECKING:
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding, PairOutput
     from finecausal_cli.retrieval.voting import ExemplarVotes
-    from finecausal_cli.scoring.athlete_track import Subject
+    from finecausal_cli.scoring.athlete_track import PreparedDive
     from finecausal_cli.scoring.background import Evidence
     from finecausal_cli.scoring.results import Place, Row3
     from finecausal_cli.scoring.scorer import Scorer
@@ -51,7 +51,7 @@ _QUERY, _EXEMPLAR = 0, 1
 class _EncodedDive:
     """A clip, encoded, with its pictures if they are asked for."""
 
-    subject: Subject
+    prepared: PreparedDive
     encoding: Encoding
     evidence: Evidence | None
 
@@ -95,8 +95,8 @@ def compare_dives(
     after = None if execution is None else execution + difference
     name, digest = scorer.weights
     comparison = Comparison(
-        query=_dive(first.subject, pairs, _QUERY, after, degree),
-        exemplar=_dive(second.subject, pairs, _EXEMPLAR, execution, degree),
+        query=_dive(first.prepared, pairs, _QUERY, after, degree),
+        exemplar=_dive(second.prepared, pairs, _EXEMPLAR, execution, degree),
         dive=options.dive,
         height_m=options.height_m,
         difficulty=degree,
@@ -173,16 +173,16 @@ def _encode(
     scorer: Scorer, path: str, range_s: tuple[float | None, float | None], options: CompareOptions
 ) -> _EncodedDive:
     start_s, end_s = range_s
-    subject = scorer.locate(
+    prepared = scorer.locate(
         path, ScoreOptions(start_s=start_s, end_s=end_s, timeout_s=options.timeout_s, force=options.force)
     )
-    clip = subject.found.clip
+    clip = prepared.dive_clip.clip
     encoding = scorer.encode(clip, foreground=options.picture_size is not None)
     evidence = None
     if options.picture_size is not None and encoding.foreground is not None:
         pictures = sampled_like(path, clip, options.picture_size)
-        evidence = gather_evidence(clip, merge_snippets(encoding.foreground[-1][0]), pictures, subject.track)
-    return _EncodedDive(subject, replace(encoding, foreground=None), evidence)
+        evidence = gather_evidence(clip, merge_snippets(encoding.foreground[-1][0]), pictures, prepared.track)
+    return _EncodedDive(prepared, replace(encoding, foreground=None), evidence)
 
 
 def _reversal_error(context: VotingContext) -> float:
@@ -228,9 +228,9 @@ def _ask_bank(scorer: Scorer, exemplar: Encoding, options: CompareOptions) -> tu
 
 
 def _dive(
-    subject: Subject, pairs: PairOutput, side: int, execution: float | None, degree: float | None
+    prepared: PreparedDive, pairs: PairOutput, side: int, execution: float | None, degree: float | None
 ) -> ComparedDive:
-    clip, dive = subject.found.clip, subject.found.dive
+    clip, dive = prepared.dive_clip.clip, prepared.dive_clip.dive
     flight, entry = pairs.transitions[0, side].cpu().tolist()
     return ComparedDive(
         source=clip.source,
@@ -238,11 +238,11 @@ def _dive(
         stages=build_spans(clip, (0, flight, entry, CLIP_FRAMES)),
         execution=execution,
         score=None if execution is None or degree is None else execution * degree,
-        notes=(*dive.missing, *dive.notes, *subject.notes, *clip.notes),
+        notes=(*dive.missing, *dive.notes, *prepared.notes, *clip.notes),
         flight_start_s=dive.takeoff_s,
         entry_start_s=dive.entry_s,
         time_scale=dive.time_scale,
-        forced=subject.forced,
+        forced=prepared.forced,
     )
 
 

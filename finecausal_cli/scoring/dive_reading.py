@@ -84,10 +84,10 @@ def viewing_of(config: ModelConfig, window_size: int | None) -> Viewing:
 
 @dataclass(frozen=True, slots=True)
 class DiveClip:
-    """A dive, ready to be judged.
+    """A dive as read, ready to be scored.
 
     Attributes:
-        dive: What was found.
+        dive: Where it is.
         clip: Its 96 frames at the network's working size.
         athlete_windows: float64 [96, 3], the square around the athlete in each sampled frame: centre x, centre y and
             side, pixels; None where nobody knows where the athlete is.
@@ -102,7 +102,7 @@ class DiveClip:
     refused_as: Refusal | None = None
 
     @property
-    def places(self) -> NDArray[np.int64]:
+    def frame_indices(self) -> NDArray[np.int64]:
         """Which of the distinct frames each sampled frame is: int64 [96]."""
         return np.unique(self.clip.source_frames, return_inverse=True)[1].astype(np.int64)
 
@@ -112,7 +112,7 @@ class DivesRead:
     """What was read of a file.
 
     Attributes:
-        search: What the search has found.
+        search: All dives of the file.
         clips: The dive wanted; empty where it is refused, or there is none.
         refused: The dive wanted, where it is refused.
     """
@@ -214,7 +214,7 @@ class ReadAhead:
 
     def __init__(self, path: str, wanted: Wanted, viewing: Viewing, *, timeout_s: float) -> None:
         self.progress: Progress = lambda _: None
-        self._asked = (path, wanted, viewing)
+        self._request = (path, wanted, viewing)
         self._timeout_s = timeout_s
         self._process = reading_process()
         self._found: DivesRead | Exception | None = None
@@ -237,7 +237,7 @@ class ReadAhead:
             VideoError: What ``read_dives`` raises.
             UsageError: The same.
         """
-        if (path, wanted, viewing) != self._asked:
+        if (path, wanted, viewing) != self._request:
             return None
         self._thread.join()
         if isinstance(self._found, Exception):
@@ -245,7 +245,7 @@ class ReadAhead:
         return self._found
 
     def _read(self) -> None:
-        path, wanted, viewing = self._asked
+        path, wanted, viewing = self._request
         try:
             self._found = read_dives(
                 path,
@@ -278,7 +278,7 @@ def serve() -> None:
 
 
 class _Files:
-    """Reads dives, and remembers what was found in the file before, whose other dives may be asked for next."""
+    """Reads dives, and remembers the last search, for the other dives of its file may follow."""
 
     def __init__(self) -> None:
         self._last: tuple[object, DiveSearch] | None = None
@@ -302,18 +302,18 @@ class _Files:
         return DivesRead(search, (_read_one(source, dive, viewing, dive.refusal),))
 
     def _search(self, path: str | os.PathLike[str], wanted: Wanted, progress: Progress) -> DiveSearch:
-        known = path, wanted.start_s, wanted.end_s, wanted.corrections
-        if wanted.part and self._last is not None and self._last[0] == known:
+        key = path, wanted.start_s, wanted.end_s, wanted.corrections
+        if wanted.part and self._last is not None and self._last[0] == key:
             return self._last[1]
         search = dive_search.search_dives(
             path, start_s=wanted.start_s, end_s=wanted.end_s, corrections=wanted.corrections, progress=progress
         )
-        self._last = known, search
+        self._last = key, search
         return search
 
 
 def read_one(path: str | os.PathLike[str], dive: LocatedDive, viewing: Viewing) -> DiveClip:
-    """Read a dive that was found, in this process.
+    """Read a dive that is located, in this process.
 
     Raises:
         VideoError: The file cannot be read.
@@ -325,18 +325,18 @@ def _read_one(source: InspectedSource, dive: LocatedDive, viewing: Viewing, refu
     info = source.info
     first, last = frame_range(source.times_s, info.duration_s, dive.start_s, dive.end_s, info.path)
     camera = _Cameras(source, dive, viewing, first, last)
-    found = sample_frames(source, first, last, camera.shoot)
-    pictures = np.stack([picture for picture, _ in found.prepared])
+    sampled = sample_frames(source, first, last, camera.shoot)
+    pictures = np.stack([picture for picture, _ in sampled.prepared])
     long = length_note(source, first, last) if dive.flight is None else None
-    notes = (*info.notes, *found.notes, *(() if long is None else (long,)))
-    indices = found.indices - first
-    clip = found.clip(pictures, notes, None if camera.seen is None else camera.seen[indices])
+    notes = (*info.notes, *sampled.notes, *(() if long is None else (long,)))
+    indices = sampled.indices - first
+    clip = sampled.clip(pictures, notes, None if camera.seen is None else camera.seen[indices])
     windows, crops = None, None
     if camera.around is not None:
         windows = camera.around[indices]
         if viewing.window_size is not None:
-            distinct = np.unique(found.indices, return_index=True)[1]
-            crops = np.stack([found.prepared[place][1] for place in distinct.tolist()])
+            distinct = np.unique(sampled.indices, return_index=True)[1]
+            crops = np.stack([sampled.prepared[index][1] for index in distinct.tolist()])
     return DiveClip(dive, clip, windows, crops, refusal)
 
 
@@ -371,10 +371,10 @@ class _Cameras:
 
     def shoot(self, index: int, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
         """Return what the network is shown of a frame, and the reader."""
-        place = index - self._first
+        row = index - self._first
         cut = partial(_cut, picture)
-        shown = self._scale(index, picture) if self.seen is None else cut(self.seen[place], self._working)
-        read = None if self.around is None or self._side is None else cut(self.around[place], self._side)
+        shown = self._scale(index, picture) if self.seen is None else cut(self.seen[row], self._working)
+        read = None if self.around is None or self._side is None else cut(self.around[row], self._side)
         return shown, read
 
 
@@ -424,52 +424,52 @@ def _pack(read: DivesRead) -> Answer:
     search = {
         **{name: getattr(read.search, name) for name in ("shots", "duration_s", "size", "notes")},
         "refusal": _refusal_facts(read.search.refusal),
-        "dives": [_pack_dive(dive, f"dive{place}.", arrays) for place, dive in enumerate(read.search.dives)],
+        "dives": [_pack_dive(dive, f"dive{index}.", arrays) for index, dive in enumerate(read.search.dives)],
     }
     clips = []
-    for place, one in enumerate(read.clips):
-        facts, parts = pack_clip(one.clip)
-        if one.athlete_windows is not None:
-            parts["athlete_windows"] = one.athlete_windows
-        if one.crops is not None:
-            parts["crops"] = one.crops
-        arrays.update({f"clip{place}.{name}": part for name, part in parts.items()})
+    for index, dive_clip in enumerate(read.clips):
+        facts, parts = pack_clip(dive_clip.clip)
+        if dive_clip.athlete_windows is not None:
+            parts["athlete_windows"] = dive_clip.athlete_windows
+        if dive_clip.crops is not None:
+            parts["crops"] = dive_clip.crops
+        arrays.update({f"clip{index}.{name}": part for name, part in parts.items()})
         clips.append(
             {
                 "clip": facts,
-                "dive": _pack_dive(one.dive, f"clip{place}.dive.", arrays),
-                "refused_as": _refusal_facts(one.refused_as),
+                "dive": _pack_dive(dive_clip.dive, f"clip{index}.dive.", arrays),
+                "refused_as": _refusal_facts(dive_clip.refused_as),
             }
         )
-    refused = [_pack_dive(dive, f"refused{place}.", arrays) for place, dive in enumerate(read.refused)]
+    refused = [_pack_dive(dive, f"refused{index}.", arrays) for index, dive in enumerate(read.refused)]
     return {"search": search, "clips": clips, "refused": refused}, arrays
 
 
 def _unpack(answer: Answer, path: str | os.PathLike[str]) -> DivesRead:
     facts, arrays = answer
-    known = facts["search"]
+    header = facts["search"]
     search = DiveSearch(
         source=str(path),
-        dives=tuple(_unpack_dive(dive, f"dive{place}.", arrays) for place, dive in enumerate(known["dives"])),
-        refusal=_refusal(known["refusal"]),
-        shots=tuple((begin, end) for begin, end in known["shots"]),
-        duration_s=known["duration_s"],
-        size=(known["size"][0], known["size"][1]),
-        notes=tuple(known["notes"]),
+        dives=tuple(_unpack_dive(dive, f"dive{index}.", arrays) for index, dive in enumerate(header["dives"])),
+        refusal=_refusal(header["refusal"]),
+        shots=tuple((begin, end) for begin, end in header["shots"]),
+        duration_s=header["duration_s"],
+        size=(header["size"][0], header["size"][1]),
+        notes=tuple(header["notes"]),
     )
     clips = []
-    for place, one in enumerate(facts["clips"]):
-        parts = {name.partition(".")[2]: part for name, part in arrays.items() if name.startswith(f"clip{place}.")}
+    for index, packed in enumerate(facts["clips"]):
+        parts = {name.partition(".")[2]: part for name, part in arrays.items() if name.startswith(f"clip{index}.")}
         clips.append(
             DiveClip(
-                _unpack_dive(one["dive"], "dive.", parts),
-                unpack_clip(one["clip"], parts, path),
+                _unpack_dive(packed["dive"], "dive.", parts),
+                unpack_clip(packed["clip"], parts, path),
                 parts.get("athlete_windows"),
                 parts.get("crops"),
-                _refusal(one["refused_as"]),
+                _refusal(packed["refused_as"]),
             )
         )
-    refused = (_unpack_dive(dive, f"refused{place}.", arrays) for place, dive in enumerate(facts["refused"]))
+    refused = (_unpack_dive(dive, f"refused{index}.", arrays) for index, dive in enumerate(facts["refused"]))
     return DivesRead(search, tuple(clips), tuple(refused))
 
 
@@ -501,8 +501,8 @@ def _unpack_dive(facts: dict[str, Any], prefix: str, arrays: dict[str, NDArray[A
         parts: dict[str, Any] = {name: arrays[f"{prefix}{name}"] for name in _PATHS}
         camera = Camera(**{name: arrays[f"{prefix}camera.{name}"] for name in _CAMERA})
         flight = Flight(**facts["flight"], **parts, camera=camera)
-    known = {**facts, "missing": tuple(facts["missing"]), "notes": tuple(facts["notes"])}
-    return LocatedDive(**{**known, "refusal": _refusal(facts["refusal"]), "flight": flight})
+    fields = {**facts, "missing": tuple(facts["missing"]), "notes": tuple(facts["notes"])}
+    return LocatedDive(**{**fields, "refusal": _refusal(facts["refusal"]), "flight": flight})
 
 
 def _refusal_facts(refusal: Refusal | None) -> dict[str, Any] | None:
@@ -525,7 +525,7 @@ def sampled_like(path: str | os.PathLike[str], clip: Clip, short_side: int) -> N
         uint8 [96, height, width, 3].
     """
     source = open_source(path)
-    distinct, places = np.unique(clip.source_frames, return_inverse=True)
+    distinct, indices = np.unique(clip.source_frames, return_inverse=True)
     height, width = source.info.upright_size
     tall, wide = height, width * source.info.upright_sample_aspect
     shrink = min(1.0, short_side / min(tall, wide))
@@ -536,4 +536,4 @@ def sampled_like(path: str | os.PathLike[str], clip: Clip, short_side: int) -> N
         made = [resize(frame, size, "fit") for frame in source.frames(distinct)]
     except FinecausalError as error:
         raise VideoError("The frames cannot be decoded once more.", where=path, kind="damaged") from error
-    return np.stack([made[place] for place in places.tolist()])
+    return np.stack([made[index] for index in indices.tolist()])

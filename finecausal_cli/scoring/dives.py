@@ -1,4 +1,4 @@
-"""Find the dives of a video: who falls freely, from when to when, and which part of the file to judge.
+"""Find the dives of a video: who falls freely, from when to when, and which part of the file to score.
 
 ``tracking`` searches for flights; here they become dives: a person's corrections are applied, the clip is cut with the
 margins that training has, what is missing of the dive is named, and what is no dive is refused. Times are seconds of
@@ -32,7 +32,8 @@ AFTER_S: Final = 1.1
 """Real seconds of a cut clip after the entry."""
 
 MOST_MARGIN_S: Final = 3.0
-"""Real seconds before the take-off or after the entry up to which a file is taken to its end: training had as much."""
+"""Real seconds before the take-off or after the entry up to which a clip reaches to the end of the file, as in
+training."""
 
 LEAST_MARGIN_S: Final = 0.5
 """Real seconds below which something is missing that training had."""
@@ -57,7 +58,7 @@ _SECOND_LOOK_S: Final = 30.0
 40 clean simulated dives motion alone misses two, one of which the second look finds."""
 
 _REACH: Final = 1.5
-"""Farthest from an athlete's middle, in their size, that a point on them may be said to lie."""
+"""Farthest from an athlete's middle, in their size, that a point on them may lie."""
 
 RefusalReason = Literal["no_dive", "still", "black", "too_short", "athlete_not_seen", "several_shots"]
 """Why a clip is not judged."""
@@ -152,7 +153,7 @@ class LocatedDive:
 
 @dataclass(frozen=True, slots=True)
 class DiveSearch:
-    """What a search for dives has found.
+    """The result of a search for dives.
 
     Attributes:
         source: The video, as given.
@@ -230,7 +231,7 @@ def locate_dives(
     Args:
         source: The video, as given.
         search: Its flights, best first.
-        corrections: What a person says.
+        corrections: What a person corrects.
         start_s: Where the clip begins, if that was given.
         end_s: Where it ends.
     """
@@ -254,7 +255,7 @@ def locate_dives(
 
 @dataclass(frozen=True, slots=True)
 class _Scene:
-    """A search and what was asked of it."""
+    """A search, with the corrections and the times that are given."""
 
     search: Search
     corrections: Corrections
@@ -273,7 +274,7 @@ class _Scene:
         who, times = self.corrections.athlete, (self.corrections.takeoff_s, self.corrections.entry_s)
         if isinstance(who, AthletePoint):
             near = [(distance_to(flight, who), flight) for flight in flights]
-            flights = [flight for far, flight in sorted(near, key=lambda one: one[0]) if far <= _REACH]
+            flights = [flight for far, flight in sorted(near, key=lambda pair: pair[0]) if far <= _REACH]
             if not flights:
                 return (), ()
         elif any(time is not None for time in times):
@@ -281,7 +282,7 @@ class _Scene:
             if _away(flights[0], times) > _USUAL_FLIGHT_S * flights[0].time_scale:
                 return (), ()
         first = flights[0]
-        together = [first, *(one for one in flights[1:] if are_together(first, one))]
+        together = [first, *(flight for flight in flights[1:] if are_together(first, flight))]
         if len(together) == 1:
             return tuple(flights), ()
         together.sort(key=lambda flight: float(np.median(flight.centres[:, 0])))
@@ -335,7 +336,7 @@ class _Scene:
         finish_s = entry_s if entry_s is not None else begin_s + _USUAL_FLIGHT_S
         if begin_s >= self.end_of_file_s:
             return None
-        shots = [place for place, shot in enumerate(self.search.shots) if shot[0] <= begin_s < shot[1]]
+        shots = [index for index, shot in enumerate(self.search.shots) if shot[0] <= begin_s < shot[1]]
         start_s, end_s = self._cut(begin_s, finish_s, 1.0, self._shot(shots[0] if shots else None))
         return LocatedDive(
             start_s=start_s,
@@ -346,11 +347,11 @@ class _Scene:
             notes=("the search finds no flight there; the times are those that were given",),
         )
 
-    def _shot(self, place: int | None) -> tuple[float, float]:
+    def _shot(self, index: int | None) -> tuple[float, float]:
         """Return where a shot begins and ends; at an end of the file, with its very first or last frame."""
-        if place is None or place >= len(self.search.shots):
+        if index is None or index >= len(self.search.shots):
             return 0.0, self.end_of_file_s
-        begin_s, end_s = self.search.shots[place]
+        begin_s, end_s = self.search.shots[index]
         begins, ends = begin_s <= _SAME_END_S, end_s >= self.end_of_file_s - _SAME_END_S
         return 0.0 if begins else begin_s, self.end_of_file_s if ends else end_s
 
@@ -375,36 +376,36 @@ class _Scene:
 
 def distance_to(flight: Flight, point: AthletePoint) -> float:
     """Return how far a point lies from an athlete's path, in the athlete's size; at its time if it says one."""
-    places = _within(flight, point.time_s)
-    if not len(places):
+    near = _within(flight, point.time_s)
+    if not len(near):
         return float("inf")
-    far = np.hypot(flight.centres[places, 0] - point.x, flight.centres[places, 1] - point.y)
-    return float((far / np.maximum(flight.sizes[places], 1.0)).min())
+    far = np.hypot(flight.centres[near, 0] - point.x, flight.centres[near, 1] - point.y)
+    return float((far / np.maximum(flight.sizes[near], 1.0)).min())
 
 
 def _within(flight: Flight, time_s: float | None) -> NDArray[np.int64]:
-    """Return the places of a path near a time, all of them without one."""
+    """Return the indices of a path near a time; all of them without one."""
     times = np.asarray(flight.times_s)
     if time_s is None:
         return np.arange(len(times))
     return np.flatnonzero(np.abs(times - time_s) <= max(_SAME_END_S, float(np.abs(times - time_s).min(initial=9e9))))
 
 
-def are_together(one: Flight, other: Flight) -> bool:
+def are_together(flight: Flight, other: Flight) -> bool:
     """Tell whether two flights are of two athletes in the air at once."""
-    if one.shot != other.shot:
+    if flight.shot != other.shot:
         return False
-    begin, end = max(one.first_s, other.first_s), min(one.last_s, other.last_s)
-    shorter = min(one.last_s - one.first_s, other.last_s - other.first_s)
+    begin, end = max(flight.first_s, other.first_s), min(flight.last_s, other.last_s)
+    shorter = min(flight.last_s - flight.first_s, other.last_s - other.first_s)
     if shorter <= 0 or end - begin < _TOGETHER * shorter:
         return False
     times = np.linspace(begin, end, 8)
-    places = [
-        np.stack([np.interp(times, flight.times_s, flight.centres[:, axis]) for axis in (0, 1)], axis=1)
-        for flight in (one, other)
+    paths = [
+        np.stack([np.interp(times, each.times_s, each.centres[:, axis]) for axis in (0, 1)], axis=1)
+        for each in (flight, other)
     ]
-    far = float(np.median(np.hypot(*(places[0] - places[1]).T)))
-    return far > _APART * float(max(np.median(one.sizes), np.median(other.sizes)))
+    far = float(np.median(np.hypot(*(paths[0] - paths[1]).T)))
+    return far > _APART * float(max(np.median(flight.sizes), np.median(other.sizes)))
 
 
 def _away(flight: Flight, times: Sequence[float | None]) -> float:
@@ -420,23 +421,23 @@ def _missing(
     start_s: float, end_s: float, takeoff_s: float | None, entry_s: float | None, scale: float
 ) -> tuple[str, ...]:
     """Say what a clip lacks of its dive."""
-    said = []
+    lacks = []
     if takeoff_s is None:
-        said.append("the clip begins after the take-off")
+        lacks.append("the clip begins after the take-off")
     elif (takeoff_s - start_s) / scale < LEAST_MARGIN_S:
-        said.append(f"the clip begins {max(0.0, takeoff_s - start_s):.2f} s before the take-off: little of it is seen")
+        lacks.append(f"the clip begins {max(0.0, takeoff_s - start_s):.2f} s before the take-off: little of it is seen")
     if entry_s is None:
-        said.append("the clip ends before the entry, or the entry is not in the picture")
+        lacks.append("the clip ends before the entry, or the entry is not in the picture")
     elif (end_s - entry_s) / scale < LEAST_MARGIN_S:
-        said.append(f"the clip ends {max(0.0, end_s - entry_s):.2f} s after the entry: little of the splash is seen")
-    return tuple(said)
+        lacks.append(f"the clip ends {max(0.0, end_s - entry_s):.2f} s after the entry: little of the splash is seen")
+    return tuple(lacks)
 
 
 def _slow_motion(takeoff_s: float | None, entry_s: float | None, scale: float) -> tuple[str, ...]:
     if scale < SLOW_FROM:
         return ()
-    said = f"slow motion, about {scale:.1f} times slower than real time"
+    note = f"slow motion, about {scale:.1f} times slower than real time"
     if takeoff_s is not None and entry_s is not None:
         air_s = entry_s - takeoff_s
-        said += f": {air_s:.2f} s in the air are {air_s / scale:.2f} s"
-    return (said,)
+        note += f": {air_s:.2f} s in the air are {air_s / scale:.2f} s"
+    return (note,)

@@ -46,8 +46,8 @@ class Check:
     """One thing that was looked at.
 
     Attributes:
-        subject: What.
-        finding: What was found.
+        subject: What was looked at.
+        finding: What was seen.
         well: Whether scoring can work with it.
     """
 
@@ -97,19 +97,19 @@ def _guarded(subject: str, look: Callable[[], Check]) -> Check:
 
 
 def _versions() -> list[str]:
-    found = []
+    versions = []
     for name in LIBRARIES:
         try:
-            found.append(f"{name} {importlib.metadata.version(name)}")
+            versions.append(f"{name} {importlib.metadata.version(name)}")
         except importlib.metadata.PackageNotFoundError:
-            found.append(f"{name} missing")
-    return found
+            versions.append(f"{name} missing")
+    return versions
 
 
 def _devices() -> list[str]:
-    found = [f"cpu ({torch.get_num_threads()} threads)"]
-    found += [f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(torch.cuda.device_count())]
-    return found + (["mps"] if torch.backends.mps.is_available() else [])
+    devices = [f"cpu ({torch.get_num_threads()} threads)"]
+    devices += [f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(torch.cuda.device_count())]
+    return devices + (["mps"] if torch.backends.mps.is_available() else [])
 
 
 def _decoders() -> list[Check]:
@@ -137,23 +137,23 @@ def _self_test(weights: str, device: str) -> Check:
     if not path.exists():
         return Check("self-test", f"these weights bring none ({SELF_TEST_NAME})")
     try:
-        asked = json.loads(path.read_text(encoding="utf-8"))
-        name, expected = str(asked["clip"]), float(asked["score"])
-        options = ScoreOptions(dive=str(asked["dive"]), height_m=float(asked["height_m"]))
+        content = json.loads(path.read_text(encoding="utf-8"))
+        name, expected = str(content["clip"]), float(content["score"])
+        options = ScoreOptions(dive=str(content["dive"]), height_m=float(content["height_m"]))
     except (OSError, ValueError, KeyError, TypeError) as error:
         return Check("self-test", f"{path}: damaged: {error}", well=False)
     clip = _example(name)
     if clip is None:
         return Check("self-test", f"the example {name} is not installed", well=False)
-    found = Scorer.load(weights, device=device, precision="fp32").score(str(clip), options).score
-    well = abs(found - expected) <= SELF_TEST_TOLERANCE
-    return Check("self-test", f"{name} scores {found:.4f}, expected {expected:.4f}", well)
+    score = Scorer.load(weights, device=device, precision="fp32").score(str(clip), options).score
+    well = abs(score - expected) <= SELF_TEST_TOLERANCE
+    return Check("self-test", f"{name} scores {score:.4f}, expected {expected:.4f}", well)
 
 
 def _example(name: str) -> Path | None:
     """Find an example clip of an installed wheel or of a checkout."""
     package = Path(__file__).resolve().parent.parent
-    for shelf in (package / "bundled" / "examples", package.parent / "examples"):
-        if (shelf / name).exists():
-            return shelf / name
+    for folder in (package / "bundled" / "examples", package.parent / "examples"):
+        if (folder / name).exists():
+            return folder / name
     return None

@@ -160,11 +160,11 @@ def describe_snippets(clip: Clip, stages: Sequence[Stage], graph: NDArray[np.flo
     names: tuple[StageName, ...] = tuple(stage.name for stage in stages)
     shares = snippet_shares(graph) if graph is not None else None
     mean = graph.sum(axis=1) / (len(graph) - 1) if graph is not None else None
-    found = []
+    snippets = []
     for index, start in enumerate(SNIPPET_STARTS):
         end = start + SNIPPET_FRAMES
         takeoff, flight, entry = by_stage[index].tolist()
-        found.append(
+        snippets.append(
             Snippet(
                 index=index,
                 start_frame=start,
@@ -178,7 +178,7 @@ def describe_snippets(clip: Clip, stages: Sequence[Stage], graph: NDArray[np.flo
                 attention=None if shares is None else float(shares[index]),
             )
         )
-    return tuple(found)
+    return tuple(snippets)
 
 
 def _borders(stages: Sequence[Stage]) -> list[int]:
@@ -194,7 +194,7 @@ def _three_by_three(rows: list[list[float]]) -> tuple[Row3, Row3, Row3]:
 
 _STAGES: tuple[StageName, StageName, StageName] = ("takeoff", "flight", "entry")
 
-_ONE_IN = 4
+_BEST_SHARE = 4
 """The bank's best are one in so many of its dives of a number, one at least."""
 
 
@@ -217,16 +217,16 @@ class StageVectors:
         return cls(pairs.tokens[:, 1], None if pairs.static_tokens is None else pairs.static_tokens[:, 1])
 
     @classmethod
-    def of_bank(cls, context: VotingContext, places: Sequence[int]) -> StageVectors:
+    def of_bank(cls, context: VotingContext, indices: Sequence[int]) -> StageVectors:
         """Return the mean stages of some of the bank's dives, each of them read beside each voter.
 
         A dive's stages depend on the dive it is compared with, so the mean is taken anew for every voter.
 
         Args:
             context: The dive and its voters.
-            places: Places of the dives in the bank, one or more.
+            indices: Indices of the dives in the bank, one or more.
         """
-        members = context.bank.encodings.select(list(places)).to(context.query.video.device)
+        members = context.bank.encodings.select(list(indices)).to(context.query.video.device)
         tokens, static = [], []
         for voter in range(len(context.indices)):
             partner = context.voters.select(slice(voter, voter + 1)).expand(len(members))
@@ -272,12 +272,12 @@ def replace_stages(
     """
     before = context.votes.pairs.stage_deltas[:, 0].cpu().double()
 
-    def intervene(place: int) -> StageIntervention:
-        changed = regress_with(context, stages, [place]) - before
+    def intervene_on(index: int) -> StageIntervention:
+        changed = regress_with(context, stages, [index]) - before
         takeoff, flight, entry = context.points(changed)
         per_voter = changed @ torch.tensor(STAGE_WEIGHTS, dtype=torch.float64)
         return StageIntervention(
-            stage=_STAGES[place],
+            stage=_STAGES[index],
             replaced_by=replaced_by,
             score=context.score + takeoff + flight + entry,
             change=takeoff + flight + entry,
@@ -285,14 +285,14 @@ def replace_stages(
             voters_gaining=int((per_voter > 0).sum()),
         )
 
-    return intervene(0), intervene(1), intervene(2)
+    return intervene_on(0), intervene_on(1), intervene_on(2)
 
 
 def rank(interventions: Sequence[StageIntervention], replaced_by: Replacement) -> Ranking:
     """Order the stages by what their replacement gains, best first; the earlier stage first where two gain the same."""
     ordered = sorted(
-        (one for one in interventions if one.replaced_by == replaced_by),
-        key=lambda one: (-one.change, STAGES.index(one.stage)),
+        (each for each in interventions if each.replaced_by == replaced_by),
+        key=lambda each: (-each.change, STAGES.index(each.stage)),
     )
     first, second, third = ordered
     return Ranking(
@@ -303,15 +303,15 @@ def rank(interventions: Sequence[StageIntervention], replaced_by: Replacement) -
 
 
 def bank_stages(bank: Bank, dive: str | None) -> dict[Replacement, tuple[int, ...]]:
-    """Return the places of the dives whose mean stages replace those of a dive of this number.
+    """Return the indices of the dives whose mean stages replace those of a dive of this number.
 
     The best are those of most execution. Of a single dive there is a mean and no best.
     """
-    places = () if dive is None else bank.of_dive(dive)
-    by_execution = sorted(places, key=lambda place: (-bank.exemplars[place].execution, place))
-    best = tuple(by_execution[: max(1, len(places) // _ONE_IN)])
-    found: dict[Replacement, tuple[int, ...]] = {"bank_mean": places, "bank_best": best if len(places) > 1 else ()}
-    return {replaced_by: chosen for replaced_by, chosen in found.items() if chosen}
+    members = () if dive is None else bank.of_dive(dive)
+    by_execution = sorted(members, key=lambda index: (-bank.exemplars[index].execution, index))
+    best = by_execution[: max(1, len(members) // _BEST_SHARE)] if len(members) > 1 else ()
+    averaged: dict[Replacement, tuple[int, ...]] = {"bank_mean": members, "bank_best": tuple(best)}
+    return {replaced_by: indices for replaced_by, indices in averaged.items() if indices}
 
 
 def intervene(
@@ -326,15 +326,15 @@ def intervene(
     Returns:
         The interventions, replacement by replacement, and what the means were taken over.
     """
-    found = replace_stages(context, StageVectors.of_exemplars(context), "exemplar")
-    taken: dict[Replacement, BankMean] = {}
-    for replaced_by, places in bank_stages(context.bank, dive).items():
-        found += replace_stages(context, StageVectors.of_bank(context, places), replaced_by)
-        taken[replaced_by] = BankMean(dive=str(dive), exemplars=len(places))
-    return found, taken
+    interventions = replace_stages(context, StageVectors.of_exemplars(context), "exemplar")
+    means: dict[Replacement, BankMean] = {}
+    for replaced_by, indices in bank_stages(context.bank, dive).items():
+        interventions += replace_stages(context, StageVectors.of_bank(context, indices), replaced_by)
+        means[replaced_by] = BankMean(dive=str(dive), exemplars=len(indices))
+    return interventions, means
 
 
-# Whether an explanation is consistent: with the score, with itself, and with what the network does when disturbed.
+# Whether an explanation agrees with the score, with itself, and with the network under disturbances.
 
 
 def check(context: VotingContext, assessment: Assessment, shares: NDArray[np.float64] | None) -> Checks:
@@ -360,19 +360,19 @@ def check(context: VotingContext, assessment: Assessment, shares: NDArray[np.flo
 
 
 def compare_with_itself(context: VotingContext) -> tuple[float, float]:
-    """Give the dive all three stages of each voter, and hold that against the voter compared with itself.
+    """Give the dive all three stages of each voter, and compare with the voter against itself.
 
     Returns:
         Largest distance between the two differences over voters and stages, and the largest difference of a voter
         against itself; points.
     """
     stages = StageVectors.of_exemplars(context)
-    found = regress_with(context, stages, range(len(STAGES)))
-    twins = stages.tokens[:, None].expand(-1, 2, -1, -1, -1)
+    replaced = regress_with(context, stages, range(len(STAGES)))
+    pairs_of_one = stages.tokens[:, None].expand(-1, 2, -1, -1, -1)
     static = None if stages.static_tokens is None else stages.static_tokens[:, None].expand(-1, 2, -1, -1, -1)
     with torch.inference_mode():
-        itself = context.model.regress(twins, static).stage_deltas[:, 0].cpu().double()
-    error = float((found - itself).abs().max()) * context.difficulty
+        itself = context.model.regress(pairs_of_one, static).stage_deltas[:, 0].cpu().double()
+    error = float((replaced - itself).abs().max()) * context.difficulty
     return error, float(weigh_stages(itself).abs().max()) * context.difficulty
 
 
@@ -401,9 +401,9 @@ def delete_snippets(context: VotingContext, snippet: int) -> Deletion:
     """
     transitions = context.votes.pairs.transitions
     changes = [
-        context.rescore(without_snippet(context.query, place), transitions) - context.score for place in range(SNIPPETS)
+        context.rescore(without_snippet(context.query, index), transitions) - context.score for index in range(SNIPPETS)
     ]
-    others = [abs(change) for place, change in enumerate(changes) if place != snippet]
+    others = [abs(change) for index, change in enumerate(changes) if index != snippet]
     return Deletion(snippet=snippet, change=changes[snippet], others=sum(others) / len(others), changes=tuple(changes))
 
 
@@ -416,8 +416,8 @@ def without_snippet(query: Encoding, snippet: int) -> Encoding:
     if frames is not None:
         start = SNIPPET_STARTS[snippet]
         frames = _fill(frames, slice(start, start + SNIPPET_FRAMES))
-    one = slice(snippet, snippet + 1)
-    return replace(query, video=_fill(query.video, one), mask=_fill(query.mask, one), frames=frames)
+    row = slice(snippet, snippet + 1)
+    return replace(query, video=_fill(query.video, row), mask=_fill(query.mask, row), frames=frames)
 
 
 def _fill(features: torch.Tensor, span: slice) -> torch.Tensor:
@@ -454,26 +454,27 @@ def build_explanation(
         bank_folder: Where the bank's thumbnails lie; None if nowhere.
     """
     notes = []
-    interventions, taken = intervene(context, assessment.dive)
-    if not taken:
+    interventions, means = intervene(context, assessment.dive)
+    if not means:
         why = "the dive number is not known" if assessment.dive is None else f"the bank has no {assessment.dive}"
         notes.append(f"no stage is replaced by the bank's mean or best: {why}")
     backgrounds: tuple[BackgroundChange, ...] = ()
     if options.backgrounds:
-        found, missing = find_backgrounds(context, clip, probabilities, bank_folder)
+        pictures, missing = find_backgrounds(context, clip, probabilities, bank_folder)
         notes += missing
-        backgrounds = change_backgrounds(context, clip, probabilities, found, encode, assessment.stages[2].start_frame)
+        entry_frame = assessment.stages[2].start_frame
+        backgrounds = change_backgrounds(context, clip, probabilities, pictures, encode, entry_frame)
     graph = view_graph(context.votes, options.layer, options.head)
     checks = check(context, assessment, None if graph is None else snippet_shares(graph))
     foreground = measure_foreground(probabilities, assessment.stages)
     if not any(foreground.frames):
-        notes.append("no athlete is predicted in any frame: what is said of foreground and background is empty")
+        notes.append("no athlete is predicted in any frame: foreground and background are empty")
     return Explanation(
         assessment=assessment,
         interventions=interventions,
-        rankings=tuple(rank(interventions, replaced_by) for replaced_by in ("exemplar", *taken)),
-        bank_mean=taken.get("bank_mean"),
-        bank_best=taken.get("bank_best"),
+        rankings=tuple(rank(interventions, replaced_by) for replaced_by in ("exemplar", *means)),
+        bank_mean=means.get("bank_mean"),
+        bank_best=means.get("bank_best"),
         checks=checks,
         backgrounds=backgrounds,
         foreground=foreground,

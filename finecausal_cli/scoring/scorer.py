@@ -26,7 +26,7 @@ from finecausal_cli.retrieval.voting import (
     compare_with_exemplars,
 )
 from finecausal_cli.scoring import ExplainOptions, ScoreOptions, with_corrections
-from finecausal_cli.scoring.athlete_track import Subject, prepare_subject, refused_error
+from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive, refused_error
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.scoring.explain import build_explanation
@@ -442,14 +442,14 @@ class Scorer:
         """
         options = replace(options or ScoreOptions(), attention=True, all_dives=False)
         explain = explain or ExplainOptions()
-        subject = next(self._find(path, options, ahead))
-        if isinstance(subject, Unscored):
-            raise refused_error(subject)
-        scored = self._score_one(subject, options, foreground=True)
-        assessment = subject.complete(scored.assessment, force=options.force)
+        prepared = next(self._find(path, options, ahead))
+        if isinstance(prepared, Unscored):
+            raise refused_error(prepared)
+        scored = self._score_one(prepared, options, foreground=True)
+        assessment = prepared.complete(scored.assessment, force=options.force)
         if isinstance(assessment, Unscored):
             raise refused_error(assessment)
-        clip = subject.found.clip
+        clip = prepared.dive_clip.clip
         assert scored.foreground is not None  # noqa: S101 -- it was asked for
         probabilities = merge_snippets(scored.foreground)
         explanation = build_explanation(
@@ -465,14 +465,14 @@ class Scorer:
                 "flight_start_s": assessment.flight_start_s,
                 "entry_start_s": assessment.entry_start_s,
                 "time_scale": assessment.time_scale,
-                "athlete": subject.track.frames,
+                "athlete": prepared.track.frames,
             }
         )
         size = explain.picture_size
         pictures = None if size is None else sampled_like(path, clip, size)
-        return explanation, gather_evidence(clip, probabilities, pictures, subject.track)
+        return explanation, gather_evidence(clip, probabilities, pictures, prepared.track)
 
-    def locate(self, path: str, options: ScoreOptions | None = None) -> Subject:
+    def locate(self, path: str, options: ScoreOptions | None = None) -> PreparedDive:
         """Find and read one dive, and read its athlete, without scoring it.
 
         Raises:
@@ -480,21 +480,23 @@ class Scorer:
             VideoError: The clip cannot be read.
             UsageError: The times or the athlete asked for make no sense.
         """
-        subject = next(self._find(path, replace(options or ScoreOptions(), all_dives=False)))
-        if isinstance(subject, Unscored):
-            raise refused_error(subject)
-        return subject
+        prepared = next(self._find(path, replace(options or ScoreOptions(), all_dives=False)))
+        if isinstance(prepared, Unscored):
+            raise refused_error(prepared)
+        return prepared
 
-    def _find(self, path: str, options: ScoreOptions, ahead: ReadAhead | None = None) -> Iterator[Subject | Unscored]:
+    def _find(
+        self, path: str, options: ScoreOptions, ahead: ReadAhead | None = None
+    ) -> Iterator[PreparedDive | Unscored]:
         known, notes = with_corrections(path, options)
         wanted, viewing, limit_s = known.wanted, self.viewing, options.timeout_s
         if options.all_dives:
             for read in read_each(path, wanted, viewing, timeout_s=limit_s):
-                yield prepare_subject(read, known, self._reader, source=path, notes=notes)
+                yield prepare_dive(read, known, self._reader, source=path, notes=notes)
             return
         ready = None if ahead is None else ahead.result(path, wanted, viewing)
         read = ready or read_dives(path, wanted, viewing, timeout_s=limit_s)
-        yield prepare_subject(read, known, self._reader, source=path, notes=notes)
+        yield prepare_dive(read, known, self._reader, source=path, notes=notes)
 
     def score_clips(
         self, clips: Sequence[Clip], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
@@ -514,14 +516,14 @@ class Scorer:
             for scored in self._score(clips, options, started)
         ]
 
-    def score_subjects(
-        self, subjects: Sequence[Subject], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
+    def score_prepared(
+        self, dives: Sequence[PreparedDive], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
     ) -> list[Assessment | Unscored | FinecausalError]:
         """Score dives that are found and read already, all of them in one pass; see ``score_clips``."""
-        results = self.score_clips([subject.found.clip for subject in subjects], options, started=started)
+        results = self.score_clips([prepared.dive_clip.clip for prepared in dives], options, started=started)
         return [
-            result if isinstance(result, FinecausalError) else subject.complete(result, force=option.force)
-            for subject, option, result in zip(subjects, options, results, strict=True)
+            result if isinstance(result, FinecausalError) else prepared.complete(result, force=option.force)
+            for prepared, option, result in zip(dives, options, results, strict=True)
         ]
 
     def encode(self, clip: Clip, *, foreground: bool = False) -> Encoding:
@@ -585,8 +587,8 @@ class Scorer:
         except FinecausalError as error:
             return error
 
-    def _score_one(self, subject: Subject, options: ScoreOptions, *, foreground: bool = False) -> ScoredClip:
-        (scored,) = self._score([subject.found.clip], [options], foreground=foreground)
+    def _score_one(self, prepared: PreparedDive, options: ScoreOptions, *, foreground: bool = False) -> ScoredClip:
+        (scored,) = self._score([prepared.dive_clip.clip], [options], foreground=foreground)
         if isinstance(scored, FinecausalError):
             raise scored
         return scored

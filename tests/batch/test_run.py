@@ -1,15 +1,19 @@
 from __future__ import annotations
 
+import os
 import shutil
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
 
+from finecausal_cli.batch import BatchConfig
+from finecausal_cli.batch import runner as runner_module
 from finecausal_cli.batch.inputs import find_inputs
 from finecausal_cli.batch.pipeline import Outcome
 from finecausal_cli.batch.records import Journal, RunSettings, failed_row, read_result_rows
-from finecausal_cli.batch.runner import BatchStats, plan_batch, run_plan
-from finecausal_cli.errors import VideoError
+from finecausal_cli.batch.runner import BatchRunner, BatchStats, Reporter, plan_batch, run_plan
+from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.scoring import ScoreOptions
 
 if TYPE_CHECKING:
@@ -204,3 +208,72 @@ def test_a_watched_file_that_changes_has_one_row(run, folder: Path, make_row) ->
         (folder / "a.mp4").write_bytes(content)
         run_plan(plan_batch(find_inputs(["d/a.mp4"], ScoreOptions()).items, SETTING), maker, stats)
     assert (len(stats.rows), stats.missing, stats.rows[0].score) == (1, 0, 20.0)
+
+
+class Told(Reporter):
+    """Keeps what it is told."""
+
+    def __init__(self) -> None:
+        self.tasks: list[tuple[str, int | None]] = []
+        self.shown: list[str] = []
+        self.finished: BatchStats | None = None
+
+    def start(self, task: str, total: int | None) -> None:
+        self.tasks.append((task, total))
+
+    def show(self, outcome: Outcome) -> None:
+        self.shown.append(outcome.row.source)
+
+    def finish(self, stats: BatchStats) -> None:
+        self.finished = stats
+
+
+@pytest.fixture
+def runner(folder: Path, monkeypatch: pytest.MonkeyPatch, make_row):
+    """Make a runner over the folder whose scoring is done by ``scored``."""
+
+    def make(scored=None, **options) -> BatchRunner:
+        scored = scored or Maker(make_row)
+        monkeypatch.setattr(RunSettings, "of", classmethod(lambda *_: SETTING))
+        monkeypatch.setattr(runner_module, "score_jobs", lambda scorer, jobs, config, ahead: scored(jobs))
+        return BatchRunner(BatchConfig(("d",), **options), scorer=object())
+
+    return make
+
+
+@pytest.mark.parametrize(
+    ("number", "stopped", "code"), [("SIGTERM", "terminated", 143), ("SIGINT", "interrupted", 130)]
+)
+def test_a_signal_ends_a_run_that_keeps_what_is_done(runner, folder, make_row, number, stopped, code) -> None:
+    def scored(jobs):
+        for outcome in Maker(make_row)(jobs):
+            yield outcome
+            os.kill(os.getpid(), getattr(signal, number))
+
+    reporter, journal = Told(), folder.parent / "out.jsonl"
+    run = runner(scored)
+    stats = run.run(run.find(), reporter, journal=journal)
+    assert (stats.stopped, stats.exit_code, stats.missing) == (stopped, code, 2)
+    assert reporter.finished is stats
+    assert on_disk(folder) == ALL[:1]
+    assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+    rest = Told()
+    run = runner()
+    assert run.run(run.find(), rest, journal=journal).exit_code == 1  # bad.mp4
+    assert rest.shown == ["d/bad.mp4", "d/c.mp4"]
+    assert on_disk(folder) == ALL
+    assert rest.tasks == [("loading the weights", None), ("looking", 3), ("scoring", 2)]
+
+
+def test_a_watch_ends_at_the_first_failure_where_that_is_asked_for(runner, folder, monkeypatch) -> None:
+    monkeypatch.setattr(runner_module, "watch", lambda find, score, stop: (score(find()), stop.is_set())[1] or 1 / 0)
+    run = runner(watch=True, fail_fast=True)
+    assert run.run(run.find()).failed == 1
+
+
+@pytest.mark.parametrize(
+    "options", [{"watch": True, "dry_run": True}, {"overwrite": True, "retry_failed": True}, {"workers": 0}]
+)
+def test_options_that_cannot_be_meant_together_are_refused(options) -> None:
+    with pytest.raises(UsageError):
+        BatchConfig(("d",), **options)

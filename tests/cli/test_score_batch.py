@@ -115,6 +115,28 @@ def test_one_dive_as_a_row_and_without_failures_the_code_is_0(score, dives):
     assert "written: r.parquet, r.parquet.journal.jsonl" in out
 
 
+def test_one_dive_goes_where_the_output_says_in_the_format_that_its_name_says(score, dives):
+    clip = ("dives/107B-10m-good.mp4", "--voters", "1")
+    assert score(*clip, "-o", "a.json")[:2] == (0, "")
+    whole = json.loads(Path("a.json").read_text())
+    assert whole["schema_version"] == 3
+    assert score(*clip, "-o", "a.txt")[0] == 0
+    assert f"{whole['score']:.2f} points" in Path("a.txt").read_text()
+    assert score(*clip, "-o", "new/")[0] == 0
+    assert sorted(path.name for path in Path("new").iterdir() if path.name[0] != ".") == [
+        "report.html",
+        "results.csv",
+        "results.jsonl",
+    ]
+    Path("link.json").symlink_to("a.json")
+    Path("a.json").write_text("old")
+    assert score(*clip, "-o", "link.json")[0] == 0
+    assert Path("link.json").is_symlink()
+    assert json.loads(Path("a.json").read_text())["score"] == pytest.approx(whole["score"], abs=1e-4)
+    code, out, _ = score(*clip, "-o", "/dev/null", "--format", "csv")
+    assert (code, "written" in out, Path("/dev/null").is_char_device()) == (0, False, True)
+
+
 def test_lists_shares_and_merge(score, dives, capsys):
     Path("list.txt").write_text("dives/107B-10m-good.mp4\ndives/text.mp4\ndives/107B-10m-poor.mp4\n")
     for share in (1, 2):
@@ -158,6 +180,7 @@ def test_a_manifest_gives_each_dive_its_number(score, dives):
         (["dives", "--format", "parquet"], "cannot be printed"),
         (["dives", "--overwrite"], "-o"),
         (["dives", "-o", "x.txt"], "format"),
+        (["dives/107B-10m-good.mp4", "-o", "x.xlsx"], "format"),
         (["dives", "--timeout", "0"], "--timeout"),
         (["--from-file", "nowhere.txt"], "nowhere.txt"),
         (["*.avi"], "no file matches"),

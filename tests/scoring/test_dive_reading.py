@@ -108,9 +108,9 @@ def test_a_repeated_frame_is_cut_once(film, found, make_flight):
     found(make_flight())
     (one,) = read_dives(film, Wanted(start_s=2.0, end_s=3.4), FRAMED).clips
     assert len(one.crops) == 35
-    assert one.places[0] == 0
-    assert one.places[-1] == 34
-    assert len(one.places) == 96
+    assert one.frame_indices[0] == 0
+    assert one.frame_indices[-1] == 34
+    assert len(one.frame_indices) == 96
 
 
 def test_what_cannot_be_asked_is_refused_before_anything_is_read(film):
