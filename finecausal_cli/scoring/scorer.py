@@ -385,34 +385,18 @@ class Scorer:
             raise refused_error(result)
         return result
 
-    def assess(
-        self,
-        path: str,
-        options: ScoreOptions | None = None,
-        *,
-        ahead: ReadAhead | None = None,
-    ) -> list[Assessment | Unscored]:
-        """Find the dives of a file and score the surest, or all of them with ``all_dives``.
-
-        Args:
-            path: A video file or a folder of frames.
-            options: How.
-            ahead: Has begun to read the file already.
+    def assess(self, path: str, options: ScoreOptions | None = None) -> list[Assessment | Unscored]:
+        """Score the surest dive of a file, or all of them with ``all_dives``; raises as ``score`` does.
 
         Returns:
-            One for each dive, in the order of the file; what is no dive is one without points.
-
-        Raises:
-            VideoError: The clip cannot be read.
-            BankError: The named exemplar does not exist.
-            UsageError: Dive number or height is wrong, or no difficulty is to be had.
+            One for each dive, in the order of the file; without points where there is no dive, or not enough of one.
         """
         options = options or ScoreOptions()
         return [
             dive
             if isinstance(dive, Unscored)
             else dive.complete(self._score_one(dive, options).assessment, force=options.force)
-            for dive in self._find(path, options, ahead)
+            for dive in self._find(path, options)
         ]
 
     def explain(
@@ -423,7 +407,7 @@ class Scorer:
         *,
         ahead: ReadAhead | None = None,
     ) -> tuple[Explanation, Evidence]:
-        """Score one dive and explain the score.
+        """Score one dive and explain the score; raises as ``score`` does.
 
         Args:
             path: A video file or a folder of frames.
@@ -433,24 +417,16 @@ class Scorer:
 
         Returns:
             The explanation, and the pictures behind it.
-
-        Raises:
-            RefusedError: It shows no dive, or not enough of one for points; its ``found`` says what there is.
-            VideoError: The clip cannot be read.
-            BankError: The named exemplar does not exist.
-            UsageError: Dive number or height is wrong, or no difficulty is to be had.
         """
         options = replace(options or ScoreOptions(), attention=True, all_dives=False)
         explain = explain or ExplainOptions()
-        prepared = next(self._find(path, options, ahead))
-        if isinstance(prepared, Unscored):
-            raise refused_error(prepared)
+        prepared = self.locate(path, options, ahead=ahead)
         scored = self._score_one(prepared, options, foreground=True)
         assessment = prepared.complete(scored.assessment, force=options.force)
         if isinstance(assessment, Unscored):
             raise refused_error(assessment)
         clip = prepared.dive_clip.clip
-        assert scored.foreground is not None  # noqa: S101 -- it was asked for
+        assert scored.foreground is not None  # noqa: S101 - foreground=True
         probabilities = merge_snippets(scored.foreground)
         explanation = build_explanation(
             scored.context,
@@ -472,15 +448,15 @@ class Scorer:
         pictures = None if size is None else sampled_like(path, clip, size)
         return explanation, gather_evidence(clip, probabilities, pictures, prepared.track)
 
-    def locate(self, path: str, options: ScoreOptions | None = None) -> PreparedDive:
+    def locate(self, path: str, options: ScoreOptions | None = None, *, ahead: ReadAhead | None = None) -> PreparedDive:
         """Find and read one dive, and read its athlete, without scoring it.
 
         Raises:
             RefusedError: It shows no dive; its ``found`` says what there is.
             VideoError: The clip cannot be read.
-            UsageError: The times or the athlete asked for make no sense.
+            UsageError: The times or the athlete make no sense.
         """
-        prepared = next(self._find(path, replace(options or ScoreOptions(), all_dives=False)))
+        prepared = next(self._find(path, replace(options or ScoreOptions(), all_dives=False), ahead))
         if isinstance(prepared, Unscored):
             raise refused_error(prepared)
         return prepared
