@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
-_log = logging.getLogger(__name__)
+logger = logging.getLogger(__name__)
 
 
 # What is known already, what is left to do, and the count of it all.
@@ -385,7 +385,7 @@ class BatchRunner:
             self._stop.set()
             signal.signal(signal.SIGINT, signal.default_int_handler)
 
-        _log_note(f"watching {', '.join(self._config.paths)}; Ctrl-C ends it")
+        logger.warning("watching %s; Ctrl-C ends it", ", ".join(self._config.paths))
         with _handled(signal.SIGINT, stop):
             watch(lambda: self.find().items, score, self._stop)
 
@@ -400,7 +400,7 @@ class BatchRunner:
         if options.corrections and inputs.items:  # else they are of another shard's dive
             notes += keep_corrections(inputs.items[0].path, options.corrections, options.start_s, options.end_s)
         for note in notes:
-            _log_note(f"note: {note}")
+            logger.warning("note: %s", note)
 
     def _load(self) -> Scorer:
         if self._scorer is None:
@@ -435,11 +435,6 @@ def _plan_alone(items: Sequence[Item]) -> Plan:
 
 def _known(journal: Path | None) -> Iterable[Row]:
     return read_result_rows(journal) if journal is not None and journal.exists() else ()
-
-
-def _log_note(text: str) -> None:
-    """Log a note; a file name in it must not break the line."""
-    _log.warning("%s", "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text))
 
 
 @contextmanager
