@@ -25,8 +25,8 @@ from torch.nn import functional
 from finecausal_cli.tracking.ballistic import BallisticSearch, Paths, apex
 from finecausal_cli.tracking.camera import chain, measure_steps
 from finecausal_cli.tracking.flights import MOST_FPS, SIDE
-from finecausal_cli.tracking.moments import CELL_S, CHANNELS, DOWN_M, MOMENTS_S, strip_along
 from finecausal_cli.tracking.motion import motion_heat
+from finecausal_cli.tracking.transitions import CELL_S, CHANNELS, DOWN_M, MOMENTS_S, strip_along
 from finecausal_cli.video.decoders import Scanner
 
 if TYPE_CHECKING:
@@ -40,7 +40,7 @@ NEAR_M = 0.8
 
 
 class Network(nn.Module):
-    """The network of ``tracking.moments``, for training: float32 [batch, channels, heights, moments] to logits."""
+    """the network of ``tracking.transitions``, for training: float32 [batch, channels, heights, moments] to logits."""
 
     pos: torch.Tensor
 

@@ -14,8 +14,16 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from finecausal_cli.athlete.network import STRIDE, AthleteNetwork, NetworkConfig
-from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork, direction_track, steps_of
+from finecausal_cli.athlete.network import (
+    STRIDE,
+    AthleteNetwork,
+    NetworkConfig,
+    Observations,
+    SequenceConfig,
+    SequenceNetwork,
+    direction_track,
+    steps_of,
+)
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.model.i3d import fold_for_inference

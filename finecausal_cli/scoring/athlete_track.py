@@ -147,7 +147,7 @@ def _body(
     dive_clip: DiveClip, reading: BodyReading, times_s: NDArray[np.float64], squares: NDArray[np.float64]
 ) -> BodyInFlight | None:
     """Return what is read of the body between take-off and entry."""
-    from finecausal_cli.athlete.sequence import direction_track
+    from finecausal_cli.athlete.network import direction_track
 
     dive, flight = dive_clip.dive, dive_clip.dive.flight
     if flight is None or dive_clip.crops is None or dive.takeoff_s is None or dive.entry_s is None:

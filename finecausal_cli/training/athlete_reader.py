@@ -15,11 +15,11 @@ from finecausal_cli.athlete.network import (
     AthleteMaps,
     AthleteNetwork,
     NetworkConfig,
+    SequenceNetwork,
     imagenet_parameters,
     soft_argmax,
 )
 from finecausal_cli.athlete.reader import AthleteReader, save_network
-from finecausal_cli.athlete.sequence import SequenceNetwork
 from finecausal_cli.device import resolve_device
 from finecausal_cli.errors import TrainingError, WeightsError
 from finecausal_cli.model.i3d import to_channels_last

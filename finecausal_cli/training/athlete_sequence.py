@@ -14,9 +14,8 @@ import numpy as np
 import torch
 
 from finecausal_cli.athlete import JOINT, MIRRORED
-from finecausal_cli.athlete.network import DIRECTIONS
+from finecausal_cli.athlete.network import DIRECTIONS, Observations, SequenceNetwork, direction_track, mirrored, turned
 from finecausal_cli.athlete.reader import cut_window
-from finecausal_cli.athlete.sequence import Observations, SequenceNetwork, direction_track, mirrored, turned
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.training.trainer import Task, linear_cosine
 from finecausal_cli.video.reader import open_source

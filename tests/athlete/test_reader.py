@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from finecausal_cli.athlete.network import AthleteNetwork, NetworkConfig
+from finecausal_cli.athlete.network import AthleteNetwork, NetworkConfig, SequenceConfig, SequenceNetwork
 from finecausal_cli.athlete.reader import (
     CONFIG_NAME,
     TENSORS_NAME,
@@ -18,7 +18,6 @@ from finecausal_cli.athlete.reader import (
     peak_place,
     save_network,
 )
-from finecausal_cli.athlete.sequence import SequenceConfig, SequenceNetwork
 from finecausal_cli.errors import WeightsError
 
 SIZES = NetworkConfig(window_size=64, width=8, embedding=8)

@@ -3,8 +3,7 @@ import pytest
 import torch
 
 from finecausal_cli.athlete import JOINT, JOINTS
-from finecausal_cli.athlete.network import DIRECTIONS
-from finecausal_cli.athlete.sequence import Observations, direction_track, mirrored, steps_of, turned
+from finecausal_cli.athlete.network import DIRECTIONS, Observations, direction_track, mirrored, steps_of, turned
 
 STEP_S = 1 / 25
 

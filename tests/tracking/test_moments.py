@@ -5,17 +5,17 @@ import pytest
 
 from finecausal_cli.tracking.ballistic import BallisticSearch, Paths, apex
 from finecausal_cli.tracking.camera import chain, measure_steps
-from finecausal_cli.tracking.moments import (
+from finecausal_cli.tracking.motion import motion_heat
+from finecausal_cli.tracking.transitions import (
     CHANNELS,
     DOWN_M,
     MOMENTS_S,
     Moments,
     find_moments,
     read_moments,
+    refine,
     strip_along,
 )
-from finecausal_cli.tracking.motion import motion_heat
-from finecausal_cli.tracking.transitions import refine
 
 from .conftest import ENTRY_S, FPS, TAKEOFF_S, Film
 

@@ -5,9 +5,16 @@ import pytest
 import torch
 
 from finecausal_cli.athlete import JOINT, JOINTS
-from finecausal_cli.athlete.network import DIRECTIONS, AthleteMaps, AthleteNetwork, NetworkConfig
+from finecausal_cli.athlete.network import (
+    DIRECTIONS,
+    AthleteMaps,
+    AthleteNetwork,
+    NetworkConfig,
+    Observations,
+    SequenceConfig,
+    SequenceNetwork,
+)
 from finecausal_cli.athlete.reader import AthleteReader
-from finecausal_cli.athlete.sequence import Observations, SequenceConfig, SequenceNetwork
 from finecausal_cli.errors import DatasetError, TrainingError, WeightsError
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.training import ReaderOptions
