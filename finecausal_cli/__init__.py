@@ -14,7 +14,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from finecausal_cli.version import __version__
+from finecausal_cli.config import __version__
 
 if TYPE_CHECKING:
     from finecausal_cli.batch import BatchConfig

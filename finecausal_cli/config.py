@@ -1,4 +1,4 @@
-"""Options declared once: as fields of frozen dataclasses whose metadata is the help text of the command line.
+"""Version and options: declared once, as fields of frozen dataclasses whose metadata is the command line's help.
 
 A field that a person may set is made with ``option``. ``cli`` turns such fields into flags and the keys of a
 configuration file, and passes the dataclass on whole; fields without it are for programs only. Nothing heavy is
@@ -18,6 +18,8 @@ from finecausal_cli.errors import UsageError
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+__version__ = "0.1.0"
 
 DEFAULT_WEIGHTS = "compact"
 """The bundled weights that are used unless others are named."""

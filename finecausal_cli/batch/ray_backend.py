@@ -18,10 +18,10 @@ import torch
 
 from finecausal_cli.batch.pipeline import JobScorer, Outcome
 from finecausal_cli.batch.records import RunSettings, failed_row
+from finecausal_cli.config import __version__
 from finecausal_cli.errors import FinecausalError, UsageError
 from finecausal_cli.retrieval.bank import INDEX_NAME, read_index
 from finecausal_cli.scoring.scorer import Scorer
-from finecausal_cli.version import __version__
 from finecausal_cli.weights import CONFIG_NAME, read_manifest
 from finecausal_cli.weights.hub import bank_folder, resolve_weights
 

@@ -16,11 +16,11 @@ from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError, model_validator
 
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.config import __version__
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import DatasetError, DiveNumberError, ErrorKind, FinecausalError, OutputError
 from finecausal_cli.scoring import with_corrections
 from finecausal_cli.scoring.results import Assessment, Unscored, Value
-from finecausal_cli.version import __version__
 from finecausal_cli.video.source import PICTURE_SUFFIXES
 
 if TYPE_CHECKING:

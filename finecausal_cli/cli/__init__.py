@@ -11,8 +11,8 @@ import typer
 
 from finecausal_cli.cli import assets, data, score, train
 from finecausal_cli.cli.options import add_command
+from finecausal_cli.config import __version__
 from finecausal_cli.errors import FinecausalError, UsageError
-from finecausal_cli.version import __version__
 
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from rich.text import Text
 
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.config import __version__
 from finecausal_cli.report.console import (
     STAGE_ATTENTION_CAPTION,
     Row,
@@ -24,7 +25,6 @@ from finecausal_cli.report.console import (
 from finecausal_cli.report.explanation import time_code
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
-from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
     from pathlib import Path

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Final
 from markupsafe import Markup
 
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.config import __version__
 from finecausal_cli.diving import describe_dive, parse_dive_number
 from finecausal_cli.errors import DiveNumberError, OutputError
 from finecausal_cli.evaluation.predict import is_covered
@@ -20,7 +21,6 @@ from finecausal_cli.report.explanation import explanation_sections, limits_of, s
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
 from finecausal_cli.report.score import athlete_in_words, difficulty_in_digits, exemplars_in_words
-from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence

@@ -8,10 +8,10 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from finecausal_cli.athlete import JOINT, JOINTS
+from finecausal_cli.config import __version__
 from finecausal_cli.errors import ErrorKind, RefusedError
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal, search_dives
 from finecausal_cli.scoring.results import AthleteFrame, Unscored
-from finecausal_cli.version import __version__
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:

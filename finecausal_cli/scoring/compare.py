@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from finecausal_cli.config import __version__
 from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
 from finecausal_cli.diving import difficulty as listed_difficulty
 from finecausal_cli.errors import FinecausalError, UsageError
@@ -28,7 +29,6 @@ from finecausal_cli.scoring.results import (
     PairAttention,
 )
 from finecausal_cli.scoring.scorer import build_spans
-from finecausal_cli.version import __version__
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:

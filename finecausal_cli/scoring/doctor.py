@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING
 
 import torch
 
+from finecausal_cli.config import __version__
 from finecausal_cli.errors import FinecausalError
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.scorer import Scorer
-from finecausal_cli.version import __version__
 from finecausal_cli.weights.hub import list_bundled, resolve_weights
 
 if TYPE_CHECKING:

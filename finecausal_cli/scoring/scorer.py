@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from finecausal_cli.config import DEFAULT_WEIGHTS
+from finecausal_cli.config import DEFAULT_WEIGHTS, __version__
 from finecausal_cli.data.batch import normalise
 from finecausal_cli.device import Precision, computing, resolve_device, resolve_precision
 from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
@@ -40,7 +40,6 @@ from finecausal_cli.scoring.results import (
     Unscored,
     Vote,
 )
-from finecausal_cli.version import __version__
 from finecausal_cli.video import crop
 from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.hub import bank_folder, resolve_weights

@@ -20,6 +20,7 @@ from finecausal_cli.athlete.network import (
     soft_argmax,
 )
 from finecausal_cli.athlete.reader import AthleteReader, save_network
+from finecausal_cli.config import __version__
 from finecausal_cli.device import resolve_device
 from finecausal_cli.errors import TrainingError, WeightsError
 from finecausal_cli.model.i3d import to_channels_last
@@ -27,7 +28,6 @@ from finecausal_cli.training import require_one_process
 from finecausal_cli.training.athlete_sequence import LR_FLOOR, SequenceTask, read_clip
 from finecausal_cli.training.athlete_windows import CutConfig, WindowSet, cut_dataset
 from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, linear_cosine, start_accelerator
-from finecausal_cli.version import __version__
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping

@@ -71,7 +71,9 @@ def seen(recording: Recording, frames: list[int]) -> tuple[list[np.ndarray], Tru
 @pytest.mark.parametrize("azimuth_deg", [0, 60, 90, 150, 180, -120, -90, -30])
 @pytest.mark.parametrize("elevation_deg", [-12, 30])
 def test_from_every_side_the_joints_lie_on_the_mask(plan, azimuth_deg, elevation_deg):
-    recording = plain_recording(plan, abs(azimuth_deg) % 4, azimuth=radians(azimuth_deg), elevation=radians(elevation_deg))
+    recording = plain_recording(
+        plan, abs(azimuth_deg) % 4, azimuth=radians(azimuth_deg), elevation=radians(elevation_deg)
+    )
     masks, truth = seen(recording, flight(recording))
     trunk = [
         JOINT[name] for name in ("pelvis", "neck", "hip_l", "hip_r", "shoulder_l", "shoulder_r", "knee_l", "knee_r")
