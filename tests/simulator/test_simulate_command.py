@@ -9,12 +9,13 @@ import typer
 from typer.testing import CliRunner
 
 from finecausal_cli.cli.data import simulate
+from finecausal_cli.cli.options import add_command
 
 
 @pytest.fixture
 def command() -> typer.Typer:
     app = typer.Typer()
-    app.command()(simulate)
+    add_command(app, simulate)
     return app
 
 
