@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.retrieval.bank import Exemplar
     from finecausal_cli.scoring.doctor import Diagnostics
-    from finecausal_cli.training.dive_classifier import Recognition
+    from finecausal_cli.training.dive_classifier import ClassifierMetrics
     from finecausal_cli.weights import Manifest
     from finecausal_cli.weights.store import LoadedWeights
 
@@ -327,11 +327,11 @@ def print_weights(folder: Path, manifest: Manifest, console: Console) -> None:
     _print_facts(facts, console)
 
 
-def print_recognition(recognition: Recognition, console: Console) -> None:
+def print_recognition(recognition: ClassifierMetrics, console: Console) -> None:
     """Print the accuracy of dive-number recognition."""
     console.print(
-        f"{recognition.dives} validation dives: {recognition.right:.1%} recognised (top 1), "
-        f"{recognition.among_three:.1%} among the three likeliest; mean confidence {recognition.certainty:.1%}",
+        f"{recognition.dives} validation dives: {recognition.top1:.1%} recognised (top 1), "
+        f"{recognition.top3:.1%} among the three likeliest; mean confidence {recognition.confidence:.1%}",
         soft_wrap=True,
     )
 

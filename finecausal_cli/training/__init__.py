@@ -311,7 +311,7 @@ def is_main_process() -> bool:
 
 
 def require_one_process(work: str) -> None:
-    """Refuse to share what one process does alone.
+    """Refuse several processes for what one does alone.
 
     Raises:
         TrainingError: There are several.
@@ -321,7 +321,7 @@ def require_one_process(work: str) -> None:
 
 
 def check_precision(precision: Precision, config: ModelConfig, device: torch.device) -> None:
-    """Refuse to learn in a precision whose gradients are wrong.
+    """Refuse to train in a precision whose gradients are wrong.
 
     Measured with torch 2.13: gradients of 3-D convolutions in bf16 on a CPU hold garbage of size 1e14.
 
@@ -352,15 +352,15 @@ def build_config(preset: str, *, ablate: str = "", base: ModelConfig | None = No
     unknown = [module for module in left_out if module not in ("gat", "tca")]
     if unknown:
         raise UsageError(f"{unknown[0]!r} cannot be left out", where="--ablate", hint="gat, tca or gat,tca")
-    # What recognises dive numbers knows the trunk as it was: it is learned last.
+    # The dive-number classifier fits only the backbone that it was trained on: it is trained last.
     return (base or PRESETS[preset]).model_copy(update=dict.fromkeys((*left_out, "recognises"), False))
 
 
-# Hold parts of a network still while the rest learns.
+# Frozen parts of a network.
 
 
 def backbones(model: FineCausal) -> Iterator[nn.Module]:
-    """Yield what comes pretrained: the trunks (the paper's I3D), and the ResNet of the static branch."""
+    """Yield the backbones (the paper's I3D), and the ResNet of the static branch."""
     yield model.video_trunk
     if model.parser.trunk is not None:
         yield model.parser.trunk
@@ -369,11 +369,11 @@ def backbones(model: FineCausal) -> Iterator[nn.Module]:
 
 
 def freeze(model: FineCausal, options: TrainOptions) -> None:
-    """Take the gradient from what shall stay as it is: trunks, and scale and shift of frozen normalisations."""
-    still = [*_frozen_norms(model, options), *(backbones(model) if options.freeze_backbone else ())]
+    """Take the gradient from frozen backbones, and from scale and shift of frozen normalisations."""
+    frozen = [*_frozen_norms(model, options), *(backbones(model) if options.freeze_backbone else ())]
     if options.views:
-        still.append(model.parser.heads)  # they read the trunk's maps, which are not kept
-    for module in still:
+        frozen.append(model.parser.heads)  # they read intermediate maps of the backbone, which are not cached
+    for module in frozen:
         module.requires_grad_(requires_grad=False)
 
 

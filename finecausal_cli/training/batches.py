@@ -1,4 +1,4 @@
-"""What a step learns from: pairs of dives, or cached views of them."""
+"""Batches of pairs of dives, from clips or from cached encodings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
 
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.data.batch import Group, PairBatch, augment, normalise, pair_batch, plan_epoch
+from finecausal_cli.data.batch import Group, PairBatch, augment, collate, normalise, pair_batch, plan_epoch
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
 from finecausal_cli.device import AUTOCAST
 from finecausal_cli.model.outputs import Encoding
@@ -34,31 +34,24 @@ if TYPE_CHECKING:
     from finecausal_cli.training import TrainOptions
 
 
-# Cut every step's batch into the parts that the processes compute, and load them ahead.
+# Every step's batch is divided into parts, which the processes share.
 #
-# The batch of a step is the same however many processes share it and however many parts each takes in turn: part
-# number k of n holds the groups k, k + n, ... of the batch. So a run of two processes is the run of one that takes
-# two parts.
+# The batch is the same however many processes share it and however many parts each takes in turn: part k of n holds
+# the groups k, k + n, ... of the batch. So a run of two processes is the run of one that takes two parts.
 
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one process computes at once.
+    """A micro-batch of one process.
 
     Attributes:
         batch: Its pairs.
-        number: Its place among the parts of the step; chance in the network is drawn from it.
-        is_spare: Whether it counts for nothing: there are more parts than groups, but all processes must go through
-            the network together, or normalisation over all of them would wait for ever.
+        is_spare: Whether it has no weight: there are more parts than groups, but all processes must go through the
+            network together, or normalisation over all of them would wait for ever.
     """
 
     batch: PairBatch
-    number: int
     is_spare: bool = False
-
-    def to(self, device: torch.device) -> Part:
-        """Return the part on another device."""
-        return replace(self, batch=self.batch.to(device))
 
     def pin_memory(self) -> Part:
         """Return the part in memory that a GPU can read by itself."""
@@ -66,12 +59,12 @@ class Part:
 
 
 def split_groups(groups: Sequence[Group], parts: int) -> list[tuple[Sequence[Group], bool]]:
-    """Deal the groups of a batch out to parts; a part that gets none repeats the first group and is spare."""
-    return [(groups[number::parts] or groups[:1], number >= len(groups)) for number in range(parts)]
+    """Divide the groups of a batch into parts; a part without any repeats the first group and is spare."""
+    return [(groups[index::parts] or groups[:1], index >= len(groups)) for index in range(parts)]
 
 
 class StepPlan:
-    """Which groups meet in which step.
+    """Which groups are in the batch of a step.
 
     Args:
         dives: The training dives.
@@ -85,9 +78,9 @@ class StepPlan:
         self.steps_per_epoch = len(self._plan(0))
 
     def groups(self, step: int) -> tuple[int, list[Group]]:
-        """Return the epoch of a step and its groups."""
-        epoch, place = divmod(step, self.steps_per_epoch)
-        return epoch, self._plan(epoch)[place]
+        """Return the epoch of a step, and its groups."""
+        epoch, index = divmod(step, self.steps_per_epoch)
+        return epoch, self._plan(epoch)[index]
 
     def _plan(self, epoch: int) -> list[list[Group]]:
         if self._epoch is None or self._epoch[0] != epoch:
@@ -103,19 +96,66 @@ class StepPlan:
         return self._epoch[1]
 
 
-# What a frozen trunk makes of every dive, kept: minutes instead of hours to train what stands behind it.
+class PairBatches:
+    """The parts of each step's batch that one process takes.
+
+    Args:
+        dives: Training dives, all with scores.
+        clips: Where their clips come from.
+        options: The run.
+        share: Rank of the process and number of processes.
+        frame_size: Side of the network's input, pixels.
+        views: Encodings of the dives by a frozen backbone, in place of clips.
+        swap: Shows some dives before other backgrounds.
+    """
+
+    def __init__(
+        self,
+        dives: Sequence[Dive],
+        clips: ClipCache,
+        options: TrainOptions,
+        *,
+        share: tuple[int, int],
+        frame_size: int,
+        views: Views | None = None,
+        swap: BackgroundSwap | None = None,
+    ) -> None:
+        self.plan = StepPlan(dives, options)
+        self._dives, self._clips, self._options = dives, clips, options
+        self._rank, self._count = share
+        self._frame_size, self._views, self._swap = frame_size, views, swap
+
+    def __call__(self, step: int) -> list[Part]:
+        """Return the parts of a step.
+
+        Raises:
+            VideoError: A clip cannot be read.
+        """
+        epoch, groups = self.plan.groups(step)
+        each = self._options.accumulate
+        dealt = split_groups(groups, self._count * each)
+        mine = range(self._rank * each, (self._rank + 1) * each)
+        return [Part(self._collate(dealt[index][0], epoch), dealt[index][1]) for index in mine]
+
+    def _collate(self, groups: Sequence[Group], epoch: int) -> PairBatch:
+        dives, seed, size = self._dives, self._options.seed, self._frame_size
+        if self._views is not None:
+            return self._views.collate(groups, dives, seed=seed, epoch=epoch)
+        return collate(groups, dives, self._clips.load, frame_size=size, seed=seed, epoch=epoch, swap=self._swap)
+
+
+# Encodings of every dive by a frozen backbone, cached: the modules behind it train in minutes instead of hours.
 #
-# A trunk that stays as it is gives a picture the same features every time. So each dive is encoded once in a few
-# views, as it is and as training would vary it, and training draws from these. One small file a dive lies in the clip
-# cache, under a name that says trunk, clip and number of views, so that runs, seeds and ablations on one trunk share
-# them.
+# A frozen backbone gives a frame the same features every time. So each dive is encoded once in a few views, as it is
+# and augmented as in training, and training samples these. The clip cache has one small file a dive, whose name holds
+# the digests of backbone and clip and the number of views, so that runs, seeds and ablations on one backbone share it.
 
 FOLDER = "views"
-"""Where they lie in the clip cache."""
+"""Their folder in the clip cache."""
 
 _SUFFIX = ".safetensors"
 _SEED = 23911
-"""Views are those of their dive, whatever the seed of the run."""
+"""The views of a dive do not depend on the seed of the run."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,15 +172,15 @@ class DiveViews:
 
 
 class Views:
-    """The views of dives under one frozen trunk.
+    """The views of dives under one frozen backbone.
 
     Args:
-        model: The network; only its trunks matter.
+        model: The network; only its backbones matter.
         clips: Where clips come from.
         folder: The clip cache's folder; None keeps views in memory alone.
         count: Views of each dive.
         swap: Shows some views but the first before other backgrounds; None none.
-        precision: What the trunk computes in, as in training: ``fp32``, or ``bf16`` and ``fp16`` in autocast.
+        precision: That of the backbone, as in training: ``fp32``, or ``bf16`` and ``fp16`` in autocast.
     """
 
     def __init__(
@@ -175,7 +215,7 @@ class Views:
         return self._known[key]
 
     def collate(self, groups: Sequence[Group], dives: Sequence[Dive], *, seed: int, epoch: int) -> PairBatch:
-        """Put a batch together from one view of each dive, drawn from seed, epoch and dive."""
+        """Make a batch of one view of each dive, drawn from seed, epoch and dive."""
         indices = [index for group in groups for index in group]
         drawn = [int(np.random.default_rng((seed, epoch, index)).integers(self.count)) for index in indices]
         views = [self.load(dives[index]) for index in indices]
@@ -186,17 +226,17 @@ class Views:
             clips=nothing,
             masks=nothing,
             has_mask=torch.zeros(len(indices), dtype=torch.bool),
-            transitions=torch.stack([one.transitions[view] for one, view in zip(views, drawn, strict=True)]),
-            encoding=Encoding.concat([one.encoding.select(view) for one, view in zip(views, drawn, strict=True)]),
+            transitions=torch.stack([each.transitions[view] for each, view in zip(views, drawn, strict=True)]),
+            encoding=Encoding.concat([each.encoding.select(view) for each, view in zip(views, drawn, strict=True)]),
         )
 
     def encoded(self, model: FineCausal, dives: Sequence[Dive]) -> EncodedDives:
-        """Return dives as they are, with the mask features that a network on this trunk now gives them."""
+        """Return dives without augmentation, with the mask features that a network on this backbone now gives them."""
         views = [self.load(dive) for dive in dives]
         with torch.inference_mode():
-            encodings = model.project_mask_features(Encoding.concat([one.encoding.select(0) for one in views]))
-        found = [(int(first), int(last)) for first, last in (one.transitions[0].tolist() for one in views)]
-        transitions = tuple(None if NO_TRANSITION in each else each for each in found)
+            encodings = model.project_mask_features(Encoding.concat([each.encoding.select(0) for each in views]))
+        starts = [(int(first), int(last)) for first, last in (each.transitions[0].tolist() for each in views)]
+        transitions = tuple(None if NO_TRANSITION in each else each for each in starts)
         return EncodedDives(tuple(dives), encodings, transitions, (None,) * len(views))
 
     def _make(self, dive: Dive, key: str) -> DiveViews:
@@ -219,7 +259,7 @@ class Views:
         return views
 
     def _read(self, key: str) -> DiveViews | None:
-        """Read a dive's views; None if they have to be made."""
+        """Read a dive's views; None if they are not cached."""
         if self._folder is None:
             return None
         try:

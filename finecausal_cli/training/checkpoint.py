@@ -76,10 +76,11 @@ class RunLog:
                 part.write_text("".join(kept), encoding="utf-8")
 
 
-# Checkpoints of a run: all that is needed to go on as if nothing had happened.
+# Checkpoints of a run.
 #
-# A checkpoint is the SHA-256 of what follows, then what ``torch.save`` makes of the state: reading a damaged archive
-# would at best fail in a dozen ways and at worst give other numbers.
+# A checkpoint is one file: a SHA-256, then what ``torch.save`` makes of the state. A damaged archive without a digest
+# fails in a dozen ways or gives other numbers. Accelerate's ``save_state`` writes a folder without digests, replaces it
+# file by file, and loads registered objects as pickles that may run code; that is why it is not used.
 
 FORMAT = 2
 """Raised whenever an older checkpoint cannot be resumed. Format 2 brought the fourth loss, that of the stages, and
@@ -158,9 +159,9 @@ def restore(path: Path, parts: Mapping[str, HasState], settings: Mapping[str, An
         for name, part in parts.items():
             part.load_state_dict(state[name])
     except (KeyError, RuntimeError, ValueError) as error:
-        told = " ".join(line.strip() for line in str(error).splitlines()[:2])
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:2])
         raise TrainingError(
-            f"a checkpoint of another network or version: {told}", where=path, hint="start anew elsewhere"
+            f"a checkpoint of another network or version: {reason}", where=path, hint="start anew elsewhere"
         ) from None
     return progress
 
@@ -194,7 +195,7 @@ def load_checkpoint(path: Path) -> tuple[dict[str, Any], Progress]:
     return content, progress
 
 
-# What a run writes down of itself: what it was asked to do, on which data, by which versions.
+# The record of a run: options, data and versions.
 
 RUN_NAME = "run.json"
 PRETRAINING_NAME = "pretraining.json"
@@ -205,19 +206,19 @@ _GIT_LIMIT_S = 10
 
 
 def describe_data(dataset: Path, dives: Sequence[Dive], options: OptionGroup) -> dict[str, Any]:
-    """Return what weights tell of their training: the dataset, its dives by split, and the options.
+    """Return what weights record of their training: the dataset, its dives by split, and the options.
 
-    Of the weights that a run began from it tells the name alone: where they lay is nobody's business elsewhere.
+    Of the initial weights it has the name alone: their folder says nothing on another machine.
     """
-    told = options.to_dict()
-    if told["init"] is not None:
-        scheme = next((known for known in (TRUNK, KINETICS) if told["init"].startswith(known)), "")
-        told["init"] = scheme + Path(told["init"].removeprefix(scheme)).name
+    recorded = options.to_dict()
+    if recorded["init"] is not None:
+        scheme = next((known for known in (TRUNK, KINETICS) if recorded["init"].startswith(known)), "")
+        recorded["init"] = scheme + Path(recorded["init"].removeprefix(scheme)).name
     return {
         "dataset": dataset.resolve().name,
         "dives": {split: sum(dive.split == split for dive in dives) for split in ("train", "val", "test")},
         "labels_sha256": digest_labels(dives),
-        "options": told,
+        "options": recorded,
     }
 
 
@@ -233,7 +234,7 @@ def write_run(
     command: Sequence[str],
     name: str = RUN_NAME,
 ) -> None:
-    """Write down what a run is asked to do.
+    """Write the record of a run.
 
     Args:
         folder: The run's folder.
@@ -241,7 +242,7 @@ def write_run(
         options: The run.
         dataset: Where the dives were read.
         dives: All of them, with their splits.
-        begun: What the network started from.
+        begun: Where the initial weights come from.
         processes: How many share the run.
         command: The command line; empty if there was none.
         name: Name of the file.
@@ -270,9 +271,9 @@ class RunMetadata(Generic[Options]):
 
     Attributes:
         config: The network.
-        options: What it was asked to do.
+        options: Those of the run.
         labels_sha256: Digest of its dives and labels.
-        begun: What the network started from.
+        begun: Where the initial weights come from.
     """
 
     config: ModelConfig
@@ -352,13 +353,13 @@ def _sizes(path: Path) -> list[tuple[str, int]]:
 
 
 def _versions() -> dict[str, str]:
-    found = {"finecausal": finecausal_cli.__version__, "python": platform.python_version()}
+    versions = {"finecausal": finecausal_cli.__version__, "python": platform.python_version()}
     for package in _PACKAGES:
         try:
-            found[package] = version(package)
+            versions[package] = version(package)
         except PackageNotFoundError:
             continue
-    return found
+    return versions
 
 
 def _git_state() -> dict[str, Any] | None:

@@ -1,11 +1,11 @@
-"""Teach weights to recognise dive numbers: a small network on what their trunk says of every frame.
+"""Train a dive-number classifier: a small network on a backbone's features of every frame.
 
-The trunk rests, so each dive is read once, and learning takes a minute. Scores stay as they are.
+The backbone is frozen, so each dive is encoded once and training takes a minute. Scores stay as they are.
 """
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -52,32 +52,37 @@ _LR = 2e-3
 _WEIGHT_DECAY = 3e-2
 _WARMUP = 50
 _LATEST = 3
-"""Frames by which a dive is shown earlier or later."""
+"""Largest shift in time of a training dive, frames."""
 
 _FEW = 3
 _TEMPERATURES = np.geomspace(0.5, 5, 40)
 
 
 @dataclass(frozen=True)
-class Recognition:
-    """How well numbers are recognised on dives that were not learned from.
+class ClassifierMetrics:
+    """Accuracy of the classifier on held-out dives.
 
     Attributes:
-        dives: How many they are.
-        right: Share whose number is thought the likeliest, of all numbers of the training dives.
-        among_three: Share whose number is among the three likeliest.
-        certainty: Mean probability of the number thought the likeliest; near ``right`` where it can be believed.
+        dives: Number of dives.
+        top1: Share whose number is the likeliest, of all numbers of the training dives.
+        top3: Share whose number is among the three likeliest.
+        confidence: Mean probability of the likeliest number; near ``top1`` where it is calibrated.
     """
 
     dives: int
-    right: float
-    among_three: float
-    certainty: float
+    top1: float
+    top3: float
+    confidence: float
+
+    def facts(self) -> dict[str, float]:
+        """Return what is stored with the weights, by the names of its format."""
+        named = {"right": self.top1, "among_three": self.top3, "certainty": self.confidence}
+        return {"dives": self.dives, **named}
 
 
 @dataclass(frozen=True)
-class _Seen:
-    """What the trunk says of dives: vectors [N, F, 128], and their numbers."""
+class _Features:
+    """Features of dives [N, F, 128] by the backbone, and their numbers."""
 
     vectors: Tensor
     numbers: tuple[DiveNumber, ...]
@@ -98,33 +103,35 @@ def train_dive_classifier(
     options: ClassifierOptions | None = None,
     total: Callable[[int], object] = lambda _: None,
     advance: Callable[[], object] = lambda: None,
-) -> Recognition:
-    """Write weights that recognise dive numbers too.
+) -> ClassifierMetrics:
+    """Write weights with a trained dive-number classifier.
 
     Args:
-        weights: Weights whose trunk reads single frames.
-        dataset: Dives with numbers; those to train are learned from, those to validate measure it.
+        weights: Weights whose backbone reads single frames.
+        dataset: Dives with numbers, to train and to validate.
         folder: Where to write the weights.
         cache: Folder of decoded clips; None decodes every time.
         device: Where to compute.
         options: Steps and seed.
-        total: Told how many dives and steps there are.
+        total: Called once with the number of dives and steps.
         advance: Called after each.
 
     Returns:
-        How well it works on the validation dives.
+        The accuracy on the validation dives.
 
     Raises:
-        TrainingError: The trunk reads no single frames, or there are too few dives with numbers.
+        TrainingError: The backbone reads no single frames, or there are too few dives with numbers.
         DatasetError: The dataset is wrong.
         WeightsError: The weights cannot be trusted.
         VideoError: A clip cannot be read.
     """
     require_one_process("training the dive classifier")
     loaded = load_weights(weights, device=device)
-    trunk = loaded.model.for_inference().video_trunk
-    if not isinstance(trunk, FrameBackbone):
-        raise TrainingError("the trunk reads no single frames", where=weights, hint="weights of the preset compact do")
+    backbone = loaded.model.for_inference().video_trunk
+    if not isinstance(backbone, FrameBackbone):
+        raise TrainingError(
+            "the backbone reads no single frames", where=weights, hint="weights of the preset compact do"
+        )
     dives = assign_splits([dive for dive in read_dataset(dataset) if dive.number is not None])
     training, held_out = ([dive for dive in dives if dive.split == split] for split in ("train", "val"))
     if not (training and held_out):
@@ -134,54 +141,50 @@ def train_dive_classifier(
     options = options or ClassifierOptions()
     total(len(training) + len(held_out) + options.steps)
     clips = ClipCache(cache, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
-    known, asked = (_look(trunk, part, clips, device, advance) for part in (training, held_out))
-    recogniser = _train(known, options.steps, options.seed, device, advance)
-    numbers = tuple(dict.fromkeys(known.numbers))
-    _calibrate(recogniser, asked, numbers, device)
-    found = _measure(recogniser, asked, numbers, device)
+    train, val = (_encode(backbone, part, clips, device, advance) for part in (training, held_out))
+    classifier = _train(train, options, device, advance)
+    numbers = tuple(dict.fromkeys(train.numbers))
+    _calibrate(classifier, val, numbers, device)
+    metrics = _measure(classifier, val, numbers, device)
     network = FineCausal(loaded.config.model_copy(update={"recognises": True}))
     state = {name: tensor for name, tensor in loaded.model.state_dict().items() if not name.startswith("recogniser.")}
     network.load_state_dict(
-        {**state, **{f"recogniser.{name}": tensor for name, tensor in recogniser.state_dict().items()}}
+        {**state, **{f"recogniser.{name}": tensor for name, tensor in classifier.state_dict().items()}}
     )
     info = WeightsInfo.read(loaded.info, weights)
-    facts = {**info.training, "recognition": asdict(found)}
+    facts = {**info.training, "recognition": metrics.facts()}
     save_weights(folder, network, info.model_copy(update={"training": facts}).facts())
-    return found
+    return metrics
 
 
-def _look(
-    trunk: FrameBackbone,
+def _encode(
+    backbone: FrameBackbone,
     dives: Sequence[Dive],
     clips: ClipCache,
     device: torch.device,
     advance: Callable[[], object],
-) -> _Seen:
+) -> _Features:
     vectors = []
     for dive in dives:
-        pictures = normalise(crop(clips.load(dive).frames, clips.frame_size)).unsqueeze(0).to(device)
+        frames = normalise(crop(clips.load(dive).frames, clips.frame_size)).unsqueeze(0).to(device)
         with torch.inference_mode():
-            vectors.append(trunk.read_frames(cut_frames(pictures))[0].float().cpu())
+            vectors.append(backbone.read_frames(cut_frames(frames))[0].float().cpu())
         advance()
-    return _Seen(torch.stack(vectors), tuple(parse_dive_number(dive.number or "") for dive in dives))
+    return _Features(torch.stack(vectors), tuple(parse_dive_number(dive.number or "") for dive in dives))
 
 
-class _ClassifierTask(Task[_Seen]):
-    """Train the classifier on the vectors of dives, shown a few frames earlier or later."""
+class _ClassifierTask(Task[_Features]):
+    """Train the classifier on the features of dives, shifted by a few frames."""
 
-    def __init__(self, training: _Seen) -> None:
+    def __init__(self, training: _Features) -> None:
         self.network: DiveNumberClassifier = DiveNumberClassifier()
         scale = self.network.standardise
         assert scale.running_mean is not None and scale.running_var is not None  # noqa: S101, PT018 -- it tracks both
         scale.running_mean.copy_(training.vectors.mean((0, 1)))
         scale.running_var.copy_(training.vectors.var((0, 1)))
-        self._training = training
+        self.batch = lambda _: training  # all of them: they fit in memory, and the loss draws from them
 
-    def batch(self, step: int) -> _Seen:
-        """Return all training dives: they fit in memory, and the loss draws from them."""
-        return self._training
-
-    def loss(self, network: nn.Module, batch: _Seen, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+    def loss(self, network: nn.Module, batch: _Features, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the cross-entropy of the numbers' parts."""
         values, frames = batch.values, batch.vectors.shape[1]
         chosen = torch.randint(len(values), (_BATCH,))
@@ -204,43 +207,43 @@ class _ClassifierTask(Task[_Seen]):
 
 
 def _train(
-    training: _Seen, steps: int, seed: int, device: torch.device, advance: Callable[[], object]
+    training: _Features, options: ClassifierOptions, device: torch.device, advance: Callable[[], object]
 ) -> DiveNumberClassifier:
-    seed_from(seed)
+    seed_from(options.seed)
     task = _ClassifierTask(training)
-    config = TrainerConfig(steps=steps, lr=_LR, weight_decay=_WEIGHT_DECAY, seed=(seed,))
+    config = TrainerConfig(steps=options.steps, lr=_LR, weight_decay=_WEIGHT_DECAY, seed=(options.seed,))
     Trainer(task, config, start_accelerator(device)).fit(Callbacks(step=lambda *_: advance()))
     return task.network.eval()
 
 
 @torch.no_grad()
 def _calibrate(
-    recogniser: DiveNumberClassifier, asked: _Seen, numbers: Sequence[DiveNumber], device: torch.device
+    classifier: DiveNumberClassifier, val: _Features, numbers: Sequence[DiveNumber], device: torch.device
 ) -> None:
-    """Set the temperature at which the true numbers are likeliest (Guo et al. 2017), so that chances mean something."""
-    opinions = recogniser(asked.vectors.to(device))
-    places = {number: place for place, number in enumerate(numbers)}
-    known = [(row, places[number]) for row, number in enumerate(asked.numbers) if number in places]
+    """Set the temperature of the least cross-entropy (Guo et al. 2017), so that probabilities are calibrated."""
+    logits = classifier(val.vectors.to(device))
+    index_of = {number: index for index, number in enumerate(numbers)}
+    known = [(row, index_of[number]) for row, number in enumerate(val.numbers) if number in index_of]
     if not known:
         return
-    rows, true = torch.tensor(known, device=device).T
+    rows, targets = torch.tensor(known, device=device).T
 
-    def surprise(temperature: float) -> float:
-        return float(-log_probs(opinions[rows] / temperature, numbers)[torch.arange(len(rows)), true].mean())
+    def cross_entropy(temperature: float) -> float:
+        return float(-log_probs(logits[rows] / temperature, numbers)[torch.arange(len(rows)), targets].mean())
 
-    recogniser.temperature.fill_(min(_TEMPERATURES.tolist(), key=surprise))
+    classifier.temperature.fill_(min(_TEMPERATURES.tolist(), key=cross_entropy))
 
 
 @torch.no_grad()
 def _measure(
-    recogniser: DiveNumberClassifier, asked: _Seen, numbers: Sequence[DiveNumber], device: torch.device
-) -> Recognition:
-    chances = log_probs(recogniser(asked.vectors.to(device)), numbers)
-    likeliest = chances.topk(min(_FEW, len(numbers)), dim=1).indices.tolist()
-    hits = [[numbers[place] == true for place in few] for few, true in zip(likeliest, asked.numbers, strict=True)]
-    return Recognition(
+    classifier: DiveNumberClassifier, val: _Features, numbers: Sequence[DiveNumber], device: torch.device
+) -> ClassifierMetrics:
+    scores = log_probs(classifier(val.vectors.to(device)), numbers)
+    likeliest = scores.topk(min(_FEW, len(numbers)), dim=1).indices.tolist()
+    hits = [[numbers[index] == true for index in few] for few, true in zip(likeliest, val.numbers, strict=True)]
+    return ClassifierMetrics(
         dives=len(hits),
-        right=sum(few[0] for few in hits) / len(hits),
-        among_three=sum(any(few) for few in hits) / len(hits),
-        certainty=float(chances.exp().amax(1).mean()),
+        top1=sum(few[0] for few in hits) / len(hits),
+        top3=sum(any(few) for few in hits) / len(hits),
+        confidence=float(scores.exp().amax(1).mean()),
     )

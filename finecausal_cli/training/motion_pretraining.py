@@ -1,4 +1,4 @@
-"""Pretrain an encoder to predict the motion of simulated dives."""
+"""Pretraining of backbones: predict the motion of simulated dives."""
 
 from __future__ import annotations
 
@@ -44,35 +44,35 @@ if TYPE_CHECKING:
 
 
 def counts_of_seen(options: PretrainOptions) -> list[float]:
-    """Return how much an error of each of `SEEN` counts: [K]."""
+    """Return the loss weight of each of `SEEN`: [K]."""
     return [options.counts.get(stretch, 1.0) for stretch in SEEN.values()]
 
 
-# The trunks that are taught, what reads the targets off their features, and how wrong that is.
+# The backbones, prediction heads on their features, and the losses.
 
 HIDDEN = 256
-"""Values that everything asked of one frame is read from."""
+"""Width of the hidden layer of a frame."""
 
 SHARP = 0.2
-"""Errors of the motion, in its standard deviations, from which on they count as they are and not squared."""
+"""Errors of the motion, in standard deviations, from which on the loss is linear (smooth L1)."""
 
 FOREGROUND_EVERY = 8
-"""One frame in so many (of an I3D, one snippet) is asked for its foreground, which costs as much as the trunk."""
+"""The foreground of one frame in so many (of an I3D, one snippet) is predicted; it costs as much as the backbone."""
 
 _DROPOUT = 0.2
 _MOTION_WEIGHT, _PIXELS_WEIGHT = 2, 4
-"""Weights of the losses of the motion and of the foreground's pixels; those of the others are 1."""
+"""Weights of the losses of the motion and of the foreground's pixels; those of the other losses are 1."""
 
 
 @dataclass(frozen=True)
 class HeadOutputs:
-    """What is read off one trunk's features of B snippets.
+    """Predictions from one backbone's features of B snippets.
 
     Attributes:
         motion: [B, 16, M].
         stage: Logits [B, 16, 3].
         seen: [B, K], of the whole snippet.
-        seen_by_frame: [B, 16, K], of single frames; None where the trunk does not read such.
+        seen_by_frame: [B, 16, K], of single frames; None where the backbone does not read such.
     """
 
     motion: Tensor
@@ -81,53 +81,53 @@ class HeadOutputs:
     seen_by_frame: Tensor | None
 
     def losses(self, batch: Snippets, counts: Tensor) -> dict[str, Tensor]:
-        """Return the losses by name; ``counts`` [K] as for `error_of_shown`."""
+        """Return the losses by name; ``counts`` [K] as for `masked_error`."""
         each = functional.smooth_l1_loss(self.motion.float(), batch.motion, beta=SHARP, reduction="none").mean(-1)
         losses = {
             "motion": _MOTION_WEIGHT * (each * batch.visible).sum() / batch.visible.sum().clamp(min=1),
             "stage": functional.cross_entropy(self.stage.float().flatten(0, 1), batch.stage.flatten()),
-            "seen": error_of_shown(self.seen, batch.seen, batch.shown, counts),
+            "seen": masked_error(self.seen, batch.seen, batch.shown, counts),
         }
         if self.seen_by_frame is not None:
             truth = batch.seen[:, None]
-            losses["seen_by_frame"] = error_of_shown(self.seen_by_frame, truth, batch.shown_by_frame, counts)
+            losses["seen_by_frame"] = masked_error(self.seen_by_frame, truth, batch.shown_by_frame, counts)
         return losses
 
 
 @dataclass(frozen=True)
 class MaskPrediction:
-    """The foreground of some frames (of an I3D, of some snippets).
+    """Predicted foreground of some frames (of an I3D, of some snippets).
 
     Attributes:
         logits: [N, ..., H, W].
-        mask: What they should show, the same shape.
+        mask: The target, the same shape.
     """
 
     logits: Tensor
     mask: Tensor
 
     def loss(self) -> Tensor:
-        """Return cross entropy of the pixels and Dice loss of the whole."""
+        """Return cross-entropy of the pixels plus Dice loss."""
         logits = self.logits.float()
-        chance = logits.sigmoid()
-        overlap = 2 * (chance * self.mask).sum() / (chance.sum() + self.mask.sum() + 1)
+        probability = logits.sigmoid()
+        overlap = 2 * (probability * self.mask).sum() / (probability.sum() + self.mask.sum() + 1)
         return _PIXELS_WEIGHT * functional.binary_cross_entropy_with_logits(logits, self.mask) + 1 - overlap
 
 
 class PredictionHeads(nn.Module):
-    """Read everything that is asked off a trunk, which is taught through it.
+    """Heads on a backbone that predict all targets but the foreground.
 
     Args:
-        trunk: The trunk.
+        backbone: The backbone.
         motion: M, values of motion a frame.
-        seen: K, things judges see.
+        seen: K, quantities that judges see.
     """
 
-    def __init__(self, trunk: I3D | FrameBackbone, motion: int, seen: int) -> None:
+    def __init__(self, backbone: I3D | FrameBackbone, motion: int, seen: int) -> None:
         super().__init__()
-        self.trunk = trunk
-        features = trunk.features
-        by_frame = isinstance(trunk, FrameBackbone)
+        self.backbone = backbone
+        features = backbone.features
+        by_frame = isinstance(backbone, FrameBackbone)
         self.shared = nn.Linear(FRAME_FEATURES, HIDDEN) if by_frame else nn.Linear(features, SNIPPET_FRAMES * HIDDEN)
         self.motion = nn.Linear(HIDDEN, motion)
         self.stage = nn.Linear(HIDDEN, 3)
@@ -136,87 +136,87 @@ class PredictionHeads(nn.Module):
             nn.Linear(features, features), nn.ReLU(), nn.Dropout(_DROPOUT), nn.Linear(features, seen)
         )
 
-    def forward(self, pictures: Tensor, *, taps: bool) -> tuple[HeadOutputs, tuple[Tensor, ...]]:
-        """Answer for snippets [B, 3, 16, H, W]; give the trunk's depths too when asked."""
-        if isinstance(self.trunk, FrameBackbone):
-            vectors, kept = self.trunk.read_frames(cut_frames(pictures), taps=taps)
-            vectors = vectors.reshape(len(pictures), SNIPPET_FRAMES, FRAME_FEATURES)
-            features = self.trunk.join(vectors)
+    def forward(self, frames: Tensor, *, taps: bool) -> tuple[HeadOutputs, tuple[Tensor, ...]]:
+        """Predict for snippets [B, 3, 16, H, W]; with ``taps``, return intermediate features of the backbone too."""
+        if isinstance(self.backbone, FrameBackbone):
+            vectors, kept = self.backbone.read_frames(cut_frames(frames), taps=taps)
+            vectors = vectors.reshape(len(frames), SNIPPET_FRAMES, FRAME_FEATURES)
+            features = self.backbone.join(vectors)
         else:
-            features, kept = self.trunk(pictures, taps=taps)
+            features, kept = self.backbone(frames, taps=taps)
             vectors = features
-        hidden = functional.relu(self.shared(vectors).reshape(len(pictures), SNIPPET_FRAMES, HIDDEN))
+        hidden = functional.relu(self.shared(vectors).reshape(len(frames), SNIPPET_FRAMES, HIDDEN))
         by_frame = None if self.seen_by_frame is None else self.seen_by_frame(hidden)
         return HeadOutputs(self.motion(hidden), self.stage(hidden), self.seen(features), by_frame), kept
 
 
 class PretrainModel(nn.Module):
-    """A network's trunk or trunks and its foreground. Two trunks are asked the same; the second draws the foreground.
+    """A network's backbones with prediction heads, and its foreground, which is on the last of them.
 
     Args:
-        network: The network; of its other modules none is touched.
+        network: The network; its other modules are not trained.
         motion: M, values of motion a frame.
-        seen: K, things judges see.
+        seen: K, quantities that judges see.
     """
 
     def __init__(self, network: FineCausal, motion: int, seen: int) -> None:
         super().__init__()
         self.parser = network.parser
-        trunks = [network.video_trunk, *(() if self.parser.trunk is None else (self.parser.trunk,))]
-        self.readers = nn.ModuleList(PredictionHeads(trunk, motion, seen) for trunk in trunks)
+        backbones = [network.video_trunk, *(() if self.parser.trunk is None else (self.parser.trunk,))]
+        self.heads = nn.ModuleList(PredictionHeads(backbone, motion, seen) for backbone in backbones)
 
     def forward(self, batch: Snippets, every: int) -> tuple[list[HeadOutputs], MaskPrediction]:
-        """Answer for each trunk, the video features' first; of the foreground one frame (or snippet) in ``every``."""
-        answers: list[HeadOutputs] = []
+        """Predict from each backbone, that of the video features first; the foreground of one frame in ``every``."""
+        outputs: list[HeadOutputs] = []
         taps: tuple[Tensor, ...] = ()
-        for reader in self.readers:
-            found, taps = reader(batch.pictures, taps=reader is self.readers[-1])
-            answers.append(found)
-        return answers, self._draw(tuple(tap[::every] for tap in taps), batch, every)
+        for heads in self.heads:
+            output, taps = heads(batch.frames, taps=heads is self.heads[-1])
+            outputs.append(output)
+        return outputs, self._predict_mask(tuple(tap[::every] for tap in taps), batch, every)
 
-    def _draw(self, taps: tuple[Tensor, ...], batch: Snippets, every: int) -> MaskPrediction:
+    def _predict_mask(self, taps: tuple[Tensor, ...], batch: Snippets, every: int) -> MaskPrediction:
         if isinstance(self.parser, FrameParser):
             return MaskPrediction(
-                self.parser.heads(taps, cut_frames(batch.pictures)[::every]), batch.mask.flatten(0, 1)[::every]
+                self.parser.heads(taps, cut_frames(batch.frames)[::every]), batch.mask.flatten(0, 1)[::every]
             )
         return MaskPrediction(self.parser.predict_mask(taps, sides=False)[-1], batch.mask[::every])
 
     def losses(self, batch: Snippets, counts: Tensor) -> dict[str, Tensor]:
-        """Return the losses of a batch by name, added up over the trunks; ``counts`` [K] as for `error_of_shown`."""
-        answers, outline = self(batch, FOREGROUND_EVERY)
-        each = [one.losses(batch, counts) for one in answers]
-        told = {name: torch.stack([losses[name] for losses in each]).sum() for name in each[0]}
-        return {**told, "foreground": outline.loss()}
+        """Return the losses of a batch by name, added up over the backbones; ``counts`` [K] as for `masked_error`."""
+        outputs, foreground = self(batch, FOREGROUND_EVERY)
+        each = [output.losses(batch, counts) for output in outputs]
+        sums = {name: torch.stack([losses[name] for losses in each]).sum() for name in each[0]}
+        return {**sums, "foreground": foreground.loss()}
 
 
-def error_of_shown(found: Tensor, truth: Tensor, shown: Tensor, counts: Tensor) -> Tensor:
-    """Return the mean squared error of what is shown.
+def masked_error(predicted: Tensor, target: Tensor, shown: Tensor, counts: Tensor) -> Tensor:
+    """Return the mean squared error of the quantities that are shown.
 
     Args:
-        found: [..., K].
-        truth: The same, or what broadcasts to it.
-        shown: bool [..., K]; what is not shown is not asked.
-        counts: [K], how much an error of each counts.
+        predicted: [..., K].
+        target: The same, or what broadcasts to it.
+        shown: bool [..., K]; the others have no loss.
+        counts: [K], loss weights.
     """
-    squared = (found.float() - truth).square().where(shown, torch.zeros((), device=found.device))
+    squared = (predicted.float() - target).square().where(shown, torch.zeros((), device=predicted.device))
     return (squared.flatten(0, -2).sum(0) / shown.flatten(0, -2).sum(0).clamp(min=1) * counts).mean()
 
 
-# What a pupil has understood of dives that it was not taught.
+# Metrics on held-out dives.
 
 STARTS = range(0, FRAMES - SNIPPET_FRAMES + 1, SNIPPET_STRIDE)
-"""Snippets of a whole dive, as the network cuts them."""
+"""First frames of the snippets of a whole dive, as the network takes them."""
 
 
 @dataclass(frozen=True)
 class ValidationMetrics:
-    """What is understood of some dives.
+    """Metrics of a pretraining on some dives.
 
     Attributes:
-        stage: Share of the frames whose stage is told right, 0..1.
+        stage: Accuracy of the frames' stages, 0..1.
         foreground_iou: IoU of all their foreground pixels together, 0..1.
-        seen: Pearson's correlation of what is read off the snippets that show a thing, averaged over a dive, with what
-            the judges saw, by its name in `SEEN`; None where either is the same in all dives.
+        seen: Pearson's correlation of each quantity, predicted from the snippets that show it and averaged over a dive,
+            with the target, by its name in `SEEN`; None where either is the same in all dives.
     """
 
     stage: float
@@ -230,38 +230,40 @@ class ValidationMetrics:
 
 @torch.no_grad()
 def validate_pretraining(
-    pupil: PretrainModel, shelf: SnippetDataset, scale: Scale, dives: int, device: torch.device
+    model: PretrainModel, dataset: SnippetDataset, scale: Scale, dives: int, device: torch.device
 ) -> ValidationMetrics:
-    """Look at the first dives of a shelf, whole and as they are.
+    """Measure a model on the first dives of a dataset, whole and without augmentation.
 
     Args:
-        pupil: Who is asked; of two trunks, the video features' one.
-        shelf: The dives.
+        model: The model; of two backbones, that of the video features is measured.
+        dataset: The dives.
         scale: How targets are standardised.
-        dives: Most dives to look at.
-        device: Where the pupil is.
+        dives: Most dives to take.
+        device: Where the model is.
 
     Raises:
         VideoError: A clip cannot be read.
     """
-    was_training = pupil.training
-    pupil.eval()
-    found, truth, right, total, both, either = [], [], 0, 0, 0, 0
-    for place in range(min(dives, len(shelf))):
-        batch = collate_snippets(shelf.cut(place, STARTS, None), scale, None).to(device)
-        (said, *_), outline = pupil(batch, 1)
-        right, total = right + int((said.stage.argmax(2) == batch.stage).sum()), total + batch.stage.numel()
-        drawn, mask = outline.logits > 0, outline.mask > 0
-        both, either = both + int((drawn & mask).sum()), either + int((drawn | mask).sum())
+    was_training = model.training
+    model.eval()
+    predicted, targets, correct, total, intersection, union = [], [], 0, 0, 0, 0
+    for index in range(min(dives, len(dataset))):
+        batch = collate_snippets(dataset.crop_snippets(index, STARTS, None), scale, None).to(device)
+        (output, *_), foreground = model(batch, 1)
+        correct += int((output.stage.argmax(2) == batch.stage).sum())
+        total += batch.stage.numel()
+        mask, target = foreground.logits > 0, foreground.mask > 0
+        intersection += int((mask & target).sum())
+        union += int((mask | target).sum())
         shown = batch.shown.float()
-        found.append(((said.seen * shown).sum(0) / shown.sum(0).clamp(min=1)).cpu().numpy())
-        truth.append(batch.seen[0].cpu().numpy())
-    pupil.train(was_training)
-    pairs = zip(SEEN, np.array(found).T, np.array(truth).T, strict=True)
+        predicted.append(((output.seen * shown).sum(0) / shown.sum(0).clamp(min=1)).cpu().numpy())
+        targets.append(batch.seen[0].cpu().numpy())
+    model.train(was_training)
+    columns = zip(SEEN, np.array(predicted).T, np.array(targets).T, strict=True)
     return ValidationMetrics(
-        stage=right / total,
-        foreground_iou=both / max(either, 1),
-        seen={name: correlation(guessed, true) for name, guessed, true in pairs},
+        stage=correct / total,
+        foreground_iou=intersection / max(union, 1),
+        seen={name: correlation(left, right) for name, left, right in columns},
     )
 
 
@@ -272,18 +274,18 @@ def correlation(left: np.ndarray[Any, Any], right: np.ndarray[Any, Any]) -> floa
     return r if math.isfinite(r) else None
 
 
-# A whole pretraining: from simulated dives to weights whose trunks know what is to be seen in them.
+# A whole pretraining: from simulated dives to weights with a trained backbone.
 
 CHECKPOINT_NAME = "pretraining.pt"
 
-NOTE = "no scores yet, only trunks that were taught the motion of"
+NOTE = "no scores yet, only backbones pretrained on the motion of"
 """What such weights are, before the dives are named."""
 
 WARMUP = 100
 """Steps over which the learning rate rises."""
 
 VAL_SUBSET = 40
-"""Validation dives that are looked at before the end, where all are."""
+"""Validation dives of a validation before the last, which takes all."""
 
 _DIGITS = 8
 """Digits of a digest (hex) that random numbers follow from."""
@@ -301,10 +303,10 @@ def pretrain(
     command: Sequence[str] = (),
     callbacks: Callbacks | None = None,
 ) -> Path:
-    """Teach the trunks of a network what the simulator knows of its dives.
+    """Pretrain the backbones of a network on the targets that the simulator knows of its dives.
 
     Args:
-        dataset: Where simulated dives are; validation dives are looked at, test dives left alone.
+        dataset: Simulated dives; validation dives are measured on, test dives are not used.
         folder: The run's folder, and that of the weights. Without ``resume`` it must hold neither yet.
         config: The network.
         options: The run. With ``resume`` the run's own options and network are used.
@@ -369,9 +371,9 @@ def pretrain(
 
 
 def _seed_sequence(options: PretrainOptions, begun: dict[str, Any]) -> tuple[int, int]:
-    """Return what all chance is drawn from: the seed, and what the run goes on from.
+    """Return what all random numbers follow from: the seed, and the initial weights.
 
-    So of two runs, one of which goes on where the other ended, the second does not see the same snippets again.
+    So of two runs, one of which starts from the weights of the other, the second draws other snippets.
     """
     return options.seed, int(begun.get("digest", "0")[:_DIGITS], 16)
 
@@ -382,7 +384,7 @@ class _Data:
 
     Attributes:
         dives: All of them.
-        training: Those that are learned from.
+        training: Those to train on.
         held_out: Those to validate on.
     """
 
@@ -392,10 +394,10 @@ class _Data:
 
     @classmethod
     def read(cls, dataset: Path, clips: ClipCache) -> _Data:
-        """Read what is known of all dives.
+        """Read the targets of all dives.
 
         Raises:
-            DatasetError: It is not that of simulated dives.
+            DatasetError: They are not simulated.
             TrainingError: They are too few.
         """
         dives = assign_splits(read_dataset(dataset))
@@ -411,8 +413,28 @@ class _Data:
         return cls(dives, training, held_out)
 
 
+class _Batches:
+    """The snippets of each step, drawn from seed and step."""
+
+    def __init__(self, training: SnippetDataset, scale: Scale, options: PretrainOptions, seed: tuple[int, int]) -> None:
+        self._training, self._scale, self._options, self._seed = training, scale, options, seed
+
+    def __call__(self, step: int) -> Snippets:
+        options, training = self._options, self._training
+        rng = np.random.default_rng((*self._seed, step))
+        chosen = rng.choice(len(training), min(options.dives, len(training)), replace=False)
+        snippets = [
+            snippet
+            for index in chosen.tolist()
+            for snippet in training.crop_snippets(
+                index, training.draw(index, options.snippets, rng, options.at_takeoff), rng
+            )
+        ]
+        return collate_snippets(snippets, self._scale, rng)
+
+
 class _PretrainTask(Task[Snippets]):
-    """Train the backbones of a network on what the simulator knows of its dives."""
+    """Train backbones and foreground on snippets of simulated dives."""
 
     def __init__(
         self,
@@ -426,22 +448,10 @@ class _PretrainTask(Task[Snippets]):
     ) -> None:
         first = data.training.targets[0]
         self.network: nn.Module = PretrainModel(model, first.motion.shape[1], len(first.seen))
-        self._model, self._data, self._options, self._seed = model, data, options, seed
+        self._model, self._data, self._scale = model, data, data.training.scale()
         self._folder, self._described, self._validated = folder, described, validated
-        self._scale = data.training.scale()
+        self.batch = _Batches(data.training, self._scale, options, seed)
         self._counts = torch.tensor(counts_of_seen(options))
-
-    def batch(self, step: int) -> Snippets:
-        """Return the snippets of a step, drawn from seed and step."""
-        options, training = self._options, self._data.training
-        rng = np.random.default_rng((*self._seed, step))
-        chosen = rng.choice(len(training), min(options.dives, len(training)), replace=False)
-        cuts = [
-            cut
-            for index in chosen.tolist()
-            for cut in training.cut(index, training.draw(index, options.snippets, rng, options.at_takeoff), rng)
-        ]
-        return collate_snippets(cuts, self._scale, rng)
 
     def loss(self, network: nn.Module, batch: Snippets, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the sum of the losses, and each."""

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from finecausal_cli.data.cache import ClipCache
 
 
-# What the simulator knows of a dive that a snippet of it may be held to.
+# Targets that the simulator knows of a dive.
 
 SEEN = {
     "rise": "crouch",
@@ -44,31 +44,31 @@ SEEN = {
     "arms": "entry",
     "splash": "entry",
 }
-"""What the judges see, and the stretch of the dive in which it shows."""
+"""Quantities that judges see, and the stretch of the dive that shows each."""
 
 LEAST_SHOWN = dict(zip(STRETCHES, (6, 8, 6, 8, 1), strict=True))
-"""The stretches, and how many frames of one a snippet must show to be asked what shows in it."""
+"""The stretches, and how many frames of one a snippet must show to have its targets."""
 
 _FOLDERS = ("meta", "tracks")
-"""Where the simulator writes what it knows: of a dive, and of each of its frames."""
+"""Folders of the simulator: facts of a dive, and of each of its frames."""
 
 _CROUCH, _LEAVING, _ENTERING = (-10, 0), (-3, 10), (-8, 10)
-"""Frames around a transition that show how it went. How high a dive rises shows in how deep it is begun."""
+"""Frames around a transition that show its quantities. How high a dive rises shows in how deep its crouch is."""
 
 _BELOW_SURFACE = 3
-"""Frames of the entry, of the clip, in which the body still shows."""
+"""Frames of the entry, of the clip, in which the body is still visible."""
 
 
 @dataclass(frozen=True)
 class Targets:
-    """What is known of one dive; F sampled frames, M values of motion, K things that judges see.
+    """Targets of one dive; F sampled frames, M values of motion, K quantities that judges see.
 
     Attributes:
         motion: [F, M]: cosine of the turn, amount of its sine, cosine of twice the twist; height above where the flight
             began, height above the water (m), its change from frame to frame (m); then the joint angles' amounts (rad).
         visible: [F], False under water.
         stage: [F], 0 before, 1 in, 2 after the flight.
-        seen: [K], what the judges saw, in the order of `SEEN`.
+        seen: [K], the judged quantities, in the order of `SEEN`.
         transitions: Sampled frames at which flight and entry begin.
     """
 
@@ -79,26 +79,26 @@ class Targets:
     transitions: tuple[int, int]
 
     def stretches(self) -> NDArray[np.int64]:
-        """Return first frame and end of the stretch in which each of `SEEN` shows: [K, 2]."""
+        """Return first frame and end of the stretch that shows each of `SEEN`: [K, 2]."""
         leave, enter = self.transitions
-        found = {
+        spans = {
             "stance": (0, leave),
             "crouch": (leave + _CROUCH[0], leave + _CROUCH[1]),
             "leaving": (leave + _LEAVING[0], leave + _LEAVING[1]),
             "flight": (leave, enter),
             "entry": (enter + _ENTERING[0], enter + _ENTERING[1]),
         }
-        return np.array([found[stretch] for stretch in SEEN.values()])
+        return np.array([spans[stretch] for stretch in SEEN.values()])
 
     def shown_by_frame(self) -> NDArray[np.bool_]:
-        """Tell which frames show what of `SEEN`: [F, K]."""
+        """Return which frames show which of `SEEN`: [F, K]."""
         first, end = self.stretches().T
         frame = np.arange(len(self.motion))[:, None]
         shown: NDArray[np.bool_] = (frame >= first) & (frame < end)
         return shown
 
     def shown_by_snippet(self, start: int) -> NDArray[np.bool_]:
-        """Tell what of `SEEN` the snippet from frame ``start`` shows: [K]."""
+        """Return which of `SEEN` the snippet from frame ``start`` shows: [K]."""
         first, end = self.stretches().T
         overlap = np.minimum(end, start + SNIPPET_FRAMES) - np.maximum(first, start)
         shown: NDArray[np.bool_] = overlap >= np.array([LEAST_SHOWN[stretch] for stretch in SEEN.values()])
@@ -106,10 +106,10 @@ class Targets:
 
 
 def read_targets(dive: Dive) -> Targets:
-    """Read what the simulator wrote beside a dive.
+    """Read the targets that the simulator wrote beside a dive.
 
     Raises:
-        DatasetError: It wrote nothing there, or not what is needed.
+        DatasetError: They are missing or incomplete.
     """
     root, name = dive.video.parent.parent, dive.video.with_suffix(".json").name
     record, track = (_read(root / folder / name) for folder in _FOLDERS)
@@ -129,13 +129,13 @@ def _targets(record: dict[str, Any], track: dict[str, Any]) -> Targets:
     height = np.array(track["centre_m"])[frames, 2]
     after = np.searchsorted(frames, [record["twist_start"], record["entry_start"]])
     stage = (np.arange(len(frames))[:, None] >= after).sum(1)
-    # Mirrored pictures show the same dive: only what a mirror leaves alone is asked for.
-    place = [np.cos(turn), np.abs(np.sin(turn)), np.cos(2 * twist), height - height[min(after[0], FRAMES - 1)], height]
-    place.append(np.gradient(height))
+    # Clips are mirrored at random: only quantities that a mirror leaves alone are targets.
+    path = [np.cos(turn), np.abs(np.sin(turn)), np.cos(2 * twist), height - height[min(after[0], FRAMES - 1)], height]
+    path.append(np.gradient(height))
     angles = [np.radians(np.abs(np.array(track["pose_deg"][key]))[frames]) for key in track["pose_deg"]]
     seen = [abs(float(record["seen"][key])) for key in SEEN]
     return Targets(
-        motion=np.stack([*place, *angles], axis=1).astype(np.float32),
+        motion=np.stack([*path, *angles], axis=1).astype(np.float32),
         visible=frames < record["entry_start"] + _BELOW_SURFACE,
         stage=stage,
         seen=np.array(seen, np.float32),
@@ -157,25 +157,25 @@ def _read(path: Path) -> dict[str, Any]:
     return content
 
 
-# Snippets of dives, drawn by chance, with what they are held to.
+# Snippets of dives, drawn at random, with their targets.
 
 BEFORE_LEAVING = (4, 22)
-"""Frames before the board is left at which a snippet starts that is cut to show the take-off."""
+"""Frames before the take-off at which a snippet starts that is cropped to show it."""
 
 _LIGHT = 0.15
-"""Spread of the brightness and contrast that pictures are given by chance."""
+"""Standard deviation of the random brightness and contrast."""
 
 _STILL = 1e-3
-"""Added to a spread, for values that never change."""
+"""Added to a standard deviation, for values that never change."""
 
 
 @dataclass(frozen=True)
 class Scale:
-    """How values are standardised.
+    """How targets are standardised.
 
     Attributes:
-        motion: [2, M], mean and spread.
-        seen: [2, K], mean and spread.
+        motion: [2, M], mean and standard deviation.
+        seen: [2, K], mean and standard deviation.
     """
 
     motion: Tensor
@@ -183,8 +183,8 @@ class Scale:
 
 
 @dataclass(frozen=True)
-class Cut:
-    """One snippet of a dive, as it lies in the clip.
+class Snippet:
+    """One snippet of a dive with its targets, before standardisation.
 
     Attributes:
         frames: uint8 [16, H, W, 3], RGB.
@@ -209,20 +209,20 @@ class Cut:
 
 @dataclass(frozen=True)
 class Snippets:
-    """B snippets with what they are held to.
+    """B snippets with their targets.
 
     Attributes:
-        pictures: float [B, 3, 16, H, W], normalised.
+        frames: float [B, 3, 16, H, W], normalised.
         mask: float [B, 16, H, W].
         motion: [B, 16, M], standardised.
         visible: bool [B, 16].
         stage: int64 [B, 16].
         seen: [B, K], standardised.
-        shown: bool [B, K], what the snippet shows.
-        shown_by_frame: bool [B, 16, K], what each of its frames shows.
+        shown: bool [B, K], the quantities that the snippet shows.
+        shown_by_frame: bool [B, 16, K], those that each of its frames shows.
     """
 
-    pictures: Tensor
+    frames: Tensor
     mask: Tensor
     motion: Tensor
     visible: Tensor
@@ -271,62 +271,62 @@ class SnippetDataset:
             report()
 
     def scale(self) -> Scale:
-        """Return mean and spread of the motion that is visible and of what was seen."""
+        """Return mean and standard deviation of the motion that is visible and of the judged quantities."""
         motion = np.concatenate([one.motion[one.visible] for one in self.targets])
         seen = np.stack([one.seen for one in self.targets])
         return Scale(*(torch.tensor(np.stack([each.mean(0), each.std(0) + _STILL])) for each in (motion, seen)))
 
-    def draw(self, place: int, count: int, rng: np.random.Generator, at_takeoff: float) -> list[int]:
-        """Draw where snippets of a dive start: a share shortly before the board is left, the others anywhere."""
-        last = len(self.targets[place].motion) - SNIPPET_FRAMES
+    def draw(self, index: int, count: int, rng: np.random.Generator, at_takeoff: float) -> list[int]:
+        """Draw first frames of snippets of a dive: a share shortly before the take-off, the others anywhere."""
+        last = len(self.targets[index].motion) - SNIPPET_FRAMES
         anywhere = rng.integers(0, last + 1, count)
-        before = self.targets[place].transitions[0] - rng.integers(*BEFORE_LEAVING, count)
+        before = self.targets[index].transitions[0] - rng.integers(*BEFORE_LEAVING, count)
         starts: list[int] = np.where(rng.random(count) < at_takeoff, np.clip(before, 0, last), anywhere).tolist()
         return starts
 
-    def cut(self, place: int, starts: Sequence[int], rng: np.random.Generator | None) -> list[Cut]:
-        """Cut snippets out of a dive: the middle of its pictures or, with chance, any place, mirrored or not.
+    def crop_snippets(self, index: int, starts: Sequence[int], rng: np.random.Generator | None) -> list[Snippet]:
+        """Crop snippets out of a dive: the centre of its frames or, with ``rng``, a random crop, mirrored or not.
 
         Raises:
             VideoError: The clip cannot be read.
         """
-        clip, target, size = self._cache.load(self._dives[place]), self.targets[place], self._cache.frame_size
+        clip, target, size = self._cache.load(self._dives[index]), self.targets[index], self._cache.frame_size
         assert clip.mask is not None  # noqa: S101 -- make_ready has seen to it
         free = np.array(clip.frames.shape[1:3]) - size
         top, left = free // 2 if rng is None else rng.integers(free + 1)
         step = -1 if rng is not None and rng.random() < 0.5 else 1
         by_frame = target.shown_by_frame()
-        cuts = []
+        snippets = []
         for start in starts:
-            asked = slice(start, start + SNIPPET_FRAMES)
-            window = (asked, slice(top, top + size), slice(left, left + size))
-            cuts.append(
-                Cut(
+            span = slice(start, start + SNIPPET_FRAMES)
+            window = (span, slice(top, top + size), slice(left, left + size))
+            snippets.append(
+                Snippet(
                     frames=np.ascontiguousarray(clip.frames[window][:, :, ::step]),
                     mask=clip.mask[window][:, :, ::step].copy(),
-                    motion=target.motion[asked],
-                    visible=target.visible[asked],
-                    stage=target.stage[asked],
+                    motion=target.motion[span],
+                    visible=target.visible[span],
+                    stage=target.stage[span],
                     seen=target.seen,
                     shown=target.shown_by_snippet(start),
-                    shown_by_frame=by_frame[asked],
+                    shown_by_frame=by_frame[span],
                 )
             )
-        return cuts
+        return snippets
 
 
-def collate_snippets(cuts: Sequence[Cut], scale: Scale, light: np.random.Generator | None) -> Snippets:
+def collate_snippets(snippets: Sequence[Snippet], scale: Scale, light: np.random.Generator | None) -> Snippets:
     """Make a batch; ``light`` changes brightness and contrast a little."""
-    pictures = torch.stack([normalise(one.frames) for one in cuts])
+    frames = torch.stack([normalise(one.frames) for one in snippets])
     if light is not None:
-        gain, shift = (torch.tensor(light.normal(m, _LIGHT, (len(cuts), 1, 1, 1, 1))).float() for m in (1.0, 0.0))
-        pictures = pictures * gain + shift
+        gain, shift = (torch.tensor(light.normal(m, _LIGHT, (len(snippets), 1, 1, 1, 1))).float() for m in (1.0, 0.0))
+        frames = frames * gain + shift
 
     def stacked(name: str) -> Tensor:
-        return torch.from_numpy(np.stack([getattr(one, name) for one in cuts]))
+        return torch.from_numpy(np.stack([getattr(one, name) for one in snippets]))
 
     return Snippets(
-        pictures=pictures,
+        frames=frames,
         mask=stacked("mask").float(),
         motion=(stacked("motion") - scale.motion[0]) / scale.motion[1],
         visible=stacked("visible"),

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from finecausal_cli.data.batch import PairBatch, collate, normalise
+from finecausal_cli.data.batch import PairBatch, normalise
 from finecausal_cli.data.cache import NO_TRANSITION
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import ErrorSummary, Prediction, bank_of, mean_execution, predict, summarise
@@ -22,7 +22,7 @@ from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.i3d import to_channels_last
 from finecausal_cli.retrieval.bank import encode_dives, spread_exemplars
 from finecausal_cli.training import backbones, freeze, set_training
-from finecausal_cli.training.batches import Part, StepPlan, split_groups
+from finecausal_cli.training.batches import PairBatches, Part
 from finecausal_cli.training.checkpoint import Progress
 from finecausal_cli.training.trainer import Task, TrainerConfig, all_reduce, linear_cosine
 from finecausal_cli.video import CLIP_FRAMES, SNIPPET_FRAMES, SNIPPET_STARTS
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from finecausal_cli.data import Dive
-    from finecausal_cli.data.batch import BackgroundSwap, Group
+    from finecausal_cli.data.batch import BackgroundSwap
     from finecausal_cli.data.cache import ClipCache
     from finecausal_cli.model.outputs import PairOutput
     from finecausal_cli.retrieval.bank import ForegroundCounts
@@ -84,11 +84,11 @@ class UncertaintyWeights(nn.Module):
                 batch's parts give then adds up to what the batch gives.
         """
         total = self.scale.new_zeros(())
-        for place, name in enumerate(LOSS_NAMES):
+        for index, name in enumerate(LOSS_NAMES):
             if name in losses:
-                variance = self.scale[place].square()
-                weighed = losses[name] / (2 * variance) + torch.log1p(variance)
-                total = total + weighed * (1.0 if shares is None else shares[name])
+                variance = self.scale[index].square()
+                weighted = losses[name] / (2 * variance) + torch.log1p(variance)
+                total = total + weighted * (1.0 if shares is None else shares[name])
         return total
 
 
@@ -233,14 +233,16 @@ class PairsTask(Task[list[Part]]):
             raise TrainingError("fewer than two training dives with a score", hint="pairs need two")
         self.network = to_channels_last(model.to(accelerator.device))
         self.weights = UncertaintyWeights().to(accelerator.device)
-        self.plan = StepPlan(dives, options)
-        self._dives, self._cache, self._options, self._accelerator = dives, cache, options, accelerator
-        self._evaluate, self._save, self._views, self._swap = evaluate, save, views, swap
+        share = accelerator.process_index, accelerator.num_processes
+        self.batch = self._batches = PairBatches(
+            dives, cache, options, share=share, frame_size=model.config.frame_size, views=views, swap=swap
+        )
+        self._options, self._accelerator, self._evaluate, self._save = options, accelerator, evaluate, save
         freeze(model, options)
 
     def config(self) -> TrainerConfig:
         """Return how the trainer is to run this task."""
-        options, per_epoch = self._options, self.plan.steps_per_epoch
+        options, per_epoch = self._options, self._batches.plan.steps_per_epoch
         return TrainerConfig(
             steps=options.epochs * per_epoch,
             lr=options.lr,
@@ -255,20 +257,6 @@ class PairsTask(Task[list[Part]]):
             seed=(options.seed,),
             workers=options.workers,
         )
-
-    def batch(self, step: int) -> list[Part]:
-        """Return the parts of a step's batch that this process takes."""
-        epoch, groups = self.plan.groups(step)
-        each, accelerator = self._options.accumulate, self._accelerator
-        dealt = split_groups(groups, accelerator.num_processes * each)
-        mine = range(accelerator.process_index * each, (accelerator.process_index + 1) * each)
-        return [Part(self._collate(dealt[number][0], epoch), number, dealt[number][1]) for number in mine]
-
-    def _collate(self, groups: Sequence[Group], epoch: int) -> PairBatch:
-        seed, size = self._options.seed, self.network.config.frame_size
-        if self._views is not None:
-            return self._views.collate(groups, self._dives, seed=seed, epoch=epoch)
-        return collate(groups, self._dives, self._cache.load, frame_size=size, seed=seed, epoch=epoch, swap=self._swap)
 
     def micro_batches(self, batch: list[Part]) -> list[tuple[Part, dict[str, int]]]:
         """Return the parts, each with the number of targets of the whole batch, of which the processes see parts."""
@@ -369,11 +357,11 @@ def validate(
 
     Args:
         model: The network, in evaluation mode.
-        training: Where the voters are taken from.
+        training: Dives that the voters are chosen from.
         validation: What is scored.
         clips: Where the clips come from.
         options: How many voters.
-        views: What the network's frozen trunk makes of the dives; their clips are not read then.
+        views: Encodings of the dives by the network's frozen backbone; their clips are not read then.
     """
     return summarise(*_predict(model, training, validation, clips, options, views))
 

@@ -34,18 +34,18 @@ if TYPE_CHECKING:
     from finecausal_cli.training.checkpoint import Progress
 
 
-# What a network starts from: weights drawn at random, I3D weights from Kinetics, or weights trained before.
+# Initial weights: random, those of an I3D from Kinetics, or those of an earlier run.
 
 _SHOWN = 3  # names listed in an error before "and n more"
 _OPTIONAL = ("intervention.", "tca.", "recogniser.")
-"""What an ablation may leave out, and what is learned last."""
+"""Modules that an ablation may leave out, and the classifier, which is trained last."""
 
-_BEFORE_PAIRS = ("video_trunk.", "parser.")
-"""What looks at one clip alone."""
+_CLIP_MODULES = ("video_trunk.", "parser.")
+"""Modules that see one clip alone: backbones and foreground."""
 
 
 def locate_init(init: str) -> str:
-    """Return what a network starts from with its path in full, so that a run can be resumed from another folder.
+    """Return ``init`` with its path in full, so that a run can be resumed from another folder.
 
     Raises:
         WeightsError: There are no such weights.
@@ -58,10 +58,10 @@ def locate_init(init: str) -> str:
 
 
 def config_of(init: str) -> ModelConfig | None:
-    """Return the network that the weights to start from were trained as; None if they are of a trunk alone.
+    """Return the network that the initial weights are of; None for those of an I3D.
 
     Raises:
-        WeightsError: The weights are not to be found or damaged.
+        WeightsError: The weights are missing or damaged.
     """
     return None if init.startswith(KINETICS) else read_manifest(resolve_weights(init.removeprefix(TRUNK))).model
 
@@ -71,11 +71,11 @@ def init_model(config: ModelConfig, *, init: str | None, seed: int) -> tuple[Fin
 
     Args:
         config: What it is made of.
-        init: Weights, ``trunk:`` and weights, or ``kinetics:`` and a file; None draws everything by chance.
-        seed: Of whatever is not loaded.
+        init: Weights, ``trunk:`` and weights, or ``kinetics:`` and a file; None draws everything at random.
+        seed: Seed of what is not loaded.
 
     Returns:
-        The network, and what is to be recorded of where its weights come from.
+        The network, and where its weights come from, for the record.
 
     Raises:
         WeightsError: The weights cannot be trusted or do not fit.
@@ -95,18 +95,18 @@ def init_model(config: ModelConfig, *, init: str | None, seed: int) -> tuple[Fin
             "skipped": list(report.skipped),
         }
     if init.startswith(TRUNK):
-        taken = _load_pretrained(Path(init.removeprefix(TRUNK)), model, modules=_BEFORE_PAIRS)
-        return model, {**taken, "from": "trunk"}
+        loaded = _load_pretrained(Path(init.removeprefix(TRUNK)), model, modules=_CLIP_MODULES)
+        return model, {**loaded, "from": "trunk"}
     return model, _load_pretrained(Path(init), model)
 
 
 def _load_pretrained(folder: Path, model: FineCausal, modules: tuple[str, ...] = ("",)) -> dict[str, Any]:
-    """Fill a network from weights of the same network, give or take the modules that an ablation leaves out.
+    """Load weights of the same network, whatever modules an ablation leaves out.
 
     Args:
         folder: The weights.
         model: The network.
-        modules: Beginnings of the names that are taken.
+        modules: Prefixes of the names that are loaded.
     """
     loaded = load_weights(folder)
     theirs, ours = loaded.model.state_dict(), model.state_dict()
@@ -139,7 +139,7 @@ def _modules_of(names: Iterable[str]) -> list[str]:
     return sorted({name.partition(".")[0] for name in names})
 
 
-# A whole training run: from a dataset to weights with their held-out figures and their interval.
+# A whole run: from a dataset to weights with their validation metrics and their interval.
 
 
 def train(
@@ -155,7 +155,7 @@ def train(
     command: Sequence[str] = (),
     callbacks: Callbacks | None = None,
 ) -> Path:
-    """Train a network and keep the one that does best on the validation set, and the last one.
+    """Train a network; keep the best on the validation set, and the last.
 
     Under ``torchrun`` every process calls this with the same arguments; they share each batch.
 
@@ -233,7 +233,7 @@ class _Data:
         self.validation = [dive for dive in dives if dive.split == "val"]
 
     def swap(self, options: TrainOptions) -> BackgroundSwap | None:
-        """Return what shows training dives before other backgrounds, if that is asked for.
+        """Return the augmentation that swaps backgrounds, if the options have it.
 
         Raises:
             DatasetError: No training dive has a mask and stages.

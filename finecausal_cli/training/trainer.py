@@ -49,13 +49,11 @@ class Task(Generic[Batch]):
 
     Attributes:
         network: The network that is trained, averaged, validated and kept.
+        batch: Makes what this process trains on at a step; called ahead of time, maybe in another process.
     """
 
     network: nn.Module
-
-    def batch(self, step: int) -> Batch:
-        """Return what this process trains on at a step; called ahead of time, maybe in another process."""
-        raise NotImplementedError
+    batch: Callable[[int], Batch]
 
     def micro_batches(self, batch: Batch) -> Sequence[Any]:
         """Return the parts of a batch to take one after the other; their gradients add up."""
@@ -233,7 +231,7 @@ class Trainer(Generic[Batch]):
         self.task.train_mode()
         self._waited, self._epoch_start = 0.0, time.perf_counter()
         batches = load_batches(
-            self.task,
+            self.task.batch,
             range(self.progress.step, config.steps),
             workers=config.workers,
             pin_memory=self.accelerator.device.type == "cuda",
@@ -367,14 +365,16 @@ class Trainer(Generic[Batch]):
         return {name: value for name, value in asdict(self.config).items() if name != "workers"}
 
 
-def load_batches(task: Task[Batch], steps: range, *, workers: int = 0, pin_memory: bool = False) -> Iterator[Batch]:
+def load_batches(
+    batch: Callable[[int], Batch], steps: range, *, workers: int = 0, pin_memory: bool = False
+) -> Iterator[Batch]:
     """Yield the batches of some steps, made ahead by ``workers`` processes or, with 0, in between.
 
     Raises:
         FinecausalError: A clip cannot be read.
     """
     loader = DataLoader(
-        _Steps(task),
+        _Steps(batch),
         batch_size=None,
         collate_fn=_unchanged,
         sampler=steps,
@@ -383,21 +383,21 @@ def load_batches(task: Task[Batch], steps: range, *, workers: int = 0, pin_memor
         # Batches come whole and in order: neither sampler nor workers may touch the generator of the run.
         generator=torch.Generator().manual_seed(0),
     )
-    for batch in loader:
-        if isinstance(batch, FinecausalError):
-            raise batch
-        yield batch
+    for item in loader:
+        if isinstance(item, FinecausalError):
+            raise item
+        yield item
 
 
 class _Steps(Dataset[Any]):
     """The batches by step. An error is an item too: a loading process would garble it if it raised."""
 
-    def __init__(self, task: Task[Any]) -> None:
-        self._task = task
+    def __init__(self, batch: Callable[[int], Any]) -> None:
+        self._batch = batch
 
     def __getitem__(self, step: int) -> Any:
         try:
-            return self._task.batch(step)
+            return self._batch(step)
         except FinecausalError as error:
             return error
 
@@ -461,7 +461,7 @@ def average_weights(network: nn.Module, decay: float) -> AveragedModel:
 
 
 def start_accelerator(device: torch.device, precision: str = "fp32") -> Accelerator:
-    """Set up where a run is computed, and meet the other processes, if there are any.
+    """Set up device, precision and, under ``torchrun``, the other processes of a run.
 
     Args:
         device: Where to compute. Of several processes on GPUs each takes the one of its rank on its machine.

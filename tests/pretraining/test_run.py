@@ -22,7 +22,7 @@ class PulledPlugError(Exception):
 
 
 @pytest.fixture(scope="session")
-def teach(simulated, config, make_options, tmp_path_factory):
+def start(simulated, config, make_options, tmp_path_factory):
     cache = tmp_path_factory.mktemp("clips")
 
     def call(folder, *, resume=False, stop_after=None, net=config, dataset=simulated, callbacks=None, **given):
@@ -48,10 +48,10 @@ def state_of(folder):
     return load_weights(folder).model.state_dict()
 
 
-def test_a_trunk_learns_what_it_is_shown(teach, tmp_path):
+def test_a_backbone_learns_what_it_is_shown(start, tmp_path):
     told, found = [], []
     callbacks = Callbacks(step=lambda _, losses: told.append(losses), validated=found.append)
-    teach(tmp_path / "run", steps=40, save_every=40, dives=4, lr=1e-2, callbacks=callbacks)
+    start(tmp_path / "run", steps=40, save_every=40, dives=4, lr=1e-2, callbacks=callbacks)
     assert [*told[0]] == ["total", "gradient", "motion", "stage", "seen", "seen_by_frame", "foreground"]
     early, late = ({name: sum(one[name] for one in part) for name in told[0]} for part in (told[:5], told[-5:]))
     assert late["stage"] < 0.8 * early["stage"]
@@ -59,8 +59,8 @@ def test_a_trunk_learns_what_it_is_shown(teach, tmp_path):
     assert len(found) == 1
 
 
-def test_its_weights_are_taken_as_a_trunk(teach, tmp_path):
-    folder = teach(tmp_path / "run")
+def test_its_weights_are_loaded_as_a_backbone(start, tmp_path):
+    folder = start(tmp_path / "run")
     loaded = load_weights(folder)
     info = WeightsInfo.read(loaded.info, folder)
     assert "no scores yet" in info.note
@@ -74,10 +74,10 @@ def test_its_weights_are_taken_as_a_trunk(teach, tmp_path):
     assert not {"video_trunk", "parser"} & set(begun["drawn"])
 
 
-def test_only_trunk_and_foreground_are_taught(teach, config, tmp_path):
+def test_only_backbone_and_foreground_are_trained(start, config, tmp_path):
     torch.manual_seed(5)
     before = FineCausal(config).state_dict()
-    after = state_of(teach(tmp_path / "run"))
+    after = state_of(start(tmp_path / "run"))
     changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed
     assert all(name.startswith(("video_trunk", "parser.heads")) for name in changed)
@@ -85,13 +85,13 @@ def test_only_trunk_and_foreground_are_taught(teach, config, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(teach, tmp_path, workers):
-    whole = teach(tmp_path / "whole")
+def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(start, tmp_path, workers):
+    whole = start(tmp_path / "whole")
     with pytest.raises(PulledPlugError):
-        teach(tmp_path / "part", stop_after=3, workers=workers)
+        start(tmp_path / "part", stop_after=3, workers=workers)
     _, progress = load_checkpoint(tmp_path / "part" / CHECKPOINT_NAME)
     assert progress.step == 2
-    part = teach(tmp_path / "part", resume=True, steps=99)  # the run's own options count
+    part = start(tmp_path / "part", resume=True, steps=99)  # the run's own options count
     log = [json.loads(line) for line in (part / LOG_NAME).read_text().splitlines()]
     assert [line["step"] for line in log] == [2, 4]
     assert (part / LOG_NAME).read_text() == (whole / LOG_NAME).read_text()
@@ -100,50 +100,50 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(teach, tmp_p
     }
 
 
-def test_one_that_was_stopped_before_its_first_checkpoint_begins_again(teach, tmp_path):
-    first = teach(tmp_path / "first", seed=1)
-    whole = teach(tmp_path / "whole", init=f"trunk:{first}")
+def test_one_that_was_stopped_before_its_first_checkpoint_begins_again(start, tmp_path):
+    first = start(tmp_path / "first", seed=1)
+    whole = start(tmp_path / "whole", init=f"trunk:{first}")
     with pytest.raises(PulledPlugError):
-        teach(tmp_path / "part", init=f"trunk:{first}", stop_after=1)
-    part = teach(tmp_path / "part", resume=True)
+        start(tmp_path / "part", init=f"trunk:{first}", stop_after=1)
+    part = start(tmp_path / "part", resume=True)
     assert torch.equal(state_of(part)["video_trunk.stem.0.weight"], state_of(whole)["video_trunk.stem.0.weight"])
 
 
-def test_a_resumed_run_no_longer_needs_what_it_began_with(teach, tmp_path):
-    first = teach(tmp_path / "first", seed=1)
+def test_a_resumed_run_no_longer_needs_what_it_began_with(start, tmp_path):
+    first = start(tmp_path / "first", seed=1)
     with pytest.raises(PulledPlugError):
-        teach(tmp_path / "part", init=f"trunk:{first}", stop_after=3)
+        start(tmp_path / "part", init=f"trunk:{first}", stop_after=3)
     shutil.rmtree(first)
-    assert teach(tmp_path / "part", resume=True) == tmp_path / "part"
+    assert start(tmp_path / "part", resume=True) == tmp_path / "part"
 
 
-def test_two_trunks_are_taught_both(teach, config, tmp_path):
+def test_two_backbones_are_both_trained(start, config, tmp_path):
     two = config.model_copy(update={"shared_trunk": False})
     torch.manual_seed(5)
     before = FineCausal(two).state_dict()
-    after = state_of(teach(tmp_path / "run", net=two))
+    after = state_of(start(tmp_path / "run", net=two))
     for name in ("video_trunk.stem.0.weight", "parser.trunk.stem.0.weight", "parser.heads.draw.0.weight"):
         assert not torch.equal(after[name], before[name])
     first = "stem.0.weight"
     assert not torch.equal(after[f"video_trunk.{first}"], after[f"parser.trunk.{first}"])
 
 
-def test_nothing_is_overwritten(teach, tmp_path):
-    folder = teach(tmp_path / "run")
+def test_nothing_is_overwritten(start, tmp_path):
+    folder = start(tmp_path / "run")
     with pytest.raises(TrainingError, match=r"a run is already here.*--resume"):
-        teach(folder)
+        start(folder)
     (folder / PRETRAINING_NAME).unlink()
     with pytest.raises(TrainingError, match=r"weights are already here \(name another folder\)"):
-        teach(folder)
+        start(folder)
     with pytest.raises(TrainingError, match="no run to resume"):
-        teach(folder, resume=True)
+        start(folder, resume=True)
     (tmp_path / "trained").mkdir()
     (tmp_path / "trained" / RUN_NAME).write_text("{}")
     with pytest.raises(TrainingError, match="a run is already here"):
-        teach(tmp_path / "trained")
+        start(tmp_path / "trained")
 
 
-def test_a_run_that_could_not_begin_may_be_begun_again(teach, simulated, tmp_path):
+def test_a_run_that_could_not_begin_may_be_begun_again(start, simulated, tmp_path):
     """Every clip is read before the run is written down, those that are only looked at in the end too."""
     broken = tmp_path / "broken"
     shutil.copytree(simulated, broken)
@@ -151,63 +151,63 @@ def test_a_run_that_could_not_begin_may_be_begun_again(teach, simulated, tmp_pat
     whole = video.read_bytes()
     video.write_bytes(b"no video")
     with pytest.raises(VideoError, match=r"00007\.mp4"):
-        teach(tmp_path / "run", dataset=broken)
+        start(tmp_path / "run", dataset=broken)
     assert not (tmp_path / "run").exists()
     video.write_bytes(whole)
-    assert teach(tmp_path / "run", dataset=broken) == tmp_path / "run"
+    assert start(tmp_path / "run", dataset=broken) == tmp_path / "run"
 
 
-def test_a_run_that_goes_on_from_another_does_not_see_its_snippets_again(teach, tmp_path):
-    first = teach(tmp_path / "first", steps=1)
+def test_a_run_that_goes_on_from_another_does_not_see_its_snippets_again(start, tmp_path):
+    first = start(tmp_path / "first", steps=1)
     losses = []
     callbacks = Callbacks(step=lambda _, found: losses.append(found["stage"]))
-    teach(tmp_path / "again", steps=1, lr=1e-12, init=f"trunk:{first}", callbacks=callbacks)
-    teach(tmp_path / "once more", steps=1, lr=1e-12, init=f"trunk:{tmp_path / 'again'}", callbacks=callbacks)
+    start(tmp_path / "again", steps=1, lr=1e-12, init=f"trunk:{first}", callbacks=callbacks)
+    start(tmp_path / "once more", steps=1, lr=1e-12, init=f"trunk:{tmp_path / 'again'}", callbacks=callbacks)
     assert losses[0] != losses[1]  # the same trunk, but for nothing
 
 
-def test_other_dives_are_refused_and_damage_is_named(teach, simulated, tmp_path):
-    folder = teach(tmp_path / "run")
+def test_other_dives_are_refused_and_damage_is_named(start, simulated, tmp_path):
+    folder = start(tmp_path / "run")
     other = tmp_path / "other"
     shutil.copytree(simulated, other)
     rows = (other / "dives.csv").read_text().splitlines()
     (other / "dives.csv").write_text("\n".join(rows[:-1]) + "\n")
     with pytest.raises(TrainingError, match="other dives"):
-        teach(folder, resume=True, dataset=other)
+        start(folder, resume=True, dataset=other)
     run = json.loads((folder / PRETRAINING_NAME).read_text())
     (folder / PRETRAINING_NAME).write_text(json.dumps({**run, "options": {"steps": "many"}}))
     with pytest.raises(TrainingError, match="damaged run description"):
-        teach(folder, resume=True)
+        start(folder, resume=True)
 
 
-def test_a_network_of_another_kind_is_refused(teach, config, tmp_path):
-    first = teach(tmp_path / "first", steps=1, save_every=1)
+def test_a_network_of_another_kind_is_refused(start, config, tmp_path):
+    first = start(tmp_path / "first", steps=1, save_every=1)
     with pytest.raises(TrainingError, match=r"weights of another network: parser\."):
-        teach(tmp_path / "run", net=config.model_copy(update={"shared_trunk": False}), init=f"trunk:{first}")
+        start(tmp_path / "run", net=config.model_copy(update={"shared_trunk": False}), init=f"trunk:{first}")
     i3d = ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32)
     with pytest.raises(TrainingError, match="bf16 gradients are wrong"):
-        teach(tmp_path / "i3d", net=i3d, precision="bf16")
+        start(tmp_path / "i3d", net=i3d, precision="bf16")
     assert not (tmp_path / "run").exists()
     assert not (tmp_path / "i3d").exists()
 
 
-def test_dives_that_were_filmed_are_refused(teach, simulated, tmp_path):
+def test_dives_that_were_filmed_are_refused(start, simulated, tmp_path):
     filmed = tmp_path / "filmed"
     shutil.copytree(simulated, filmed, ignore=shutil.ignore_patterns("tracks"))
     with pytest.raises(DatasetError, match="finecausal simulate"):
-        teach(tmp_path / "run", dataset=filmed)
+        start(tmp_path / "run", dataset=filmed)
     assert not (tmp_path / "run").exists()
 
 
-def test_several_processes_do_not_write_over_each_other(teach, tmp_path, monkeypatch):
+def test_several_processes_do_not_write_over_each_other(start, tmp_path, monkeypatch):
     monkeypatch.setenv("WORLD_SIZE", "2")
     with pytest.raises(TrainingError, match="without torchrun"):
-        teach(tmp_path / "run")
+        start(tmp_path / "run")
 
 
-def test_a_loss_that_is_not_finite_stops_the_run(teach, tmp_path):
+def test_a_loss_that_is_not_finite_stops_the_run(start, tmp_path):
     with pytest.raises(TrainingError, match=r"the loss is .* at step .*--lr"):
-        teach(tmp_path / "run", lr=1e12, steps=300)
+        start(tmp_path / "run", lr=1e12, steps=300)
 
 
 @pytest.mark.gpu

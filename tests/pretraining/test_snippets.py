@@ -26,7 +26,7 @@ def test_a_share_of_the_snippets_starts_before_the_board_is_left(shelf):
 
 def test_without_chance_the_middle_is_cut(simulated, gradient):
     shelf = SnippetDataset(read_dataset(simulated)[:1], gradient)
-    first, second = shelf.cut(0, [0, 80], None)
+    first, second = shelf.crop_snippets(0, [0, 80], None)
     np.testing.assert_array_equal(first.frames, gradient.clip.frames[:16, 4:-4, 4:-4])
     np.testing.assert_array_equal(second.mask, gradient.clip.mask[80:96, 4:-4, 4:-4])
     target = shelf.targets[0]
@@ -40,7 +40,7 @@ def test_by_chance_any_place_mirrored_or_not_and_the_mask_alike(simulated, gradi
     shelf = SnippetDataset(read_dataset(simulated)[:1], gradient)
     mirrored, places = set(), set()
     for seed in range(30):
-        (cut,) = shelf.cut(0, [10], np.random.default_rng(seed))
+        (cut,) = shelf.crop_snippets(0, [10], np.random.default_rng(seed))
         np.testing.assert_array_equal(cut.frames[..., 0], cut.mask)
         slope = int(cut.mask[0, 0, 1]) - int(cut.mask[0, 0, 0])
         assert abs(slope) == 1
@@ -76,10 +76,10 @@ def test_every_clip_is_decoded_once_and_reported(simulated, gradient):
 
 def test_a_batch_is_standardised_and_can_be_taken_back(shelf):
     scale = shelf.scale()
-    cuts = [*shelf.cut(0, [0, 40], None), *shelf.cut(1, [80], None)]
+    cuts = [*shelf.crop_snippets(0, [0, 40], None), *shelf.crop_snippets(1, [80], None)]
     batch = collate_snippets(cuts, scale, None)
-    assert batch.pictures.shape == (3, 3, 16, SIDE, SIDE)
-    torch.testing.assert_close(batch.pictures[1], normalise(cuts[1].frames))
+    assert batch.frames.shape == (3, 3, 16, SIDE, SIDE)
+    torch.testing.assert_close(batch.frames[1], normalise(cuts[1].frames))
     motion = batch.motion * scale.motion[1] + scale.motion[0]
     torch.testing.assert_close(motion[2], torch.from_numpy(shelf.targets[1].motion[80:96]), atol=1e-4, rtol=1e-4)
     seen = batch.seen * scale.seen[1] + scale.seen[0]
@@ -89,13 +89,13 @@ def test_a_batch_is_standardised_and_can_be_taken_back(shelf):
     assert batch.mask.unique().tolist() == [0.0, 1.0]
 
 
-def test_light_changes_the_pictures_alone(shelf):
-    scale, cuts = shelf.scale(), shelf.cut(0, [40], None)
+def test_light_changes_the_frames_alone(shelf):
+    scale, cuts = shelf.scale(), shelf.crop_snippets(0, [40], None)
     plain, lit = collate_snippets(cuts, scale, None), collate_snippets(cuts, scale, np.random.default_rng(0))
-    before, after = (one.pictures[0, 0, 0] - one.pictures[0, 0, 0].mean() for one in (plain, lit))
+    before, after = (one.frames[0, 0, 0] - one.frames[0, 0, 0].mean() for one in (plain, lit))
     gain = (after / before)[before.abs() > 0.1]
     assert gain.std() < 1e-2
     assert 0.4 < float(gain.mean()) < 1.6
-    assert not torch.allclose(lit.pictures, plain.pictures)
+    assert not torch.allclose(lit.frames, plain.frames)
     torch.testing.assert_close(lit.motion, plain.motion)
     torch.testing.assert_close(lit.mask, plain.mask)

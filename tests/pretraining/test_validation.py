@@ -27,9 +27,9 @@ class Knowing(nn.Module):
 
 
 def test_who_knows_everything_is_found_to(shelf):
-    pupil = Knowing().train()
-    found = validate_pretraining(pupil, shelf, shelf.scale(), 5, torch.device("cpu"))
-    assert pupil.training
+    model = Knowing().train()
+    found = validate_pretraining(model, shelf, shelf.scale(), 5, torch.device("cpu"))
+    assert model.training
     assert (found.stage, found.foreground_iou) == (1.0, 1.0)
     known = {name: r for name, r in found.seen.items() if r is not None}
     assert known.keys() >= {"rise", "splash", "entry_deg"}

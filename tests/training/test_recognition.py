@@ -69,8 +69,8 @@ def test_numbers_are_recognised_and_scores_stay_as_they_are(trained, dives, tmp_
     )  # fmt: skip
     assert counted[0] == sum(counted[1:]) == 21 + 60
     assert found.dives == 4
-    assert (found.right, found.among_three) == (1.0, 1.0)
-    assert 1 / 3 < found.certainty <= 1
+    assert (found.top1, found.top3) == (1.0, 1.0)
+    assert 1 / 3 < found.confidence <= 1
     before, after = load_weights(trained), load_weights(tmp_path / "out")
     assert after.config == before.config.model_copy(update={"recognises": True})
     for name, tensor in before.model.state_dict().items():

@@ -15,8 +15,7 @@ GROUPS = [(0, 1), (2, 3), (4, 5, 6)]
 def parts_of(film, count) -> list[Part]:
     dealt = split_groups(GROUPS, count)
     return [
-        Part(collate(groups, film.dives, film.load, frame_size=32, seed=1, epoch=0), number, spare)
-        for number, (groups, spare) in enumerate(dealt)
+        Part(collate(groups, film.dives, film.load, frame_size=32, seed=1, epoch=0), spare) for groups, spare in dealt
     ]
 
 
