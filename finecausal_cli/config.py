@@ -101,20 +101,23 @@ def hints_of(group: type[Any]) -> dict[str, Any]:
     return _hints[group]
 
 
+@dataclass(frozen=True)
 class OptionGroup:
     """Base of frozen dataclasses of options that checks types, choices and ranges of what it is built from.
 
     Attributes:
         panel: Panel of the help that shows the options.
+        changeable: Fields that may change when a run is resumed.
 
     Raises:
         UsageError: A value has the wrong type or is out of range; names its flag.
     """
 
     panel: ClassVar[str] = "Options"
+    changeable: ClassVar[tuple[str, ...]] = ()
 
     def __post_init__(self) -> None:
-        for declared in fields(self):  # type: ignore[arg-type]
+        for declared in fields(self):
             value = getattr(self, declared.name)
             try:
                 checked = check_value(type(self), declared, value)
@@ -130,14 +133,14 @@ class OptionGroup:
         Raises:
             UsageError: A key is unknown, or a value has the wrong type or is out of range.
         """
-        unknown = sorted(values.keys() - {declared.name for declared in fields(cls)})  # type: ignore[arg-type]
+        unknown = sorted(values.keys() - {declared.name for declared in fields(cls)})
         if unknown:
             raise UsageError("no such option", where="--" + unknown[0].replace("_", "-"))
         return cls(**values)
 
     def to_dict(self) -> dict[str, Any]:
         """Return the options as data for JSON: paths as text, tuples as lists."""
-        return {declared.name: _plain(getattr(self, declared.name)) for declared in fields(self)}  # type: ignore[arg-type]
+        return {declared.name: _plain(getattr(self, declared.name)) for declared in fields(self)}
 
 
 def check_value(group: type[Any], declared: Field[Any], value: Any) -> Any:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import sys
-from dataclasses import dataclass, replace
+from contextlib import suppress
+from dataclasses import dataclass, fields, replace
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from finecausal_cli.cli.options import DEVICE_HELP, CacheOptions, Dataset
+from finecausal_cli.cli.options import DEVICE_HELP, CacheOptions, Dataset, Given
 from finecausal_cli.config import OptionGroup, option
 
 if TYPE_CHECKING:
     from finecausal_cli.data import LayoutOptions
-    from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.training import NetworkOptions, PretrainNetworkOptions, PretrainOptions, TrainOptions
 
 
@@ -42,6 +42,7 @@ def train(
     options: TrainOptions,
     layout: LayoutOptions,
     cache: CacheOptions,
+    given: Given,
 ) -> None:
     """Train on a dataset and keep the weights that do best on its validation dives.
 
@@ -55,13 +56,12 @@ def train(
     from finecausal_cli.training import is_main_process
     from finecausal_cli.training.run import train as run_training
 
-    init, base = _locate(options.init, run, network.preset)
+    start = _begin(run, network, options, given)
     with TrainingDisplay(quiet=not is_main_process()) as display:
         best = run_training(
             dataset,
             run.output,
-            config=network.build(base),
-            options=replace(options, init=init),
+            **start,
             cache=cache.folder,
             device=resolve_device(run.device),
             resume=run.resume,
@@ -82,6 +82,7 @@ def pretrain(
     network: PretrainNetworkOptions,
     options: PretrainOptions,
     cache: CacheOptions,
+    given: Given,
 ) -> None:
     """Pretrain a backbone to predict the motion of simulated dives.
 
@@ -96,13 +97,12 @@ def pretrain(
     init = options.init
     if init is not None and not init.startswith((TRUNK, KINETICS)):
         init = TRUNK + init
-    init, base = _locate(init, run, network.preset)
+    start = _begin(run, network, replace(options, init=init), given)
     with PretrainingDisplay() as display:
         folder = run_pretraining(
             dataset,
             run.output,
-            config=network.build(base),
-            options=replace(options, init=init),
+            **start,
             cache=cache.folder,
             device=resolve_device(run.device),
             resume=run.resume,
@@ -112,10 +112,24 @@ def pretrain(
     typer.echo(folder)
 
 
-def _locate(init: str | None, run: RunOptions, preset: str | None) -> tuple[str | None, ModelConfig | None]:
-    """Return the initial weights with their path in full, and the network they are of unless a preset is given."""
+def _begin(
+    run: RunOptions, network: NetworkOptions | PretrainNetworkOptions, options: Any, given: Given
+) -> dict[str, Any]:
+    """Return the arguments ``config`` and ``options`` of a new run, or ``changes`` of one that is resumed."""
+    from finecausal_cli.errors import WeightsError
+    from finecausal_cli.training import TrainOptions
+    from finecausal_cli.training.checkpoint import PRETRAINING_NAME, RUN_NAME, read_run
     from finecausal_cli.training.run import config_of, locate_init
 
-    if init is None or run.resume:
-        return None, None
-    return locate_init(init), None if preset is not None else config_of(init)
+    if not run.resume:
+        if options.init is None:
+            return {"config": network.build(), "options": options}
+        options = replace(options, init=locate_init(options.init))
+        return {"config": network.build(config_of(options.init)), "options": options}
+    started = read_run(run.output, type(options), RUN_NAME if isinstance(options, TrainOptions) else PRETRAINING_NAME)
+    if options.init is not None:
+        with suppress(WeightsError):  # what a run began from may be gone
+            options = replace(options, init=locate_init(options.init))
+    named = given & {field.name for field in (*fields(options), *fields(network))}
+    changes = started.changes(network.build(started.config), options, named)
+    return {"config": started.config, "options": started.options, "changes": changes}

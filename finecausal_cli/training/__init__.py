@@ -73,6 +73,7 @@ class TrainOptions(OptionGroup):
     """
 
     panel: ClassVar[str] = OPTIMISATION_PANEL
+    changeable: ClassVar[tuple[str, ...]] = ("epochs", "patience", "workers", "trackers")
 
     split: Literal["dataset", "events"] = option(
         "dataset", "Hold out the dives of the dataset's own split, or whole events.", panel=OptionGroup.panel
@@ -206,6 +207,7 @@ class PretrainOptions(OptionGroup):
     """
 
     panel: ClassVar[str] = OPTIMISATION_PANEL
+    changeable: ClassVar[tuple[str, ...]] = ("steps", "workers")
 
     init: str | None = option(
         None,

@@ -10,7 +10,7 @@ import platform
 import shlex
 import shutil
 import subprocess
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, fields
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Generic, Protocol
@@ -19,6 +19,7 @@ import torch
 
 import finecausal_cli
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.config import flag_of
 from finecausal_cli.errors import TrainingError, UsageError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.training import KINETICS, TRUNK, Options
@@ -26,6 +27,7 @@ from finecausal_cli.weights import CONFIG_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
+    from collections.abc import Set as AbstractSet
 
     from finecausal_cli.config import OptionGroup
     from finecausal_cli.data import Dive
@@ -281,6 +283,35 @@ class RunMetadata(Generic[Options]):
     labels_sha256: str
     begun: dict[str, Any]
 
+    def changes(self, config: ModelConfig, options: Options, given: AbstractSet[str]) -> dict[str, Any]:
+        """Return the options that change when the run is resumed.
+
+        Args:
+            config: The network that is asked for.
+            options: The options that are asked for.
+            given: Names of what was given of both; the rest is that of the run.
+
+        Raises:
+            UsageError: Something was given that differs from the run and may not change; names its flag.
+        """
+        changes: dict[str, Any] = {}
+        for field in fields(options):
+            value, before = getattr(options, field.name), getattr(self.options, field.name)
+            if field.name in given and value != before:
+                if field.name not in options.changeable:
+                    raise self._differs(f"{before}, not with {value}", flag_of(field))
+                changes[field.name] = value
+        names = {field.name for field in fields(options)}
+        for name, before in self.config:
+            if given - names and getattr(config, name) != before:
+                flags = " ".join(f"--{each.replace('_', '-')}" for each in sorted(given - names))
+                raise self._differs(f"{name} {before}, not {getattr(config, name)}", flags)
+        return changes
+
+    @staticmethod
+    def _differs(what: str, where: str) -> UsageError:
+        return UsageError(f"the run was started with {what}", where=where, hint="leave it out, or start another run")
+
 
 def ensure_new_run_dir(folder: Path) -> None:
     """Refuse a folder that holds a run of any kind, or weights.
@@ -292,6 +323,17 @@ def ensure_new_run_dir(folder: Path) -> None:
         raise TrainingError("a run is already here", where=folder, hint="add --resume, or name another folder")
     if (folder / CONFIG_NAME).exists():
         raise TrainingError("weights are already here", where=folder, hint="name another folder")
+
+
+def record_options(folder: Path, options: OptionGroup, name: str = RUN_NAME) -> None:
+    """Record that a run goes on with other options.
+
+    Raises:
+        OutputError: The folder cannot be written.
+    """
+    run = json.loads((folder / name).read_text(encoding="utf-8"))
+    with atomic_write(folder / name, "the run's description") as part:
+        part.write_text(json.dumps({**run, "options": options.to_dict()}, indent=1) + "\n", encoding="utf-8")
 
 
 def read_run(folder: Path, kind: type[Options], name: str = RUN_NAME) -> RunMetadata[Options]:

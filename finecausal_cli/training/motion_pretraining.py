@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -23,6 +24,7 @@ from finecausal_cli.training.checkpoint import (
     describe_data,
     ensure_new_run_dir,
     read_run,
+    record_options,
     write_run,
 )
 from finecausal_cli.training.motion_snippets import SEEN, SnippetDataset, Snippets, collate_snippets
@@ -41,6 +43,9 @@ if TYPE_CHECKING:
     from finecausal_cli.model.i3d import I3D
     from finecausal_cli.training.checkpoint import Progress
     from finecausal_cli.training.motion_snippets import Scale
+
+
+logger = logging.getLogger(__name__)
 
 
 def counts_of_seen(options: PretrainOptions) -> list[float]:
@@ -300,6 +305,7 @@ def pretrain(
     cache: Path | None,
     device: torch.device,
     resume: bool = False,
+    changes: Mapping[str, Any] | None = None,
     command: Sequence[str] = (),
     callbacks: Callbacks | None = None,
 ) -> Path:
@@ -313,6 +319,7 @@ def pretrain(
         cache: Folder of decoded clips; None decodes every time.
         device: Where to compute.
         resume: Go on with the run in ``folder``.
+        changes: With ``resume``: options of the run that change, such as ``steps``.
         command: The command line, to be recorded.
         callbacks: Called as the run goes on.
 
@@ -330,7 +337,7 @@ def pretrain(
     if started is None:
         ensure_new_run_dir(folder)
     else:
-        config, options = started.config, started.options
+        config, options = started.config, replace(started.options, **(changes or {}))
     check_precision(options.precision, config, device)
     data = _Data.read(dataset, ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size))
     described = describe_data(dataset, data.dives, options)
@@ -350,6 +357,8 @@ def pretrain(
             folder, config, options, dataset, data.dives,
             begun=begun, processes=1, command=command, name=PRETRAINING_NAME,
         )  # fmt: skip
+    elif changes:
+        record_options(folder, options, PRETRAINING_NAME)
     accelerator = start_accelerator(device, options.precision)
     seed = _seed_sequence(options, begun)
     task = _PretrainTask(to_channels_last(network), data, options, seed, folder, described, calls.validated)
@@ -364,8 +373,8 @@ def pretrain(
         workers=options.workers,
     )
     trainer = Trainer(task, settings, accelerator, folder, checkpoint_name=CHECKPOINT_NAME)
-    if started is not None:
-        trainer.resume(missing_ok=True)
+    if started is not None and trainer.resume(missing_ok=True) and trainer.is_done:
+        logger.warning("note: the run has ended: --steps lets it go on")
     trainer.fit(calls)
     return folder
 

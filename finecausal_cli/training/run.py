@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,7 +17,7 @@ from finecausal_cli.evaluation.run import BEST, LAST
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.training import KINETICS, TRUNK, TrainOptions, check_precision
 from finecausal_cli.training.batches import Views
-from finecausal_cli.training.checkpoint import describe_data, ensure_new_run_dir, read_run, write_run
+from finecausal_cli.training.checkpoint import describe_data, ensure_new_run_dir, read_run, record_options, write_run
 from finecausal_cli.training.pairs import LAST_NAME, PairsTask, calibrate, validate
 from finecausal_cli.training.trainer import Callbacks, Trainer, barrier, start_accelerator, start_trackers
 from finecausal_cli.weights import WeightsInfo, read_manifest
@@ -32,6 +34,9 @@ if TYPE_CHECKING:
     from finecausal_cli.evaluation.predict import ErrorSummary
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.training.checkpoint import Progress
+
+
+logger = logging.getLogger(__name__)
 
 
 # Initial weights: random, those of an I3D from Kinetics, or those of an earlier run.
@@ -151,6 +156,7 @@ def train(
     cache: Path | None,
     device: torch.device,
     resume: bool = False,
+    changes: Mapping[str, Any] | None = None,
     read: Callable[[Path], list[Dive]] = read_dataset,
     command: Sequence[str] = (),
     callbacks: Callbacks | None = None,
@@ -167,6 +173,7 @@ def train(
         cache: Folder of decoded clips; None decodes every time.
         device: Where to compute.
         resume: Go on with the run in ``folder``.
+        changes: With ``resume``: options of the run that change, such as ``epochs``.
         read: Reads the dataset.
         command: The command line, to be recorded.
         callbacks: Called as the run goes on.
@@ -183,7 +190,7 @@ def train(
     labels = None
     if resume:
         started = read_run(folder, TrainOptions)
-        config, options, labels = started.config, started.options, started.labels_sha256
+        config, options, labels = started.config, replace(started.options, **(changes or {})), started.labels_sha256
     else:
         ensure_new_run_dir(folder)
     check_precision(options.precision, config, device)
@@ -197,6 +204,9 @@ def train(
     accelerator = start_accelerator(device, options.precision)
     barrier(accelerator)  # until all have seen that the folder holds no run
     calls = (callbacks or Callbacks()) if accelerator.is_main_process else Callbacks()
+
+    if changes and accelerator.is_main_process:
+        record_options(folder, options)
 
     def record() -> None:
         write_run(
@@ -280,8 +290,8 @@ class _Run:
             evaluate=self._evaluate, save=self._save, views=self._views, swap=swap,
         )  # fmt: skip
         trainer = Trainer(task, task.config(), accelerator, self._folder, checkpoint_name=LAST_NAME)
-        if resume:
-            trainer.resume(missing_ok=True)
+        if resume and trainer.resume(missing_ok=True) and trainer.is_done:
+            logger.warning("note: the run has ended: --epochs or --patience lets it go on")
         self._calls.data(len(data.training), len(data.validation), trainer.config.steps)
         if data.cache is not None or self._views is not None:
             self._make_ready()

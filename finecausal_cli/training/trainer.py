@@ -87,6 +87,10 @@ class Task(Generic[Batch]):
         self.network.train()
 
 
+_CHANGEABLE = ("workers", "steps", "patience")
+"""Settings that may differ from those of the checkpoint that a run is resumed from."""
+
+
 @dataclass(frozen=True, slots=True)
 class TrainerConfig:
     """How a run is trained.
@@ -236,7 +240,7 @@ class Trainer(Generic[Batch]):
             workers=config.workers,
             pin_memory=self.accelerator.device.type == "cuda",
         )
-        while self.progress.step < config.steps and not self._is_stale():
+        while not self.is_done:
             asked = time.perf_counter()
             batch = next(batches)
             self._waited += time.perf_counter() - asked
@@ -321,8 +325,11 @@ class Trainer(Generic[Batch]):
                 if buffer.is_floating_point():
                     buffer.copy_(all_reduce(self.accelerator, buffer) / self.accelerator.num_processes)
 
-    def _is_stale(self) -> bool:
-        return self.config.patience is not None and self.progress.stale >= self.config.patience
+    @property
+    def is_done(self) -> bool:
+        """Whether the last step is done, or validation has not improved for long enough."""
+        is_stale = self.config.patience is not None and self.progress.stale >= self.config.patience
+        return is_stale or self.progress.step >= self.config.steps
 
     def _validate(self, losses: Mapping[str, float]) -> None:
         self._average_buffers()
@@ -362,7 +369,7 @@ class Trainer(Generic[Batch]):
         return state if self.average is None else {**state, "average": self.average}
 
     def _settings(self) -> dict[str, Any]:
-        return {name: value for name, value in asdict(self.config).items() if name != "workers"}
+        return {name: value for name, value in asdict(self.config).items() if name not in _CHANGEABLE}
 
 
 def load_batches(

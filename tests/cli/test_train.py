@@ -74,3 +74,38 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(finecausal, tmp_path, arg
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
     assert not (tmp_path / "run").exists()
+
+
+def test_a_run_is_resumed_with_more_epochs_and_refuses_what_may_not_change(finecausal, tmp_path):
+    folder = tmp_path / "run"
+    arguments = (
+        "train",
+        DATASET,
+        "-o",
+        folder,
+        "--cache",
+        tmp_path / "cache",
+        "--init",
+        "compact",
+        "--freeze-backbone",
+    )
+    assert finecausal(*arguments, "--epochs", 1).returncode == 0
+    for flags, says in (
+        (("--lr", "0.01"), "--lr: the run was started with 0.001, not with 0.01"),
+        (("--seed", "3"), "--seed: the run was started with 0, not with 3"),
+        (("--ablate", "tca"), "--ablate: the run was started with tca True, not False"),
+        (("--preset", "finecausal"), "--preset: the run was started with preset compact, not finecausal"),
+    ):
+        done = finecausal(*arguments, "--resume", *flags)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert says in done.stderr
+        assert done.stderr.count("\n") == 1
+    ended = finecausal(*arguments, "--resume")
+    assert ended.returncode == 0
+    assert "note: the run has ended: --epochs or --patience lets it go on" in ended.stderr
+    more = finecausal(*arguments, "--resume", "--epochs", 2, "--patience", 5, "--workers", 0)
+    assert (more.returncode, more.stdout) == (0, f"{folder / 'best'}\n")
+    assert "the run has ended" not in more.stderr
+    options = json.loads((folder / "run.json").read_text())["options"]
+    assert (options["epochs"], options["patience"]) == (2, 5)
+    assert [json.loads(line)["epoch"] for line in (folder / "log.jsonl").read_text().splitlines()][-1] == 2

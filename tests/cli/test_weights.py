@@ -60,7 +60,7 @@ def test_info_says_what_weights_know(call, shelf):
 def test_verify_reads_everything(call, shelf, tmp_path):
     result = call("verify", "tiny")
     assert result.exit_code == 0
-    assert "whole" in result.stdout
+    assert "complete" in result.stdout
     copy = tmp_path / "copy"
     copy.mkdir()
     for file in (shelf / "weights" / "tiny").iterdir():
