@@ -41,8 +41,8 @@ add_command(app, assets.schema, panel="Weights and exemplars")
 add_command(app, assets.doctor, panel="Weights and exemplars")
 
 
-def _print_version(is_wanted: bool) -> None:
-    if is_wanted:
+def _print_version(is_given: bool) -> None:
+    if is_given:
         typer.echo(f"finecausal {__version__}")
         raise typer.Exit
 

@@ -293,7 +293,7 @@ Clip = Annotated[str, typer.Argument(metavar="PATH", help="A video file, or a fo
 Dataset = Annotated[
     Path,
     typer.Argument(
-        metavar="DATASET", help="A manifest, or a folder: of one, of FineDiving-HM or MTL-AQA.", show_default=False
+        metavar="DATASET", help="A manifest, its folder, or the folder of FineDiving-HM or MTL-AQA.", show_default=False
     ),
 ]
 Weights = Annotated[

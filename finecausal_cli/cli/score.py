@@ -141,8 +141,7 @@ def compare(
 ) -> None:
     """Compare two dives, A with B, stage by stage.
 
-    The result is a difference, not a score, unless the score of B is known: give --execution or --score, or
-    --ask-bank.
+    The result is a difference. For a score of A, say how good B is: --execution, --score or --ask-bank.
     """
     from finecausal_cli.batch import TIMEOUT_S
     from finecausal_cli.errors import RefusedError

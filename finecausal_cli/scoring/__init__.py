@@ -297,23 +297,23 @@ class ScoreOptions:
     panel: ClassVar[str] = "The dive"
 
     dive: str | None = option(
-        None, "Dive number, e.g. 107B. Without it, it is recognised, or the nearest exemplars are taken."
+        None, "Dive number, e.g. 107B; by default it is recognised, or the nearest exemplars vote."
     )
     height_m: float | None = option(None, "Height in metres: 1, 3, 5, 7.5 or 10.", flag="--height")
-    difficulty: float | None = option(None, "Degree of difficulty; wins over every other.")
-    exemplar: str | None = option(None, "Compare with this one exemplar.")
+    difficulty: float | None = option(None, "Degree of difficulty; overrides the listed one.")
+    exemplar: str | None = option(None, "Compare with this exemplar alone.")
     voters: int = option(10, "Most exemplars to compare with.", min=1)
     start_s: float | None = option(None, "Where the dive starts in the video, seconds.", flag="--start")
     end_s: float | None = option(None, "Where the dive ends in the video, seconds.", flag="--end")
     takeoff_s: float | None = option(
-        None, "When the athlete leaves the board, seconds; kept beside the clip.", flag="--takeoff", metavar="S"
+        None, "Correct the time of take-off, seconds; stored beside the clip.", flag="--takeoff", metavar="S"
     )
     entry_s: float | None = option(
-        None, "When the athlete touches the water, seconds; kept beside the clip.", flag="--entry", metavar="S"
+        None, "Correct the time of entry, seconds; stored beside the clip.", flag="--entry", metavar="S"
     )
     athlete: str | None = option(
         None,
-        "A point on the athlete, pixels, and when; or which of two in the air; kept beside the clip.",
+        "Correct who the athlete is: a point in pixels and its time, or one of two; stored beside the clip.",
         metavar="X,Y[,S]|left|right",
     )
     force: bool = option(False, "Score clips that would be refused; a warning is shown.")

@@ -290,7 +290,7 @@ class ReaderOptions(OptionGroup):
     sequence_steps: int = option(3000, "Optimiser steps of the sequence network; 0 leaves it out.", min=0, metavar="N")
     batch_size: int = option(32, "Windows in a batch.", min=4, metavar="N")
     lr: float = option(1.5e-3, "Peak learning rate.", min=0)
-    frozen_stages: int = option(3, "Backbone stages (strides 2 to 8 by default) that are not trained.", min=0, max=7)
+    frozen_stages: int = option(3, "Backbone stages that are not trained; 3 covers strides 2 to 8.", min=0, max=7)
     per_clip: int = option(16, "Windows cropped from a clip.", min=1, metavar="N")
     workers: int = option(1, "Processes that crop windows.", min=1, metavar="N")
     seed: int = option(0, "Random seed.")
