@@ -42,31 +42,29 @@ class BatchConfig:
     )
     output: str | None = option(
         None,
-        "Write the result to a file; of many dives also to a folder, and a rerun scores what is missing.",
+        "Write the result to a file; many also to a folder, and a rerun scores what is missing.",
         flag="-o,--output",
         metavar="FILE|DIR",
         is_path=True,
         panel="Options",
     )
 
-    all_dives: bool = option(False, "Score every dive of a video, not only the most certain one.", flag="--all-dives")
+    all_dives: bool = option(False, "Score every dive of a video, not only the most certain one.")
     recursive: bool = option(False, "Include sub-folders.", flag="--recursive,-r")
     from_file: str | None = option(
-        None, "Read more paths from a file, one a line; - is standard input.", flag="--from-file", metavar="LIST|-", is_path=True
+        None, "Read more paths from a file, one a line; - is standard input.", metavar="LIST|-", is_path=True
     )
-    allow_outside: bool = option(False, "Accept a manifest's paths that lead out of its folder.", flag="--allow-outside")
+    allow_outside: bool = option(False, "Accept a manifest's paths that lead out of its folder.")
     shard: str | None = option(None, "Score the I-th of N equal shares; join them with merge.", metavar="I/N")
-    dry_run: bool = option(False, "Print the plan and exit.", flag="--dry-run")
+    dry_run: bool = option(False, "Print the plan and exit.")
     workers: int | None = option(None, "Processes that read clips; one a core by default.", min=1, panel=_HOW)
-    batch_size: int | None = option(
-        None, "Most dives in one pass: 1 on a CPU, 8 on a GPU.", flag="--batch-size", min=1, panel=_HOW
-    )
+    batch_size: int | None = option(None, "Most dives in one pass: 1 on a CPU, 8 on a GPU.", min=1, panel=_HOW)
     timeout_s: float = option(
         TIMEOUT_S, "Time limit for reading a clip without progress, seconds.", flag="--timeout", metavar="S", panel=_HOW
     )
     overwrite: bool = option(False, "Score dives that have a result again.", panel=_HOW)
-    retry_failed: bool = option(False, "Score failed dives again.", flag="--retry-failed", panel=_HOW)
-    fail_fast: bool = option(False, "Stop at the first dive that fails.", flag="--fail-fast", panel=_HOW)
+    retry_failed: bool = option(False, "Score failed dives again.", panel=_HOW)
+    fail_fast: bool = option(False, "Stop at the first dive that fails.", panel=_HOW)
     cluster: str | None = option(None, "Score on a Ray cluster; see docs/batch.md.", metavar="auto|ADDRESS", panel=_HOW)
     watch: bool = option(False, "Keep scoring new files until Ctrl-C.", panel=_HOW)
 
