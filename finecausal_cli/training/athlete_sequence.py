@@ -1,7 +1,7 @@
-"""Teach the sequence network: what the athlete reader said of simulated flights, and where the joints were.
+"""Train the sequence network on the athlete reader's predictions for simulated flights and their true joints.
 
 Every clip is read once, frame by frame, in windows that move as in use; what was read is kept. Batches then cost
-nothing: stretches of frames, mirrored, thinned out, and with the faults that real pictures add more of: frames that
+nothing: stretches of frames, mirrored, subsampled, and with the faults that real frames have more of: frames that
 are turned over or lost, alone and for a while.
 """
 
@@ -120,7 +120,7 @@ def flight_windows(root: Path, clip: str, size: int, seed: int = 0) -> ClipWindo
 
 
 def read_clip(root: Path, out: Path, clip: str, reader: AthleteReader, seed: int = 0) -> None:
-    """Read one simulated clip frame by frame and store what was read beside the truth.
+    """Read one simulated clip frame by frame and store the predictions with the truth.
 
     Stored, T frames: ``joints`` and ``truth`` [T, J, 2] in sides of the window from its middle, ``confidence``
     [T, J], ``direction`` [T, A], ``seen`` [T], ``known`` bool [T, J], ``times_s`` [T] (real time).
@@ -149,7 +149,7 @@ def _moving_windows(
     span: NDArray[np.int64],
     real_s: NDArray[np.float64],
 ) -> NDArray[np.float64]:
-    """Return windows [T, 3] (x, y, side) that follow the athlete with the slow errors of a found path."""
+    """Return windows [T, 3] (x, y, side) that follow the athlete with the slow errors of a predicted path."""
     joints, visible = known["joints"][span], known["visible"][span]
     masked = np.where(visible[..., None], joints, np.nan)
     centre = (np.nanmin(masked, axis=1) + np.nanmax(masked, axis=1)) / 2
@@ -168,7 +168,7 @@ class SequenceTask(Task[tuple[Observations, "Tensor", "Tensor"]]):
 
     Args:
         network: The network.
-        train: Files that ``read_clip`` stored.
+        train: Files of ``read_clip``.
         held_out: Others, to validate on.
         batch_size: Stretches a step.
         seed: Of the draws.
@@ -188,7 +188,7 @@ class SequenceTask(Task[tuple[Observations, "Tensor", "Tensor"]]):
         self._batch_size, self._seed = batch_size, seed
 
     def batch(self, step: int) -> tuple[Observations, Tensor, Tensor]:
-        """Return what was read, the truth [B, T, J, 2] and where it is known [B, T, J]."""
+        """Return predictions, the truth [B, T, J, 2] and where it is known [B, T, J]."""
         rng = np.random.default_rng(np.random.SeedSequence((self._seed, step, 13)))
         rows = [_stretch(rng, self._train[int(rng.integers(len(self._train)))]) for _ in range(self._batch_size)]
         observations = Observations(*(torch.stack(values) for values in zip(*(row[0] for row in rows), strict=True)))
@@ -203,9 +203,9 @@ class SequenceTask(Task[tuple[Observations, "Tensor", "Tensor"]]):
         motion = network(seen)
         error = (motion.joints - truth).abs().sum(-1)
         count = known.sum().clamp(min=1)
-        place = 10 * (error * known).sum() / count
+        position = 10 * (error * known).sum() / count
         laplace = ((error.detach() / motion.spread.exp() + motion.spread) * known).sum() / count
-        return place + 0.1 * laplace, {"place": place, "spread": laplace}
+        return position + 0.1 * laplace, {"place": position, "spread": laplace}
 
     def lr_factor(self, step: int, steps: int) -> float:
         """Return the share of the peak rate."""
@@ -233,7 +233,7 @@ class SequenceTask(Task[tuple[Observations, "Tensor", "Tensor"]]):
 
 
 def observed(clip: Mapping[str, NDArray[np.float32]]) -> Observations:
-    """Return what was read of a stored clip, [T, ...]."""
+    """Return the predictions of a stored clip, [T, ...]."""
     step = np.diff(clip["times_s"], prepend=clip["times_s"][:1])
     angle = clip["track"] if "track" in clip else track_of(clip)
     track = np.stack([np.cos(angle), np.sin(angle)], axis=-1)
@@ -247,7 +247,7 @@ def _load(path: Path) -> dict[str, NDArray[np.float32]]:
 
 
 def track_of(clip: Mapping[str, NDArray[np.float32]]) -> NDArray[np.float32]:
-    """Return the track of the trunk's direction, radians [T], that is found in what was read of a stored clip."""
+    """Return the track of the trunk's direction, radians [T], in the predictions of a stored clip."""
     step = np.diff(clip["times_s"], prepend=clip["times_s"][:1]).astype(np.float64)
     return direction_track(clip["direction"], step).astype(np.float32)
 
@@ -284,7 +284,7 @@ def _stretch(rng: np.random.Generator, clip: Mapping[str, NDArray[np.float32]]) 
 
 
 def _drawn_track(rng: np.random.Generator, truth: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Return a track of the trunk's direction [T] as is found of dives seen from the side: seldom turned over."""
+    """Return a track of the trunk's direction [T] as predicted for dives seen from the side: seldom turned over."""
     trunk = truth[:, _NECK] - truth[:, _PELVIS]
     angle = np.unwrap(np.arctan2(trunk[:, 1], trunk[:, 0]))
     frames = np.arange(len(angle))
@@ -296,7 +296,7 @@ def _drawn_track(rng: np.random.Generator, truth: NDArray[np.float32]) -> NDArra
 
 
 def _with_faults(rng: np.random.Generator, seen: Observations) -> Observations:
-    """Add what real pictures do to a reader: stretches that are turned over, lost, or off."""
+    """Add the faults of predictions on real frames: stretches that are turned over, lost, or off."""
     joints, direction, confidence = seen.joints.clone(), seen.direction.clone(), seen.confidence.clone()
     frames = len(joints)
     for _ in range(int(rng.poisson(1.0))):

@@ -40,9 +40,9 @@ _SIDES_M: Final = (1.5, 3.8)
 from a person's extent, and are seldom off by more than a third."""
 
 _EXTENTS: Final = (1.12, 2.1)
-"""Side of a window over the extent of what is seen of the athlete: tight ones show a tucked body large. Read in
-windows that it was not taught in, a network of 850 steps had 0.47 of a filmed flight's trunks within 30 degrees at 1.25
-extents, 0.74 at 1.9, where most of its windows lay."""
+"""Side of a window over the extent of what is seen of the athlete: tight ones show a tucked body large. In windows that
+it was not trained on, a network of 850 steps had 0.47 of a filmed flight's trunks within 30 degrees at 1.25 extents,
+0.74 at 1.9, where most of its windows lay."""
 
 _TIGHT_SHARE: Final = 0.6
 _SMALLEST_PX: Final = 22.0
@@ -101,7 +101,7 @@ class Windows(NamedTuple):
 
 
 class Batch(NamedTuple):
-    """What the network is taught with in one step; shapes as in ``Windows``, places in sides of the picture."""
+    """Training data of one step; shapes as in ``Windows``, positions in sides of the picture."""
 
     pictures: NDArray[np.uint8]
     masks: NDArray[np.uint8]
@@ -321,7 +321,7 @@ class WindowSet:
         return placed._replace(pictures=degrade(rng, placed.pictures))
 
     def _restaged(self, rng: np.random.Generator, stored: Windows) -> NDArray[np.uint8]:
-        """Return the picture with the athlete in other colours, or before a photograph, each by chance."""
+        """Return the picture with the athlete in other colours, or before a photograph, each at random."""
         picture, cover = stored.pictures, stored.masks[..., None].astype(np.float32) / 255
         if rng.random() < _RECOLOURED_SHARE:
             gain, lift = np.exp(rng.normal(0, 0.3) + rng.normal(0, 0.12, 3)), rng.normal(0, 20)
@@ -386,7 +386,7 @@ def _placed(
 
 
 def degrade(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Return a picture [S, S, 3] with other light and colour, blurred, noisy and compressed, each by chance."""
+    """Return a picture [S, S, 3] with other light and colour, blurred, noisy and compressed, each at random."""
     image = _relit(rng, picture.astype(np.float32))
     side = picture.shape[0]
     kind = rng.random()
