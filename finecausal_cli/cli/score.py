@@ -54,7 +54,7 @@ def score(
 
 def merge(
     output: Annotated[
-        Path, typer.Argument(metavar="OUT", help="A file (.jsonl, .csv, .parquet, .json, .html) or a folder.")
+        str, typer.Argument(metavar="OUT", help="A file (.jsonl, .csv, .parquet, .json, .html) or a folder.")
     ],
     results: Annotated[
         list[Path], typer.Argument(metavar="IN...", help="Folders of results, .jsonl of results, or tables of them.")

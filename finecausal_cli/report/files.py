@@ -489,7 +489,7 @@ def _write_files(folder: Path, best: Evaluation, last: Evaluation | None, *, fig
 # Join results and write them as one.
 
 
-def merge_results(output: Path, results: Sequence[Path]) -> None:
+def merge_results(output: str | os.PathLike[str], results: Sequence[Path]) -> None:
     """Write the rows of several runs, and of ``output`` if it is there already, to ``output``.
 
     Raises:

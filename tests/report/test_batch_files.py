@@ -18,6 +18,7 @@ from finecausal_cli.report.files import (
     check_batch_target,
     find_journal,
     is_whole_result,
+    merge_results,
     plan_target,
     row_writer,
     write_file,
@@ -178,6 +179,18 @@ def test_nothing_that_is_read_is_written_over(tmp_path: Path) -> None:
         with pytest.raises(UsageError, match=says):
             check_batch_target(plan_target(tmp_path / name), items, named)
     check_batch_target(plan_target(tmp_path / "r.csv"), items, named)
+
+
+def test_results_are_merged_into_a_folder_that_a_slash_says(
+    tmp_path: Path, make_batch_row: Callable[..., Row], capsys: pytest.CaptureFixture[str]
+) -> None:
+    with Journal(tmp_path / "1.jsonl") as journal:
+        journal.append(make_batch_row("a.mp4"))
+    merge_results(f"{tmp_path}/new.d/", [tmp_path / "1.jsonl"])
+    assert "1 rows from 1 files" in capsys.readouterr().out
+    assert (tmp_path / "new.d" / "results.csv").is_file()
+    with pytest.raises(UsageError, match="a pipe or a device"):
+        merge_results("/dev/null", [tmp_path / "1.jsonl"])
 
 
 def test_results_that_are_not_there_are_named(tmp_path: Path) -> None:
