@@ -358,7 +358,7 @@ class _Cameras:
         flight = dive.flight
         if flight is None:
             return
-        from finecausal_cli.tracking.flights import athlete_window
+        from finecausal_cli.tracking import athlete_window
 
         times_s, size = source.times_s[first : last + 1], source.info.upright_size
         self.around = np.asarray(athlete_window(flight, times_s, size), np.float64)
@@ -379,7 +379,7 @@ class _Cameras:
 
 
 def _cut(picture: NDArray[np.uint8], window: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
-    from finecausal_cli.tracking.flights import crop_window
+    from finecausal_cli.tracking import crop_window
 
     return np.asarray(crop_window(picture, window, side), np.uint8)
 

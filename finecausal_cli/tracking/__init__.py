@@ -1,1 +1,92 @@
-"""Where in a film somebody dives: camera motion, what moves before the still world, who falls freely. No torch."""
+"""Where in a film somebody dives: camera motion, what moves in the static scene, who falls freely. No torch.
+
+`flights.find_flights` searches; the window here follows the athlete of a flight.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import cv2
+import numpy as np
+from scipy.ndimage import gaussian_filter1d
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    from finecausal_cli.tracking.flights import Flight
+
+# Where to look: a smooth square window around the athlete, as a camera operator would frame it.
+
+_SMOOTH_S = 0.12
+"""Standard deviation, in real seconds, over which the window's side is smoothed."""
+
+_LEAST_SIDE = 16.0
+"""Least side of a window in pixels."""
+
+
+def athlete_window(
+    flight: Flight,
+    times_s: NDArray[np.float64],
+    size: tuple[int, int],
+    *,
+    reach_m: float = 2.4,
+    margin: float = 1.25,
+) -> NDArray[np.float64]:
+    """Lay a square around the athlete at each time.
+
+    Before the first and after the last place that is known the window holds that place of the still world: it goes
+    along with the camera.
+
+    Args:
+        flight: Where the athlete is.
+        times_s: float64 [times], file time, in any order.
+        size: Height and width of the picture in pixels; no side is longer than twice the longer one.
+        reach_m: Longest extent of an athlete with stretched arms, in metres.
+        margin: Side of the window over that.
+
+    Returns:
+        float64 [times, 3]: x and y of the middle and the side, in pixels of the decoded upright picture. The window
+        may reach beyond the picture.
+    """
+    times = np.clip(np.asarray(times_s, np.float64), flight.times_s[0], flight.times_s[-1])
+    steps = np.diff(flight.times_s)
+    sigma = _SMOOTH_S * flight.time_scale / max(float(np.median(steps)) if len(steps) else 1.0, 1e-3)
+    metre = np.exp(gaussian_filter1d(np.log(flight.px_per_m), sigma, mode="nearest"))
+    known = np.stack([np.interp(times, flight.times_s, flight.centres[:, axis]) for axis in (0, 1)], axis=1)
+    side = np.interp(times, flight.times_s, metre) * reach_m * margin
+    from_world = flight.camera.at_times(np.asarray(times_s, np.float64))
+    to_world = np.linalg.inv(flight.camera.at_times(times))
+    moved = from_world @ to_world
+    beyond = np.asarray(times_s) != times
+    centre = np.einsum("tij,tj->ti", moved[:, :2, :2], known) + moved[:, :2, 2]
+    zoom = np.sqrt(np.abs(np.linalg.det(moved[:, :2, :2])))
+    centre = np.where(beyond[:, None], centre, known)
+    side = np.clip(np.where(beyond, side * zoom, side), _LEAST_SIDE, 2.0 * max(size))
+    return np.column_stack([centre, side])
+
+
+def crop_window(frame: NDArray[np.uint8], window: NDArray[np.float64], out_size: int) -> NDArray[np.uint8]:
+    """Cut a window out of a picture, repeating the picture's edge where the window reaches beyond it.
+
+    Args:
+        frame: uint8 [height, width, 3].
+        window: float64 [3]: x and y of the middle and the side, in pixels; a pixel's middle lies at its number + 0.5.
+        out_size: Side of the result in pixels.
+
+    Returns:
+        uint8 [out_size, out_size, 3].
+    """
+    x, y, side = (float(value) for value in window)
+    scale = out_size / side
+    if scale <= 0.5:
+        # Shrinking by warping would skip pixels: first take the mean of those that fall together.
+        shrink = int(1 / scale)
+        height, width = (max(1, round(length / shrink)) for length in frame.shape[:2])
+        x, y, scale = x * width / frame.shape[1], y * height / frame.shape[0], scale * frame.shape[0] / height
+        frame = np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+    matrix = np.array([[scale, 0, out_size / 2 - scale * x], [0, scale, out_size / 2 - scale * y]])
+    # Pixels are counted from their middles.
+    matrix[:, 2] += 0.5 * scale - 0.5
+    cut = cv2.warpAffine(frame, matrix, (out_size, out_size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(cut, np.uint8)

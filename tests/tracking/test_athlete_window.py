@@ -1,8 +1,9 @@
 import numpy as np
 import pytest
 
+from finecausal_cli.tracking import athlete_window, crop_window
 from finecausal_cli.tracking.camera import Camera
-from finecausal_cli.tracking.flights import Flight, athlete_window, crop_window
+from finecausal_cli.tracking.flights import Flight
 
 
 @pytest.fixture
