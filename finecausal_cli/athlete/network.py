@@ -61,11 +61,11 @@ _EPS, _MOMENTUM = 1e-3, 0.01
 
 
 class AthleteMaps(NamedTuple):
-    """What the network says of B pictures.
+    """Outputs of the network for B pictures.
 
     Attributes:
         outline: [B, S/O, S/O] logits of athlete, O the config's ``outline_stride``.
-        heat: [B, J, S/4, S/4] logits of each joint's place; a softmax over the cells is its distribution.
+        heat: [B, J, S/4, S/4] logits of each joint's position; a softmax over the cells is its distribution.
         spread: [B, J] log of the scale (Laplace) of the error expected of each joint, in sides of the picture.
         direction: [B, A] logits of the trunk's direction.
         seen: [B] logit that an athlete is there.
@@ -80,12 +80,12 @@ class AthleteMaps(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class NetworkConfig:
-    """Sizes of the network; they travel with its weights.
+    """Architecture of the network, stored with its weights.
 
     Attributes:
-        window_size: Side of the windows it was taught with, pixels.
+        window_size: Side of the training windows, pixels.
         width: Channels of the pyramid.
-        embedding: Channels that the heads for a whole picture read.
+        embedding: Channels of the heads for a whole picture.
         outline_stride: Pixels of the picture per cell of the outline, 2 or 4.
     """
 
@@ -100,7 +100,7 @@ class NetworkConfig:
 
 
 class _SameConv(nn.Conv2d):
-    """A convolution padded as TensorFlow pads (`SAME`): where it does not divide, one more at the end."""
+    """A convolution with TensorFlow's `SAME` padding: the odd row or column at the end."""
 
     def forward(self, pixels: Tensor) -> Tensor:
         pads = []
@@ -161,7 +161,7 @@ class Backbone(nn.Module):
         return maps
 
     def freeze(self, stages: int) -> None:
-        """Keep the stem and the first ``stages`` stages as they are, statistics of their normalisation included.
+        """Freeze the stem and the first ``stages`` stages, with the statistics of their normalisation.
 
         In training their folded copies run, which saves a tenth of a step; they are no part of the state dict.
         """
@@ -291,17 +291,16 @@ def imagenet_parameters(released: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {ours: released[theirs] for theirs, ours in names.items()}
 
 
-# What single frames leave open, time decides: joints of a flight, read frame by frame, brought into one motion.
+# Smoothing over time: joints of a flight, read frame by frame, become one motion.
 #
-# A body in flight turns with constant angular momentum, so a frame that was read upside down, or a limb that was lost
-# for some frames, does not fit its neighbours. Two steps say what does. First the trunk: the likeliest track of its
-# direction, by the Viterbi algorithm over angle and turning speed, where changes of speed cost. Then the joints: a
-# small convolutional network over time, taught on simulated flights with the errors of the reader, which sees that
-# track, the joints as they were read and how sure they are; never a picture.
+# A body in flight turns with constant angular momentum, so a frame read upside down, or a limb lost for some frames,
+# does not fit its neighbours. First the trunk: the most probable track of its direction, by the Viterbi algorithm over
+# angle and angular speed, with a cost of changes of speed. Then the joints: a small convolutional network over time,
+# trained on simulated flights with the errors of the reader; its inputs are that track, the joints and their
+# confidence, never a picture.
 #
-# Measured on a filmed flight of 34 frames whose joints others had labelled: trunk within 30 degrees in 71% of the
-# frames read singly, in 47% after a network without the track (it turned over whole stretches that hold together), in
-# all of them by the track.
+# Measured on a filmed flight of 34 frames with joints labelled by others: trunk within 30 degrees in 71% of single
+# frames, in 47% with a network without the track (it turned over whole stretches), in all of them with the track.
 #
 # Shapes: B sequences, T frames, J joints, A bins of direction.
 
@@ -311,15 +310,15 @@ _FASTEST: Final = 16.0
 """Fastest turn of the trunk in a picture, radians a second: two and a half somersaults a second."""
 
 _CHANGES: Final = (0, -1, 1, -2, 2, -3, 3)
-"""Steps of speed that may be taken from one frame to the next."""
+"""Changes of the speed index between two frames."""
 
-_PUSH: Final = 0.004
+_ACCELERATION_COST: Final = 0.004
 """Cost of a change of speed, (radians a second) squared over the time it takes. From 0.0008 to 0.016 the track of a
 filmed flight is the same."""
 
 _TURNED_OVER: Final = 0.15
 _NOWHERE: Final = 0.15
-"""Shares of a reading that are taken to be turned over, and to say nothing."""
+"""Probability that a frame is read upside down, and that it carries no information."""
 
 _USUAL_STEP_S: Final = 1 / 30
 _LONGEST_STEP_S: Final = 0.2
@@ -327,7 +326,7 @@ _FINEST: Final = 1e-4
 
 
 class Observations(NamedTuple):
-    """What was read frame by frame in windows that move smoothly.
+    """Readings of single frames in windows that move smoothly.
 
     Attributes:
         joints: [B, T, J, 2], sides of the window from its middle, -0.5..0.5.
@@ -349,7 +348,7 @@ class Observations(NamedTuple):
 
 
 class Motion(NamedTuple):
-    """Joints in one motion.
+    """Smoothed joints.
 
     Attributes:
         joints: [B, T, J, 2], as in ``Observations``.
@@ -362,7 +361,7 @@ class Motion(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class SequenceConfig:
-    """Sizes of the sequence network.
+    """Architecture of the sequence network.
 
     Attributes:
         width: Channels.
@@ -409,17 +408,17 @@ class SequenceNetwork(nn.Module):
         nn.init.zeros_(self.leave.bias)  # type: ignore[arg-type]
 
     def forward(self, seen: Observations) -> Motion:
-        """Return the motion that explains what was read."""
+        """Smooth the joints of the readings."""
         joints = seen.joints.shape[2]
         there = seen.there[:, None]
         step = seen.step_s.clamp(0, _LONGEST_STEP_S) / _USUAL_STEP_S
-        # The joints as they lie about the trunk that the track says, too: upright if it is right.
+        # The joints relative to the tracked trunk, too: upright if the track is right.
         cos, sin = seen.track[..., 0, None], seen.track[..., 1, None]
         about = seen.joints - seen.joints[:, :, :1]
         upright = torch.stack(
             [cos * about[..., 0] + sin * about[..., 1], cos * about[..., 1] - sin * about[..., 0]], -1
         )
-        read = torch.cat(
+        inputs = torch.cat(
             [
                 4 * seen.joints.clamp(-1, 1).flatten(2),
                 4 * upright.clamp(-1, 1).flatten(2),
@@ -432,7 +431,7 @@ class SequenceNetwork(nn.Module):
             ],
             dim=-1,
         )
-        features = self.enter(read.transpose(1, 2) * there)
+        features = self.enter(inputs.transpose(1, 2) * there)
         for layer in self.layers:
             features = layer(features, there)
         out = self.leave(features).transpose(1, 2).unflatten(2, (joints, 3))
@@ -441,7 +440,7 @@ class SequenceNetwork(nn.Module):
 
 
 def mirrored(seen: Observations) -> Observations:
-    """Return what the mirror image would have been read as."""
+    """Return the readings of the mirror image."""
     order = list(MIRRORED)
     joints = seen.joints[:, :, order] * torch.tensor([-1.0, 1.0], device=seen.joints.device)
     bins = [(DIRECTIONS // 2 - number) % DIRECTIONS for number in range(DIRECTIONS)]
@@ -462,17 +461,17 @@ def turned(joints: Tensor, direction: Tensor, bins: int) -> tuple[Tensor, Tensor
 
 
 def direction_track(direction: NDArray[np.float32], step_s: NDArray[np.float64]) -> NDArray[np.float64]:
-    """Return the likeliest track of the trunk's direction through a flight, radians [T].
+    """Return the most probable track of the trunk's direction through a flight, radians [T].
 
     Args:
-        direction: [T, A], distribution of the direction in each frame; some of its mass is taken to be the mirror
-            image's, since bodies are read upside down.
+        direction: [T, A], distribution of the direction in each frame; a share of it counts for the opposite
+            direction, since bodies are sometimes read upside down.
         step_s: [T], real time since the frame before.
     """
     frames = len(direction)
     angles = np.arange(_ANGLES) * 2 * np.pi / _ANGLES
-    known = np.linspace(0, 2 * np.pi, DIRECTIONS + 1)
-    fine = np.stack([np.interp(angles, known, np.append(row, row[0])) for row in direction])
+    bins = np.linspace(0, 2 * np.pi, DIRECTIONS + 1)
+    fine = np.stack([np.interp(angles, bins, np.append(row, row[0])) for row in direction])
     fine /= fine.sum(axis=1, keepdims=True)
     turned_over = np.roll(fine, _ANGLES // 2, axis=1)
     likely = np.log((1 - _TURNED_OVER - _NOWHERE) * fine + _TURNED_OVER * turned_over + _NOWHERE / _ANGLES)
@@ -483,13 +482,13 @@ def direction_track(direction: NDArray[np.float32], step_s: NDArray[np.float64])
     for frame in range(1, frames):
         step = max(float(step_s[frame]), 1e-3)
         before = (row - np.rint(speeds * step / (2 * np.pi / _ANGLES)).astype(int)) % _ANGLES
-        tried = []
+        candidates = []
         for change in _CHANGES:
             other = np.clip(state + change, 0, _SPEEDS - 1)
-            change_cost = _PUSH * (change * (speeds[1] - speeds[0])) ** 2 / step
-            tried.append(cost[before, other[None]] - change_cost)
-        best = np.argmax(tried, axis=0)
-        cost = np.max(tried, axis=0) + likely[frame][:, None]
+            change_cost = _ACCELERATION_COST * (change * (speeds[1] - speeds[0])) ** 2 / step
+            candidates.append(cost[before, other[None]] - change_cost)
+        best = np.argmax(candidates, axis=0)
+        cost = np.max(candidates, axis=0) + likely[frame][:, None]
         trail.append((before, np.clip(state[None] + np.asarray(_CHANGES)[best], 0, _SPEEDS - 1)))
     angle, speed = (int(index) for index in np.unravel_index(int(cost.argmax()), cost.shape))
     track = [angle]

@@ -1,4 +1,4 @@
-"""Read athletes in pictures: weights on disk -> `AthleteReader` -> joints, outline and how sure each is."""
+"""Athlete reader: weights on disk -> `AthleteReader` -> joints, outline and their confidence."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from torch import Tensor
 
 CONFIG_NAME: Final = "reader.json"
-"""Not ``config.json``: scoring weights are told by that."""
+"""Not ``config.json``, which marks weights of the scoring network."""
 
 TENSORS_NAME: Final = "reader.safetensors"
 FORMAT_VERSION: Final = 1
@@ -46,8 +46,8 @@ _SEQUENCE: Final = "sequence."
 _SHORTEST_MOTION: Final = 5
 _AT_ONCE: Final = 32
 _PEAK_CELLS: Final = 2
-"""A joint's place is the mean of its distribution within so many cells of its peak: the mean over all of it would lie
-between the left and the right one."""
+"""A joint's position is the mean of its distribution within so many cells of its peak: the mean over all of it would
+lie between the left and the right joint."""
 
 _NEAR: Final = 0.06
 """A joint's confidence is the probability that it is within this share of the window's side (half a trunk's length in
@@ -63,7 +63,7 @@ _ROOM: Final = 1.4
 _CLOSEST: Final = 0.27
 """Least side of a closer window, as a share of the square's: 0.8 m of 3 m, a tucked body."""
 
-_FOUND: Final = 0.4
+_MIN_SEEN: Final = 0.4
 _SMALLEST_SHARE: Final = 6 / 32**2
 """Least part of a window that an athlete's outline covers."""
 
@@ -76,16 +76,16 @@ _FOLDERS = (_PACKAGE / "bundled" / "weights" / "athlete", _PACKAGE.parent / "wei
 
 @dataclass(frozen=True, slots=True)
 class BodyReading:
-    """What was read in N windows of S x S pixels.
+    """Joints and outlines in N windows of S x S pixels.
 
     Attributes:
         joints: float32 [N, J, 2], x and y in pixels of the window, in the order of ``skeleton.JOINTS``.
-        confidence: float32 [N, J], 0..1: that the joint is where it is said to be.
+        confidence: float32 [N, J], 0..1, probability that the joint is near its estimate.
         outline: float32 [N, S/O, S/O], probability of athlete; O is the network's ``outline_stride``.
-        seen: float32 [N], 0..1: that an athlete is there at all.
+        seen: float32 [N], probability that an athlete is there.
         direction: float32 [N, A], distribution of the trunk's direction over the bins of ``network.DIRECTIONS``.
-        windows: float32 [N, 3], the squares that were read, in pixels of the pictures given: centre x, centre y, side.
-            ``outline`` covers these; ``joints`` are in pixels of the pictures given.
+        windows: float32 [N, 3], centre x, centre y and side of the squares that ``outline`` covers, in pixels of the
+            input pictures, as ``joints`` are.
     """
 
     joints: NDArray[np.float32]
@@ -97,13 +97,13 @@ class BodyReading:
 
 
 class AthleteReader:
-    """A taught athlete network, ready to read.
+    """A trained athlete network for inference.
 
     Args:
         network: The network of single frames, in evaluation mode; a copy of it is folded for speed.
-        sequence: The network that brings frames into one motion; None leaves frames as they are read.
-        digest: Of its weights, for provenance.
-        device: Where it computes.
+        sequence: The network that smooths joints over time; None leaves single frames.
+        digest: Digest of its weights, for provenance.
+        device: Device of the networks.
     """
 
     def __init__(
@@ -130,7 +130,7 @@ class AthleteReader:
 
     @property
     def square_size(self) -> int:
-        """Side of the squares that ``read_motion`` does best with, pixels: a closer look is taken in them."""
+        """Best side of the squares of ``read_motion``, pixels: a closer window is cut from them."""
         return SQUARE_OVER_WINDOW * self.config.window_size
 
     @classmethod
@@ -140,22 +140,22 @@ class AthleteReader:
         Raises:
             WeightsError: There is none, or it cannot be trusted.
         """
-        place = folder or next((one for one in _FOLDERS if (one / CONFIG_NAME).is_file()), None)
-        if place is None:
+        weights = folder or next((path for path in _FOLDERS if (path / CONFIG_NAME).is_file()), None)
+        if weights is None:
             raise WeightsError("the athlete reader's weights are missing", hint="install the package again")
-        network, sequence, config = load_network(place)
+        network, sequence, config = load_network(weights)
         return cls(network, sequence, digest=str(config["digest"]), device=device)
 
     def read_motion(
         self, pictures: NDArray[np.uint8], real_times_s: Sequence[float], in_flight: NDArray[np.bool_] | None = None
     ) -> BodyReading:
-        """Read one flight: find the body in every picture, look closer, and let each frame's neighbours help.
+        """Read one flight: detect the body in every picture, read a closer window, and smooth the joints over time.
 
         Args:
             pictures: uint8 [N, R, R, 3], RGB, squares of about 3 m around the athlete in order of time, which move
                 smoothly; R best the reader's ``square_size``.
             real_times_s: When each was, in real time (file time over the slow-motion factor), rising.
-            in_flight: bool [N], where the body flies: only there do neighbours help. None for everywhere.
+            in_flight: bool [N], frames of the flight, which alone are smoothed. None for all.
         """
         size = pictures.shape[1]
         whole = np.tile(np.array([size / 2, size / 2, size], np.float32), (len(pictures), 1))
@@ -170,25 +170,25 @@ class AthleteReader:
         angle = direction_track(read.direction[flying], steps.numpy().astype(np.float64))
         track = np.stack([np.cos(angle), np.sin(angle)], axis=-1).astype(np.float32)
         joints, confidence = read.joints[flying] / size - 0.5, read.confidence[flying]
-        seen_as = (joints, confidence, read.direction[flying], track, read.seen[flying])
-        values = [*(torch.as_tensor(one) for one in seen_as), steps, torch.ones(len(flying))]
-        fields = [one[None].to(self._device) for one in values]
+        arrays = (joints, confidence, read.direction[flying], track, read.seen[flying])
+        tensors = [*map(torch.as_tensor, arrays), steps, torch.ones(len(flying))]
+        fields = [tensor[None].to(self._device) for tensor in tensors]
         with torch.inference_mode():
             motion = self._sequence(Observations(*fields))
-            sureness = 1 - torch.exp(-_NEAR / motion.spread[0].exp())
-        joints, sure = read.joints.copy(), read.confidence.copy()
+            smoothed = 1 - torch.exp(-_NEAR / motion.spread[0].exp())
+        joints, confidence = read.joints.copy(), read.confidence.copy()
         joints[flying] = (motion.joints[0].cpu().numpy() + 0.5) * size
-        sure[flying] = sureness.cpu().numpy()
-        return replace(read, joints=joints, confidence=sure)
+        confidence[flying] = smoothed.cpu().numpy()
+        return replace(read, joints=joints, confidence=confidence)
 
     def read_closer(self, pictures: NDArray[np.uint8]) -> BodyReading:
-        """Read squares as ``read_motion`` does, each frame by itself: what the sequence network is taught with."""
+        """Read squares as ``read_motion`` does, but without smoothing: the training input of the sequence network."""
         size = pictures.shape[1]
         whole = np.tile(np.array([size / 2, size / 2, size], np.float32), (len(pictures), 1))
         return self._read_in(pictures, closer_windows(self._read_in(pictures, whole), size))
 
     def _read_in(self, pictures: NDArray[np.uint8], windows: NDArray[np.float32]) -> BodyReading:
-        """Read a window of each picture; joints come back in pixels of the picture."""
+        """Read a window of each picture; joints are returned in pixels of the picture."""
         side = self.window_size
         cuts = [cut_window(picture, window, side) for picture, window in zip(pictures, windows, strict=True)]
         read = self.read(np.stack(cuts) if cuts else np.zeros((0, side, side, 3), np.uint8))
@@ -197,7 +197,7 @@ class AthleteReader:
         return replace(read, joints=joints.astype(np.float32), windows=windows)
 
     def read(self, windows: NDArray[np.uint8]) -> BodyReading:
-        """Read windows around the athlete, each by itself.
+        """Read windows around the athlete independently.
 
         Args:
             windows: uint8 [N, S, S, 3], RGB, S the reader's ``window_size``.
@@ -211,7 +211,7 @@ class AthleteReader:
         whole = np.tile(np.array([side / 2, side / 2, side], np.float32), (len(windows), 1))
         return BodyReading(joints, confidence, outline, seen, direction, whole)
 
-    def find(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
+    def predict_mask(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of athlete over whole frames, float32 [N, H/4, W/4].
 
         Args:
@@ -219,15 +219,15 @@ class AthleteReader:
         """
         height, width = frames.shape[1:3]
         pads = (-height % 32, -width % 32)
-        found = []
+        masks = []
         for first in range(0, len(frames), _AT_ONCE):
             padded = np.pad(frames[first : first + _AT_ONCE], ((0, 0), (0, pads[0]), (0, pads[1]), (0, 0)))
             with torch.inference_mode():
                 maps = self._network(torch.from_numpy(padded).to(self._device).permute(0, 3, 1, 2))
             outline = maps.outline.float().sigmoid()[:, None]
             coarse = functional.avg_pool2d(outline, STRIDE // self.config.outline_stride)[:, 0]
-            found.append(coarse.cpu().numpy()[:, : height // STRIDE, : width // STRIDE])
-        return np.concatenate(found) if found else np.zeros((0, height // STRIDE, width // STRIDE), np.float32)
+            masks.append(coarse.cpu().numpy()[:, : height // STRIDE, : width // STRIDE])
+        return np.concatenate(masks) if masks else np.zeros((0, height // STRIDE, width // STRIDE), np.float32)
 
     def likely(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of athlete at every pixel of whole frames of any size, float32 [N, H, W].
@@ -242,30 +242,30 @@ class AthleteReader:
         for first in range(0, len(frames), _AT_ONCE):
             part = frames[first : first + _AT_ONCE]
             small = np.stack([cv2.resize(frame, size, interpolation=cv2.INTER_AREA) for frame in part])
-            for place, found in enumerate(self.find(small)):
-                out[first + place] = cv2.resize(found, (width, height), interpolation=cv2.INTER_LINEAR)
+            for index, mask in enumerate(self.predict_mask(small)):
+                out[first + index] = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
         return out
 
     def _read(self, windows: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
         with torch.inference_mode():
             maps = self._network(torch.from_numpy(np.ascontiguousarray(windows)).to(self._device).permute(0, 3, 1, 2))
-            joints = peak_place(maps.heat.float()) * windows.shape[1]
+            joints = local_soft_argmax(maps.heat.float()) * windows.shape[1]
             confidence = 1 - torch.exp(-_NEAR / maps.spread.float().exp())
             values = (joints, confidence, maps.outline.sigmoid(), maps.seen.sigmoid(), maps.direction.softmax(-1))
         return tuple(np.asarray(value.float().cpu().numpy(), np.float32) for value in values)
 
 
-def peak_place(heat: Tensor) -> Tensor:
-    """Return the place [N, J, 2] (sides of the picture) about the peak of each map of logits [N, J, H, W]."""
+def local_soft_argmax(heat: Tensor) -> Tensor:
+    """Return the mean position [N, J, 2] (sides of the picture) around the peak of each map of logits [N, J, H, W]."""
     height, width = heat.shape[-2:]
-    chance = heat.flatten(-2).softmax(-1).reshape(heat.shape)
-    smooth = functional.avg_pool2d(chance, 3, stride=1, padding=1)
+    probability = heat.flatten(-2).softmax(-1).reshape(heat.shape)
+    smooth = functional.avg_pool2d(probability, 3, stride=1, padding=1)
     top = smooth.flatten(-2).argmax(-1)
     row, column = top // width, top % width
     rows, columns = torch.arange(height, device=heat.device), torch.arange(width, device=heat.device)
     near_row = (rows - row[..., None]).abs() <= _PEAK_CELLS
     near_column = (columns - column[..., None]).abs() <= _PEAK_CELLS
-    near = chance * near_row[..., :, None] * near_column[..., None, :]
+    near = probability * near_row[..., :, None] * near_column[..., None, :]
     near = near / near.sum((-2, -1), keepdim=True).clamp(min=1e-12)
     x = (near.sum(-2) * (columns + 0.5)).sum(-1) / width
     y = (near.sum(-1) * (rows + 0.5)).sum(-1) / height
@@ -273,19 +273,18 @@ def peak_place(heat: Tensor) -> Tensor:
 
 
 def closer_windows(read: BodyReading, size: int) -> NDArray[np.float32]:
-    """Return windows [N, 3] about the bodies that were found in squares of a side of ``size`` pixels.
+    """Return windows [N, 3] around the bodies in squares of a side of ``size`` pixels.
 
-    A window leaves as much room as those that the network is taught with, follows no single frame's error, and stays
-    where nothing is found.
+    A window has the margin of those in training, is smoothed over time, and is interpolated where no body is detected.
     """
     from scipy.ndimage import gaussian_filter1d, maximum_filter1d, median_filter
 
     boxes = np.array([_bounds(outline, window) for outline, window in zip(read.outline, read.windows, strict=True)])
-    found = np.isfinite(boxes).all(axis=1) & (read.seen > _FOUND)
-    if not found.any():
+    detected = np.isfinite(boxes).all(axis=1) & (read.seen > _MIN_SEEN)
+    if not detected.any():
         return read.windows
     index = np.arange(len(boxes))
-    boxes = np.stack([np.interp(index, index[found], column[found]) for column in boxes.T], axis=1)
+    boxes = np.stack([np.interp(index, index[detected], column[detected]) for column in boxes.T], axis=1)
     centres = (boxes[:, :2] + boxes[:, 2:]) / 2
     extents = (boxes[:, 2:] - boxes[:, :2]).max(axis=1)
     centres = gaussian_filter1d(median_filter(centres, (5, 1), mode="nearest"), 1.0, axis=0, mode="nearest")
@@ -305,10 +304,10 @@ def _bounds(outline: NDArray[np.float32], window: NDArray[np.float32]) -> tuple[
     return x + left * unit, y + top * unit, x + (left + width) * unit, y + (top + height) * unit
 
 
-def outline_in(read: BodyReading, place: int, size: int) -> NDArray[np.float32]:
-    """Return the outline of one picture over all of it, float32 [size, size], 0 outside of what was read."""
-    x, y, side = read.windows[place].tolist()
-    outline = read.outline[place]
+def outline_in(read: BodyReading, index: int, size: int) -> NDArray[np.float32]:
+    """Return the outline in a picture of ``size`` pixels, float32 [size, size], 0 outside of its window."""
+    x, y, side = read.windows[index].tolist()
+    outline = read.outline[index]
     scale = side / outline.shape[0]
     # The centre of the first cell lies half a cell inside of the window, that of the first pixel half a pixel.
     shift = [centre - side / 2 + scale / 2 - 0.5 for centre in (x, y)]
@@ -329,11 +328,11 @@ def cut_window(
     """
     x, y, side = window.tolist()
     scale = size / side
-    place = np.array([[scale, 0, size / 2 - scale * x], [0, scale, size / 2 - scale * y]])
+    matrix = np.array([[scale, 0, size / 2 - scale * x], [0, scale, size / 2 - scale * y]])
     if scale < _AVERAGED:  # warpAffine does not average
         picture = np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
-        place = np.array([[1.0, 0, place[0, 2]], [0, 1.0, place[1, 2]]])
-    cut = cv2.warpAffine(picture, place, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
+        matrix = np.array([[1.0, 0, matrix[0, 2]], [0, 1.0, matrix[1, 2]]])
+    cut = cv2.warpAffine(picture, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border)
     return np.asarray(cut, np.uint8)
 
 
@@ -344,14 +343,14 @@ def save_network(
     facts: Mapping[str, Any],
     sequence: SequenceNetwork | None = None,
 ) -> None:
-    """Write a reader's weights in half precision, with its sizes and what is known of it.
+    """Write a reader's weights in half precision, with its configuration and metadata.
 
     Args:
-        folder: Where to; made when missing.
-        config: Its sizes.
+        folder: Created if missing.
+        config: Its configuration.
         tensors: Its state dict.
-        facts: What a person should know: source, licence, how it was taught, figures.
-        sequence: The network that brings frames into one motion.
+        facts: Metadata: source, licence, training, metrics.
+        sequence: The network that smooths joints over time.
     """
     import hashlib
 
@@ -384,9 +383,11 @@ def load_network(folder: Path) -> tuple[AthleteNetwork, SequenceNetwork | None, 
         config = json.loads((folder / CONFIG_NAME).read_text(encoding="utf-8"))
         version, digest = config["format_version"], config["digest"]
         sizes = NetworkConfig(**{"outline_stride": STRIDE, **config["network"]})  # the first readers did not say
-        longer = config.get("sequence")
+        stored_sequence = config.get("sequence")
         sequence = (
-            None if longer is None else SequenceNetwork(SequenceConfig(longer["width"], tuple(longer["dilations"])))
+            None
+            if stored_sequence is None
+            else SequenceNetwork(SequenceConfig(stored_sequence["width"], tuple(stored_sequence["dilations"])))
         )
         content = (folder / TENSORS_NAME).read_bytes()
     except OSError as error:

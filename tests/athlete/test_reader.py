@@ -14,8 +14,8 @@ from finecausal_cli.athlete.reader import (
     closer_windows,
     cut_window,
     load_network,
+    local_soft_argmax,
     outline_in,
-    peak_place,
     save_network,
 )
 from finecausal_cli.errors import WeightsError
@@ -64,7 +64,7 @@ def test_no_windows_give_empty_readings(network):
 
 
 def test_whole_frames_of_any_shape_get_a_cell_for_four_pixels(network):
-    found = AthleteReader(network).find(np.zeros((3, 108, 192, 3), np.uint8))
+    found = AthleteReader(network).predict_mask(np.zeros((3, 108, 192, 3), np.uint8))
     assert found.shape == (3, 27, 48)
     assert ((found >= 0) & (found <= 1)).all()
 
@@ -72,7 +72,7 @@ def test_whole_frames_of_any_shape_get_a_cell_for_four_pixels(network):
 def test_a_joint_between_two_peaks_lies_at_the_higher_one():
     heat = torch.full((1, 1, 32, 32), -20.0)
     heat[0, 0, 8, 8], heat[0, 0, 24, 24] = 10.0, 9.0
-    np.testing.assert_allclose(peak_place(heat)[0, 0].numpy(), [8.5 / 32, 8.5 / 32], atol=1e-3)
+    np.testing.assert_allclose(local_soft_argmax(heat)[0, 0].numpy(), [8.5 / 32, 8.5 / 32], atol=1e-3)
 
 
 def test_saved_weights_read_as_before_to_half_precision(network, folder):
