@@ -5,12 +5,15 @@ from __future__ import annotations
 import csv
 import io
 import json
+import os
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.datasets import assign_splits, read_dataset, split_by_event
+from finecausal_cli.device import resolve_device
 from finecausal_cli.errors import DatasetError, WeightsError
 from finecausal_cli.evaluation import EvaluateOptions
 from finecausal_cli.evaluation.predict import (
@@ -25,12 +28,11 @@ from finecausal_cli.evaluation.predict import (
 )
 from finecausal_cli.retrieval.bank import encode_dives, load_bank
 from finecausal_cli.weights import CONFIG_NAME, WeightsInfo
-from finecausal_cli.weights.hub import bank_folder
+from finecausal_cli.weights.hub import bank_folder, resolve_weights
 from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from pathlib import Path
 
     import torch
 
@@ -185,12 +187,12 @@ EVENTS = "events"
 
 
 def evaluate(
-    dataset: Path,
-    weights: Path,
+    dataset: str | os.PathLike[str],
+    weights: str | os.PathLike[str],
     options: EvaluateOptions | None = None,
     *,
-    cache: Path | None,
-    device: torch.device,
+    cache: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "auto",
     read: Callable[[Path], list[Dive]] = read_dataset,
     bank: Callable[[str], Bank] | None = None,
     start: Callable[[int], object] = lambda total: None,  # noqa: ARG005
@@ -200,10 +202,10 @@ def evaluate(
 
     Args:
         dataset: A dataset in any known layout.
-        weights: Folder of weights.
+        weights: Folder of weights, or a bundled name.
         options: Split, exemplars and protocols.
         cache: Folder of decoded clips; None decodes every time.
-        device: Device of the network.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         read: Reads the dataset.
         bank: Returns the exemplars for a digest of weights; by default by the options.
         start: Called once with the number of dives to encode.
@@ -213,15 +215,19 @@ def evaluate(
         DatasetError: The split holds fewer than two dives, there are no training dives to compare with, or the
             shifted dataset is not of the same dives.
     """
+    dataset, folder = Path(dataset), resolve_weights(os.fspath(weights))
+    device = resolve_device(str(device))
     options = options or EvaluateOptions()
     if bank is None and options.exemplars == "bank":
-        bank = own_bank(weights)
+        bank = own_bank(folder)
     training, held_out = _choose_dives(read, dataset, options.split, needs_training=bank is None)
     shifted = [] if options.shifted is None else _same_dives(held_out, read(options.shifted), options.shifted)
-    loaded = load_weights(weights, device=device)
-    info = WeightsInfo.read(loaded.info, weights)
+    loaded = load_weights(folder, device=device)
+    info = WeightsInfo.read(loaded.info, folder)
     model = loaded.model.for_inference()
-    clips = ClipCache(cache, geometry=model.config.geometry, frame_size=model.config.frame_size)
+    clips = ClipCache(
+        None if cache is None else Path(cache), geometry=model.config.geometry, frame_size=model.config.frame_size
+    )
     start(len(held_out) + len(shifted) + (len(training) if bank is None else 0))
     if bank is None:
         exemplars = bank_of(
@@ -262,7 +268,7 @@ def evaluate(
         split=options.split,
         exemplars="train" if bank is None else "bank",
         seed=options.seed,
-        weights=name_of(weights),
+        weights=name_of(folder),
         weights_digest=loaded.digest,
         gat=model.config.gat,
         tca=model.config.tca,

@@ -93,7 +93,7 @@ class BankIndex(BaseModel):
         raise BankError(f"no exemplar {exemplar_id!r}", where=bank, hint="see: finecausal exemplars list")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Bank:
     """Exemplars and their encodings, in one order.
 
@@ -121,6 +121,9 @@ class Bank:
         repeated = [name for name, count in Counter(exemplar.id for exemplar in self.exemplars).items() if count > 1]
         if repeated:
             raise BankError(f"two exemplars of the name {repeated[0]!r}", where=self.name, hint="rebuild it")
+
+    def __repr__(self) -> str:
+        return f"Bank({self.name!r}, {len(self.exemplars)} exemplars, weights {self.weights_digest[:12]})"
 
     def index(self, exemplar_id: str) -> int:
         """Return the index of an exemplar.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -57,7 +58,10 @@ class _EncodedDive:
 
 
 def compare_dives(
-    scorer: Scorer, query: str, exemplar: str, options: CompareOptions | None = None
+    scorer: Scorer,
+    query: str | os.PathLike[str],
+    exemplar: str | os.PathLike[str],
+    options: CompareOptions | None = None,
 ) -> tuple[Comparison, tuple[Evidence, Evidence] | None]:
     """Compare two dives, stage by stage.
 
@@ -81,11 +85,11 @@ def compare_dives(
     options = replace(options, dive=number)
     degree, degree_from = _difficulty(options)
     execution, execution_from = _given_execution(options, degree)
-    first = _encode(scorer, query, options.query_range_s, options)
-    second = _encode(scorer, exemplar, options.exemplar_range_s, options)
+    first = _encode(scorer, os.fspath(query), options.query_range_s, options)
+    second = _encode(scorer, os.fspath(exemplar), options.exemplar_range_s, options)
     # The second dive is a bank of one; its execution, if it is known, is added afterwards.
     only = Exemplar(id="B", dive=options.dive, height_m=options.height_m, difficulty=degree or 1.0, execution=0.0)
-    bank = Bank(exemplar, (only,), second.encoding, scorer.weights[1])
+    bank = Bank(os.fspath(exemplar), (only,), second.encoding, scorer.weights[1])
     context = VotingContext.build(scorer.model, first.encoding, bank, (0,), difficulty=degree or 1.0)
     pairs, reversal_error = context.votes.pairs, _reversal_error(context)
     stages = _stages(context.votes, degree)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import time
 from dataclasses import dataclass, replace
 from itertools import pairwise
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -47,7 +49,6 @@ from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
-    from pathlib import Path
 
     from torch import Tensor
 
@@ -278,12 +279,16 @@ class Scorer:
         self._precision: Precision = precision
         self._bank_folder = bank_folder
 
+    def __repr__(self) -> str:
+        bank = f"{len(self._bank.exemplars)} exemplars of {self._bank.name!r}"
+        return f"Scorer({self._weights_name!r}, {bank}, {self._device}, {self._precision})"
+
     @classmethod
     def load(
         cls,
-        weights: str = DEFAULT_WEIGHTS,
+        weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
         *,
-        bank: Path | None = None,
+        bank: str | os.PathLike[str] | None = None,
         device: str = "auto",
         precision: str = "auto",
     ) -> Scorer:
@@ -301,18 +306,18 @@ class Scorer:
             UsageError: The device or precision is not to be had.
         """
         resolved = resolve_device(device)
-        folder = resolve_weights(weights)
+        folder = resolve_weights(os.fspath(weights))
         loaded = load_weights(folder, device=resolved)
-        bank = bank or bank_folder(folder)
+        exemplars = bank_folder(folder) if bank is None else Path(bank)
         return cls(
             loaded.model.for_inference(),
-            load_bank(bank, weights_digest=loaded.digest),
+            load_bank(exemplars, weights_digest=loaded.digest),
             info=WeightsInfo.read(loaded.info, folder),
             weights_name=folder.name,
             weights_digest=loaded.digest,
             device=resolved,
             precision=resolve_precision(precision, resolved),
-            bank_folder=bank,
+            bank_folder=exemplars,
             reader=load_reader(resolved),
         )
 
@@ -366,7 +371,7 @@ class Scorer:
         """How the network, and the reader of athletes, want their clips."""
         return viewing_of(self._model.config, None if self._reader is None else self._reader.square_size)
 
-    def score(self, path: str, options: ScoreOptions | None = None) -> Assessment:
+    def score(self, path: str | os.PathLike[str], options: ScoreOptions | None = None) -> Assessment:
         """Score one dive.
 
         Args:
@@ -384,7 +389,7 @@ class Scorer:
             raise refused_error(result)
         return result
 
-    def assess(self, path: str, options: ScoreOptions | None = None) -> list[Assessment | Unscored]:
+    def assess(self, path: str | os.PathLike[str], options: ScoreOptions | None = None) -> list[Assessment | Unscored]:
         """Score the surest dive of a file, or all of them with ``all_dives``; raises as ``score`` does.
 
         Returns:
@@ -395,12 +400,12 @@ class Scorer:
             dive
             if isinstance(dive, Unscored)
             else dive.complete(self._score_one(dive, options).assessment, force=options.force)
-            for dive in self._find(path, options)
+            for dive in self._find(os.fspath(path), options)
         ]
 
     def explain(
         self,
-        path: str,
+        path: str | os.PathLike[str],
         options: ScoreOptions | None = None,
         explain: ExplainOptions | None = None,
         *,
@@ -447,7 +452,9 @@ class Scorer:
         pictures = None if size is None else sampled_like(path, clip, size)
         return explanation, gather_evidence(clip, probabilities, pictures, prepared.track)
 
-    def locate(self, path: str, options: ScoreOptions | None = None, *, ahead: ReadAhead | None = None) -> PreparedDive:
+    def locate(
+        self, path: str | os.PathLike[str], options: ScoreOptions | None = None, *, ahead: ReadAhead | None = None
+    ) -> PreparedDive:
         """Find and read one dive, and read its athlete, without scoring it.
 
         Raises:
@@ -455,7 +462,7 @@ class Scorer:
             VideoError: The clip cannot be read.
             UsageError: The times or the athlete make no sense.
         """
-        prepared = next(self._find(path, replace(options or ScoreOptions(), all_dives=False), ahead))
+        prepared = next(self._find(os.fspath(path), replace(options or ScoreOptions(), all_dives=False), ahead))
         if isinstance(prepared, Unscored):
             raise refused_error(prepared)
         return prepared

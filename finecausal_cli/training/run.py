@@ -12,6 +12,7 @@ import torch
 from finecausal_cli.data.batch import BackgroundSwap
 from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.datasets import assign_splits, read_dataset, split_by_event
+from finecausal_cli.device import resolve_device
 from finecausal_cli.errors import DatasetError, TrainingError
 from finecausal_cli.evaluation.run import BEST, LAST
 from finecausal_cli.model.finecausal import FineCausal
@@ -26,6 +27,7 @@ from finecausal_cli.weights.hub import resolve_weights
 from finecausal_cli.weights.store import load_weights, save_weights
 
 if TYPE_CHECKING:
+    import os
     from collections.abc import Callable, Iterable, Mapping, Sequence
 
     from accelerate import Accelerator
@@ -148,13 +150,13 @@ def _modules_of(names: Iterable[str]) -> list[str]:
 
 
 def train(
-    dataset: Path,
-    folder: Path,
+    dataset: str | os.PathLike[str],
+    folder: str | os.PathLike[str],
     *,
     config: ModelConfig,
     options: TrainOptions,
-    cache: Path | None,
-    device: torch.device,
+    cache: str | os.PathLike[str] | None = None,
+    device: str | torch.device = "auto",
     resume: bool = False,
     changes: Mapping[str, Any] | None = None,
     read: Callable[[Path], list[Dive]] = read_dataset,
@@ -171,7 +173,7 @@ def train(
         config: The network.
         options: The run. With ``resume`` the run's own options and network are used.
         cache: Folder of decoded clips; None decodes every time.
-        device: Where to compute.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
         resume: Go on with the run in ``folder``.
         changes: With ``resume``: options of the run that change, such as ``epochs``.
         read: Reads the dataset.
@@ -187,6 +189,8 @@ def train(
         WeightsError: The weights to start from cannot be trusted or do not fit.
         VideoError: A clip cannot be read.
     """
+    dataset, folder, device = Path(dataset), Path(folder), resolve_device(str(device))
+    cache = None if cache is None else Path(cache)
     labels = None
     if resume:
         started = read_run(folder, TrainOptions)

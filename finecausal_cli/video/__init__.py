@@ -33,7 +33,7 @@ SNIPPETS = len(SNIPPET_STARTS)
 """Snippets in a clip: 9."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Clip:
     """96 frames of one dive at the working size of the model, and their source.
 
@@ -67,6 +67,11 @@ class Clip:
             object.__setattr__(self, "times_s", self.source_frames / self.fps)
         if not self.end_s:
             object.__setattr__(self, "end_s", float(self.source_frames[-1] + 1) / self.fps)
+
+    def __repr__(self) -> str:
+        height, width = self.frames.shape[1:3]
+        span = f"{self.times_s[0]:.2f} to {self.end_s:.2f} s"
+        return f"Clip({self.source!r}, {len(self.frames)} frames of {width} x {height}, {span}, {self.decoder})"
 
     def time_s(self, frame: int) -> float:
         """Return the time in the source, in seconds, of a sampled frame (0..95)."""
