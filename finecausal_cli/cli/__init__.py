@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from finecausal_cli.cli import assets, data, score, train
+from finecausal_cli.cli import assets, research, score
 from finecausal_cli.cli.options import add_command
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import FinecausalError, UsageError
@@ -30,11 +30,11 @@ app = typer.Typer(
 )
 for _panel, _commands in {
     "Score": (score.score, score.merge, score.explain, score.compare, assets.dive),
-    "Research": (data.simulate, train.pretrain, train.train, data.evaluate),
+    "Research": (research.simulate, research.pretrain, research.train, research.evaluate),
 }.items():
     for _command in _commands:
         add_command(app, _command, panel=_panel)
-app.add_typer(data.dataset_app, name="dataset", rich_help_panel="Research")
+app.add_typer(research.dataset_app, name="dataset", rich_help_panel="Research")
 app.add_typer(assets.exemplars_app, name="exemplars", rich_help_panel="Weights and exemplars")
 app.add_typer(assets.weights_app, name="weights", rich_help_panel="Weights and exemplars")
 add_command(app, assets.schema, panel="Weights and exemplars")

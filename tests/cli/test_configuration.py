@@ -5,8 +5,8 @@ from dataclasses import MISSING, fields
 from pathlib import Path
 
 from finecausal_cli.batch import BatchConfig
-from finecausal_cli.cli.data import EvaluationOutput
 from finecausal_cli.cli.options import ResultOptions
+from finecausal_cli.cli.research import EvaluationOutput
 from finecausal_cli.config import flag_of, info_of
 from finecausal_cli.evaluation import EvaluateOptions
 from finecausal_cli.scoring import CompareOptions, ExplainOptions, ScoreOptions

@@ -199,7 +199,9 @@ def test_options_survive_the_way_through_json():
 
 
 def _commands():
-    from finecausal_cli.cli import assets, data, score, train
+    from finecausal_cli.cli import assets, score
+    from finecausal_cli.cli import research as data
+    from finecausal_cli.cli import research as train
 
     return [
         score.score, score.explain, score.compare, train.train, train.pretrain, data.simulate, data.evaluate,

@@ -10,7 +10,7 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from finecausal_cli.cli.data import simulate
+from finecausal_cli.cli.research import simulate
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator.negatives import KINDS, low_jump, somersault_on_land, write_negatives
 

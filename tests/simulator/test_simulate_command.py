@@ -8,8 +8,8 @@ import pytest
 import typer
 from typer.testing import CliRunner
 
-from finecausal_cli.cli.data import simulate
 from finecausal_cli.cli.options import add_command
+from finecausal_cli.cli.research import simulate
 
 
 @pytest.fixture
