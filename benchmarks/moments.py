@@ -84,7 +84,7 @@ def strips_of(folder: Path, number: str, rng: np.random.Generator) -> list[tuple
     metre = np.interp(search.times[index], times, scale) * to_heat[1]
 
     def is_near(path: Paths) -> bool:
-        x, y = search.picture(index, *(one[0] for one in search.place(path, index[None])))
+        x, y = search.picture(index, *(one[0] for one in search.position(path, index[None])))
         return bool(np.median(np.hypot(x - centre[0], y - centre[1]) / metre) < NEAR_M)
 
     found: list[tuple[NDArray[np.float32], list[float]]] = []

@@ -313,12 +313,12 @@ def doctor(options: DoctorOptions, runtime: Annotated[RuntimeConfig, Without("ba
     from finecausal_cli.scoring.doctor import diagnose
 
     with working("examining"):
-        checkup = diagnose(runtime.weights, device=runtime.device, self_test=options.self_test)
+        diagnostics = diagnose(runtime.weights, device=runtime.device, self_test=options.self_test)
     if options.output_format == "json":
-        typer.echo(diagnostics_json(checkup))
+        typer.echo(diagnostics_json(diagnostics))
     else:
-        print_diagnostics(checkup, open_console())
-    if not checkup.healthy:
+        print_diagnostics(diagnostics, open_console())
+    if not diagnostics.healthy:
         raise typer.Exit(1)
 
 

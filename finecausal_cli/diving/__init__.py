@@ -231,7 +231,7 @@ class Part:
 
 def describe_dive(dive: DiveNumber) -> str:
     """Say a dive in the sport's words, e.g. ``back 2½ somersaults 1½ twists pike``."""
-    words = [word for word, said in (("flying", dive.flying), ("armstand", dive.armstand)) if said]
+    words = [word for word, applies in (("flying", dive.flying), ("armstand", dive.armstand)) if applies]
     if dive.direction:
         words.append(DIRECTIONS[dive.direction])
     words.append(_somersaults(dive))

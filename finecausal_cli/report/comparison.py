@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finecausal_cli.scoring.background import Evidence
-    from finecausal_cli.scoring.results import Comparison, PairAttention, Place
+    from finecausal_cli.scoring.results import Comparison, PairAttention, PairSide
 
 
 # Text and tables of a comparison of dives A and B, shared by terminal and page.
@@ -185,7 +185,7 @@ def stage_attention(comparison: Comparison, attention: PairAttention) -> Section
     )
 
 
-def segments(comparison: Comparison, which: Place) -> list[tuple[str, str, str]]:
+def segments(comparison: Comparison, which: PairSide) -> list[tuple[str, str, str]]:
     """Return name, begin and end of each stage of one dive, for headings."""
     dive = comparison.query if which == "query" else comparison.exemplar
     return [(stage.name, time_code(stage.start_s), time_code(stage.end_s)) for stage in dive.stages]
@@ -206,13 +206,13 @@ def limits_of_comparison(comparison: Comparison) -> list[str]:
     return sentences
 
 
-def stage_borders(comparison: Comparison, which: Place) -> tuple[int, int, int, int]:
+def stage_borders(comparison: Comparison, which: PairSide) -> tuple[int, int, int, int]:
     """Return the first sampled frame of each stage of one dive, and 96."""
     stages = (comparison.query if which == "query" else comparison.exemplar).stages
     return stages[0].start_frame, stages[1].start_frame, stages[2].start_frame, stages[2].end_frame
 
 
-def _letters(given_to: Place) -> tuple[str, str]:
+def _letters(given_to: PairSide) -> tuple[str, str]:
     return ("A", "B") if given_to == "query" else ("B", "A")
 
 

@@ -89,36 +89,36 @@ def is_whole_result(config: BatchConfig) -> bool:
     return True
 
 
-def is_folder(output: str | os.PathLike[str], asked: BatchFormat | None = None) -> bool:
+def is_folder(output: str | os.PathLike[str], requested: BatchFormat | None = None) -> bool:
     """Tell whether a name means a folder: it is one, ends in a slash, or has no ending where no format is asked for."""
     name = os.fspath(output)
     if name.endswith(("/", os.sep)) or Path(name).is_dir():
         return True
-    return not Path(name).suffix and asked is None and not is_stream(name)
+    return not Path(name).suffix and requested is None and not is_stream(name)
 
 
-def plan_target(output: str | os.PathLike[str] | None, asked: BatchFormat | None = None) -> BatchTarget:
+def plan_target(output: str | os.PathLike[str] | None, requested: BatchFormat | None = None) -> BatchTarget:
     """Tell what the rows of a batch are written to.
 
     Args:
         output: A folder, a file, a pipe or a device; None for standard output.
-        asked: Format; the ending decides when absent.
+        requested: Format; the ending decides when absent.
 
     Raises:
         UsageError: The ending is none that is known, or the format and the ending differ.
     """
     if output is None:
-        if asked == "parquet":
+        if requested == "parquet":
             raise UsageError("Parquet cannot be printed", where="--format parquet", hint="add -o FILE.parquet")
-        return BatchTarget(stream=None if asked is None or asked == "table" else asked)
+        return BatchTarget(stream=None if requested is None or requested == "table" else requested)
     path = Path(output)
-    if is_folder(output, asked):
-        if asked not in (None, "table"):
+    if is_folder(output, requested):
+        if requested not in (None, "table"):
             hint = "name a file, or leave out --format: a folder gets jsonl, csv and html"
-            raise UsageError(f"-o is a folder, and --format {asked} is one file", where=output, hint=hint)
+            raise UsageError(f"-o is a folder, and --format {requested} is one file", where=output, hint=hint)
         files: tuple[tuple[FileFormat, Path], ...] = (("csv", path / TABLE_NAME), ("html", path / PAGE_NAME))
         return BatchTarget(path, path / RESULTS_NAME, files)
-    chosen = _file_format(path, asked)
+    chosen = _file_format(path, requested)
     if is_stream(output):
         if chosen not in ("json", "jsonl", "csv"):
             hint = "add --format jsonl, csv or json"
@@ -132,14 +132,14 @@ def plan_target(output: str | os.PathLike[str] | None, asked: BatchFormat | None
     return BatchTarget(path, journal_beside(path), ((chosen, path),))
 
 
-def _file_format(path: Path, asked: BatchFormat | None) -> FileFormat | None:
+def _file_format(path: Path, requested: BatchFormat | None) -> FileFormat | None:
     by_ending = _FORMATS.get(path.suffix.lower())
-    if asked == "table":
+    if requested == "table":
         hint = f"leave out --format and let the name end in one of {_ENDINGS}, or name a folder"
         raise UsageError("--format table is for the screen", where=path, hint=hint)
-    if asked is not None and by_ending not in (None, asked):
-        raise UsageError(f"--format {asked} and a name that says otherwise", where=path, hint="leave out --format")
-    return asked or by_ending
+    if requested is not None and by_ending not in (None, requested):
+        raise UsageError(f"--format {requested} and a name that says otherwise", where=path, hint="leave out --format")
+    return requested or by_ending
 
 
 def journal_beside(output: Path) -> Path:

@@ -142,9 +142,9 @@ def _nearest(bank: Bank, likeness: Tensor, voters: int) -> Choice:
 
 
 def _recognised(
-    bank: Bank, likeness: Tensor, opinions: Tensor, known: Mapping[str, DiveNumber], *, voters: int, seed: int
+    bank: Bank, likeness: Tensor, logits: Tensor, known: Mapping[str, DiveNumber], *, voters: int, seed: int
 ) -> Choice:
-    probabilities = log_probs(opinions, [*known.values()])[0].exp().tolist()
+    probabilities = log_probs(logits, [*known.values()])[0].exp().tolist()
     likeliest = sorted(zip(probabilities, known, strict=True), reverse=True)[:_LIKELIEST]
     most, dive = likeliest[0]
     same = _of_number(bank, dive, seed)

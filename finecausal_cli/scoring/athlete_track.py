@@ -294,8 +294,8 @@ def _frame(
         box=None if box is None or confidence < SEEN else box,
         confidence=confidence,
         joints={
-            name: (float(x), float(y), float(certainty))
-            for name, (x, y), certainty in zip(JOINTS, joints, sure, strict=True)
+            name: (float(x), float(y), float(confidence))
+            for name, (x, y), confidence in zip(JOINTS, joints, sure, strict=True)
         },
     )
 

@@ -42,7 +42,7 @@ if TYPE_CHECKING:
     from finecausal_cli.retrieval.voting import ExemplarVotes
     from finecausal_cli.scoring.athlete_track import PreparedDive
     from finecausal_cli.scoring.background import Evidence
-    from finecausal_cli.scoring.results import Place, Row3
+    from finecausal_cli.scoring.results import PairSide, Row3
     from finecausal_cli.scoring.scorer import Scorer
 
 _QUERY, _EXEMPLAR = 0, 1
@@ -141,7 +141,7 @@ def exchange_stages(model: FineCausal, pairs: PairOutput) -> tuple[Exchange, ...
     """
     before = _weighed(pairs.stage_deltas)
     exchanges: list[Exchange] = []
-    sides: tuple[tuple[Place, int], ...] = (("query", _QUERY), ("exemplar", _EXEMPLAR))
+    sides: tuple[tuple[PairSide, int], ...] = (("query", _QUERY), ("exemplar", _EXEMPLAR))
     for given_to, receives in sides:
         for stage, name in enumerate(STAGES):
             tokens = _with_stage(pairs.tokens, receives, stage)

@@ -375,7 +375,7 @@ class Explanation(Value):
 COMPARISON_SCHEMA_VERSION: Final = 2
 """Raised whenever a reader of an older JSON could misread a newer one. Version 1 had no ``Unscored``."""
 
-Place = Literal["query", "exemplar"]
+PairSide = Literal["query", "exemplar"]
 """Which of the two dives: the first or the second."""
 
 
@@ -422,7 +422,7 @@ class Exchange(Value):
     """What the difference would be, had one dive had the other's stage: do(stage := the other's)."""
 
     stage: StageName
-    given_to: Place = Field(description="Which dive gets the other's stage.")
+    given_to: PairSide = Field(description="Which dive gets the other's stage.")
     difference: float = Field(description="Query minus exemplar after it, execution units.")
     change: float = Field(description="difference after minus difference before, execution units.")
     stage_changes: Row3 = Field(

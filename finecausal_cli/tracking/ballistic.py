@@ -128,9 +128,9 @@ class BallisticSearch:
         self.gap_s = float(np.median(np.diff(self.times))) if len(self.times) > 1 else 1.0
         self.long_side = max(heat.raw.shape[1:])
         self._rng = np.random.default_rng(seed)
-        places, self._values = peaks(heat, _PEAKS, FLOOR)
+        points, self._values = peaks(heat, _PEAKS, FLOOR)
         to_world = np.linalg.inv(self.to_picture)
-        self._places = np.einsum("fij,fkj->fki", to_world[:, :2, :2], places) + to_world[:, None, :2, 2]
+        self._peaks = np.einsum("fij,fkj->fki", to_world[:, :2, :2], points) + to_world[:, None, :2, 2]
 
     def find(self) -> Paths:
         """Return refined paths, best first, no two of which are the same."""
@@ -159,7 +159,7 @@ class BallisticSearch:
         index, drawn = index[possible], drawn[possible]
         middle = index[:, 1]
         t = self.times[index] - self.times[middle][:, None]
-        x, y = _through(t, self._places[index, drawn, 0]), _through(t, self._places[index, drawn, 1])
+        x, y = _through(t, self._peaks[index, drawn, 0]), _through(t, self._peaks[index, drawn, 1])
         slowness = np.full(len(middle), slow)
         paths = Paths(middle, slowness, x, y, middle, middle, np.zeros(len(middle)))
         # Small triples say little of the sideways pull: what lies within the breadth of an athlete is taken as none.
@@ -202,7 +202,7 @@ class BallisticSearch:
         inside &= (real > -_MOST_RISE_S) & (real < _MOST_FALL_S)
         return index, inside
 
-    def place(self, paths: Paths, index: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    def position(self, paths: Paths, index: NDArray[np.int64]) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return where the paths lie in the world at frames int64 [paths, steps]."""
         return _at(paths.x, paths.middle, self.times, index), _at(paths.y, paths.middle, self.times, index)
 
@@ -215,7 +215,7 @@ class BallisticSearch:
 
     def contrast(self, paths: Paths, index: NDArray[np.int64]) -> tuple[NDArray[np.float32], NDArray[np.bool_]]:
         """Measure how much hotter the paths are than what lies beside them, and where they are in the picture."""
-        x, y = self.picture(index, *self.place(paths, index))
+        x, y = self.picture(index, *self.position(paths, index))
         here, inside = sample(self.heat.smooth, index, x, y)
         away = np.clip(
             _BESIDE_M * self.metre(paths)[:, None] * self.zoom[index], 0.06 * self.long_side, 0.5 * self.long_side
@@ -246,7 +246,7 @@ class BallisticSearch:
         column = np.arange(steps)
         part = (column >= start[:, None]) & (column <= end[:, None])
         seconds = self.times[index[rows, end]] - self.times[index[rows, start]]
-        y = self.place(paths, index)[1] * self.zoom[paths.middle][:, None]
+        y = self.position(paths, index)[1] * self.zoom[paths.middle][:, None]
         highest = np.where(part, y, np.inf).min(axis=1)
         fall = (y[rows, end] - highest) / self.long_side
         strength = (np.minimum(hot, FULL_HEAT) * part * seen).sum(axis=1) / FULL_HEAT * self.gap_s * stride
@@ -289,7 +289,7 @@ class BallisticSearch:
         Returns:
             x and y in the world, and the weight of each, float64 [paths, steps].
         """
-        px, py = self.picture(index, *self.place(paths, index))
+        px, py = self.picture(index, *self.position(paths, index))
         radius = np.clip(
             1.0 * self.metre(paths)[:, None] * self.zoom[index], 0.03 * self.long_side, 0.2 * self.long_side
         )
@@ -308,14 +308,14 @@ class BallisticSearch:
         wy = to_world[..., 1, 0] * px + to_world[..., 1, 1] * py + to_world[..., 1, 2]
         return wx, wy, np.sqrt(np.minimum(total, 200.0)) * (total > 8 * FLOOR) + 1e-3
 
-    def shifted(self, frame: int, place: NDArray[np.float64], radius: float) -> tuple[NDArray[np.float64], float]:
+    def shifted(self, frame: int, point: NDArray[np.float64], radius: float) -> tuple[NDArray[np.float64], float]:
         """Move a place of the world to the middle of the heat around it in one frame.
 
         Returns:
             The place, float64 [2], and the mean heat around it.
         """
         matrix = self.to_picture[frame]
-        centre = matrix[:2, :2] @ place + matrix[:2, 2]
+        centre = matrix[:2, :2] @ point + matrix[:2, 2]
         heat = 0.0
         frames = np.full(_GRID[0].shape, frame)
         for _ in range(3):
@@ -324,7 +324,7 @@ class BallisticSearch:
             weight = value * _GRID_WEIGHT
             heat = float(weight.sum())
             if heat <= 0:
-                return place, 0.0
+                return point, 0.0
             centre = np.array([(weight * x).sum(), (weight * y).sum()]) / heat
         back = np.linalg.inv(matrix)
         return back[:2, :2] @ centre + back[:2, 2], heat / float(_GRID_WEIGHT.sum())

@@ -425,7 +425,7 @@ def _places(
     """Where the athlete's middle lies in the world: on the board as followed, then on the path, then at the water."""
     times = search.times[index]
     metre = float(search.metre(path)[0])
-    x, y = (one[0] for one in search.place(path, index[None]))
+    x, y = (one[0] for one in search.position(path, index[None]))
     off = np.zeros((len(index), 2))
     before = np.flatnonzero(times < ends_s[0])[::-1]
     if len(before):
@@ -579,9 +579,9 @@ def _overlap(one: Flight, other: Flight) -> float:
 def _is_same(one: Flight, other: Flight) -> bool:
     """Tell whether two flights that overlap are of the same athlete."""
     times = np.linspace(max(one.first_s, other.first_s), min(one.last_s, other.last_s), 9)
-    places = [
+    positions = [
         np.stack([np.interp(times, flight.times_s, flight.centres[:, axis]) for axis in (0, 1)])
         for flight in (one, other)
     ]
-    apart = np.hypot(*(places[0] - places[1]))
+    apart = np.hypot(*(positions[0] - positions[1]))
     return bool(apart.min() < 0.8 * max(float(np.median(one.sizes)), float(np.median(other.sizes))))

@@ -264,7 +264,7 @@ def peaks(heat: Heat, count: int, floor: float) -> tuple[NDArray[np.float64], ND
         are fewer.
     """
     frames = len(heat.smooth)
-    places, values = np.zeros((frames, count, 2)), np.zeros((frames, count), np.float32)
+    points, values = np.zeros((frames, count, 2)), np.zeros((frames, count), np.float32)
     kernel = np.ones((7, 7), np.uint8)
     ties = np.arange(1, heat.smooth[0].size + 1, dtype=np.float32).reshape(heat.smooth.shape[1:])
     for index, smooth in enumerate(heat.smooth):
@@ -274,6 +274,6 @@ def peaks(heat: Heat, count: int, floor: float) -> tuple[NDArray[np.float64], ND
         rows, columns = np.nonzero(top)
         height = smooth[rows, columns]
         order = np.argsort(-height.astype(np.int64), kind="stable")[:count]
-        places[index, : len(order)] = np.stack([columns[order], rows[order]], axis=1)
+        points[index, : len(order)] = np.stack([columns[order], rows[order]], axis=1)
         values[index, : len(order)] = height[order] / SMOOTH_GAIN
-    return places, values
+    return points, values

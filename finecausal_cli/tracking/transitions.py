@@ -110,7 +110,7 @@ def _median_of_columns(values: NDArray[np.float64], known: NDArray[np.bool_]) ->
     ordered = np.sort(np.where(seen, flat, np.inf), axis=0)
     count = seen.sum(axis=0)
     column = np.arange(flat.shape[1])
-    low, high = (ordered[np.maximum(place, 0), column] for place in ((count - 1) // 2, count // 2 - (count == 0)))
+    low, high = (ordered[np.maximum(rank, 0), column] for rank in ((count - 1) // 2, count // 2 - (count == 0)))
     return np.where(count > 0, (low + high) / 2, 0.0)
 
 
@@ -499,19 +499,19 @@ def track(
         float64 [frames, 2], metres from the path, x and y; and float64 [frames], heat around that place.
     """
     metre = float(search.metre(path)[0])
-    world_x, world_y = (one[0] for one in search.place(path, frames[None]))
+    world_x, world_y = (one[0] for one in search.position(path, frames[None]))
     off, pace = np.zeros(2), np.zeros(2)
-    places, heats = np.zeros((len(frames), 2)), np.zeros(len(frames))
+    offsets, heats = np.zeros((len(frames), 2)), np.zeros(len(frames))
     for step, frame in enumerate(frames.tolist()):
         radius = max(_TRACK_RADIUS_M * metre * float(search.zoom[frame]), 0.03 * search.long_side)
         start = np.array([world_x[step], world_y[step]]) + (off + pace) * metre
-        place, heat = search.shifted(frame, start, radius)
-        found = (place - [world_x[step], world_y[step]]) / metre
+        point, heat = search.shifted(frame, start, radius)
+        offset = (point - [world_x[step], world_y[step]]) / metre
         if heat > 0:
-            pace = 0.5 * pace + 0.5 * (found - off) if step else pace
-            off = found
-        places[step], heats[step] = off, heat
-    return places, heats
+            pace = 0.5 * pace + 0.5 * (offset - off) if step else pace
+            off = offset
+        offsets[step], heats[step] = off, heat
+    return offsets, heats
 
 
 _ROUNDS = 3

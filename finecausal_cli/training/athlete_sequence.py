@@ -338,7 +338,7 @@ class JointErrors(NamedTuple):
 
 def joint_errors(truth: NDArray[np.float32], known: NDArray[np.bool_], joints: NDArray[np.float32]) -> JointErrors:
     """Compare joints [T, J, 2] with the truth, both in sides of the window; ``known`` bool [T, J]."""
-    trunk, read = (places[:, _NECK] - places[:, _PELVIS] for places in (truth, joints))
+    trunk, read = (pose[:, _NECK] - pose[:, _PELVIS] for pose in (truth, joints))
     length = np.linalg.norm(trunk, axis=1)
     good = known[:, _NECK] & known[:, _PELVIS] & (length > _SHORT_TRUNK)
     off = np.arctan2(read[:, 1], read[:, 0]) - np.arctan2(trunk[:, 1], trunk[:, 0])

@@ -370,11 +370,11 @@ def _placed(
     source = stored.pictures.shape[0]
     scaled = matrix * (size * margin / source)
     offset = np.array([size / 2, size / 2]) + np.asarray(shift) * size - scaled @ np.array([source / 2, source / 2])
-    place = np.column_stack([scaled, offset])
+    matrix = np.column_stack([scaled, offset])
     picture = cv2.warpAffine(
-        stored.pictures, place, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        stored.pictures, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
-    mask = cv2.warpAffine(stored.masks, place, (size, size), flags=cv2.INTER_LINEAR)
+    mask = cv2.warpAffine(stored.masks, matrix, (size, size), flags=cv2.INTER_LINEAR)
     joints = (stored.joints @ scaled.T + offset) / size
     visible = stored.visible
     if mirrored:

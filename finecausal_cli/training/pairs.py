@@ -407,11 +407,11 @@ def _predict(
 ) -> tuple[list[Prediction], Sequence[ForegroundCounts | None]]:
     voters = spread_exemplars(training, options.bank_per_number)
     if views is None:
-        shelf = encode_dives(model, voters, clips)
+        exemplars = encode_dives(model, voters, clips)
         queries = encode_dives(model, held_out, clips, foreground=True)
     else:
-        shelf, queries = views.encoded(model, voters), views.encoded(model, held_out)
-    bank = bank_of(shelf, name="training dives", weights_digest="in training")
+        exemplars, queries = views.encoded(model, voters), views.encoded(model, held_out)
+    bank = bank_of(exemplars, name="training dives", weights_digest="in training")
     baseline = mean_execution((dive.number, dive.execution) for dive in training)
     predictions = predict(model, queries, bank, baseline=baseline, voters=options.voters)
     return predictions, queries.foreground

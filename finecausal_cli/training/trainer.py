@@ -241,9 +241,9 @@ class Trainer(Generic[Batch]):
             pin_memory=self.accelerator.device.type == "cuda",
         )
         while not self.is_done:
-            asked = time.perf_counter()
+            began = time.perf_counter()
             batch = next(batches)
-            self._waited += time.perf_counter() - asked
+            self._waited += time.perf_counter() - began
             losses = self.train_step(batch)
             step, at = self.progress.step + 1, self.progress.batch + 1
             self.progress = replace(self.progress, batch=at, step=step)

@@ -127,13 +127,13 @@ def pull(text: str) -> Path:
 
 def list_fetched() -> dict[str, Path]:
     """Return the downloaded weights by name."""
-    fetched = {}
+    snapshots = {}
     for ref_file in sorted(store().glob("*/*/refs/[!.]*")):
         repo_dir = ref_file.parent.parent
         folder = repo_dir / "commits" / ref_file.read_text(encoding="utf-8").strip()
         if (folder / CONFIG_NAME).is_file():
-            fetched[f"{SCHEME}{repo_dir.parent.name}/{repo_dir.name}@{ref_file.name}"] = folder
-    return dict(sorted(fetched.items()))
+            snapshots[f"{SCHEME}{repo_dir.parent.name}/{repo_dir.name}@{ref_file.name}"] = folder
+    return dict(sorted(snapshots.items()))
 
 
 def _cached_snapshot(name: HubName) -> Path | None:
