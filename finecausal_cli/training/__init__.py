@@ -263,6 +263,7 @@ class ReaderOptions(OptionGroup):
 
     Attributes:
         train: Folders of simulated clips with joints.
+        filmed: Folders of videos with ``<clip>.finecausal.json`` beside them.
         out: Folder of the run; the reader is written to ``out/reader``.
         imagenet: State dict (.pth) of EfficientNet-Lite0.
         device: ``auto`` or ``cpu``.
@@ -277,6 +278,9 @@ class ReaderOptions(OptionGroup):
         REQUIRED, "Held-out clips of the same kind; may be repeated.", metavar="DIR", panel="Data"
     )
     out: Path = option(REQUIRED, "Folder of the run.", flag="-o,--output", metavar="DIR", panel="Data")
+    filmed: tuple[Path, ...] = option(
+        (), "Filmed clips with corrections beside them, as labels; may be repeated.", metavar="DIR", panel="Data"
+    )
     backgrounds: Path | None = option(
         None, "Photographs to put behind some of the athletes.", metavar="DIR", panel="Data"
     )

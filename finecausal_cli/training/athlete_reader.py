@@ -26,7 +26,7 @@ from finecausal_cli.errors import TrainingError, WeightsError
 from finecausal_cli.model.i3d import to_channels_last
 from finecausal_cli.training import require_one_process
 from finecausal_cli.training.athlete_sequence import LR_FLOOR, SequenceTask, read_clip
-from finecausal_cli.training.athlete_windows import CutConfig, WindowSet, cut_dataset
+from finecausal_cli.training.athlete_windows import CutConfig, WindowSet, cut_corrected, cut_dataset
 from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, linear_cosine, start_accelerator
 
 if TYPE_CHECKING:
@@ -134,7 +134,8 @@ def window_losses(maps: AthleteMaps, batch: Batch, device: torch.device) -> dict
     error = (positions - joints).abs().sum(-1)
     spread = maps.spread.float()
     laplace = error.detach() / spread.exp() + spread
-    unseen = (1 - known) * seen[:, None].float()
+    labelled = torch.from_numpy(batch.labelled).to(device)
+    unseen = (1 - known) * (seen & labelled)[:, None].float()
     return {
         "heat": 0.25 * (entropy * known).sum() / count,
         "place": 6.0 * (error * known).sum() / count,
@@ -160,14 +161,17 @@ def _bumps(joints: Tensor, cells: int) -> Tensor:
 
 
 def _outline_loss(logits: Tensor, batch: Batch, device: torch.device) -> Tensor:
-    """Return cross-entropy plus one minus the soft Dice overlap."""
+    """Return cross-entropy plus one minus the soft Dice overlap, over the pictures whose mask is known."""
+    weight = torch.from_numpy(batch.labelled).to(device).float()
     masks = torch.from_numpy(batch.masks).to(device).float().div(255)[:, None]
     target = functional.adaptive_avg_pool2d(masks, (logits.shape[-2], logits.shape[-1]))[:, 0]
     logits = logits.float()
     probability = logits.sigmoid()
     both = (probability * target).sum((1, 2))
     dice = 1 - (2 * both + 1) / (probability.sum((1, 2)) + target.sum((1, 2)) + 1)
-    return functional.binary_cross_entropy_with_logits(logits, target) + 0.5 * dice.mean()
+    entropy = functional.binary_cross_entropy_with_logits(logits, target, reduction="none").mean((1, 2))
+    loss: Tensor = ((entropy + 0.5 * dice) * weight).sum() / weight.sum().clamp(min=1)
+    return loss
 
 
 def _direction_loss(logits: Tensor, joints: Tensor, known: Tensor) -> Tensor:
@@ -258,6 +262,8 @@ def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Pa
             progress=lambda done, of, name=name: report(f"cutting {name}", done, of, {}),  # type: ignore[misc]
         )
         files_of[name] += files
+    for number, clips in enumerate(run.filmed):
+        files_of["train"] += cut_corrected(clips, run.out / "windows" / f"filmed-{number}", crops)
     sets = [
         WindowSet(files_of["train"], crops.window_size, run.backgrounds),
         WindowSet(files_of["validation"], crops.window_size),

@@ -14,10 +14,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import cv2
 import numpy as np
 
-from finecausal_cli.athlete import JOINT, MIRRORED
+from finecausal_cli.athlete import JOINT, JOINTS, MIRRORED
 from finecausal_cli.athlete.reader import cut_window
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import DatasetError
+from finecausal_cli.scoring import corrections_path, read_corrections
+from finecausal_cli.scoring.dives import search_dives
+from finecausal_cli.tracking import athlete_window
 from finecausal_cli.video.reader import open_source
 
 if TYPE_CHECKING:
@@ -91,6 +94,7 @@ class Windows(NamedTuple):
         joints: float32 [N, J, 2], pixels of the stored window.
         visible: bool [N, J].
         seen: bool [N], whether the athlete is in it.
+        labelled: bool [N], whether joints and mask are known; without them only ``seen`` is.
     """
 
     pictures: NDArray[np.uint8]
@@ -98,6 +102,7 @@ class Windows(NamedTuple):
     joints: NDArray[np.float32]
     visible: NDArray[np.bool_]
     seen: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
 
 
 class Batch(NamedTuple):
@@ -108,6 +113,7 @@ class Batch(NamedTuple):
     joints: NDArray[np.float32]
     visible: NDArray[np.bool_]
     seen: NDArray[np.bool_]
+    labelled: NDArray[np.bool_]
 
 
 def cut_dataset(
@@ -179,6 +185,66 @@ def cut_clip(root: Path, out: Path, config: CutConfig, clip: str) -> None:
         np.savez(file, **arrays)
 
 
+def cut_corrected(folder: Path, out: Path, config: CutConfig) -> list[Path]:
+    """Cut windows from filmed clips whose dive a person has corrected.
+
+    A correction (``<clip>.finecausal.json``, kept by ``score`` with ``--takeoff``, ``--entry`` or ``--athlete``) says
+    where in its clip an athlete is in the air, and so what a window along the flight holds, and what one beside it does
+    not. Joints and outline stay unknown. Clips without a correction, and those in which no flight is found, are left
+    out.
+
+    Args:
+        folder: Videos with their corrections beside them.
+        out: Folder of the windows.
+        config: How; ``per_clip`` windows a clip, half of them without the athlete.
+
+    Raises:
+        DatasetError: No clip of the folder has a correction.
+    """
+    clips = sorted(path for path in folder.iterdir() if path.is_file() and corrections_path(path).exists())
+    if not clips:
+        hint = "correct a dive first: finecausal score CLIP --athlete X,Y,S"
+        raise DatasetError("no clip with a correction beside it", where=folder, hint=hint)
+    out.mkdir(parents=True, exist_ok=True)
+    files = []
+    for number, clip in enumerate(clips):
+        rng = np.random.default_rng(np.random.SeedSequence((config.seed, number)))
+        windows = _corrected_windows(rng, clip, config)
+        if windows:
+            path = out / f"{clip.name}.npz"
+            with atomic_write(path, "the windows of a clip") as part, part.open("wb") as file:
+                fields = zip(Windows._fields, zip(*windows, strict=True), strict=True)
+                arrays: dict[str, Any] = {f"window_{field}": np.stack(values) for field, values in fields}
+                np.savez(file, **arrays)
+            files.append(path)
+    return files
+
+
+def _corrected_windows(rng: np.random.Generator, clip: Path, config: CutConfig) -> list[Windows]:
+    dives = search_dives(clip, corrections=read_corrections(clip)[0]).dives
+    flight = dives[0].flight if dives else None
+    if flight is None or dives[0].takeoff_s is None:
+        return []
+    source = open_source(clip)
+    end_s = flight.last_s if dives[0].entry_s is None else dives[0].entry_s
+    in_air = np.flatnonzero((source.times_s >= dives[0].takeoff_s) & (source.times_s < end_s))
+    if not len(in_air):
+        return []
+    frames = np.sort(rng.choice(in_air, min(config.per_clip // 2, len(in_air)), replace=False))
+    squares = athlete_window(flight, source.times_s[frames], source.info.upright_size)
+    nothing = np.zeros((len(JOINTS), 2), np.float32), np.zeros(len(JOINTS), np.bool_)
+    windows = []
+    for picture, (x, y, side) in zip(source.frames(frames), squares.tolist(), strict=True):
+        for seen in (True, False):
+            # Beside the athlete: a square's side away, so that no part of the body is in it.
+            angle, away = rng.uniform(0, 2 * np.pi), (rng.uniform(0, 0.1) if seen else rng.uniform(1.3, 2.5)) * side
+            square = np.array([x + away * np.cos(angle), y + away * np.sin(angle), MARGIN * side])
+            window = cut_window(picture, square, config.stored_size)
+            cover = np.zeros(window.shape[:2], np.uint8)
+            windows.append(Windows(window, cover, *nothing, np.asarray(seen), np.asarray(not seen)))
+    return windows
+
+
 def _choose_frames(rng: np.random.Generator, meta: dict[str, Any], known: Any, count: int) -> NDArray[np.int64]:
     """Choose frames, most of them in the flight, few of water alone."""
     frames = len(known["joints"])
@@ -239,7 +305,7 @@ def _cut(
     there = (joints - np.array([x, y])) * scale + size / 2
     inner = np.abs(there - size / 2).max(axis=1) < size / (2 * MARGIN)
     seen = bool((visible & inner)[list(_TRUNK)].any() or (visible & inner).sum() > 5)
-    return Windows(window, cover, there.astype(np.float32), visible, np.asarray(seen))
+    return Windows(window, cover, there.astype(np.float32), visible, np.asarray(seen), np.asarray(True))
 
 
 def _letterboxed(
@@ -255,7 +321,7 @@ def _letterboxed(
     square[top : top + size[1], left : left + size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     cover[top : top + size[1], left : left + size[0]] = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
     there = joints * scale + np.array([left, top])
-    return Windows(square, cover, there.astype(np.float32), visible, np.asarray(visible.sum() > 3))
+    return Windows(square, cover, there.astype(np.float32), visible, np.asarray(visible.sum() > 3), np.asarray(True))
 
 
 class WindowSet:
@@ -293,7 +359,7 @@ class WindowSet:
 
     def _augmented(self, rng: np.random.Generator, index: int, *, whole: bool = False) -> Batch:
         stored = _one(self._whole if whole else self._windows, index)
-        if not whole:
+        if not whole and stored.labelled:
             stored = stored._replace(pictures=self._restaged(rng, stored))
         mirrored = bool(rng.random() < 0.5)
         if whole:
@@ -381,8 +447,9 @@ def _placed(
         joints, visible = joints[list(MIRRORED)], visible[list(MIRRORED)]
     inside = ((joints > 0) & (joints < 1)).all(axis=1)
     visible = visible & inside
-    seen = stored.seen & (visible.sum() >= 3)
-    return Batch(np.asarray(picture, np.uint8), np.asarray(mask, np.uint8), joints.astype(np.float32), visible, seen)
+    seen = stored.seen & ((visible.sum() >= 3) | ~stored.labelled)
+    placed = np.asarray(picture, np.uint8), np.asarray(mask, np.uint8), joints.astype(np.float32)
+    return Batch(*placed, visible, np.asarray(seen), stored.labelled)
 
 
 def degrade(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -470,13 +537,18 @@ def _load(files: Sequence[Path], name: str) -> Windows:
                 shapes = {
                     field: (stored[f"{name}_{field}"].shape[1:], stored[f"{name}_{field}"].dtype)
                     for field in Windows._fields
+                    if f"{name}_{field}" in stored
                 }
+    # Filmed clips have no whole frames: of those there may be none at all.
+    shapes = shapes or dict.fromkeys(Windows._fields, ((), np.dtype(np.bool_)))
     arrays = {field: np.empty((sum(counts), *shape), kind) for field, (shape, kind) in shapes.items()}
+    arrays["labelled"] = np.ones(sum(counts), np.bool_)  # simulated windows of before are, all of them
     start = 0
     for path, count in zip(files, counts, strict=True):
         if count:
             with np.load(path) as stored:
                 for field, values in arrays.items():
-                    values[start : start + count] = stored[f"{name}_{field}"]
+                    if f"{name}_{field}" in stored:
+                        values[start : start + count] = stored[f"{name}_{field}"]
         start += count
     return Windows(**arrays)
