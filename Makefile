@@ -1,5 +1,6 @@
 # make demo   set everything up and score an example dive
 # make test   set everything up and run the tests
+# make test-thorough  whole commands and training runs, some seconds each
 # make test-cluster  the tests that start a Ray cluster on loopback (Linux)
 # make lint   style, types and layers
 # make bench  measure, side by side, in one run
@@ -16,7 +17,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test test-cluster lint bench benchmark-data clean
+.PHONY: demo test test-thorough test-cluster lint bench benchmark-data clean
 
 demo: $(READY)
 	$(BIN)/finecausal score examples/dives/626C-10m-excellent.mp4 --dive 626C --height 10
@@ -24,6 +25,10 @@ demo: $(READY)
 test: export OMP_NUM_THREADS = 1
 test: $(READY)
 	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal
+
+test-thorough: export OMP_NUM_THREADS = 1
+test-thorough: $(READY)
+	$(BIN)/python -m pytest --numprocesses $(WORKERS) --dist worksteal -m thorough
 
 test-cluster: export OMP_NUM_THREADS = 1
 test-cluster: $(READY)

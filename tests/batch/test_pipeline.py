@@ -48,6 +48,7 @@ def test_rows_equal_dives_scored_one_by_one(
         assert (row.dive, row.difficulty, row.decoder) == (alone.dive, alone.difficulty, alone.provenance.decoder)
 
 
+@pytest.mark.thorough
 def test_judging_together_changes_nothing_and_keeps_attention_where_asked(scorer: Scorer, film: Path) -> None:
     from finecausal_cli.video.reader import read_clip
 
@@ -98,6 +99,7 @@ def slow_for(name: str, deed: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(child, "_START", program)
 
 
+@pytest.mark.thorough
 def test_a_decoder_that_hangs_costs_one_time_limit_and_one_that_crashes_nothing(
     scorer: Scorer, dives: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -116,6 +118,7 @@ def test_a_decoder_that_hangs_costs_one_time_limit_and_one_that_crashes_nothing(
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="needs signals")
+@pytest.mark.thorough
 def test_a_process_that_dies_is_replaced(
     scorer: Scorer, dives: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:

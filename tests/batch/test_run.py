@@ -250,6 +250,7 @@ def test_a_signal_ends_a_run_that_keeps_what_is_done(runner, folder, make_row, n
             yield outcome
             os.kill(os.getpid(), getattr(signal, number))
 
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored where the tests run in the background
     reporter, journal = Told(), folder.parent / "out.jsonl"
     run = runner(scored)
     stats = run.run(run.find(), reporter, journal=journal)

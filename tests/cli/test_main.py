@@ -138,6 +138,7 @@ def test_a_closed_pipe_ends_quietly_with_0(arguments):
     assert piped(*arguments).stdout.endswith("\n0\n")
 
 
+@pytest.mark.thorough
 def test_results_written_elsewhere_are_whole_though_nobody_reads_standard_output(tmp_path):
     page = tmp_path / "page.html"
     options = ("--dive", "107B", "--height", "10", "--no-backgrounds", "--html", page)
@@ -249,6 +250,7 @@ def test_behind_two_dashes_there_are_no_flags(finecausal, log_level):
     assert "-Q" in done.stderr or "-q" in done.stderr
 
 
+@pytest.mark.thorough
 def test_quiet_keeps_the_result_and_drops_notes(finecausal, log_level, tmp_path):
     clip = tmp_path / DIVE.name
     clip.write_bytes(DIVE.read_bytes())
@@ -315,6 +317,7 @@ def test_help_reads_well_at_80_columns():
         assert done.stdout.index("Options") < done.stdout.index("Computing")
 
 
+@pytest.mark.thorough
 def test_explain_writes_everything_that_is_asked_for(finecausal, tmp_path):
     import av
     import jsonschema
@@ -336,6 +339,7 @@ def test_explain_writes_everything_that_is_asked_for(finecausal, tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(names)
 
 
+@pytest.mark.thorough
 def test_compare_prints_a_table_and_the_negated_numbers_the_other_way_round(finecausal):
     import jsonschema
 

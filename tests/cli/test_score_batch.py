@@ -58,6 +58,7 @@ def rows_of(path):
     return {Path(row["source"]).name: row for row in map(json.loads, Path(path).read_text().splitlines())}
 
 
+@pytest.mark.thorough
 def test_a_folder_is_scored_and_a_second_run_does_nothing_and_says_so(score, dives, loaded):
     from finecausal_cli.scoring import ScoreOptions
 
@@ -98,6 +99,7 @@ def test_fail_fast_stops_and_says_so(score, dives):
     assert list(rows_of("r.jsonl")) == ["0.mp4"]
 
 
+@pytest.mark.thorough
 def test_rows_are_alone_on_standard_output(score, dives):
     for output_format in ("jsonl", "json", "csv"):
         code, out, err = score("dives", "--format", output_format, "--voters", "1")
@@ -115,6 +117,7 @@ def test_one_dive_as_a_row_and_without_failures_the_code_is_0(score, dives):
     assert "written: r.parquet, r.parquet.journal.jsonl" in out
 
 
+@pytest.mark.thorough
 def test_one_dive_goes_where_the_output_says_in_the_format_that_its_name_says(score, dives):
     clip = ("dives/107B-10m-good.mp4", "--voters", "1")
     assert score(*clip, "-o", "a.json")[:2] == (0, "")

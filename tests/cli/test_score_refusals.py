@@ -83,6 +83,7 @@ def test_in_a_batch_it_is_a_row(finecausal, black, tmp_path):
     assert "Nothing to do" in again.stdout
 
 
+@pytest.mark.thorough
 def test_a_correction_is_kept_beside_the_clip_and_used_again(finecausal, dive):
     done = finecausal("score", dive, *OF_107B, "--entry", "2.6", "--format", "json")
     assert (done.returncode, done.stderr) == (0, "")

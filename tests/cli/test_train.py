@@ -35,6 +35,7 @@ def test_help_names_every_option_in_full_at_80_columns(command, options):
         assert f" {option} " in done.stdout
 
 
+@pytest.mark.thorough
 def test_an_epoch_of_the_example_dataset(finecausal, tmp_path):
     """Fine-tuning, which keeps what the weights know, with the options that change the network."""
     done = finecausal(
@@ -76,6 +77,7 @@ def test_what_cannot_be_is_one_line_and_leaves_nothing(finecausal, tmp_path, arg
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.thorough
 def test_a_run_is_resumed_with_more_epochs_and_refuses_what_may_not_change(finecausal, tmp_path):
     folder = tmp_path / "run"
     arguments = (

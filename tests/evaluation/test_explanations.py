@@ -43,6 +43,7 @@ def held_out(dataset):
     return [dive for dive in read_dataset(dataset) if dive.split == "test"][:2]
 
 
+@pytest.mark.thorough
 def test_a_dive_is_disturbed_as_its_explanation_says(scorer, held_out, clips):
     """The two ways to the same numbers: over a data set, and one file as a user explains it."""
     seen = []

@@ -99,6 +99,7 @@ def test_separation_is_the_share_of_pairs_in_the_right_order():
     assert ranking.separation("flight") == pytest.approx(0.5)
 
 
+@pytest.mark.thorough
 def test_a_measurement_names_a_stage_by_every_method(scorer):
     seen = []
     ranking = rank_single_faults(scorer, 3, raised="one", seed=9, advance=lambda: seen.append(1))

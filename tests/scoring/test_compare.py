@@ -14,6 +14,22 @@ FORCED = CompareOptions(force=True)  # the films show no dive
 OF_107B = replace(FORCED, dive="107b", height_m=10)
 
 
+SEARCHED = {}
+
+
+def searched_once(scorer):
+    """Let scorers of one geometry share what the search found: it is the same for all, and takes most of the time."""
+    locate = scorer.locate
+
+    def once(path, options):
+        if (path, options) not in SEARCHED:
+            SEARCHED[path, options] = locate(path, options)
+        return SEARCHED[path, options]
+
+    scorer.locate = once
+    return scorer
+
+
 @pytest.fixture(scope="module")
 def rise(tmp_path_factory):
     """Another clip: a square rises."""
@@ -28,7 +44,7 @@ def rise(tmp_path_factory):
 
 @pytest.fixture(scope="module")
 def scorer(tiny_model, make_scorer):
-    return make_scorer(tiny_model, note="made up")
+    return searched_once(make_scorer(tiny_model, note="made up"))
 
 
 @pytest.fixture(scope="module")
@@ -61,7 +77,7 @@ def test_the_other_order_gives_the_negated_numbers(scorer, film, rise, compariso
 
 
 def test_weights_that_are_not_antisymmetric_say_so(make_model, make_scorer, film, rise):
-    scorer = make_scorer(make_model(antisymmetric=False))
+    scorer = searched_once(make_scorer(make_model(antisymmetric=False)))
     found, _ = compare_dives(scorer, str(film), str(rise), FORCED)
     assert not found.antisymmetric
     assert found.reversal_error > 1e-3
@@ -161,7 +177,7 @@ def test_pictures_come_when_asked_for(scorer, film, rise):
 
 @pytest.mark.parametrize("left_out", ["gat", "tca"])
 def test_a_network_without_attention_tells_none(make_model, make_scorer, film, rise, left_out):
-    found, _ = compare_dives(make_scorer(make_model(**{left_out: False})), str(film), str(rise), FORCED)
+    found, _ = compare_dives(searched_once(make_scorer(make_model(**{left_out: False}))), str(film), str(rise), FORCED)
     assert found.attention is None
 
 

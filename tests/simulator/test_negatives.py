@@ -7,10 +7,9 @@ from math import pi
 import av
 import numpy as np
 import pytest
-import typer
 from typer.testing import CliRunner
 
-from finecausal_cli.cli.research import simulate
+from finecausal_cli.cli import app
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator.negatives import KINDS, low_jump, somersault_on_land, write_negatives
 
@@ -76,9 +75,7 @@ def test_there_are_ten_kinds_and_others_are_refused(tmp_path):
 
 
 def test_the_command_writes_them_instead_of_dives(tmp_path):
-    app = typer.Typer()
-    app.command()(simulate)
-    result = CliRunner().invoke(app, [str(tmp_path / "out"), "--negatives", "screen", "--count", "1"])
+    result = CliRunner().invoke(app, ["simulate", str(tmp_path / "out"), "--negatives", "screen", "--count", "1"])
     assert result.exit_code == 0, result.output
     assert result.stdout.strip() == str(tmp_path / "out" / "negatives.csv")
     assert not (tmp_path / "out" / "dives.csv").exists()

@@ -215,6 +215,7 @@ def test_neighbours_put_frames_right_that_were_read_upside_down(tmp_path):
     assert figures["motion_turned_over"] < 0.5 * figures["frames_turned_over"]
 
 
+@pytest.mark.thorough
 def test_a_reader_is_taught_written_and_gone_on_with(dives, tmp_path):
     run = ReaderOptions((dives,), (dives,), tmp_path, steps=2, sequence_steps=2, batch_size=4, per_clip=6)
     phases = []

@@ -61,6 +61,7 @@ def dives(tmp_path, monkeypatch):
     return folder
 
 
+@pytest.mark.thorough
 def test_numbers_are_recognised_and_scores_stay_as_they_are(trained, dives, tmp_path):
     counted = []
     found = train_dive_classifier(

@@ -179,6 +179,7 @@ def test_a_learning_trunk_has_no_views():
     assert caught.value.where == "--views"
 
 
+@pytest.mark.thorough
 def test_a_run_learns_from_swapped_backgrounds_the_same_way_twice(small_dataset, config, make_options, tmp_path):
     weights = []
     for name, share in (("a", 1.0), ("b", 1.0), ("c", 0.0)):
