@@ -13,6 +13,7 @@ PAGE = (ROOT / "docs" / "api.md").read_text(encoding="utf-8")
 BLOCKS = re.findall(r"```python( notest)?\n(.*?)```", PAGE, flags=re.DOTALL)
 
 
+@pytest.mark.thorough
 def test_the_examples_run_in_their_order(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(ROOT / "examples")
     names: dict[str, object] = {}

@@ -31,6 +31,7 @@ def test_every_name_is_there_and_no_other():
         finecausal_cli.Judge  # noqa: B018
 
 
+@pytest.mark.thorough
 def test_score_many_goes_on_where_the_command_stopped(tmp_path):
     """The command's own results, read by a program: nothing is scored again."""
 

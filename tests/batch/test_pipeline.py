@@ -29,6 +29,7 @@ CHOICES = [{}, OF_107B, {"exemplar": "e2", "voters": 1}, {"difficulty": 2.5}, {"
 
 
 @pytest.mark.parametrize(("workers", "batch_size"), [(1, 1), (2, 4)])
+@pytest.mark.thorough
 def test_rows_equal_dives_scored_one_by_one(
     scorer: Scorer, film: Path, make_job: Callable[..., Job], workers: int, batch_size: int
 ) -> None:
@@ -62,6 +63,7 @@ def test_judging_together_changes_nothing_and_keeps_attention_where_asked(scorer
     assert together[0].attention.stages[2] == pytest.approx(alone.stages[2], abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_what_is_wrong_becomes_a_row_and_stops_nobody(
     scorer: Scorer, dives: Path, make_job: Callable[..., Job]
 ) -> None:

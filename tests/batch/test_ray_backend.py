@@ -124,6 +124,7 @@ def received(answer):
     return pickle.loads(answer["answer"][0].as_py())  # noqa: S301 - of our own making
 
 
+@pytest.mark.thorough
 def test_an_actor_answers_with_rows_and_never_raises_for_a_clip(bundle, here, monkeypatch, tmp_path):
     _Store(monkeypatch)
     setting = RunSettings.of(here)

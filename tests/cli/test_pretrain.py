@@ -7,6 +7,7 @@ import pytest
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dataset"
 
 
+@pytest.mark.thorough
 def test_dives_are_simulated_and_a_trunk_is_taught(finecausal, tmp_path):
     done = finecausal("simulate", tmp_path / "dives", "--count", 8, "--dives", "101B", "--height", 1)
     assert done.returncode == 0, done.stderr

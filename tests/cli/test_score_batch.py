@@ -109,6 +109,7 @@ def test_rows_are_alone_on_standard_output(score, dives):
         assert "failed" in err
 
 
+@pytest.mark.thorough
 def test_one_dive_as_a_row_and_without_failures_the_code_is_0(score, dives):
     code, out, _ = score("dives/107B-10m-good.mp4", "--format", "jsonl", "--voters", "1")
     assert (code, json.loads(out)["source"]) == (0, "dives/107B-10m-good.mp4")

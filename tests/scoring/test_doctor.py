@@ -66,6 +66,7 @@ def test_a_device_that_is_not_there_is_a_finding(weights):
     assert not by_subject["weights"].well
 
 
+@pytest.mark.thorough
 def test_the_self_test_compares_the_score(self_test, make_scorer, tiny_model, film, monkeypatch):
     monkeypatch.setattr(checkup, "ScoreOptions", partial(ScoreOptions, force=True))  # the film shows no dive
     expected = make_scorer(tiny_model).score(str(film), checkup.ScoreOptions(dive="107B", height_m=10.0)).score

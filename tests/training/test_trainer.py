@@ -239,6 +239,7 @@ def test_what_was_logged_after_the_checkpoint_is_logged_again(start, film, confi
         assert (tmp_path / LOG_NAME).read_text() == whole
 
 
+@pytest.mark.thorough
 def test_it_learns_the_dives_by_heart(start, film, config, make_options, tmp_path):
     """Without the graph, which learns too slowly for a quick test; three dives whose brightness is their score."""
     few = type(film)(masks=False, count=3)
