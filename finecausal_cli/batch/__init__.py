@@ -19,7 +19,7 @@ _HOW: Final = "Many dives: processing"
 
 @dataclass(frozen=True, slots=True)
 class BatchConfig:
-    """What to score, how, and where the results go: everything ``finecausal score`` may be told.
+    """What to score, how, and where the results go: every option of ``finecausal score``.
 
     Attributes:
         paths: Videos, folders of videos or of frames, patterns, manifests.

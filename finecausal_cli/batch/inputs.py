@@ -308,7 +308,7 @@ def watch(
     settling: StableFileFilter | None = None,
     interval_s: float = INTERVAL_S,
 ) -> None:
-    """Score dives as they appear, until told to stop.
+    """Score dives as they appear, until stopped.
 
     Args:
         find: Gives every dive that there is now.

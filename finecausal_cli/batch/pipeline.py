@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from finecausal_cli.video.worker import WorkerProcess
 
 
-# One job -> what became of its dives: one, unless all dives of a video are asked for.
+# One job -> the outcomes of its dives: one, unless all dives of a video are scored.
 #
 # Whatever is wrong with a clip becomes an outcome too; nothing here raises for it.
 
@@ -44,7 +44,7 @@ class ReadJob:
         job: The job.
         dive: What was read of it, or what went wrong.
         started: When reading began, by ``time.perf_counter``.
-        index: Which of the dives in the video it is, from 1, where all are asked for.
+        index: Which of the dives in the video it is, from 1, where all are scored.
         count: How many there are.
     """
 
@@ -214,7 +214,7 @@ def score_jobs(
 
     Args:
         scorer: Scores.
-        jobs: The dives; asked for no faster than they are read.
+        jobs: The dives; drawn no faster than they are read.
         config: How to use this machine: ``workers``, ``batch_size`` and ``timeout_s``. Nothing of it changes a number
             by more than 1e-4.
         ahead: Has begun to read the file of an only job.

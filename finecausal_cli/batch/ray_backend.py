@@ -135,7 +135,7 @@ def plan_pool(resources: dict[str, float], config: BatchConfig) -> Pool:
         config: ``workers``, ``batch_size`` and the device: ``auto`` for GPUs if the cluster has any.
 
     Raises:
-        UsageError: GPUs were asked for, and there are none.
+        UsageError: GPUs are required, and there are none.
     """
     cpus, gpus = (int(resources.get(name, 0)) for name in ("CPU", "GPU"))
     device, workers = config.runtime.device, config.workers
@@ -240,7 +240,7 @@ class Cluster:
             config: How to use the cluster.
 
         Raises:
-            UsageError: GPUs were asked for, and there are none.
+            UsageError: GPUs are required, and there are none.
             FinecausalError: The cluster is gone, or its machines cannot score alike.
         """
         pool = plan_pool(self._ray.cluster_resources(), config)

@@ -41,7 +41,7 @@ Status = Literal["scored", "refused", "failed"]
 """``refused``: the clip can be read and shows no dive that could be judged."""
 
 ClipKey = tuple[str, float | None, float | None]
-"""The part of a video that was asked for: source, start and end."""
+"""A requested part of a video: source, start and end."""
 
 RowErrorKind = Literal[ErrorKind, "unexpected"]
 """``unexpected`` is a mistake of ours or of a library: an exception that nobody foresaw."""

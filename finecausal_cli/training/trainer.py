@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 import time
+from abc import ABC, abstractmethod
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
@@ -44,7 +45,7 @@ _TIMEOUT = timedelta(hours=12)
 torchrun stops the others."""
 
 
-class Task(Generic[Batch]):
+class Task(ABC, Generic[Batch]):
     """What is trained, on what, by which loss.
 
     Attributes:
@@ -59,20 +60,20 @@ class Task(Generic[Batch]):
         """Return the parts of a batch to take one after the other; their gradients add up."""
         return (batch,)
 
+    @abstractmethod
     def loss(self, network: nn.Module, batch: Any, device: torch.device) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return the loss of a micro-batch, and its parts by name. Over micro-batches and processes both add up."""
-        raise NotImplementedError
 
     def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> Mapping[str, Any]:
-        """Return metrics on held-out data by name; called by the main process alone."""
-        raise NotImplementedError
+        """Return metrics on held-out data by name; none by default. Called by the main process alone."""
+        return {}
 
     def keep(self, network: nn.Module, metrics: Mapping[str, Any], progress: Progress, *, is_best: bool) -> None:
         """Store a network that has been validated, before the checkpoint says so; the main process alone calls it."""
 
+    @abstractmethod
     def lr_factor(self, step: int, steps: int) -> float:
         """Return the share of the peak learning rates, 0..1, at a step of so many."""
-        raise NotImplementedError
 
     def parameter_groups(self, config: TrainerConfig) -> list[dict[str, Any]]:
         """Return the parameters to optimise, as torch's optimisers take them; ``config`` has the default rates."""
