@@ -43,8 +43,8 @@ def list_weights() -> None:
     from finecausal_cli.weights import read_manifest
     from finecausal_cli.weights.hub import list_bundled, list_fetched
 
-    found = {**list_bundled(), **list_fetched()}
-    print_weights_list({name: read_manifest(folder) for name, folder in found.items()}, open_console())
+    weights = {**list_bundled(), **list_fetched()}
+    print_weights_list({name: read_manifest(folder) for name, folder in weights.items()}, open_console())
 
 
 @weights_app.command()

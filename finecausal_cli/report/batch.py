@@ -255,31 +255,31 @@ def print_summary(stats: BatchStats, console: Console) -> None:
         _print_fact("", "--retry-failed tries the failed ones again", console)
 
 
-def print_figures(found: BatchSummary, console: Console, *, of: int | None = None) -> None:
+def print_figures(summary: BatchSummary, console: Console, *, of: int | None = None) -> None:
     """Print count, refusals, failures, mean, median, best and worst.
 
     Args:
-        found: The figures.
+        summary: The figures.
         console: Where to print.
         of: How many dives there should be rows of.
     """
     table = new_table("dives", "refused", "failed", "mean", "median", "best", "worst")
     add_row(
         table,
-        f"{found.count}" if of is None or of <= found.count else f"{found.count} of {of}",
-        Text(f"{found.refused}", style="yellow" if found.refused else ""),
-        Text(f"{found.failed}", style="red" if found.failed else ""),
-        points(found.mean),
-        points(found.median),
-        points(found.best.score if found.best else None),
-        points(found.worst.score if found.worst else None),
+        f"{summary.count}" if of is None or of <= summary.count else f"{summary.count} of {of}",
+        Text(f"{summary.refused}", style="yellow" if summary.refused else ""),
+        Text(f"{summary.failed}", style="red" if summary.failed else ""),
+        points(summary.mean),
+        points(summary.median),
+        points(summary.best.score if summary.best else None),
+        points(summary.worst.score if summary.worst else None),
     )
     print_table(table, console)
-    for label, row in (("best", found.best), ("worst", found.worst)):
-        if row is not None and found.scored > 1:
+    for label, row in (("best", summary.best), ("worst", summary.worst)):
+        if row is not None and summary.scored > 1:
             _print_fact(label, dive_name(row, console), console)
-    if found.failures:
-        _print_fact("why", ", ".join(f"{count} {kind}" for kind, count in found.failures), console)
+    if summary.failures:
+        _print_fact("why", ", ".join(f"{count} {kind}" for kind, count in summary.failures), console)
 
 
 def _print_fact(label: str, text: str, console: Console) -> None:

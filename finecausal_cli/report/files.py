@@ -154,15 +154,15 @@ def find_journal(given: Path) -> Path:
         UsageError: There is none.
     """
     if given.is_dir():
-        found = given / RESULTS_NAME
+        results = given / RESULTS_NAME
     elif given.suffix.lower() == ".jsonl":
-        found = given
+        results = given
     else:
-        found = journal_beside(given)
-    if not found.is_file():
+        results = journal_beside(given)
+    if not results.is_file():
         hint = "name a folder of results, a .jsonl of results, or a table beside its journal"
-        raise UsageError(f"no results here: {found.name} is missing", where=given, hint=hint)
-    return found
+        raise UsageError(f"no results here: {results.name} is missing", where=given, hint=hint)
+    return results
 
 
 def check_batch_target(target: BatchTarget, items: Sequence[Item], named: Iterable[str]) -> None:

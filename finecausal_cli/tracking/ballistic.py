@@ -134,8 +134,8 @@ class BallisticSearch:
 
     def find(self) -> Paths:
         """Return refined paths, best first, no two of which are the same."""
-        found = [self._best(self.follow(self._proposals(slow), _COARSE_S), _KEPT // 2) for slow in SLOWNESS]
-        paths = self._best(join(found), _KEPT)
+        candidates = [self._best(self.follow(self._proposals(slow), _COARSE_S), _KEPT // 2) for slow in SLOWNESS]
+        paths = self._best(join(candidates), _KEPT)
         for _ in range(4):
             if not len(paths):
                 break

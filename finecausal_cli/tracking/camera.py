@@ -284,7 +284,7 @@ def _motions(
     corners: NDArray[np.float32], followed: NDArray[np.float32], seen: NDArray[np.bool_], change: float
 ) -> list[Step]:
     """Similarities that many corners agree on, one after the other, each without the corners of those before."""
-    found: list[Step] = []
+    motions: list[Step] = []
     left = seen.copy()
     for _ in range(_MOTIONS):
         matrix, inliers = cv2.estimateAffinePartial2D(
@@ -298,11 +298,11 @@ def _motions(
             break
         if 1 / _LARGEST_ZOOM < np.sqrt(abs(np.linalg.det(matrix[:, :2]))) < _LARGEST_ZOOM:
             spread = float(np.hypot(*corners[agree].std(axis=0))) / _CORNER_SIDE
-            found.append(Step(np.vstack([matrix, [0.0, 0.0, 1.0]]), share, change, spread))
+            motions.append(Step(np.vstack([matrix, [0.0, 0.0, 1.0]]), share, change, spread))
         left[agree] = False
         if share > _CLEAR or left.sum() < _FEWEST_LEFT:
             break
-    return found
+    return motions
 
 
 def _likeliest(options: list[list[Step]], middle: NDArray[np.float64]) -> list[Step]:

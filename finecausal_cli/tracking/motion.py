@@ -154,8 +154,8 @@ def find_graphics(
     for warm, still in pool.map(compare, pairs):
         hot += warm
         same += still
-    found = ((hot >= _GRAPHICS_PAIRS) & (same > _GRAPHICS_SHARE * hot)).astype(np.uint8)
-    closed = cv2.morphologyEx(found, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
+    mask = ((hot >= _GRAPHICS_PAIRS) & (same > _GRAPHICS_SHARE * hot)).astype(np.uint8)
+    closed = cv2.morphologyEx(mask, cv2.MORPH_CLOSE, np.ones((5, 5), np.uint8))
     return np.asarray(cv2.dilate(closed, np.ones((5, 5), np.uint8)), np.bool_)
 
 

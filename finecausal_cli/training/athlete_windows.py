@@ -409,18 +409,18 @@ def _load_photographs(folder: Path) -> list[NDArray[np.uint8]]:
     Raises:
         DatasetError: There is none.
     """
-    found = []
+    photographs = []
     for path in sorted(folder.rglob("*")):
         picture = cv2.imread(str(path)) if path.suffix.lower() in _PICTURES else None
         if picture is not None and min(picture.shape[:2]) >= _LEAST_PHOTOGRAPH:
             picture = cv2.cvtColor(picture, cv2.COLOR_BGR2RGB)
             scale = min(_PHOTOGRAPH_SIDE / max(picture.shape[:2]), 1.0)
-            found.append(
+            photographs.append(
                 np.asarray(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA), np.uint8)
             )
-    if not found:
+    if not photographs:
         raise DatasetError("no photographs", where=folder, hint="JPEG, PNG or WebP")
-    return found
+    return photographs
 
 
 def _placed(
