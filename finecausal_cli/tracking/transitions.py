@@ -398,7 +398,7 @@ def entry_features(slit: Slit) -> tuple[NDArray[np.float64], NDArray[np.float64]
     middle, sides = _Boxes(slit.middle, slit.known), _Boxes(slit.sides, slit.known)
     moments = np.arange(_LEAST_FALL_S, _END_S - 0.1, 0.01)
     water = GRAVITY / 2 * moments**2 + REACH_M
-    logits = [
+    features = [
         middle.on_path(moments, (-0.4, -0.1)),
         middle.on_path(moments, (-0.1, 0.0)),
         middle.on_path(moments, (0.05, 0.15)),
@@ -411,7 +411,7 @@ def entry_features(slit: Slit) -> tuple[NDArray[np.float64], NDArray[np.float64]
         sides.mean(moments, (-0.35, -0.04), water, (-0.6, 0.6)),
         middle.share(moments, (0.1, 0.5), water, (-0.5, 0.6)),
     ]
-    return moments, np.stack(logits, axis=1)
+    return moments, np.stack(features, axis=1)
 
 
 def water_evidence(slit: Slit) -> float:
