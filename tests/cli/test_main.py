@@ -287,6 +287,7 @@ def test_json_is_alone_on_standard_output_and_follows_the_schema(finecausal):
     assert verdict["exemplar_score"] + contributions == pytest.approx(verdict["score"], abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_the_table_fits_80_columns_and_has_no_escapes_in_a_pipe(finecausal):
     done = finecausal("explain", DIVE, "--dive", "107B", "--height", "10")
     assert done.returncode == 0, done.stderr

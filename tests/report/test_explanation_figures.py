@@ -4,6 +4,7 @@ from typing import TYPE_CHECKING
 from xml.etree import ElementTree as ET
 
 import numpy as np
+import pytest
 from PIL import Image
 
 from finecausal_cli.report.figures import draw_charts, write_explanation_figures, write_side_by_side
@@ -27,6 +28,7 @@ def words(drawing: str) -> str:
     return "\n".join((one.text or "").strip() for one in root.iter(ET.Comment))
 
 
+@pytest.mark.thorough
 def test_every_figure_is_a_picture_and_a_drawing(explanation: Explanation, evidence: Evidence, tmp_path: Path) -> None:
     written = write_explanation_figures(tmp_path, explanation, evidence)
     assert [path.name for path in written] == [f"{name}.{suffix}" for name in NAMES for suffix in ("png", "svg")]

@@ -130,6 +130,7 @@ def test_times_are_those_of_each_video(comparison):
         assert flight.start_s == pytest.approx(int(flight.start_frame * (frames - 1) / 95) / fps)
 
 
+@pytest.mark.thorough
 def test_each_dive_has_a_range_of_its_own(scorer, film, rise):
     options = replace(OF_107B, start_s=0.4, end_s=1.6, b_start_s=0.5)
     found, _ = compare_dives(scorer, str(film), str(rise), options)
@@ -150,6 +151,7 @@ def test_a_known_execution_makes_scores(scorer, film, rise, comparison, known):
     assert found.query.score == pytest.approx(60 + comparison.points, abs=1e-4)
 
 
+@pytest.mark.thorough
 def test_the_bank_can_judge_the_second_dive(scorer, film, rise, comparison):
     from finecausal_cli.scoring import ScoreOptions
 
