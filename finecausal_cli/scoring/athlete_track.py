@@ -53,7 +53,7 @@ _AROUND_FLIGHT_S: Final = 0.3
 _LEAST_M2, _MOST_M2 = 0.04, 1.2
 _SURE_DIRECTION: Final = 0.24
 _SEEN_WELL: Final = 0.8
-_LEAST_TURN: Final = 0.45
+_LEAST_TURN: Final = 0.28
 """Half somersaults below which a body does not turn."""
 
 _BOX_MARGIN: Final = 0.12
@@ -184,9 +184,9 @@ def refuse_unlike(track: AthleteTrack) -> Refusal | None:
     """Refuse what falls but is no diver: no body, one of the wrong size for the pull, or one that does not turn.
 
     Measured on simulated clips and five filmed dives: bodies of dives have 0.14 to 0.79 square metres, drawn figures
-    0.01 at most, somersaults on land, whose flight is shorter than it seems, 1.5. Dives turn by a half somersault at
-    least; jumps from piers and trampolines by 0.1 at most, with the trunk's direction read surely (0.28 to 0.32; where
-    it is read unsurely, at 0.21 and below, a dive's turns may be missed).
+    0.01 at most, somersaults on land, whose flight is shorter than it seems, 1.5. Dives turn by a half somersault, a
+    failed one by 0.44; jumps from piers and trampolines by 0.12 at most, with the trunk's direction read surely (0.28
+    to 0.34; where it is read unsurely, at 0.21 and below, a dive's turns may be missed).
     """
     body = track.body
     if body is None:
