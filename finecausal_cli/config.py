@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
+Precision = Literal["fp32", "bf16", "fp16"]
+"""Numbers that the backbones compute in."""
+
 DEFAULT_WEIGHTS = "compact"
 """The bundled weights that are used unless others are named."""
 

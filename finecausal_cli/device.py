@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import logging
 from contextlib import AbstractContextManager, nullcontext
-from typing import Literal
+from typing import TYPE_CHECKING
 
 import torch
 
 from finecausal_cli.errors import UsageError
 
-logger = logging.getLogger(__name__)
+if TYPE_CHECKING:
+    from finecausal_cli.config import Precision
 
-Precision = Literal["fp32", "bf16", "fp16"]
+logger = logging.getLogger(__name__)
 
 AUTOCAST = {"bf16": torch.bfloat16, "fp16": torch.float16}
 """What backbones compute in below fp32."""

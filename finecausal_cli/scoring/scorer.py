@@ -12,9 +12,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from finecausal_cli.config import DEFAULT_WEIGHTS, __version__
+from finecausal_cli.config import DEFAULT_WEIGHTS, Precision, __version__
 from finecausal_cli.data.batch import normalise
-from finecausal_cli.device import Precision, computing, resolve_device, resolve_precision
+from finecausal_cli.device import computing, resolve_device, resolve_precision
 from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
 from finecausal_cli.diving import difficulty as listed_difficulty
 from finecausal_cli.errors import DiveNumberError, FinecausalError, UsageError, WeightsError

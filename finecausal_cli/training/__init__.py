@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
-from finecausal_cli.config import REQUIRED, OptionGroup, option
+from finecausal_cli.config import REQUIRED, OptionGroup, Precision, option
 from finecausal_cli.errors import TrainingError, UsageError
 
 if TYPE_CHECKING:
@@ -22,7 +22,6 @@ if TYPE_CHECKING:
 
 # The options of a run, each as one value that refuses contradictions. They are read without torch, for the help.
 
-Precision = Literal["fp32", "bf16", "fp16"]
 
 Options = TypeVar("Options", bound=OptionGroup)
 

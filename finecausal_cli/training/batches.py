@@ -18,7 +18,7 @@ from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
 from finecausal_cli.device import AUTOCAST
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.retrieval.bank import EncodedDives
-from finecausal_cli.training import Precision, backbones
+from finecausal_cli.training import backbones
 from finecausal_cli.video import crop
 
 if TYPE_CHECKING:
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
     from torch import Tensor
 
+    from finecausal_cli.config import Precision
     from finecausal_cli.data import Dive
     from finecausal_cli.data.batch import BackgroundSwap
     from finecausal_cli.data.cache import ClipCache
