@@ -285,7 +285,7 @@ class _Pipeline:
     def _guarded(self, body: Callable[[], None]) -> None:
         try:
             body()
-        except BaseException as error:  # raised in the thread that asked for the outcomes
+        except BaseException as error:  # raised in the thread that takes the outcomes
             self._put(self._outcomes, error)
 
     def _read(self, process: WorkerProcess) -> None:

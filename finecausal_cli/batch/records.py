@@ -10,7 +10,7 @@ import re
 import stat
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Literal, get_args
+from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError, model_validator
@@ -45,8 +45,6 @@ ClipKey = tuple[str, float | None, float | None]
 
 RowErrorKind = Literal[ErrorKind, "unexpected"]
 """``unexpected`` is a mistake of ours or of a library: an exception that nobody foresaw."""
-
-ERROR_KINDS: tuple[str, ...] = get_args(RowErrorKind)
 
 
 class Row(Value):

@@ -189,7 +189,7 @@ def _is_beside(row: Row, other: Row) -> bool:
 
 
 class Reporter:
-    """What is told of a batch while it runs. This one ignores it."""
+    """Progress and outcomes of a batch while it runs; this reporter ignores them."""
 
     def start(self, task: str, total: int | None) -> None:
         """A part of the work begins, with so many steps; None if nobody knows."""
@@ -408,7 +408,7 @@ class BatchRunner:
         return self._scorer
 
     def _join(self, stack: ExitStack, reporter: Reporter) -> Cluster | None:
-        """Join the cluster that is asked for, before anything that takes long."""
+        """Join the configured cluster, before anything that takes long."""
         if self._config.cluster is None:
             return None
         from finecausal_cli.batch.ray_backend import connect

@@ -112,7 +112,7 @@ def _split_flags(arguments: list[str]) -> tuple[list[str], str]:
 
 
 def _apply(flags: str) -> None:
-    """Set up logging, and forbid the network if that is asked for.
+    """Set up logging, and forbid the network with ``--offline``.
 
     Raises:
         UsageError: ``-v`` and ``-q`` contradict each other.

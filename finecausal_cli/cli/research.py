@@ -187,14 +187,15 @@ def evaluate(
     from finecausal_cli.evaluation.run import evaluate as run_evaluation
     from finecausal_cli.evaluation.run import weights_of_run
     from finecausal_cli.report.evaluation import EvaluationProgress
-    from finecausal_cli.report.files import deliver_ablation, deliver_evaluation, require_figures
+    from finecausal_cli.report.files import deliver_ablation, deliver_evaluation
+    from finecausal_cli.report.output import require_figures
     from finecausal_cli.weights.hub import resolve_weights
 
     ablate, variants = ablation.ablate, ablation.variants
     if (ablate is None) != (variants is None):
         raise UsageError("--ablate and --variants go together", hint="--ablate gat,tca --variants FOLDER")
     if target.output is not None and target.figures:
-        require_figures()
+        require_figures("add --no-figures")
     with EvaluationProgress() as progress:
         more: dict[str, Any] = {
             "cache": cache.folder,

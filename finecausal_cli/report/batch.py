@@ -225,7 +225,7 @@ def print_line(row: Row, console: Console) -> None:
 
 
 def dive_name(row: Row, console: Console) -> str:
-    """Return what a row is called: its source, the part of it that was asked for, and which of the dives there."""
+    """Return what a row is called: its source, the requested part of it, and which of the dives there."""
     name = printable(row.source, console)
     if row.start_s is not None or row.end_s is not None:
         start, end = ("" if time_s is None else f"{time_s:g}" for time_s in (row.start_s, row.end_s))

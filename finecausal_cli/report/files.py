@@ -19,7 +19,6 @@ from finecausal_cli.batch.runner import BatchRunner, Reporter
 from finecausal_cli.errors import FinecausalError, OutputError, UsageError
 from finecausal_cli.evaluation.ablation import describe_ablation
 from finecausal_cli.evaluation.run import write_evaluation, write_json
-from finecausal_cli.report import output as drawing
 from finecausal_cli.report.batch import BatchReporter, print_dry_run, print_figures, summarise_rows
 from finecausal_cli.report.console import open_console, printable, searching, working
 from finecausal_cli.report.evaluation import ablation_json, evaluation_json, print_ablation, print_evaluation
@@ -73,7 +72,7 @@ class BatchTarget:
 
 
 def is_whole_result(config: BatchConfig) -> bool:
-    """Tell whether the whole assessment of a single dive is asked for, as a table or as JSON, and not its row.
+    """Tell whether the whole assessment of a single dive is wanted, as a table or as JSON, and not its row.
 
     Raises:
         UsageError: The name of the output does not say its format.
@@ -90,7 +89,7 @@ def is_whole_result(config: BatchConfig) -> bool:
 
 
 def is_folder(output: str | os.PathLike[str], requested: BatchFormat | None = None) -> bool:
-    """Tell whether a name means a folder: it is one, ends in a slash, or has no ending where no format is asked for."""
+    """Tell whether a name means a folder: it is one, ends in a slash, or has no ending and no format is given."""
     name = os.fspath(output)
     if name.endswith(("/", os.sep)) or Path(name).is_dir():
         return True
@@ -345,7 +344,7 @@ def deliver_batch(config: BatchConfig, ahead: ReadAhead | None = None) -> int:
     """Score one dive or many, and write the results where the configuration says.
 
     Args:
-        config: What is asked for.
+        config: The batch: inputs, options, output.
         ahead: Has begun to read the file, if it is only one.
 
     Returns:
@@ -414,15 +413,6 @@ def _open(path: Path) -> IO[bytes]:
 FIGURES_NAME = "figures"
 ABLATION_NAME = "ablation.json"
 LAST_NAME = "last-epoch"
-
-
-def require_figures() -> None:
-    """Refuse to begin what would end without its figures.
-
-    Raises:
-        UsageError: matplotlib is not installed.
-    """
-    drawing.require_figures("add --no-figures")
 
 
 def deliver_evaluation(

@@ -445,7 +445,6 @@ def _warp(
 _STEP_S, _STRIDE_M = 0.5, 0.68
 _INSTANTS = 12
 _CROWD = (12, 45)
-_LEVEL_TOP_M = 0.06
 _ROOM_M = 0.9
 """How far somebody who waits stays behind the edge of a platform."""
 

@@ -11,7 +11,8 @@ from PIL import Image
 from finecausal_cli.errors import UsageError
 from finecausal_cli.report import output as drawing
 from finecausal_cli.report.figures import draw_figures, write_evaluation_figures
-from finecausal_cli.report.files import deliver_evaluation, require_figures
+from finecausal_cli.report.files import deliver_evaluation
+from finecausal_cli.report.output import require_figures
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -69,10 +70,10 @@ def test_a_run_with_output_writes_all_its_files(
 
 
 def test_without_matplotlib_the_user_is_told_before_anything_is_computed(monkeypatch: pytest.MonkeyPatch) -> None:
-    require_figures()
+    require_figures("add --no-figures")
     monkeypatch.setattr(drawing, "find_spec", lambda name: None)
     with pytest.raises(UsageError, match=r"figures need matplotlib .*finecausal-cli\[report\].*--no-figures"):
-        require_figures()
+        require_figures("add --no-figures")
 
 
 def _above(root: ET.Element, wanted: ET.Element) -> list[str]:
