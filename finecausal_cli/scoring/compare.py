@@ -18,6 +18,7 @@ from finecausal_cli.model.config import STAGE_WEIGHTS, STAGES
 from finecausal_cli.retrieval.bank import Bank, Exemplar
 from finecausal_cli.retrieval.voting import VotingContext
 from finecausal_cli.scoring import CompareOptions, ScoreOptions
+from finecausal_cli.scoring.assessment import build_spans
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets
 from finecausal_cli.scoring.dive_reading import sampled_like
 from finecausal_cli.scoring.explain import view_graph
@@ -29,7 +30,6 @@ from finecausal_cli.scoring.results import (
     Exchange,
     PairAttention,
 )
-from finecausal_cli.scoring.scorer import build_spans
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:

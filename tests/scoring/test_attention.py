@@ -4,6 +4,7 @@ import torch
 
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.retrieval.voting import compare_with_exemplars
+from finecausal_cli.scoring.assessment import build_attention
 from finecausal_cli.scoring.explain import (
     describe_graph,
     describe_stage_attention,
@@ -12,7 +13,6 @@ from finecausal_cli.scoring.explain import (
     stage_preference,
     view_graph,
 )
-from finecausal_cli.scoring.scorer import build_attention
 
 
 @pytest.fixture(scope="module")
