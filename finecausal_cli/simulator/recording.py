@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 from dataclasses import asdict, dataclass, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -84,11 +85,7 @@ class DatasetPlan(PlanOptions):
         Raises:
             UsageError: When there is none.
         """
-        listed = [h for h in heights_for(dive) if self.height_m in (None, h)]
-        if not listed:
-            at = "any height" if self.height_m is None else f"{self.height_m:g} m"
-            raise UsageError(f"{dive} is not listed at {at}", where="dives")
-        return listed
+        return _heights(dive, self.height_m)
 
     def dive(self, index: int) -> SimulatedDive:
         """Simulate dive ``index``."""
@@ -101,8 +98,8 @@ class DatasetPlan(PlanOptions):
 
     def _listed_dive(self, index: int) -> SimulatedDive:
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, index, 4)))
-        numbers = [parse_dive_number(text) for text in self.dives]
-        number = numbers[_pick(rng, [self._commonness(dive) for dive in numbers])]
+        numbers, shares = _commonness(self.dives, self.height_m)
+        number = numbers[_pick(rng, shares)]
         heights = self.heights(number)
         shares = [1.0 if h in _COMPETITION_HEIGHTS_M else _TRAINING_HEIGHT_SHARE for h in heights]
         height_m = heights[_pick(rng, shares)]
@@ -120,11 +117,6 @@ class DatasetPlan(PlanOptions):
         if self.world == "clean":
             return "plain", 0.0, 0.0
         return draw_lead(np.random.default_rng(np.random.SeedSequence((self._scene_seed, index, 9))))
-
-    def _commonness(self, dive: DiveNumber) -> float:
-        """Return how often a number is drawn, relative to the hard ones."""
-        hardest = max(heights_for(dive)[height] for height in self.heights(dive))
-        return max(min(hardest / _COMMON_DIFFICULTY, 1.0) ** 3, _LEAST_SHARE)
 
     def scene_config(self, index: int, simulated: SimulatedDive) -> SceneConfig:
         """Draw the venue of dive ``index``, tied to quality as far as the plan confounds them."""
@@ -156,6 +148,22 @@ class DatasetPlan(PlanOptions):
             names = "\n".join(Path(photo).name for photo in photos)
             stamp["photos"] = [len(photos), hashlib.sha256(names.encode()).hexdigest()[:16]]
         return stamp
+
+
+def _heights(dive: DiveNumber, height_m: float | None) -> list[float]:
+    listed = [h for h in heights_for(dive) if height_m in (None, h)]
+    if not listed:
+        at = "any height" if height_m is None else f"{height_m:g} m"
+        raise UsageError(f"{dive} is not listed at {at}", where="dives")
+    return listed
+
+
+@lru_cache(maxsize=8)
+def _commonness(dives: tuple[str, ...], height_m: float | None) -> tuple[list[DiveNumber], list[float]]:
+    """Return the numbers and how often each is drawn, relative to the hard ones."""
+    numbers = [parse_dive_number(text) for text in dives]
+    hardest = [max(heights_for(dive)[height] for height in _heights(dive, height_m)) for dive in numbers]
+    return numbers, [max(min(value / _COMMON_DIFFICULTY, 1.0) ** 3, _LEAST_SHARE) for value in hardest]
 
 
 def find_photos(folder: str | PathLike[str]) -> tuple[str, ...]:
