@@ -40,7 +40,7 @@ STARTING_VALUES = frozenset({"residual_start"})
 VIEWING_VALUES = frozenset({"framing"})
 """Fields of the network's input, not of its computation: changing them leaves stored encodings valid."""
 
-LATER_FIELDS = {"foreground": "linear", "trunk": "i3d", "recognises": False}
+LATER_FIELDS = {"foreground": "linear", "trunk": "i3d", "recognises": False, "bounded": False}
 """Fields added after weights had been published, with the value of those weights. A field of that value is left out of
 the digest, so that older digests stay valid."""
 
@@ -68,8 +68,9 @@ class ModelConfig(BaseModel):
 
     Attributes:
         preset: The preset it started from.
-        trunk: The backbone: the paper's ``i3d``, or ``frames``, a 2-D network over single frames followed by temporal
-            convolutions, which is more accurate for the same arithmetic.
+        trunk: The backbone: the paper's ``i3d``; ``frames``, a 2-D network over single frames followed by temporal
+            convolutions, which is more accurate for the same arithmetic; or ``skeleton``, temporal convolutions over
+            the track of the athlete's joints, which sees no picture.
         width: Width multiplier of the backbone, 1/32 to 1; D = 1024 * width must be a multiple of 16, so width is a
             multiple of 1/64.
         shared_trunk: Share one backbone between the video features and the foreground parser, with a linear map from
@@ -82,13 +83,13 @@ class ModelConfig(BaseModel):
             released code's 0.1, messages that all nodes share drown the differences between dives; see docs.
         tca_mode: ``replace`` all tokens of a stage by its refined vector (released code) or ``residual``.
         foreground: Decoder of the foreground: ``linear`` sums the upsampled depths (the paper; for ``i3d``),
-            ``top_down`` is a feature pyramid that ends at the picture (for ``frames``).
+            ``top_down`` is a feature pyramid that ends at the picture (for ``frames``); ``skeleton`` has ``none``.
         antisymmetric: Use half the difference of the two directions of a pair, so that a dive compared with itself has
             zero deltas. Otherwise only the weighted sum of the stages is trained, and stages drift by constants that
             cancel in it.
+        bounded: Keep every stage's weighted difference within what judges can give, 30 execution units (ours).
         geometry: Resizing: ``squeeze`` is the released code's, ``fit`` keeps the aspect ratio.
-        recognises: Also classify the dive number, from the ``frames`` backbone (ours). Trained last, on a frozen
-            backbone: ``finecausal weights numbers``.
+        recognises: Also classify the dive number, from the ``frames`` or ``skeleton`` backbone (ours).
         frame_size: Height and width of the network's input, in pixels.
         framing: Size at which the athlete is shown; a virtual camera follows the athlete of a clip that is framed
             otherwise. None crops the centre of the whole picture.
@@ -97,8 +98,8 @@ class ModelConfig(BaseModel):
     model_config = ConfigDict(frozen=True, extra="forbid")
 
     format_version: Literal[1] = FORMAT_VERSION
-    preset: Literal["reference", "finecausal", "compact"] = "finecausal"
-    trunk: Literal["i3d", "frames"] = "i3d"
+    preset: Literal["reference", "finecausal", "compact", "skeleton"] = "finecausal"
+    trunk: Literal["i3d", "frames", "skeleton"] = "i3d"
     width: float = Field(default=1.0, ge=1 / 32, le=1)
     shared_trunk: bool = False
     static_branch: bool = False
@@ -107,8 +108,9 @@ class ModelConfig(BaseModel):
     readout: Literal["o", "f"] = "f"
     residual_start: float = Field(default=1.0, ge=0)
     tca_mode: Literal["replace", "residual"] = "residual"
-    foreground: Literal["linear", "top_down"] = "linear"
+    foreground: Literal["linear", "top_down", "none"] = "linear"
     antisymmetric: bool = True
+    bounded: bool = False
     geometry: Literal["fit", "squeeze"] = "fit"
     recognises: bool = False
     frame_size: int = Field(default=112, ge=32, multiple_of=16)
@@ -123,11 +125,11 @@ class ModelConfig(BaseModel):
 
     @model_validator(mode="after")
     def _foreground_suits_the_backbone(self) -> ModelConfig:
-        needed = "top_down" if self.trunk == "frames" else "linear"
+        needed = {"i3d": "linear", "frames": "top_down", "skeleton": "none"}[self.trunk]
         if self.foreground != needed:
             raise ValueError(f'trunk "{self.trunk}" needs foreground "{needed}"')
-        if self.recognises and self.trunk != "frames":
-            raise ValueError('recognises needs trunk "frames"')
+        if self.recognises and self.trunk == "i3d":
+            raise ValueError('recognises needs trunk "frames" or "skeleton"')
         return self
 
     @model_validator(mode="after")
@@ -155,6 +157,15 @@ PRESETS: dict[str, ModelConfig] = {
     "finecausal": ModelConfig(),
     "compact": ModelConfig(
         preset="compact", trunk="frames", width=0.25, shared_trunk=True, foreground="top_down", frame_size=112
+    ),
+    "skeleton": ModelConfig(
+        preset="skeleton",
+        trunk="skeleton",
+        width=0.25,
+        shared_trunk=True,
+        foreground="none",
+        bounded=True,
+        recognises=True,
     ),
 }
 """Configurations by name."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from finecausal_cli.diving import MAX_EXECUTION
 from finecausal_cli.model.causal import CausalIntervention, TemporalCausalAttention
 from finecausal_cli.model.config import (
     FRAMES,
@@ -23,6 +24,7 @@ from finecausal_cli.model.frame_encoder import DiveNumberClassifier, FrameBackbo
 from finecausal_cli.model.i3d import I3D, fold_for_inference
 from finecausal_cli.model.outputs import Encoding, PairOutput, Regression
 from finecausal_cli.model.segmentation import SpatialActionParser
+from finecausal_cli.model.skeleton_encoder import TRACK_CHANNELS, SkeletonBackbone, SkeletonParser
 from finecausal_cli.model.temporal import (
     ContrastiveRegression,
     StageFeatures,
@@ -142,6 +144,12 @@ def weigh_stages(stage_deltas: Tensor) -> Tensor:
     return first + second + third
 
 
+def bound_stages(stage_deltas: Tensor) -> Tensor:
+    """Keep the weighted difference of each stage [..., G] within the execution that judges can give, smoothly."""
+    limits = stage_deltas.new_tensor([MAX_EXECUTION / weight for weight in STAGE_WEIGHTS])
+    return limits * torch.tanh(stage_deltas / limits)
+
+
 class FineCausal(nn.Module):
     """Score a dive by its difference from another one.
 
@@ -159,9 +167,12 @@ class FineCausal(nn.Module):
         super().__init__()
         self.config = config
         features = config.features
-        self.video_trunk: I3D | FrameBackbone
-        self.parser: SpatialActionParser | FrameParser
-        if config.trunk == "frames":
+        self.video_trunk: I3D | FrameBackbone | SkeletonBackbone
+        self.parser: SpatialActionParser | FrameParser | SkeletonParser
+        if config.trunk == "skeleton":
+            self.video_trunk = SkeletonBackbone(config.width)
+            self.parser = SkeletonParser(features)
+        elif config.trunk == "frames":
             self.video_trunk = FrameBackbone(config.width)
             self.parser = FrameParser(self.video_trunk, shared=config.shared_trunk)
         else:
@@ -181,7 +192,7 @@ class FineCausal(nn.Module):
         """Encode clips: everything that does not depend on the partner of a pair.
 
         Args:
-            clips: float [B, 3, F, H, W], RGB, normalised.
+            clips: float [B, 3, F, H, W], RGB, normalised; of a ``skeleton`` network, tracks [B, TRACK_CHANNELS, F].
             foreground: Foreground logits to return: ``none``, ``fused`` (the foreground), or ``all`` (the side outputs
                 of the training loss, too).
 
@@ -191,6 +202,8 @@ class FineCausal(nn.Module):
         Raises:
             ValueError: The clips are not of this shape.
         """
+        if isinstance(self.video_trunk, SkeletonBackbone):
+            return self._encode_tracks(clips)
         size = self.config.frame_size
         if clips.ndim != 5 or clips.shape[1:] != (3, FRAMES, size, size):
             raise ValueError(f"clips must be [B, 3, {FRAMES}, {size}, {size}], not {list(clips.shape)}")
@@ -227,6 +240,19 @@ class FineCausal(nn.Module):
             mask=mask,
             frames=self._encode_static(clips),
             foreground=maps or None,
+            number_logits=None if self.recogniser is None else self.recogniser(vectors),
+        )
+
+    def _encode_tracks(self, tracks: Tensor) -> Encoding:
+        """Encode tracks of bodies; there is no picture in which a foreground could be told."""
+        assert isinstance(self.video_trunk, SkeletonBackbone)  # noqa: S101 -- checked by the caller
+        assert isinstance(self.parser, SkeletonParser)  # noqa: S101 -- the two are built together
+        if tracks.ndim != 3 or tracks.shape[1:] != (TRACK_CHANNELS, FRAMES):
+            raise ValueError(f"tracks must be [B, {TRACK_CHANNELS}, {FRAMES}], not {list(tracks.shape)}")
+        video, vectors = self.video_trunk(tracks)
+        return Encoding(
+            video=video,
+            mask=self.parser(video),
             number_logits=None if self.recogniser is None else self.recogniser(vectors),
         )
 
@@ -313,6 +339,8 @@ class FineCausal(nn.Module):
             stage_deltas = (stage_deltas + self.static.regression(static_tokens)) / 2
         if self.config.antisymmetric:
             stage_deltas = (stage_deltas - stage_deltas.flip(1)) / 2
+        if self.config.bounded:
+            stage_deltas = bound_stages(stage_deltas)
         return Regression(
             stage_deltas=stage_deltas,
             delta=weigh_stages(stage_deltas),

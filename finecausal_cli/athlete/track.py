@@ -1,0 +1,160 @@
+"""The track of a body through a dive: joints, path and outline over time, in metres and real seconds. Needs no torch.
+
+This is what the judging network reads: it is the same on film and in the simulator, whereas colours, crowds and walls
+are not. `track_features` turns it into the network's input.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+
+from finecausal_cli.athlete import JOINT, JOINTS, MIRRORED
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+BEFORE_S: Final = 0.6
+"""Real time before the take-off that is sampled."""
+
+AFTER_S: Final = 0.9
+"""Real time after the entry that is sampled: while the splash rises."""
+
+_READ_FROM_S: Final = 0.45
+"""Real time before the take-off from which on the joints count: the window around the athlete holds the place of the
+take-off, and a run-up begins outside of it."""
+
+_READ_TO_S: Final = 0.12
+"""Real time after the entry up to which the joints count: then the body is under water."""
+
+_LIMBS: Final = tuple(
+    (JOINT[a], JOINT[b], JOINT[c])
+    for side in "lr"
+    for a, b, c in (
+        ("neck", f"shoulder_{side}", f"elbow_{side}"),
+        (f"shoulder_{side}", f"elbow_{side}", f"wrist_{side}"),
+        ("neck", "pelvis", f"knee_{side}"),
+        (f"hip_{side}", f"knee_{side}", f"ankle_{side}"),
+    )
+)
+"""Joints whose angle at the middle one tells how open the body is."""
+
+_MOST_JOINT_M, _MOST_PATH_M, _MOST_AREA_M2 = 1.5, 15.0, 1.2
+_SPIN_RAD_S, _SPEED_M_S, _PATH_M = 20.0, 10.0, 5.0
+_LEAST_STEP_S: Final = 5e-3
+
+CHANNELS: Final = 2 * 2 * len(JOINTS) + len(JOINTS) + 3 + 4 + 1 + 3 + 3 + 2 * len(_LIMBS) + 1 + 2
+"""Numbers that describe a body at one moment: joints as they are and about the trunk, their confidence, direction and
+spin of the trunk, path and speed, whether it is seen, the stage, three times, the limbs' angles, area, splash."""
+
+
+@dataclass(frozen=True, slots=True)
+class BodyTrack:
+    """What is read of one dive, in metres and real seconds; F sampled frames, J joints.
+
+    Attributes:
+        times_s: float64 [F], real seconds since the take-off.
+        joints_m: float32 [F, J, 2], right and up from the pelvis as the picture shows them, metres (by the pull of the
+            fall), in the order of ``athlete.JOINTS``.
+        confidence: float32 [F, J], 0..1.
+        seen: float32 [F], probability that an athlete is there.
+        path_m: float32 [F, 2], the pelvis in the still world since the take-off, right and up, metres.
+        area_m2: float32 [F], area of the outline.
+        air_s: Real seconds in the air.
+        splash: Size of the splash, 0 (none) to 1; None where it is not known.
+    """
+
+    times_s: NDArray[np.float64]
+    joints_m: NDArray[np.float32]
+    confidence: NDArray[np.float32]
+    seen: NDArray[np.float32]
+    path_m: NDArray[np.float32]
+    area_m2: NDArray[np.float32]
+    air_s: float
+    splash: float | None = None
+
+    @property
+    def transitions(self) -> tuple[int, int]:
+        """First sampled frame of the flight and of the entry."""
+        first = int(np.searchsorted(self.times_s, 0.0))
+        return first, int(np.searchsorted(self.times_s, self.air_s))
+
+    @property
+    def in_flight(self) -> NDArray[np.bool_]:
+        """bool [F], frames in the air."""
+        return np.asarray((self.times_s >= 0) & (self.times_s < self.air_s))
+
+    def mirrored(self) -> BodyTrack:
+        """Return the track in the mirrored picture."""
+        order, flip = list(MIRRORED), np.array([-1, 1], np.float32)
+        return replace(
+            self,
+            joints_m=self.joints_m[:, order] * flip,
+            confidence=self.confidence[:, order],
+            path_m=self.path_m * flip,
+        )
+
+    def frozen(self) -> BodyTrack:
+        """Return the track with the body of the flight's first frame held through the flight; the path stays."""
+        air = np.flatnonzero(self.in_flight)
+        if not len(air):
+            return self
+        joints, confidence = self.joints_m.copy(), self.confidence.copy()
+        joints[air], confidence[air] = joints[air[0]], confidence[air[0]]
+        return replace(self, joints_m=joints, confidence=confidence)
+
+
+def turn(angle: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return the matrices [..., 2, 2] that turn by angles [...], radians."""
+    cos, sin = np.cos(angle), np.sin(angle)
+    return np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
+
+
+def trunk_angle(joints_m: NDArray[np.float32]) -> NDArray[np.float64]:
+    """Return the direction pelvis to neck [...] of joints [..., J, 2], radians from right towards up."""
+    trunk = joints_m[..., JOINT["neck"], :] - joints_m[..., JOINT["pelvis"], :]
+    return np.asarray(np.arctan2(trunk[..., 1], trunk[..., 0]), np.float64)
+
+
+def _angles_at(joints: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return cosines and sines [F, 2 L] of the angles between the limbs."""
+    first, middle, last = (joints[:, list(index)] for index in zip(*_LIMBS, strict=True))
+    u, v = first - middle, last - middle
+    angle = np.arctan2(u[..., 0] * v[..., 1] - u[..., 1] * v[..., 0], (u * v).sum(-1))
+    return np.concatenate([np.cos(angle), np.sin(angle)], -1)
+
+
+def track_features(track: BodyTrack) -> NDArray[np.float32]:
+    """Return the input of the judging network, float32 [CHANNELS, F].
+
+    Joints that are not read (before the last step, under water) and their confidence are 0.
+    """
+    t, air = np.asarray(track.times_s, np.float64), track.air_s
+    step = np.maximum(np.gradient(t), _LEAST_STEP_S) if len(t) > 1 else np.full(len(t), _LEAST_STEP_S)
+    live = ((t > -_READ_FROM_S) & (t < air + _READ_TO_S)).astype(np.float64)[:, None]
+    joints = np.asarray(track.joints_m, np.float64)
+    sure = np.clip(track.confidence, 0, 1) * live
+    angle = trunk_angle(track.joints_m)
+    upright = np.einsum("tij,tkj->tki", turn(-angle), joints)
+    spin = np.clip(np.gradient(np.unwrap(angle)) / step / _SPIN_RAD_S, -2, 2)
+    path = np.clip(np.asarray(track.path_m, np.float64), -_MOST_PATH_M, _MOST_PATH_M)
+    speed = np.clip(np.gradient(path, axis=0) / step[:, None] / _SPEED_M_S, -2, 2)
+    wet = (t >= air).astype(np.float64)
+    splash = np.stack([wet * (track.splash or 0.0), wet * (track.splash is not None)], -1)
+    weighed = [np.clip(each, -_MOST_JOINT_M, _MOST_JOINT_M) * sure[..., None] for each in (joints, upright)]
+    parts = (
+        *(each.reshape(len(t), -1) for each in weighed),
+        2 * sure - 1,
+        np.stack([np.cos(angle), np.sin(angle), spin], -1) * live,
+        path / _PATH_M * live,
+        speed * live,
+        np.asarray(track.seen, np.float64)[:, None] * live,
+        np.stack([t < 0, (t >= 0) & (t < air), t >= air], -1),
+        np.stack([t / 2, (t - air) / 2, np.full_like(t, air / 2)], -1),
+        _angles_at(joints) * live,
+        np.clip(track.area_m2, 0, _MOST_AREA_M2)[:, None] * live,
+        splash,
+    )
+    return np.concatenate(parts, -1).T.astype(np.float32)
