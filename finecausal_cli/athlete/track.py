@@ -83,7 +83,7 @@ class BodyTrack:
 
     @property
     def in_flight(self) -> NDArray[np.bool_]:
-        """bool [F], frames in the air."""
+        """Which frames show the athlete in the air, bool [F]."""
         return np.asarray((self.times_s >= 0) & (self.times_s < self.air_s))
 
     def mirrored(self) -> BodyTrack:

@@ -64,8 +64,11 @@ class SkeletonBackbone(nn.Module):
 class SkeletonParser(nn.Module):
     """Mask features of a track, from its video features: which of them belong to the athlete's own doing.
 
-    There is no picture, so there is no foreground to decode.
+    There is no picture, so there is neither a backbone of its own nor a foreground to decode.
     """
+
+    trunk: None = None
+    heads: None = None
 
     def __init__(self, features: int) -> None:
         super().__init__()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from finecausal_cli.athlete import JOINT, JOINTS
+from finecausal_cli.athlete.track import BodyTrack
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import ErrorKind, RefusedError
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal, search_dives
@@ -88,6 +89,7 @@ class AthleteTrack:
             knows them.
         flight: The path of the athlete's middle through the air; None where nobody knows it.
         body: What is read of the body in flight; None without a reader, or where the flight's ends are not known.
+        body_track: The body over time in metres; None without a reader, or where the flight's ends are not known.
     """
 
     frames: tuple[AthleteFrame, ...]
@@ -95,6 +97,7 @@ class AthleteTrack:
     windows: NDArray[np.float64] | None
     flight: Flight | None
     body: BodyInFlight | None = None
+    body_track: BodyTrack | None = None
 
     @property
     def seen_in(self) -> int | None:
@@ -139,8 +142,10 @@ def read_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> AthleteTr
         _frame(reading, int(indices[index]), (windows[index], closer[index]), size, clip.time_s(index))
         for index in range(CLIP_FRAMES)
     )
+    outlines = np.asarray(reading.outline, np.float32)[indices]
     body = _body(dive_clip, reading, times_s, windows[first])
-    return AthleteTrack(frames, np.asarray(reading.outline, np.float32)[indices], closer, flight, body)
+    body_track = _body_track(dive_clip, frames, outlines, closer)
+    return AthleteTrack(frames, outlines, closer, flight, body, body_track)
 
 
 def _body(
@@ -168,6 +173,42 @@ def _body(
         half_somersaults=(halves[0], halves[1]),
         sureness=float(reading.direction[air].max(axis=1).mean()),
         area_m2=float(np.median(area_px / px_per_m**2)),
+    )
+
+
+def _body_track(
+    dive_clip: DiveClip,
+    frames: Sequence[AthleteFrame],
+    outlines: NDArray[np.float32],
+    windows: NDArray[np.float64],
+) -> BodyTrack | None:
+    """Return the body over time in metres; None where the ends of the flight are not known."""
+    dive, flight = dive_clip.dive, dive_clip.dive.flight
+    if flight is None or dive.takeoff_s is None or dive.entry_s is None:
+        return None
+    scale = dive.time_scale or 1.0
+    file_s = np.array([frame.time_s for frame in frames])
+    times_s, air_s = (file_s - dive.takeoff_s) / scale, (dive.entry_s - dive.takeoff_s) / scale
+    joints = np.array([[frame.joints[name] for name in JOINTS] for frame in frames])
+    px_per_m = np.interp(file_s, flight.times_s, flight.px_per_m)
+    upwards = np.array([1.0, -1.0])
+    about = (joints[:, :, :2] - joints[:, :1, :2]) * upwards / px_per_m[:, None, None]
+    from_world = flight.camera.at_times(file_s)
+    to_world = np.linalg.inv(from_world)
+    pelvis = np.einsum("tij,tj->ti", to_world[:, :2, :2], joints[:, 0, :2]) + to_world[:, :2, 2]
+    # Where the camera zooms, a metre of the still world has the length that it has over the flight.
+    zoom = np.sqrt(np.abs(np.linalg.det(from_world[:, :2, :2])))
+    air = (times_s >= 0) & (times_s <= air_s)
+    world_px = float(np.median((px_per_m / zoom)[air])) if air.any() else float(np.median(px_per_m / zoom))
+    path = pelvis * upwards / world_px
+    return BodyTrack(
+        times_s=times_s,
+        joints_m=about.astype(np.float32),
+        confidence=joints[:, :, 2].astype(np.float32),
+        seen=np.array([frame.confidence for frame in frames], np.float32),
+        path_m=(path - path[np.argmin(np.abs(times_s))]).astype(np.float32),
+        area_m2=((outlines > _OUTLINE).mean(axis=(1, 2)) * (windows[:, 2] / px_per_m) ** 2).astype(np.float32),
+        air_s=float(air_s),
     )
 
 
@@ -378,6 +419,11 @@ class PreparedDive:
     notes: tuple[str, ...]
     forced: str | None = None
 
+    @property
+    def body_track(self) -> BodyTrack | None:
+        """The body over time in metres; None where it is not read."""
+        return self.track.body_track
+
     def complete(self, assessment: Assessment, *, force: bool) -> Assessment | Unscored:
         """Add to an assessment what is known of the dive; withhold the points of a dive that is not all there."""
         dive = self.dive_clip.dive
@@ -402,23 +448,29 @@ class PreparedDive:
             }
         )
 
-    def _withheld(self, assessment: Assessment, reason: ErrorKind, what: str) -> Unscored:
+    def withheld(self) -> Unscored:
+        """Return the result of a dive that a network which judges bodies cannot judge at all."""
+        reason, what = _lacking(self.dive_clip.dive) or ("athlete_not_seen", "the athlete's joints are not read")
+        return self._withheld(None, reason, what)
+
+    def _withheld(self, assessment: Assessment | None, reason: ErrorKind, what: str) -> Unscored:
         dive = self.dive_clip.dive
+        hint = "give more of the video" if assessment is None else _WITHHELD_HINT
         return Unscored(
             status="scored",
-            source=assessment.source,
+            source=self.dive_clip.clip.source,
             reason=reason,
-            message=f"no points are given: {what} ({_WITHHELD_HINT})",
+            message=f"no points are given: {what} ({hint})",
             flight_start_s=dive.takeoff_s,
             entry_start_s=dive.entry_s,
             time_scale=dive.time_scale,
-            dive=assessment.dive,
-            dive_from=assessment.dive_from,
-            height_m=assessment.height_m,
+            dive=None if assessment is None else assessment.dive,
+            dive_from=None if assessment is None else assessment.dive_from,
+            height_m=None if assessment is None else assessment.height_m,
             athlete=self.track.frames,
             athlete_seen=self.track.seen_in,
             version=__version__,
-            notes=(*dive.missing, *dive.notes, *self.notes, *assessment.notes),
+            notes=(*dive.missing, *dive.notes, *self.notes, *(() if assessment is None else assessment.notes)),
         )
 
 
@@ -462,8 +514,9 @@ def prepare_dive(
     if unseen is not None and not options.force:
         return _refused(source, unseen, dive, track, notes)
     why = dive_clip.refused_as or unseen
-    starts = [(each.start_s, each.end_s, each.takeoff_s) for each in search.in_order()]
-    start = dive.start_s, dive.end_s, dive.takeoff_s
+    # The clip may be shorter than the dive that was located: its flight tells which one it is.
+    starts = [each.takeoff_s if each.flight else each.start_s for each in search.in_order()]
+    start = dive.takeoff_s if dive.flight else dive.start_s
     return PreparedDive(
         dive_clip=dive_clip,
         track=track,

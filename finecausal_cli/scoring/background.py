@@ -92,6 +92,32 @@ def merge_snippets(logits: Tensor) -> NDArray[np.float32]:
     return np.asarray(total / seen, np.float32)
 
 
+def read_foreground(clip: Clip, track: AthleteTrack, size: int) -> NDArray[np.float32]:
+    """Return where the athlete reader sees the athlete in the centre crop, float32 [96, size, size], probabilities.
+
+    For networks that read bodies and predict no foreground of their own.
+    """
+    probabilities = np.zeros((CLIP_FRAMES, size, size), np.float32)
+    if track.outlines is None or track.windows is None or clip.source_size is None:
+        return probabilities
+    height, width = clip.frames.shape[1:3]
+    scale = height / clip.source_size[0]
+    top, left = centre_offset(height, width, size)
+    for frame, (outline, (x, y, side)) in enumerate(zip(track.outlines, track.windows.tolist(), strict=True)):
+        cells = outline.shape[0] / side
+        # From pixels of the crop to cells of the outline, both counted from their middles.
+        matrix = np.array(
+            [
+                [cells / scale, 0, (0.5 + left) * cells / scale - (x - side / 2) * cells - 0.5],
+                [0, cells / scale, (0.5 + top) * cells / scale - (y - side / 2) * cells - 0.5],
+            ]
+        )
+        probabilities[frame] = cv2.warpAffine(
+            outline, matrix, (size, size), flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        )
+    return probabilities
+
+
 def measure_foreground(probabilities: NDArray[np.float32], stages: Sequence[Stage]) -> Foreground:
     """Measure how much of the square that the network sees is athlete, by frame and by stage."""
     shares = (probabilities > THRESHOLD).mean(axis=(1, 2))

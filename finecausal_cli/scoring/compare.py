@@ -19,7 +19,8 @@ from finecausal_cli.retrieval.bank import Bank, Exemplar
 from finecausal_cli.retrieval.voting import VotingContext
 from finecausal_cli.scoring import CompareOptions, ScoreOptions
 from finecausal_cli.scoring.assessment import build_spans
-from finecausal_cli.scoring.background import gather_evidence, merge_snippets
+from finecausal_cli.scoring.athlete_track import refused_error
+from finecausal_cli.scoring.background import gather_evidence
 from finecausal_cli.scoring.dive_reading import sampled_like
 from finecausal_cli.scoring.explain import view_graph
 from finecausal_cli.scoring.results import (
@@ -181,11 +182,14 @@ def _encode(
         path, ScoreOptions(start_s=start_s, end_s=end_s, timeout_s=options.timeout_s, force=options.force)
     )
     clip = prepared.dive_clip.clip
-    encoding = scorer.encode(clip, foreground=options.picture_size is not None)
+    if not scorer.sees(prepared):
+        raise refused_error(prepared.withheld())
+    encoding = scorer.encode_dive(prepared, foreground=options.picture_size is not None)
     evidence = None
-    if options.picture_size is not None and encoding.foreground is not None:
+    if options.picture_size is not None:
         pictures = sampled_like(path, clip, options.picture_size)
-        evidence = gather_evidence(clip, merge_snippets(encoding.foreground[-1][0]), pictures, prepared.track)
+        logits = None if encoding.foreground is None else encoding.foreground[-1][0]
+        evidence = gather_evidence(clip, scorer.foreground(prepared, logits), pictures, prepared.track)
     return _EncodedDive(prepared, replace(encoding, foreground=None), evidence)
 
 

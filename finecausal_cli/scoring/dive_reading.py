@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from finecausal_cli.athlete.track import AFTER_S, BEFORE_S
 from finecausal_cli.errors import FinecausalError, VideoError
 from finecausal_cli.scoring import Wanted
 from finecausal_cli.scoring import dives as dive_search
@@ -68,18 +69,22 @@ class Viewing:
         frame_size: Side in pixels of the square that the network sees.
         framing: ``reach``, ``least`` and ``most`` of the network's framing; None shows the whole picture.
         window_size: Side of the athlete reader's windows; None cuts none.
+        margins_s: Real time before the take-off and after the entry that is read at most, where both are known; None
+            reads the whole clip.
     """
 
     geometry: Geometry
     frame_size: int
     framing: Mapping[str, float] | None = None
     window_size: int | None = None
+    margins_s: tuple[float, float] | None = None
 
 
 def viewing_of(config: ModelConfig, window_size: int | None) -> Viewing:
     """Return how a network of a configuration, and an athlete reader, want their clips."""
     framing = None if config.framing is None else config.framing.model_dump()
-    return Viewing(config.geometry, config.frame_size, framing, window_size)
+    margins_s = (BEFORE_S, AFTER_S) if config.trunk == "skeleton" else None
+    return Viewing(config.geometry, config.frame_size, framing, window_size, margins_s)
 
 
 @dataclass(frozen=True, slots=True)
@@ -322,7 +327,7 @@ def read_one(path: str | os.PathLike[str], dive: LocatedDive, viewing: Viewing) 
 
 
 def _read_one(source: InspectedSource, dive: LocatedDive, viewing: Viewing, refusal: Refusal | None) -> DiveClip:
-    info = source.info
+    info, dive = source.info, _tightened(dive, viewing.margins_s)
     first, last = frame_range(source.times_s, info.duration_s, dive.start_s, dive.end_s, info.path)
     camera = _Cameras(source, dive, viewing, first, last)
     sampled = sample_frames(source, first, last, camera.shoot)
@@ -338,6 +343,15 @@ def _read_one(source: InspectedSource, dive: LocatedDive, viewing: Viewing, refu
             distinct = np.unique(sampled.indices, return_index=True)[1]
             crops = np.stack([sampled.prepared[index][1] for index in distinct.tolist()])
     return DiveClip(dive, clip, windows, crops, refusal)
+
+
+def _tightened(dive: LocatedDive, margins_s: tuple[float, float] | None) -> LocatedDive:
+    """Return a dive with no more around its flight than the network's training had."""
+    if margins_s is None or dive.flight is None or dive.takeoff_s is None or dive.entry_s is None:
+        return dive
+    scale = dive.time_scale or 1.0
+    start_s = max(dive.start_s, dive.takeoff_s - margins_s[0] * scale)
+    return replace(dive, start_s=start_s, end_s=min(dive.end_s, dive.entry_s + margins_s[1] * scale))
 
 
 class _Cameras:

@@ -439,7 +439,7 @@ def build_explanation(
     probabilities: NDArray[np.float32],
     options: ExplainOptions,
     *,
-    encode: Callable[[Clip], Encoding],
+    encode: Callable[[Clip], Encoding] | None,
     bank_folder: Path | None,
 ) -> Explanation:
     """Explain an assessment.
@@ -450,7 +450,7 @@ def build_explanation(
         clip: The clip.
         probabilities: [96, size, size], where the athlete is in the crop in its centre.
         options: What to explain.
-        encode: Encodes a clip.
+        encode: Encodes a clip; None for a network that sees no picture.
         bank_folder: Where the bank's thumbnails lie; None if nowhere.
     """
     notes = []
@@ -459,7 +459,9 @@ def build_explanation(
         why = "the dive number is not known" if assessment.dive is None else f"the bank has no {assessment.dive}"
         notes.append(f"no stage is replaced by the bank's mean or best: {why}")
     backgrounds: tuple[BackgroundChange, ...] = ()
-    if options.backgrounds:
+    if options.backgrounds and encode is None:
+        notes.append("no background is changed: these weights read the athlete's body and see no picture")
+    elif options.backgrounds and encode is not None:
         pictures, missing = find_backgrounds(context, clip, probabilities, bank_folder)
         notes += missing
         entry_frame = assessment.stages[2].start_frame

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
+from finecausal_cli.athlete.track import track_features
 from finecausal_cli.config import DEFAULT_WEIGHTS, Precision, __version__
 from finecausal_cli.data.batch import normalise
 from finecausal_cli.device import computing, resolve_device, resolve_precision
-from finecausal_cli.errors import FinecausalError, WeightsError
+from finecausal_cli.errors import FinecausalError, UsageError, WeightsError
 from finecausal_cli.retrieval.bank import Bank, load_bank
 from finecausal_cli.retrieval.voting import (
     Choice,
@@ -25,7 +26,7 @@ from finecausal_cli.retrieval.voting import (
 from finecausal_cli.scoring import ExplainOptions, ScoreOptions, with_corrections
 from finecausal_cli.scoring.assessment import build_assessment, build_interval, resolve_difficulty
 from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive, refused_error
-from finecausal_cli.scoring.background import gather_evidence, merge_snippets
+from finecausal_cli.scoring.background import gather_evidence, merge_snippets, read_foreground
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.scoring.explain import build_explanation
 from finecausal_cli.scoring.results import Assessment, Provenance, Unscored
@@ -37,9 +38,11 @@ from finecausal_cli.weights.store import load_weights
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from finecausal_cli.athlete.reader import AthleteReader
+    from finecausal_cli.athlete.track import BodyTrack
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding
     from finecausal_cli.scoring.background import Evidence
@@ -235,6 +238,8 @@ class Scorer:
             dive
             if isinstance(dive, Unscored)
             else dive.complete(self._score_one(dive, options).assessment, force=options.force)
+            if self.sees(dive)
+            else dive.withheld()
             for dive in self._find(os.fspath(path), options)
         ]
 
@@ -260,20 +265,21 @@ class Scorer:
         options = replace(options or ScoreOptions(), attention=True, all_dives=False)
         explain = explain or ExplainOptions()
         prepared = self.locate(path, options, ahead=ahead)
+        if not self.sees(prepared):
+            raise refused_error(prepared.withheld())
         scored = self._score_one(prepared, options, foreground=True)
         assessment = prepared.complete(scored.assessment, force=options.force)
         if isinstance(assessment, Unscored):
             raise refused_error(assessment)
         clip = prepared.dive_clip.clip
-        assert scored.foreground is not None  # noqa: S101 - foreground=True
-        probabilities = merge_snippets(scored.foreground)
+        probabilities = self.foreground(prepared, scored.foreground)
         explanation = build_explanation(
             scored.context,
             assessment,
             clip,
             probabilities,
             explain,
-            encode=self.encode,
+            encode=None if self.reads_bodies else self.encode,
             bank_folder=self._bank_folder,
         ).model_copy(
             update={
@@ -337,24 +343,91 @@ class Scorer:
         self, dives: Sequence[PreparedDive], options: Sequence[ScoreOptions], *, started: Sequence[float] | None = None
     ) -> list[Assessment | Unscored | FinecausalError]:
         """Score dives that are found and read already, all of them in one pass; see ``score_clips``."""
-        results = self.score_clips([prepared.dive_clip.clip for prepared in dives], options, started=started)
-        return [
-            result if isinstance(result, FinecausalError) else prepared.complete(result, force=option.force)
-            for prepared, option, result in zip(dives, options, results, strict=True)
-        ]
+        started = started or [time.perf_counter()] * len(dives)
+        chosen = [index for index, prepared in enumerate(dives) if self.sees(prepared)]
+        scored = self._score(
+            [dives[index].dive_clip.clip for index in chosen],
+            [options[index] for index in chosen],
+            [started[index] for index in chosen],
+            tracks=[dives[index].body_track for index in chosen],
+        )
+        by_index = dict(zip(chosen, scored, strict=True))
+        results: list[Assessment | Unscored | FinecausalError] = []
+        for index, (prepared, option) in enumerate(zip(dives, options, strict=True)):
+            result = by_index.get(index)
+            if result is None:
+                results.append(prepared.withheld())
+            elif isinstance(result, FinecausalError):
+                results.append(result)
+            else:
+                results.append(prepared.complete(result.assessment, force=option.force))
+        return results
 
-    def encode(self, clip: Clip, *, foreground: bool = False) -> Encoding:
+    def foreground(self, prepared: PreparedDive, logits: Tensor | None) -> NDArray[np.float32]:
+        """Return where the athlete is in the centre crop: predicted, or as the reader sees it; float32 [96, S, S].
+
+        Args:
+            prepared: The dive.
+            logits: [snippets, 16, S, S], by the network; None of a network that sees no picture.
+        """
+        if logits is not None:
+            return merge_snippets(logits)
+        return read_foreground(prepared.dive_clip.clip, prepared.track, self.frame_size)
+
+    def sees(self, prepared: PreparedDive) -> bool:
+        """Tell whether there is of a dive what the network looks at."""
+        return prepared.body_track is not None or not self.reads_bodies
+
+    @property
+    def reads_bodies(self) -> bool:
+        """Whether the network reads tracks of bodies; otherwise it reads pictures."""
+        return self._model.config.trunk == "skeleton"
+
+    def encode(self, clip: Clip, *, track: BodyTrack | None = None, foreground: bool = False) -> Encoding:
         """Encode a clip; see ``encode_clips``."""
-        return self.encode_clips([clip], foreground=foreground)
+        return self.encode_clips([clip], tracks=[track], foreground=foreground)
 
-    def encode_clips(self, clips: Sequence[Clip], *, foreground: bool = False) -> Encoding:
-        """Encode clips with the centre crop, in one pass; with ``foreground``, also tell where the athletes are."""
-        size = self._model.config.frame_size
-        frames = np.stack([crop(clip.frames, size) for clip in clips])
-        pixels = normalise(torch.from_numpy(frames).to(self._device))
+    def encode_dive(self, prepared: PreparedDive, *, foreground: bool = False) -> Encoding:
+        """Encode a dive that is found and read; see ``encode_clips``."""
+        return self.encode(prepared.dive_clip.clip, track=prepared.body_track, foreground=foreground)
+
+    def encode_clips(
+        self,
+        clips: Sequence[Clip],
+        *,
+        tracks: Sequence[BodyTrack | None] | None = None,
+        foreground: bool = False,
+    ) -> Encoding:
+        """Encode clips with the centre crop, in one pass; with ``foreground``, also tell where the athletes are.
+
+        Args:
+            clips: Read with this network's geometry and frame size.
+            tracks: The athlete of each clip, which is all that a network that reads bodies looks at.
+            foreground: Also tell where the athletes are, if the network sees pictures.
+
+        Raises:
+            UsageError: The network reads bodies, and a track is missing.
+        """
+        if self.reads_bodies:
+            inputs = torch.stack([torch.from_numpy(track_features(track)) for track in self._known(clips, tracks)])
+            inputs = inputs.to(self._device)
+        else:
+            frames = np.stack([crop(clip.frames, self._model.config.frame_size) for clip in clips])
+            inputs = normalise(torch.from_numpy(frames).to(self._device))
         with torch.inference_mode(), computing(self._precision, self._device):
-            encodings = self._model.encode(pixels, foreground="fused" if foreground else "none")
+            encodings = self._model.encode(inputs, foreground="fused" if foreground else "none")
         return encodings.map(lambda tensor: tensor.float())
+
+    def _known(self, clips: Sequence[Clip], tracks: Sequence[BodyTrack | None] | None) -> list[BodyTrack]:
+        known = [track for track in tracks or () if track is not None]
+        if len(known) != len(clips):
+            missing = clips[0] if tracks is None else clips[[track is None for track in tracks].index(True)]
+            raise UsageError(
+                "these weights judge the athlete's body, and no flight with both ends is found",
+                where=missing.source,
+                hint="give --takeoff and --entry, or weights that read pictures",
+            )
+        return known
 
     def vote(
         self, queries: Sequence[Encoding], options: Sequence[ScoreOptions]
@@ -405,7 +478,8 @@ class Scorer:
             return error
 
     def _score_one(self, prepared: PreparedDive, options: ScoreOptions, *, foreground: bool = False) -> ScoredClip:
-        (scored,) = self._score([prepared.dive_clip.clip], [options], foreground=foreground)
+        tracks = [prepared.body_track]
+        (scored,) = self._score([prepared.dive_clip.clip], [options], foreground=foreground, tracks=tracks)
         if isinstance(scored, FinecausalError):
             raise scored
         return scored
@@ -417,9 +491,12 @@ class Scorer:
         started: Sequence[float] | None = None,
         *,
         foreground: bool = False,
+        tracks: Sequence[BodyTrack | None] | None = None,
     ) -> list[ScoredClip | FinecausalError]:
         started = started or [time.perf_counter()] * len(clips)
-        encodings = self.encode_clips(clips, foreground=foreground)
+        if not clips:
+            return []
+        encodings = self.encode_clips(clips, tracks=tracks, foreground=foreground)
         seen = None if encodings.foreground is None else encodings.foreground[-1]
         encodings = replace(encodings, foreground=None)
         voted = self.vote([encodings.select(index) for index in range(len(clips))], options)

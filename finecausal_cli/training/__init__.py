@@ -376,7 +376,7 @@ def backbones(model: FineCausal) -> Iterator[nn.Module]:
 def freeze(model: FineCausal, options: TrainOptions) -> None:
     """Take the gradient from frozen backbones, and from scale and shift of frozen normalisations."""
     frozen = [*_frozen_norms(model, options), *(backbones(model) if options.freeze_backbone else ())]
-    if options.views:
+    if options.views and model.parser.heads is not None:
         frozen.append(model.parser.heads)  # they read intermediate maps of the backbone, which are not cached
     for module in frozen:
         module.requires_grad_(requires_grad=False)
@@ -387,7 +387,7 @@ def set_training(model: FineCausal, options: TrainOptions) -> None:
     model.train()
     for module in (*_frozen_norms(model, options), *(backbones(model) if options.freeze_backbone else ())):
         module.eval()
-    if options.views:
+    if options.views and model.parser.heads is not None:
         model.parser.heads.eval()
 
 

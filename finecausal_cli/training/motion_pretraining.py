@@ -18,6 +18,7 @@ from finecausal_cli.errors import TrainingError
 from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES, SNIPPET_STRIDE
 from finecausal_cli.model.frame_encoder import FRAME_FEATURES, FrameBackbone, FrameParser, cut_frames
 from finecausal_cli.model.i3d import to_channels_last
+from finecausal_cli.model.segmentation import SpatialActionParser
 from finecausal_cli.training import PretrainOptions, check_precision, require_one_process
 from finecausal_cli.training.checkpoint import (
     PRETRAINING_NAME,
@@ -184,6 +185,7 @@ class PretrainModel(nn.Module):
             return MaskPrediction(
                 self.parser.heads(taps, cut_frames(batch.frames)[::every]), batch.mask.flatten(0, 1)[::every]
             )
+        assert isinstance(self.parser, SpatialActionParser)  # noqa: S101 -- only these two see pictures
         return MaskPrediction(self.parser.predict_mask(taps, sides=False)[-1], batch.mask[::every])
 
     def losses(self, batch: Snippets, counts: Tensor) -> dict[str, Tensor]:
@@ -333,6 +335,8 @@ def pretrain(
         VideoError: A clip cannot be read.
     """
     require_one_process("pretraining")
+    if config.trunk == "skeleton":
+        raise TrainingError("a skeleton network reads tracks and has no pictures to pretrain on", hint="train it")
     started = read_run(folder, PretrainOptions, PRETRAINING_NAME) if resume else None
     if started is None:
         ensure_new_run_dir(folder)
