@@ -94,7 +94,7 @@ def main() -> None:
     args = parser.parse_args()
     folder, device = args.out, resolve_device(args.device)
     trained = load_weights(args.best)
-    info = WeightsInfo.read(trained.info, args.best).model_copy(update={"note": NOTE})
+    info = WeightsInfo.read(trained.info, args.best).model_copy(update={"note": NOTE, "trained_on": "simulated"})
     save_weights(folder, trained.model, info.facts(), dtype="float16")
     make_bank(folder, args.data / "train", args.cache, device)
     set_interval(folder, measure(args.data / "calibration", folder, args.cache, device))

@@ -22,6 +22,7 @@ from finecausal_cli.errors import DatasetError, DiveNumberError, ErrorKind, Fine
 from finecausal_cli.scoring import with_corrections
 from finecausal_cli.scoring.results import Assessment, Unscored, Value
 from finecausal_cli.video.source import PICTURE_SUFFIXES
+from finecausal_cli.weights import TrainedOn  # noqa: TC001 - pydantic reads it
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -96,6 +97,11 @@ class Row(Value):
     forced: str | None = Field(default=None, description="Why it would have been refused; scored by --force.")
     dive_index: int | None = Field(default=None, description="With --all-dives: which of the dives in the source.")
     dives_found: int | None = Field(default=None, description="With --all-dives: how many rows the source has.")
+    trained_on: TrainedOn = Field(default="unknown", description="Which dives the weights were trained on.")
+    mark: float | None = Field(default=None, description="execution / 3: the mean of the counting marks, 0 to 10.")
+    takeoff_marks: float | None = Field(default=None, description="Marks won or lost against the exemplars, 0 to 10.")
+    flight_marks: float | None = None
+    entry_marks: float | None = None
     assessment: Assessment | None = Field(default=None, description="The whole verdict; not in csv and parquet.")
 
     @model_validator(mode="before")
@@ -171,6 +177,11 @@ def scored_row(job: Job, assessment: Assessment) -> Row:
         clip_end_s=assessment.clip_end_s,
         athlete_seen=assessment.athlete_seen,
         forced=assessment.forced,
+        trained_on=made.trained_on,
+        mark=assessment.mark,
+        takeoff_marks=takeoff.marks,
+        flight_marks=flight.marks,
+        entry_marks=entry.marks,
         assessment=assessment.model_copy(update={"source": job.item.source}),
     )
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from finecausal_cli.batch.inputs import Item
     from finecausal_cli.batch.ray_backend import Cluster
     from finecausal_cli.scoring.dive_reading import ReadAhead
+    from finecausal_cli.weights import WeightsInfo
 
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
@@ -190,6 +191,9 @@ def _is_beside(row: Row, other: Row) -> bool:
 
 class Reporter:
     """Progress and outcomes of a batch while it runs; this reporter ignores them."""
+
+    def begin(self, weights: WeightsInfo) -> None:
+        """The weights are loaded."""
 
     def start(self, task: str, total: int | None) -> None:
         """A part of the work begins, with so many steps; None if nobody knows."""
@@ -358,6 +362,7 @@ class BatchRunner:
             cluster = self._join(stack, reporter)
             reporter.start("loading the weights", None)
             source = self._outcomes(self._load(), cluster)
+            reporter.begin(self._load().info)
 
             def score(items: Sequence[Item]) -> None:
                 reporter.start("looking", len(items))

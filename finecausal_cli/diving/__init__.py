@@ -329,8 +329,10 @@ def _table() -> Mapping[float, Mapping[DiveNumber, float]]:
 # difficulty. Marks are half points and difficulties tenths, so every score here is exact to 0.01.
 
 MAX_MARK = 10.0
-MAX_EXECUTION = 30.0
-"""Three counting marks of 10."""
+COUNTING_MARKS = 3
+"""Marks that make up an execution: execution / 3 is their mean, on the scale of a judge."""
+
+MAX_EXECUTION = COUNTING_MARKS * MAX_MARK
 
 _DROPPED_EACH_END = {3: 0, 5: 1, 7: 2}
 _SYNCHRO_SHARE = Decimal("0.6")

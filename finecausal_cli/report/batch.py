@@ -27,6 +27,8 @@ from finecausal_cli.report.console import (
     progress_bar,
     shorten,
 )
+from finecausal_cli.report.score import print_first_lines
+from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -40,6 +42,7 @@ if TYPE_CHECKING:
     from finecausal_cli.batch.records import Row
     from finecausal_cli.batch.runner import BatchStats, Plan
     from finecausal_cli.retrieval.bank import Bank
+    from finecausal_cli.weights import WeightsInfo
 
 
 class RowWriter(Protocol):
@@ -166,6 +169,12 @@ class BatchReporter(Reporter):
     ) -> None:
         with suppress(BrokenPipeError):
             self._bar.stop()
+
+    def begin(self, weights: WeightsInfo) -> None:
+        """Say first what the weights were trained on; rows for programs say it themselves."""
+        caveat = caveat_of(weights.trained_on)
+        if caveat is not None and self._writer is None:
+            print_first_lines([caveat], self._console)
 
     def start(self, task: str, total: int | None) -> None:
         """Begin a part of the work."""

@@ -8,6 +8,7 @@ from rich.text import Text
 
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.config import __version__
+from finecausal_cli.diving import COUNTING_MARKS
 from finecausal_cli.report.console import (
     STAGE_ATTENTION_CAPTION,
     Row,
@@ -18,13 +19,14 @@ from finecausal_cli.report.console import (
     page_columns,
     print_panel,
     print_section,
-    printable,
     signed,
     stage_attention_rows,
 )
 from finecausal_cli.report.explanation import time_code
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
+from finecausal_cli.report.score import later_notes, print_first_lines
+from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -43,8 +45,8 @@ _EQUAL = 0.005
 
 
 def unit(comparison: Comparison) -> tuple[float, str]:
-    """Return what turns execution units into what is shown, and its name: points where the difficulty is known."""
-    return (1.0, "of execution") if comparison.difficulty is None else (comparison.difficulty, "points")
+    """Return what turns execution into what is shown, and its name: points with a known difficulty, else marks."""
+    return (1 / COUNTING_MARKS, "marks") if comparison.difficulty is None else (comparison.difficulty, "points")
 
 
 def standing(comparison: Comparison) -> str:
@@ -87,7 +89,8 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
         if dive.execution is not None:
             points = "" if dive.score is None else f"{dive.score:.2f} points, "
             origin = origins[letter]
-            rows.append((f"score of {letter}", f"{points}execution {dive.execution:.2f}: {origin}"))
+            mark = f"mark {dive.execution / COUNTING_MARKS:.2f} (execution {dive.execution:.2f})"
+            rows.append((f"score of {letter}", f"{points}{mark}: {origin}"))
     if comparison.exemplar.execution is None:
         rows.append(("scores", comparison.execution_from))
     return rows
@@ -102,19 +105,21 @@ def all_sections(comparison: Comparison) -> list[Section]:
 
 
 def contributions(comparison: Comparison) -> Section:
-    """What each stage adds to the difference; adds up as shown."""
-    factor, name = unit(comparison)
-    values = [stage.contribution * factor for stage in comparison.stages]
-    shown = hundredths_that_add_up(values, comparison.difference * factor)
-    rows = [
-        (stage.name, signed(stage.difference * factor), f"{stage.weight:.0%}", signed(value))
-        for stage, value in zip(comparison.stages, shown, strict=True)
+    """What each stage adds to the difference, in marks and in points; each column adds up as shown."""
+    factors = {"marks": 1 / COUNTING_MARKS, unit(comparison)[1]: unit(comparison)[0]}
+    columns = [
+        hundredths_that_add_up(
+            [stage.contribution * factor for stage in comparison.stages], comparison.difference * factor
+        )
+        for factor in factors.values()
     ]
+    rows = [(stage.name, *(signed(column[row]) for column in columns)) for row, stage in enumerate(comparison.stages)]
     return Section(
         "Stages, A minus B",
-        f"Difference of each stage times its weight, {name}: what the stage adds to A minus B.",
-        ("stage", "difference", "weight", name),
-        (*rows, ("A minus B", "", "", signed(sum(shown)))),
+        "What each stage adds to A minus B: in marks of a judge (0 to 10)"
+        + (", and in points." if len(factors) > 1 else "."),
+        ("stage", *factors),
+        (*rows, ("A minus B", *(signed(sum(column)) for column in columns))),
         adds_up=True,
     )
 
@@ -197,7 +202,7 @@ def limits_of_comparison(comparison: Comparison) -> list[str]:
     sentences = [f"The weights: {comparison.provenance.weights_note}."]
     sentences += [f"A: {note}" for note in comparison.query.notes]
     sentences += [f"B: {note}" for note in comparison.exemplar.notes]
-    sentences += comparison.notes
+    sentences += later_notes(comparison.notes)
     if comparison.antisymmetric:
         off = comparison.reversal_error * factor
         sentences.append(
@@ -221,12 +226,20 @@ def _letters(given_to: PairSide) -> tuple[str, str]:
 _TEMPLATE = "comparison_page.html"
 
 
+def first_lines(comparison: Comparison) -> list[str]:
+    """Return what both forms say first: that it was forced, and what the weights were trained on."""
+    lines = [
+        f"COMPARED BY FORCE, though of {name} {dive.forced}: this may mean nothing."
+        for name, dive in (("A", comparison.query), ("B", comparison.exemplar))
+        if dive.forced is not None
+    ]
+    caveat = caveat_of(comparison.provenance.trained_on)
+    return lines if caveat is None else [*lines, caveat]
+
+
 def print_comparison(comparison: Comparison, console: Console) -> None:
     """Print the result, the tables behind it, limits and provenance."""
-    for name, dive in (("A", comparison.query), ("B", comparison.exemplar)):
-        if dive.forced is not None:
-            warning = f"COMPARED BY FORCE, though of {name} {printable(dive.forced, console)}: this may mean nothing."
-            console.print(Text(warning, style="bold red"), width=page_columns(console))
+    print_first_lines(first_lines(comparison), console)
     print_panel(
         "A against B", Text(standing(comparison), style="bold green"), facts_grid(facts(comparison), console), console
     )
@@ -259,6 +272,7 @@ def comparison_page(comparison: Comparison, evidence: tuple[Evidence, Evidence])
     return render_page(
         _TEMPLATE,
         version=__version__,
+        first_lines=first_lines(comparison),
         a=comparison.query.source,
         b=comparison.exemplar.source,
         standing=standing(comparison),

@@ -27,6 +27,7 @@ from finecausal_cli.report.score import (
     contributions,
     exemplar_votes,
     exemplars_in_words,
+    later_notes,
     print_provenance,
     print_score_panel,
 )
@@ -318,7 +319,11 @@ def limits_of(explanation: Explanation) -> list[str]:
     """Return the limits of these weights, of this dive and of every explanation."""
     assessment = explanation.assessment
     note = assessment.provenance.weights_note
-    return [f"These weights: {note}", *dict.fromkeys((*assessment.notes, *explanation.notes)), *LIMITS]
+    return [
+        f"These weights: {note}",
+        *later_notes(tuple(dict.fromkeys((*assessment.notes, *explanation.notes)))),
+        *LIMITS,
+    ]
 
 
 def _standing(assessment: Assessment) -> str:

@@ -13,11 +13,11 @@ import cv2
 import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
-from finecausal_cli.athlete import BONES, JOINTS
 from finecausal_cli.errors import UsageError
 from finecausal_cli.report.console import hundredths_that_add_up, progress_bar, signed
+from finecausal_cli.report.drawing import SHADE, WHITE, Caption, Colour, Excerpt, draw_athlete, text_size
 from finecausal_cli.report.explanation import time_code
-from finecausal_cli.scoring.athlete_track import SEEN, largest_part, path_until, to_picture
+from finecausal_cli.report.score import first_lines
 from finecausal_cli.scoring.background import cut_square
 from finecausal_cli.scoring.results import StageName
 from finecausal_cli.video.reader import open_footage
@@ -29,7 +29,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from finecausal_cli.scoring.athlete_track import AthleteTrack
     from finecausal_cli.scoring.background import Evidence
     from finecausal_cli.scoring.results import Assessment, ComparedDive
     from finecausal_cli.video.reader import Footage
@@ -37,22 +36,12 @@ if TYPE_CHECKING:
 
 # The strip of the overlay: timeline, current stage and the running score.
 
-Colour = tuple[int, int, int]
-
 # Okabe and Ito's sky blue, orange and reddish purple (lightened): safe for colour blindness, on water and on black.
 OVERLAY_COLOURS: Final[tuple[Colour, Colour, Colour]] = ((86, 180, 233), (240, 170, 20), (235, 130, 190))
-WHITE: Final[Colour] = (255, 255, 255)
 _GREY: Final[Colour] = (170, 170, 170)
-
-_SHADE = 0.32
-"""Brightness of the picture behind the strip."""
 
 _UNPLAYED = 0.4
 """Brightness of the part of the timeline that is still to come."""
-
-_LEAST_TEXT = 11.0
-_TEXT_SHARE = 0.016
-"""Letters are this many pixels high at least, and grow by this share of the short side: 15 at 256, 28 at 1080."""
 
 _TIMELINE_SHARE = 0.6
 """Share of the strip's width for the timeline; the rest is for the points."""
@@ -112,7 +101,7 @@ class ScoreOverlay:
             frame: Which frame is played, 0 for the first.
             time_s: When that is in the source, seconds.
         """
-        image = Image.fromarray((strip * _SHADE).astype(np.uint8))
+        image = Image.fromarray((strip * SHADE).astype(np.uint8))
         pen = ImageDraw.Draw(image)
         layout, stage = self._layout, self.stage_at(frame)
         left, right = layout.gap, self._width - 1 - layout.gap
@@ -178,8 +167,7 @@ class ScoreOverlay:
 
 
 def _layout_of(size: tuple[int, int]) -> _Layout:
-    short = min(size)
-    text = round(_LEAST_TEXT + _TEXT_SHARE * short)
+    text = text_size(size)
     gap = max(2, round(text / 4))
     bar = max(3, 3 * round(text / 4))
     height = gap + text + gap + bar + gap
@@ -187,115 +175,6 @@ def _layout_of(size: tuple[int, int]) -> _Layout:
     if not has_text:
         height = min(gap + bar + gap, size[0])
     return _Layout(text, gap, bar, height, has_text)
-
-
-# The athlete drawn on a picture: outline, skeleton, and the path of the flight so far.
-
-_BONE_SHARE: Final = 1 / 320
-"""Width of a line over the short side of the picture."""
-
-_SURE: Final = 0.3
-"""Confidence from which on a joint is drawn."""
-
-_SUBPIXELS: Final = 3
-"""Fractional bits of OpenCV coordinates."""
-
-_LEFT: Final[Colour] = (120, 220, 120)
-_RIGHT: Final[Colour] = (250, 150, 120)
-_TRUNK: Final[Colour] = (255, 255, 255)
-_PATH: Final[Colour] = (255, 238, 0)
-
-
-@dataclass(frozen=True, slots=True)
-class Excerpt:
-    """Which part of the source picture a drawn picture shows, and how large.
-
-    Attributes:
-        left: Of the part, pixels of the source picture.
-        top: Of the part.
-        across: Pixels drawn for one of the source, along x.
-        down: The same along y.
-    """
-
-    left: float = 0.0
-    top: float = 0.0
-    across: float = 1.0
-    down: float = 1.0
-
-    def transform(self, points: NDArray[np.float64]) -> NDArray[np.int32]:
-        """Bring points [..., 2] of the source picture into the drawn one, in fractions of a pixel for OpenCV."""
-        drawn = (np.asarray(points, np.float64) - (self.left, self.top)) * (self.across, self.down)
-        return np.rint(np.clip(drawn, -1e5, 1e5) * 2**_SUBPIXELS).astype(np.int32)
-
-
-def draw_athlete(
-    picture: NDArray[np.uint8],
-    track: AthleteTrack,
-    sample: int,
-    time_s: float,
-    colour: Colour,
-    excerpt: Excerpt | None = None,
-) -> bool:
-    """Draw outline, skeleton and path of the athlete onto a picture.
-
-    Args:
-        picture: uint8 [height, width, 3], RGB; changed in place.
-        track: The athlete in the sampled frames.
-        sample: Which sampled frame is nearest.
-        time_s: When the picture is shown, seconds of the file.
-        colour: Of the outline.
-        excerpt: What the picture shows of the source's; all of it at its own size when absent.
-
-    Returns:
-        Whether there is an outline among it.
-    """
-    where = excerpt or Excerpt()
-    line = max(1, round(min(picture.shape[:2]) * _BONE_SHARE))
-    if track.flight is not None:
-        path = path_until(track.flight, time_s)
-        if len(path) > 1:
-            _draw_lines(picture, [where.transform(path)[:, None]], _PATH, line, is_closed=False)
-    frame = track.frames[sample]
-    if track.outlines is None or track.windows is None or frame.confidence < SEEN:
-        return False
-    _draw_lines(picture, trace(track.outlines[sample], track.windows[sample], where), colour, line, is_closed=True)
-    draw_skeleton(picture, frame.joints, line, where)
-    return True
-
-
-def draw_skeleton(
-    picture: NDArray[np.uint8], joints: dict[str, tuple[float, float, float]], line: int, where: Excerpt
-) -> None:
-    """Draw the bones between confident joints; left green, right orange, trunk white."""
-    for begin, end in BONES:
-        ends = [joints.get(JOINTS[index]) for index in (begin, end)]
-        points = [joint[:2] for joint in ends if joint is not None and joint[2] >= _SURE]
-        if len(points) == len(ends):
-            side = JOINTS[end][-2:]
-            colour = _LEFT if side == "_l" else _RIGHT if side == "_r" else _TRUNK
-            _draw_lines(picture, [where.transform(np.array(points))[:, None]], colour, line, is_closed=False)
-
-
-def trace(outline: NDArray[np.float32], window: NDArray[np.float64], where: Excerpt) -> list[NDArray[np.int32]]:
-    """Return the border of the athlete as closed lines for OpenCV.
-
-    Args:
-        outline: float32 [h, h], probability of athlete over the window.
-        window: Centre x, centre y and side, pixels of the source picture.
-        where: What is drawn on.
-    """
-    fine = 4 * outline.shape[0]
-    scaled = cv2.resize(np.where(largest_part(outline), outline, 0), (fine, fine), interpolation=cv2.INTER_LINEAR)
-    contours, _ = cv2.findContours((scaled >= 0.5).astype(np.uint8), cv2.RETR_EXTERNAL, cv2.CHAIN_APPROX_NONE)
-    return [where.transform(to_picture(np.asarray(contour, np.float64) + 0.5, window, fine)) for contour in contours]
-
-
-def _draw_lines(
-    picture: NDArray[np.uint8], lines: list[NDArray[np.int32]], colour: Colour, width: int, *, is_closed: bool
-) -> None:
-    # A dark line below a light one shows on water, on skin and on a white board.
-    for shade, thickness in (((0, 0, 0), width + 2), (colour, width)):
-        cv2.polylines(picture, lines, is_closed, shade, thickness, cv2.LINE_AA, _SUBPIXELS)
 
 
 # Key frames by stage, with the predicted athlete outlined.
@@ -488,7 +367,7 @@ def write_overlay(
 
     Each frame carries the outline of the sampled frame nearest to it. Corner marks show the square that the network
     sees; outside of it nothing is predicted. The strip with the stages lies along the bottom, or along the top where
-    it hides less of the predicted athlete.
+    it hides less of the predicted athlete; what must be read first stands along the other edge.
 
     Args:
         path: MP4 file to write; it appears whole or not at all.
@@ -524,6 +403,7 @@ def _drawn(
     ]
     overlay = ScoreOverlay(assessment, (0, *starts[1:], len(footage)), footage.size)
     at = _least_hiding(evidence.masks, footage.size, overlay.height)
+    caption = Caption(first_lines(assessment), footage.size)
     nearest = nearest_samples(sampled, len(footage))
     first_s = evidence.time_s(0) - float(footage.times_s[max(0, int(sampled[0]))])
     known = -1
@@ -539,6 +419,7 @@ def _drawn(
         if evidence.track is None or not draw_athlete(picture, evidence.track, known, time_s, colour):
             _draw_outlines(picture, outline, colour)
         overlay.draw(picture[at], index, time_s)
+        caption.draw(picture, at_top=at.start > 0)
         yield picture
         advance()
 

@@ -20,7 +20,8 @@ from finecausal_cli.report.evaluation import evaluation_sections, figure, settin
 from finecausal_cli.report.explanation import explanation_sections, limits_of, summarise_explanation, time_code
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
-from finecausal_cli.report.score import athlete_in_words, difficulty_in_digits, exemplars_in_words
+from finecausal_cli.report.score import athlete_in_words, difficulty_in_digits, exemplars_in_words, first_lines
+from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -84,6 +85,7 @@ def explanation_page(
     return render_page(
         _TEMPLATE,
         version=__version__,
+        first_lines=first_lines(assessment),
         source=assessment.source,
         dive=_dive_in_words(assessment),
         cards=_cards(assessment),
@@ -111,7 +113,7 @@ def _cards(assessment: Assessment) -> list[tuple[str, str, str]]:
     between = "" if interval is None else f"{interval.level:.0%} interval {interval.low:.1f} to {interval.high:.1f}"
     return [
         ("score", f"{assessment.score:.2f}", between),
-        ("execution", f"{assessment.execution:.2f}", "of 30; score / difficulty"),
+        ("mark", f"{assessment.mark:.2f}", "of 10; the mean of the marks"),
         ("difficulty", difficulty_in_digits(assessment.difficulty), assessment.difficulty_from),
         (exemplars_in_words(assessment), f"{assessment.exemplar_score:.2f}", "their mean score at this difficulty"),
     ]
@@ -205,7 +207,7 @@ def _scored(row: Row) -> Cells:
 
 
 def _caveats(scored: Sequence[Row], *, mixed: bool) -> list[str]:
-    caveats = []
+    caveats = [caveat for caveat in dict.fromkeys(caveat_of(row.trained_on) for row in scored) if caveat is not None]
     if mixed:
         caveats.append(
             "These rows were made with different weights, banks or precisions, so their scores do not compare."

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, Final
 from rich.text import Text
 
 from finecausal_cli.batch.inputs import MANIFEST_SUFFIXES
-from finecausal_cli.diving import MAX_EXECUTION, describe_dive, parse_dive_number
+from finecausal_cli.diving import COUNTING_MARKS, MAX_MARK, describe_dive, parse_dive_number
 from finecausal_cli.errors import DiveNumberError, FinecausalError
 from finecausal_cli.report.console import (
     STAGE_ATTENTION_CAPTION,
@@ -32,11 +32,11 @@ from finecausal_cli.scoring.dive_reading import ReadAhead, viewing_of
 from finecausal_cli.scoring.dives import SLOW_FROM
 from finecausal_cli.scoring.results import NODE_TYPES, Assessment, Unscored
 from finecausal_cli.video import CLIP_FRAMES
-from finecausal_cli.weights import read_manifest
+from finecausal_cli.weights import SIMULATED_ONLY, caveat_of, read_manifest
 from finecausal_cli.weights.hub import SCHEME, list_readers, resolve_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -67,15 +67,27 @@ def print_assessment(assessment: Assessment, console: Console) -> None:
     print_provenance(assessment, console)
 
 
+def first_lines(assessment: Assessment) -> list[str]:
+    """Return what every form of a result says first: that it was forced, and what the weights were trained on."""
+    forced, caveat = assessment.forced, caveat_of(assessment.provenance.trained_on)
+    warning = None if forced is None else f"SCORED BY FORCE, though {forced}: these points may mean nothing."
+    return [line for line in (warning, caveat) if line is not None]
+
+
+def print_first_lines(lines: Sequence[str], console: Console) -> None:
+    """Print what must be read before a result."""
+    for line in lines:
+        style = "yellow" if line == SIMULATED_ONLY else "bold red"
+        console.print(Text(printable(line, console), style=style), width=page_columns(console))
+
+
 def print_score_panel(assessment: Assessment, console: Console) -> None:
-    """Print the panel: score, interval, execution and difficulty; a warning first if it was forced."""
-    if assessment.forced is not None:
-        warning = f"SCORED BY FORCE, though {printable(assessment.forced, console)}: these points may mean nothing."
-        console.print(Text(warning, style="bold red"), width=page_columns(console))
+    """Print the panel: score, interval, mark and difficulty; warnings first."""
+    print_first_lines(first_lines(assessment), console)
     facts: list[tuple[str | Text, str | Text]] = [
         ("dive", _dive_in_words(assessment)),
         ("", Text(printable(assessment.dive_from, console), style="dim")),
-        ("execution", f"{assessment.execution:.2f} of {MAX_EXECUTION:g}, score / difficulty"),
+        ("mark", f"{assessment.mark:.2f} of {MAX_MARK:g} a judge (execution {assessment.execution:.2f} of 30)"),
         ("difficulty", f"{difficulty_in_digits(assessment.difficulty)}, {assessment.difficulty_from}"),
         *_flight_facts(assessment),
     ]
@@ -128,32 +140,32 @@ def exemplars_in_words(assessment: Assessment) -> str:
 
 
 def contributions(assessment: Assessment) -> Section:
-    """From the exemplars' mean score to the score, stage by stage; adds up as shown."""
+    """From the exemplars' mean to the dive, stage by stage, in marks and in points; each column adds up as shown."""
     stages = assessment.stages
-    parts = [assessment.exemplar_score, *(stage.contribution for stage in stages)]
-    start, *shown = hundredths_that_add_up(parts, assessment.score)
-    longest = max(1e-9, *(abs(value) for value in shown))
-    rows = [
-        (
-            stage.name,
-            f"{stage.start_s:.2f}-{stage.end_s:.2f}",
-            signed(stage.difference * assessment.difficulty),
-            f"{stage.weight:.0%}",
-            signed(value),
-        )
-        for stage, value in zip(stages, shown, strict=True)
+    columns = [
+        hundredths_that_add_up([assessment.exemplar_mark, *(stage.marks for stage in stages)], assessment.mark),
+        hundredths_that_add_up(
+            [assessment.exemplar_score, *(stage.contribution for stage in stages)], assessment.score
+        ),
     ]
+    longest = max(1e-9, *(abs(value) for value in columns[0][1:]))
+    rows = [
+        (stage.name, f"{stage.start_s:.2f}-{stage.end_s:.2f}", *(signed(column[row]) for column in columns))
+        for row, stage in enumerate(stages, 1)
+    ]
+    first = "exemplar" if len(assessment.votes) == 1 else exemplars_in_words(assessment)
     return Section(
         "Stages against the exemplars",
-        "Points won or lost against the exemplars, times the weight of the stage: from their mean to the score.",
-        ("stage", "time (s)", "against exemplars", "weight", "points"),
+        "What each stage wins or loses against the exemplars: in marks of a judge (0 to 10), and in points, which are "
+        "marks × 3 × difficulty.",
+        ("stage", "time (s)", "marks", "points"),
         [
-            ("exemplar" if len(assessment.votes) == 1 else exemplars_in_words(assessment), "", "", "", f"{start:.2f}"),
+            (first, "", *(f"{column[0]:.2f}" for column in columns)),
             *rows,
-            ("score", "", "", "", f"{sum((start, *shown)):.2f}"),
+            ("the dive", "", *(f"{sum(column):.2f}" for column in columns)),
         ],
         adds_up=True,
-        bars=(None, *(value / longest for value in shown)),
+        bars=(None, *(value / longest for value in columns[0][1:])),
     )
 
 
@@ -165,20 +177,22 @@ def exemplar_votes(assessment: Assessment) -> Section:
             vote.exemplar,
             vote.dive,
             f"{vote.similarity:.3f}",
-            f"{vote.execution:.2f}",
-            signed(vote.difference),
+            f"{vote.execution / COUNTING_MARKS:.2f}",
+            signed(vote.difference / COUNTING_MARKS),
             f"{vote.score:.2f}",
         )
         for vote in votes
     ]
     if len(votes) > 1:
-        execution, difference = (sum(getattr(vote, name) for vote in votes) / len(votes) for name in _AVERAGED)
-        rows.append(("mean", "", "", f"{execution:.2f}", signed(difference), f"{assessment.score:.2f}"))
+        mark, difference = (
+            sum(getattr(vote, name) for vote in votes) / len(votes) / COUNTING_MARKS for name in _AVERAGED
+        )
+        rows.append(("mean", "", "", f"{mark:.2f}", signed(difference), f"{assessment.score:.2f}"))
     return Section(
         "Exemplars",
-        "Score of the dive by each exemplar alone: (its execution + difference) × difficulty. "
+        "Score of the dive by each exemplar alone: (its mark + difference) × 3 × difficulty. "
         f"Chosen: {assessment.provenance.exemplars_chosen}.",
-        ("exemplar", "dive", "similarity", "execution", "difference", "score"),
+        ("exemplar", "dive", "similarity", "mark", "difference", "score"),
         rows,
         adds_up=len(votes) > 1,
     )
@@ -206,10 +220,15 @@ def print_provenance(assessment: Assessment, console: Console, *, notes: bool = 
         ("weights", f"{made.weights} ({made.weights_digest[:12]}): {made.weights_note}"),
         ("bank", f"{made.bank} ({made.bank_digest[:12]})"),
         ("run", f"{run}, finecausal {made.version}"),
-        *((Text("note", style="yellow"), note) for note in (assessment.notes if notes else ())),
+        *((Text("note", style="yellow"), note) for note in (later_notes(assessment.notes) if notes else ())),
     ]
     console.print()
     console.print(facts_grid(facts, console), width=page_columns(console))
+
+
+def later_notes(notes: Sequence[str]) -> list[str]:
+    """Leave out the note that is the first line already."""
+    return [note for note in notes if note != SIMULATED_ONLY]
 
 
 def difficulty_in_digits(value: float) -> str:
@@ -232,12 +251,13 @@ def print_result(result: Assessment | Unscored, console: Console) -> None:
 
 def print_unscored(unscored: Unscored, console: Console) -> None:
     """Print one panel: why there are no points, what to do, and what is known."""
+    print_first_lines([note for note in unscored.notes if note == SIMULATED_ONLY], console)
     head = "REFUSED" if unscored.status == "refused" else "NO POINTS"
     facts: list[tuple[str | Text, str | Text]] = []
     if unscored.dive is not None:
         facts.append(("dive", f"{unscored.dive}, {unscored.dive_from}"))
     facts += _flight_facts(unscored)
-    facts += [(Text("note", style="yellow"), note) for note in unscored.notes]
+    facts += [(Text("note", style="yellow"), note) for note in later_notes(unscored.notes)]
     headline = Text.assemble((head, "bold red"), f"  {printable(unscored.message, console)}")
     print_panel(unscored.source, headline, facts_grid(facts, console), console)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from itertools import pairwise
 from typing import TYPE_CHECKING
 
-from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
+from finecausal_cli.diving import COUNTING_MARKS, MAX_EXECUTION, parse_dive_number
 from finecausal_cli.diving import difficulty as listed_difficulty
 from finecausal_cli.errors import DiveNumberError, UsageError
 from finecausal_cli.model.causal import UNIFORM_ATTENTION, node_type_attention
@@ -19,6 +19,7 @@ from finecausal_cli.scoring.results import (
     StageSpan,
     Vote,
 )
+from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -38,6 +39,7 @@ def build_stages(clip: Clip, votes: ExemplarVotes, difficulty: float) -> tuple[S
             difference=difference,
             weight=weight,
             contribution=difference * weight * difficulty,
+            marks=difference * weight / COUNTING_MARKS,
         )
         for span, difference, weight in zip(
             build_spans(clip, votes.borders), votes.stage_differences.mean(0).tolist(), STAGE_WEIGHTS, strict=True
@@ -155,19 +157,22 @@ def build_assessment(
         provenance: What computed it.
     """
     votes, difficulty, execution = context.votes, context.difficulty, context.votes.execution
-    notes = [*choice.caveats, *clip.notes]
+    caveat = caveat_of(provenance.trained_on)
+    notes = [*([] if caveat is None else [caveat]), *choice.caveats, *clip.notes]
     if not 0 <= execution <= MAX_EXECUTION:
         notes.append(f"execution {execution:.1f} lies outside the 0..30 that judges can give: the model is guessing")
     return Assessment(
         source=clip.source,
         score=context.score,
         execution=execution,
+        mark=execution / COUNTING_MARKS,
         difficulty=difficulty,
         difficulty_from=difficulty_from,
         dive=choice.dive,
         dive_from=choice.dive_from,
         height_m=options.height_m,
         exemplar_score=float(votes.exemplar_executions.mean()) * difficulty,
+        exemplar_mark=float(votes.exemplar_executions.mean()) / COUNTING_MARKS,
         interval=interval,
         stages=build_stages(clip, votes, difficulty),
         votes=build_votes(context.bank, choice, votes, difficulty),

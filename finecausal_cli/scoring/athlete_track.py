@@ -14,6 +14,7 @@ from finecausal_cli.errors import ErrorKind, RefusedError
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal, search_dives
 from finecausal_cli.scoring.results import AthleteFrame, Unscored
 from finecausal_cli.video import CLIP_FRAMES
+from finecausal_cli.weights import SIMULATED_ONLY
 
 if TYPE_CHECKING:
     import os
@@ -444,7 +445,7 @@ class PreparedDive:
                 "dive_index": self.index,
                 "dives_found": self.dives,
                 "forced": forced,
-                "notes": (*dive.missing, *dive.notes, *self.notes, *assessment.notes),
+                "notes": self._notes(assessment),
             }
         )
 
@@ -470,8 +471,15 @@ class PreparedDive:
             athlete=self.track.frames,
             athlete_seen=self.track.seen_in,
             version=__version__,
-            notes=(*dive.missing, *dive.notes, *self.notes, *(() if assessment is None else assessment.notes)),
+            notes=self._notes(assessment),
         )
+
+    def _notes(self, assessment: Assessment | None) -> tuple[str, ...]:
+        """Join the notes, what the weights were trained on first."""
+        dive = self.dive_clip.dive
+        judged = () if assessment is None else assessment.notes
+        notes = (*dive.missing, *dive.notes, *self.notes, *judged)
+        return tuple(sorted(notes, key=lambda note: note != SIMULATED_ONLY))
 
 
 def _lacking(dive: LocatedDive) -> tuple[ErrorKind, str] | None:

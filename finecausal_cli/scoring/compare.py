@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from finecausal_cli.config import __version__
-from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
+from finecausal_cli.diving import COUNTING_MARKS, MAX_EXECUTION, parse_dive_number
 from finecausal_cli.diving import difficulty as listed_difficulty
 from finecausal_cli.errors import FinecausalError, UsageError
 from finecausal_cli.model.causal import UNIFORM_ATTENTION, node_type_attention
@@ -32,6 +32,7 @@ from finecausal_cli.scoring.results import (
     PairAttention,
 )
 from finecausal_cli.video import CLIP_FRAMES
+from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -119,6 +120,7 @@ def compare_dives(
             weights=name,
             weights_digest=digest,
             weights_note=scorer.info.note,
+            trained_on=scorer.info.trained_on,
             device=str(scorer.device),
             precision=scorer.precision,
             seconds=time.perf_counter() - started,
@@ -262,6 +264,7 @@ def _stages(votes: ExemplarVotes, degree: float | None) -> tuple[ComparedStage, 
             weight=weight,
             contribution=difference * weight,
             points=None if degree is None else difference * weight * degree,
+            marks=difference * weight / COUNTING_MARKS,
         )
         for name, difference, weight in zip(STAGES, votes.stage_differences[0].tolist(), STAGE_WEIGHTS, strict=True)
     )
@@ -288,7 +291,8 @@ def _three_by_three(rows: Sequence[Sequence[float]]) -> tuple[Row3, Row3, Row3]:
 
 
 def _notes(scorer: Scorer, execution: float | None, reversal_error: float) -> tuple[str, ...]:
-    notes = []
+    caveat = caveat_of(scorer.info.trained_on)
+    notes = [] if caveat is None else [caveat]
     if execution is not None and not 0 <= execution <= MAX_EXECUTION:
         notes.append(f"execution {execution:.1f} of A lies outside the 0..30 that judges can give: a guess")
     if not scorer.model.config.antisymmetric:

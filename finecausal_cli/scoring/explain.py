@@ -29,6 +29,7 @@ from finecausal_cli.scoring.results import (
     StageIntervention,
 )
 from finecausal_cli.video import CLIP_FRAMES, SNIPPET_FRAMES, SNIPPET_STARTS, SNIPPETS
+from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -453,7 +454,8 @@ def build_explanation(
         encode: Encodes a clip; None for a network that sees no picture.
         bank_folder: Where the bank's thumbnails lie; None if nowhere.
     """
-    notes = []
+    caveat = caveat_of(assessment.provenance.trained_on)
+    notes = [] if caveat is None else [caveat]
     interventions, means = intervene(context, assessment.dive)
     if not means:
         why = "the dive number is not known" if assessment.dive is None else f"the bank has no {assessment.dive}"

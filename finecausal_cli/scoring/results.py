@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Final, Literal
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
+from finecausal_cli.diving import COUNTING_MARKS
 from finecausal_cli.errors import ErrorKind  # noqa: TC001 - pydantic reads it
 from finecausal_cli.video import CLIP_FRAMES
+from finecausal_cli.weights import TrainedOn  # noqa: TC001 - pydantic reads it
 
 # The verdict on one dive, as one value. The tables, the JSON and a library user all read this.
 #
 # Points are final-score points unless a field says *execution* (score / difficulty, 0..30). The score decomposes
-# exactly: ``exemplar_score + sum(stage.contribution for stage in stages) == score``.
+# exactly: ``exemplar_score + sum(stage.contribution for stage in stages) == score``, and in marks, the scale of a
+# judge (execution / 3, 0..10): ``exemplar_mark + sum(stage.marks for stage in stages) == mark``.
 
 SCHEMA_VERSION: Final = 3
 """Raised whenever a reader of an older JSON could misread a newer one. Version 1 had interventions too; version 2 no
@@ -42,6 +45,18 @@ class Stage(Value):
     difference: float = Field(description="Stage value, query minus exemplar, in execution units, before weighting.")
     weight: float = Field(description="Share of the stage in the difference; the three add up to 1.")
     contribution: float = Field(description="difference * weight * difficulty, in points.")
+    marks: float = Field(
+        default=0.0,
+        description="What it wins or loses against the exemplars in marks of a judge: difference * weight / 3.",
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_marks(cls, content: Any) -> Any:
+        """Fill in what older results lack."""
+        if isinstance(content, dict) and "marks" not in content and {"difference", "weight"} <= content.keys():
+            return {**content, "marks": content["difference"] * content["weight"] / COUNTING_MARKS}
+        return content
 
 
 class Vote(Value):
@@ -84,6 +99,7 @@ class Provenance(Value):
     weights: str = Field(description="Name or folder of the weights.")
     weights_digest: str
     weights_note: str = Field(description="What the weights know, in one sentence, from their own model card.")
+    trained_on: TrainedOn = Field(default="unknown", description="Which dives the weights were trained on.")
     bank: str
     bank_digest: str
     exemplars_chosen: str = Field(description="How the voters were chosen, in words.")
@@ -155,18 +171,35 @@ class Assessment(Value):
     )
     score: float = Field(description="Final score, points.")
     execution: float = Field(description="score / difficulty.")
+    mark: float = Field(default=0.0, description="execution / 3: the mean of the counting marks, 0..10.")
     difficulty: float
     difficulty_from: str = Field(description="Where the difficulty comes from, in words.")
     dive: str | None = Field(description="Dive number; None if neither given nor recognised.")
     dive_from: str = Field(description="Where the dive number comes from, in words, with how sure that is.")
     height_m: float | None
     exemplar_score: float = Field(description="Mean execution of the voters * difficulty: where the sum starts.")
+    exemplar_mark: float = Field(default=0.0, description="Mean execution of the voters / 3: the same in marks.")
     interval: Interval | None
     stages: tuple[Stage, Stage, Stage]
     votes: tuple[Vote, ...]
     attention: Attention | None = Field(description="Present when asked for.")
     provenance: Provenance
-    notes: tuple[str, ...] = Field(description="Caveats a reader should know.")
+    notes: tuple[str, ...] = Field(
+        description="Caveats a reader should know; the first says it where the weights come from simulated dives."
+    )
+
+    @model_validator(mode="before")
+    @classmethod
+    def _with_marks(cls, content: Any) -> Any:
+        """Fill in what older results lack."""
+        if not isinstance(content, dict) or "mark" in content or not isinstance(content.get("execution"), (int, float)):
+            return content
+        degree = content["difficulty"] or 1.0
+        return {
+            **content,
+            "mark": content["execution"] / COUNTING_MARKS,
+            "exemplar_mark": content["exemplar_score"] / degree / COUNTING_MARKS,
+        }
 
 
 # Everything an explanation of a score carries, as values. Tables, pictures, the report and the JSON all read this.
@@ -416,6 +449,7 @@ class ComparedStage(Value):
     weight: float = Field(description="Share of the stage in the difference; the three add up to 1.")
     contribution: float = Field(description="difference * weight, execution units.")
     points: float | None = Field(description="contribution * difficulty; None without a difficulty.")
+    marks: float = Field(default=0.0, description="contribution / 3: the same in marks of a judge.")
 
 
 class Exchange(Value):
@@ -451,6 +485,7 @@ class ComparisonProvenance(Value):
     weights: str = Field(description="Name or folder of the weights.")
     weights_digest: str
     weights_note: str = Field(description="What the weights know, in one sentence, from their own model card.")
+    trained_on: TrainedOn = Field(default="unknown", description="Which dives the weights were trained on.")
     device: str
     precision: str
     seconds: float = Field(description="From opening the first file to the verdict, without start-up.")

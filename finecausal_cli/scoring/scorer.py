@@ -519,6 +519,7 @@ class Scorer:
             weights=self._weights_name,
             weights_digest=self._weights_digest,
             weights_note=self._info.note,
+            trained_on=self._info.trained_on,
             bank=self._bank.name,
             bank_digest=self._bank.digest,
             exemplars_chosen=choice.how,

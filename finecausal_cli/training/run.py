@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     from finecausal_cli.evaluation.predict import ErrorSummary
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.training.checkpoint import Progress
+    from finecausal_cli.weights import TrainedOn
 
 
 logger = logging.getLogger(__name__)
@@ -337,4 +338,14 @@ class _Run:
         facts = describe_data(data.dataset, data.dives, self._options)
         training = {"epoch": progress.epoch + 1, "validation": metrics, **facts}
         note = f"trained on {len(data.training)} dives of the dataset {data.dataset.resolve().name}"
-        save_weights(self._folder / name, model, WeightsInfo(note=note, training=training).facts())
+        save_weights(
+            self._folder / name,
+            model,
+            WeightsInfo(note=note, training=training, trained_on=_trained_on(data.training)).facts(),
+        )
+
+
+def _trained_on(dives: Sequence[Dive]) -> TrainedOn:
+    """Tell simulated dives by what filmed ones never have: the deductions of each stage."""
+    simulated = sum(dive.deductions is not None for dive in dives)
+    return "simulated" if simulated == len(dives) else "both" if simulated else "unknown"

@@ -5,13 +5,26 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
+from typing import Any, Final, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.model.config import FORMAT_VERSION, LATER_FIELDS, STARTING_VALUES, VIEWING_VALUES, ModelConfig
 
 # Metadata of weights, stored in their ``config.json``.
+
+
+TrainedOn = Literal["simulated", "filmed", "both", "unknown"]
+"""Which dives weights were trained on."""
+
+SIMULATED_ONLY: Final = "Weights trained on simulated dives only: not calibrated for filmed dives."
+"""First line and first note of every result of such weights."""
+
+
+def caveat_of(trained_on: TrainedOn) -> str | None:
+    """Return the first line of every result of weights; None where there is nothing to say."""
+    return SIMULATED_ONLY if trained_on == "simulated" else None
 
 
 class StoredInterval(BaseModel):
@@ -30,6 +43,7 @@ class WeightsInfo(BaseModel):
         note: What the weights are good for, and what not, in one sentence.
         interval: The interval of their predictions; None if it was not measured.
         training: Their training: data, options, validation metrics.
+        trained_on: Which dives they were trained on; read from the note where older weights do not say it.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +51,19 @@ class WeightsInfo(BaseModel):
     note: str = "weights of unstated origin"
     interval: StoredInterval | None = None
     training: dict[str, JsonValue] = Field(default_factory=dict)
+    trained_on: TrainedOn = "unknown"
+
+    @model_validator(mode="before")
+    @classmethod
+    def _trained_on_by_the_note(cls, content: Any) -> Any:
+        """Weights written before this field say "trained on simulated dives only" in their note."""
+        if (
+            isinstance(content, dict)
+            and "trained_on" not in content
+            and "simulated dives only" in str(content.get("note"))
+        ):
+            return {**content, "trained_on": "simulated"}
+        return content
 
     @classmethod
     def read(cls, info: dict[str, JsonValue], where: Path) -> WeightsInfo:

@@ -18,6 +18,7 @@ from finecausal_cli.scoring.results import (
     PairAttention,
     StageSpan,
 )
+from finecausal_cli.weights import SIMULATED_ONLY
 
 NAMES = ("takeoff", "flight", "entry")
 WEIGHTS = (0.3, 0.5, 0.2)
@@ -109,10 +110,22 @@ def shown(comparison, width=80):
 
 def test_the_shown_points_add_up_to_the_shown_difference():
     section = rows.contributions(compare())
-    *parts, (_, _, _, total) = section.rows
-    assert sum(round(100 * float(row[3])) for row in parts) == round(100 * float(total))
-    # 3.3 * (0.3 * 0.5 - 0.5 * 1.11 + 0.2 * 4.3) = 1.5015
-    assert total == "+1.50"
+    *parts, (_, *totals) = section.rows
+    assert section.headings == ("stage", "marks", "points")
+    for column, total in enumerate(totals, 1):
+        assert sum(round(100 * float(row[column])) for row in parts) == round(100 * float(total))
+    # 0.3 * 0.5 - 0.5 * 1.11 + 0.2 * 4.3 = 0.455 of execution: a third of it in marks, 3.3 times in points.
+    assert totals == ["+0.15", "+1.50"]
+
+
+def test_both_forms_say_first_that_the_weights_come_from_simulated_dives():
+    comparison = compare()
+    made = comparison.provenance.model_copy(update={"trained_on": "simulated"})
+    simulated = comparison.model_copy(update={"provenance": made, "notes": (SIMULATED_ONLY,)})
+    text = shown(simulated)
+    assert text.splitlines()[0] == SIMULATED_ONLY
+    assert text.count("simulated dives only") == 1
+    assert rows.first_lines(comparison) == []
 
 
 @pytest.mark.parametrize(
@@ -130,7 +143,7 @@ def test_who_is_better_stands_first(differences, says):
 
 def test_without_a_difficulty_nothing_is_called_points():
     comparison = compare((1.0, 1.0, 1.0), difficulty=None, execution=None)
-    assert rows.standing(comparison) == "A is 1.00 of execution above B"
+    assert rows.standing(comparison) == "A is 0.33 marks above B"
     assert "points" not in shown(comparison)
 
 
@@ -153,8 +166,8 @@ def test_changes_in_the_stages_add_up_to_the_change():
 
 def test_scores_are_shown_with_where_they_come_from():
     facts = dict(rows.facts(compare()))
-    assert facts["score of B"] == "66.00 points, execution 20.00: given"
-    assert facts["score of A"].startswith("67.50 points, execution 20.4")
+    assert facts["score of B"] == "66.00 points, mark 6.67 (execution 20.00): given"
+    assert facts["score of A"].startswith("67.50 points, mark 6.8")
     assert "score of A" not in dict(rows.facts(compare(execution=None)))
 
 

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from finecausal_cli.report.score import print_assessment
+from finecausal_cli.weights import SIMULATED_ONLY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,12 +42,12 @@ def hundredths(cell: str) -> int:
     return round(float(cell) * 100)
 
 
-def points_in_stage_table(page: str) -> tuple[int, list[int], int]:
-    """Return the exemplars' points, the three contributions and the score, as shown, in hundredths."""
+def in_stage_table(page: str, column: int) -> tuple[int, list[int], int]:
+    """Return the exemplars' value, the three stages' and the dive's of a column (marks, points), in hundredths."""
     table = {row[0]: row for row in rows(page, "Stages against the exemplars")}
-    start = next(row for name, row in table.items() if name.endswith(("exemplars", "exemplar")) and len(row) == 2)
-    contributions = [hundredths(table[name][4]) for name in ("takeoff", "flight", "entry")]
-    return hundredths(start[1]), contributions, hundredths(table["score"][1])
+    start = next(row for name, row in table.items() if name.endswith(("exemplars", "exemplar")) and len(row) < 4)
+    stages = [hundredths(table[name][2 + column]) for name in ("takeoff", "flight", "entry")]
+    return hundredths(start[1 + column]), stages, hundredths(table["the dive"][1 + column])
 
 
 @settings(max_examples=40, deadline=None)
@@ -57,18 +58,53 @@ def test_the_shown_points_add_up_to_the_shown_score(
     differences, executions = zip(*voters, strict=True)
     assessment = make_assessment(list(differences), list(executions), difficulty=difficulty / 10)
     page = printed(assessment)
-    start, contributions, score = points_in_stage_table(page)
+    start, contributions, score = in_stage_table(page, 1)
     assert start + sum(contributions) == score == round(assessment.score * 100)
+    start, marks, mark = in_stage_table(page, 0)
+    assert start + sum(marks) == mark == round(assessment.mark * 100)
     assert f"{assessment.score:.2f} points" in page
 
 
-def test_stage_rows_show_time_difference_weight_and_points(make_assessment: Make) -> None:
+def test_stage_rows_show_time_marks_and_points(make_assessment: Make) -> None:
     page = printed(make_assessment([(1.0, -2.0, 0.5)], [25.0], difficulty=3.0))
-    table = {row[0]: row[1:5] for row in rows(page, "Stages against the exemplars")}
-    assert table["takeoff"] == ["0.00-1.37", "+3.00", "30%", "+0.90"]
-    assert table["flight"] == ["1.37-2.57", "-6.00", "50%", "-3.00"]
-    assert table["entry"] == ["2.57-3.20", "+1.50", "20%", "+0.30"]
-    assert points_in_stage_table(page) == (7500, [90, -300, 30], 7320)
+    table = {row[0]: row[1:4] for row in rows(page, "Stages against the exemplars")}
+    assert table["takeoff"] == ["0.00-1.37", "+0.10", "+0.90"]
+    assert table["flight"] == ["1.37-2.57", "-0.33", "-3.00"]
+    assert table["entry"] == ["2.57-3.20", "+0.03", "+0.30"]
+    assert in_stage_table(page, 0) == (833, [10, -33, 3], 813)
+    assert in_stage_table(page, 1) == (7500, [90, -300, 30], 7320)
+
+
+def test_no_stage_is_shown_on_a_scale_that_judges_do_not_have(make_assessment: Make) -> None:
+    page = printed(make_assessment([(33.93, 0.0, 0.0)], [10.0], difficulty=3.0))
+    assert "33.93" not in page
+    assert in_stage_table(page, 0) == (334, [339, 0, 0], 673)
+
+
+def test_the_first_line_says_that_the_weights_come_from_simulated_dives(make_assessment: Make) -> None:
+    assessment = make_assessment([(0, 0, 0)], [20.0])
+    made = assessment.provenance.model_copy(update={"trained_on": "simulated"})
+    simulated = assessment.model_copy(update={"provenance": made, "notes": (SIMULATED_ONLY, *assessment.notes)})
+    lines = printed(simulated).splitlines()
+    assert lines[0] == SIMULATED_ONLY
+    assert "simulated dives only: not" not in "\n".join(lines[1:])
+    forced = simulated.model_copy(update={"forced": "nothing moves in it"})
+    text = " ".join(printed(forced).split())
+    assert text.startswith(
+        "SCORED BY FORCE, though nothing moves in it: these points may mean nothing. " + SIMULATED_ONLY
+    )
+    assert "simulated dives only" not in printed(assessment).splitlines()[0]
+
+
+def test_older_results_are_read_with_their_marks(assessment: Assessment) -> None:
+    older = assessment.model_dump(mode="json")
+    for name in ("mark", "exemplar_mark"):
+        del older[name]
+    for stage in older["stages"]:
+        del stage["marks"]
+    read = type(assessment).model_validate(older)
+    assert read.mark == pytest.approx(assessment.execution / 3)
+    assert read.exemplar_mark + sum(stage.marks for stage in read.stages) == pytest.approx(read.mark)
 
 
 def test_the_panel_says_what_the_score_is_made_of(assessment: Assessment) -> None:
@@ -77,7 +113,7 @@ def test_the_panel_says_what_the_score_is_made_of(assessment: Assessment) -> Non
     assert f"90% interval {low:.2f} to {high:.2f}" in panel
     assert "5253B  back 2½ somersaults 1½ twists pike, 10 m" in panel
     assert "recognised from the video, 94% sure" in panel
-    assert f"{assessment.execution:.2f} of 30" in panel
+    assert f"{assessment.mark:.2f} of 10 a judge (execution {assessment.execution:.2f} of 30)" in panel
     assert "3.3, listed for 5253B at 10 m" in panel
 
 
@@ -91,7 +127,7 @@ def test_voters_average_to_the_score(assessment: Assessment) -> None:
     votes = [row for row in table if row[0].startswith("sim-")]
     mean = next(row for row in table if row[0] == "mean")
     assert [row[1] for row in votes] == ["5253B", "5253B"]
-    assert float(mean[1]) == 24.75
+    assert float(mean[1]) == 24.75 / 3
     assert sum(float(row[5]) for row in votes) / 2 == pytest.approx(float(mean[3]), abs=0.011)
     assert mean[3] == f"{assessment.score:.2f}"
     assert "Chosen: 2 of 48 with the same dive number" in " ".join(printed(assessment).split())
