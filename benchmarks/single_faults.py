@@ -22,7 +22,8 @@ from finecausal_cli.scoring.explain import (
     view_graph,
 )
 from finecausal_cli.simulator.athlete import STAGE_FAULTS, Faults
-from finecausal_cli.simulator.dive import FPS, SimulatedDive, deductions, simulate_dive
+from finecausal_cli.simulator.dive import FPS, SimulatedDive, simulate_dive
+from finecausal_cli.simulator.judging import deductions
 from finecausal_cli.simulator.recording import PRESET, plan_dataset
 from finecausal_cli.simulator.render import render
 from finecausal_cli.video.reader import read_clip
@@ -230,7 +231,7 @@ def plant_fault(plan: DatasetPlan, index: int, raised: Raised) -> PlantedDive:
     for attempt in count():
         rng = np.random.default_rng(np.random.SeedSequence((plan.seed, index, attempt, 6)))
         faults = draw_planted(rng, drawn.dive, stage, raised)
-        simulated = simulate_dive(drawn.dive, drawn.height_m, drawn.seed, faults)
+        simulated = simulate_dive(drawn.dive, drawn.height_m, drawn.seed, faults, draw=plan.draw)
         if not simulated.seen.failed:
             return PlantedDive(stage, simulated, plan.scene_config(index, simulated))
     raise AssertionError("count never ends")

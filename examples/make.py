@@ -37,7 +37,7 @@ SHEET_DIVES = 8
 
 def main() -> None:
     """Write everything below this folder."""
-    plan = plan_dataset(DIVES_SEED)
+    plan = plan_dataset(DIVES_SEED, draw="classic")
     (HERE / "dives").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory() as folder:
         for part in ("videos", "masks", "meta"):
@@ -50,8 +50,8 @@ def main() -> None:
             del record["mask"]
             text = json.dumps(record, indent=1) + "\n"
             (HERE / "dives" / f"{name}.json").write_text(text, encoding="utf-8")
-    write_dataset(HERE / "dataset", DATASET_DIVES, DATASET_SEED, dives=DATASET_NUMBERS, height_m=3.0)
-    sheet = Image.fromarray(draw_preview(plan_dataset(DATASET_SEED), SHEET_DIVES))
+    write_dataset(HERE / "dataset", DATASET_DIVES, DATASET_SEED, dives=DATASET_NUMBERS, height_m=3.0, draw="classic")
+    sheet = Image.fromarray(draw_preview(plan_dataset(DATASET_SEED, draw="classic"), SHEET_DIVES))
     sheet.save(HERE / "contact-sheet.jpg", quality=85)
 
 

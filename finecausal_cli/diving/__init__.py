@@ -83,6 +83,11 @@ class DiveNumber:
         """Whether the dive has a twist, in group 5 or in group 6."""
         return self.half_twists > 0
 
+    @property
+    def head_first(self) -> bool:
+        """Whether the hands meet the water first."""
+        return (self.half_somersaults + self.armstand) % 2 == 1
+
 
 def parse_dive_number(text: str) -> DiveNumber:
     """Read a dive number as a person types it: any case, with or without blanks.

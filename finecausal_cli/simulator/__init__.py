@@ -20,6 +20,7 @@ DIVES = (
 """Dive numbers of a data set unless others are asked for: the 52 of FineDiving (Xu et al., CVPR 2022)."""
 
 World = Literal["clean", "wild"]
+DrawName = Literal["competition", "classic"]
 LayoutName = Literal["manifest", "finediving"]
 
 
@@ -43,6 +44,11 @@ class PlanOptions(OptionGroup):
     entry_seed: int | None = option(None, "Give the dives of --seed the entry faults of another seed.")
     world: World = option("clean", "As broadcast from the side (clean), or as spectators film dives (wild).")
     photos: tuple[str, ...] = ()
+    draw: DrawName = option(
+        "competition",
+        "Dives as counted in competition, or as this command drew them before (classic), to reproduce such data.",
+    )
+    failed: bool = option(False, "Failed dives only: marks of 2 or less.")
     varied_poses: bool = option(
         False, "Random poses in place of those of the dive: training data for the athlete reader."
     )

@@ -281,16 +281,16 @@ STAGE_FAULTS: Mapping[str, tuple[str, ...]] = {
 }
 """Which faults belong to which stage."""
 
-_SHARED = 0.45
+SHARED = 0.45
 """Correlation of every fault with the dive's general quality."""
 
-_STAGE_SHARED = 0.45
+STAGE_SHARED = 0.45
 """Correlation of every fault with the quality of its stage."""
 
 _LEAST, _WORST = 0.11, 0.78
 """Range of the faults that are drawn: nobody dives without any."""
 
-_RARITY = 2.1
+RARITY = 2.1
 """Exponent that makes small faults common and gross ones rare."""
 
 FAILURE_RATE = 0.002
@@ -316,7 +316,7 @@ class Faults:
         arched_entry: A hollow back at the water.
         arms_apart: Arms not closed overhead (or not at the sides).
         big_splash: The hands or feet do not open the water.
-        lost: 1 when the athlete loses the dive at take-off; the dive fails.
+        lost: Above 0 when the athlete loses the dive at take-off, which then fails; 1 loses most of the rotation.
     """
 
     low_takeoff: float = 0.0
@@ -341,6 +341,11 @@ class Faults:
             if not 0 <= value <= 1:
                 raise ValueError(f"fault {field.name} must lie in 0..1, not {value}")
 
+    @property
+    def lost_rise(self) -> float:
+        """Share of the upward speed that a bad take-off loses."""
+        return 0.22 * self.low_takeoff + 0.08 * self.leaning_takeoff + 0.04 * self.unsteady_start
+
     def as_dict(self) -> dict[str, float]:
         """Return name -> value."""
         return asdict(self)
@@ -360,13 +365,13 @@ def draw_faults(rng: np.random.Generator, dive: DiveNumber, quality: float) -> F
         quality: From `draw_quality`.
     """
     values: dict[str, float] = {}
-    own = sqrt(1 - _SHARED**2 - _STAGE_SHARED**2)
+    own = sqrt(1 - SHARED**2 - STAGE_SHARED**2)
     for names in STAGE_FAULTS.values():
         stage = float(rng.normal())
         for name in names:
-            latent = -_SHARED * quality + _STAGE_SHARED * stage + own * float(rng.normal())
+            latent = -SHARED * quality + STAGE_SHARED * stage + own * float(rng.normal())
             share = 0.5 * (1 + erf(latent / sqrt(2)))
-            values[name] = _LEAST + (_WORST - _LEAST) * share**_RARITY
+            values[name] = _LEAST + (_WORST - _LEAST) * share**RARITY
     if rng.random() < 0.5:
         values["close_to_board"] *= 0.0
     else:

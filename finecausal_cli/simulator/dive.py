@@ -2,138 +2,24 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
-from math import ceil, degrees
+from dataclasses import asdict, dataclass, replace
+from math import ceil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from finecausal_cli.diving import apparatus, difficulty, execution_from_marks, final_score, heights_for
 from finecausal_cli.errors import UsageError
+from finecausal_cli.simulator import competition
 from finecausal_cli.simulator.athlete import Athlete, Faults, draw_faults, draw_quality
+from finecausal_cli.simulator.judging import Observation, deductions, judge, merit, observe, panel_sigma
 from finecausal_cli.simulator.motion import GRAVITY, Motion, Stance, flight_time, simulate_motion
 
 if TYPE_CHECKING:
     from finecausal_cli.diving import DiveNumber
+    from finecausal_cli.simulator import DrawName
     from finecausal_cli.simulator.athlete import Array
 
-
-# What the judges see and the marks they give.
-
-NOISE_SIGMA = 0.3
-"""Standard deviation of one judge's mark about what the panel sees."""
-
-_BIAS_SIGMA = 0.12
-_FAILED_ANGLE_DEG = 62.0
-_FAILED_TWIST_DEG = 90.0
-
-
-@dataclass(frozen=True, slots=True)
-class Observation:
-    """What the motion shows to a judge.
-
-    Attributes:
-        rise: Height gained over the board relative to a good take-off, minus 1.
-        lean_deg: Lean beyond the usual when the board is left.
-        clearance: How much of the usual distance from the board is missing, 0..1.
-        steadiness: Sway before the take-off, 0..1.
-        openness: How far the position is from closed (straight), 0..1.
-        legs_apart: 0..1.
-        feet: Flexion of the feet, 0..1.
-        crossed: Untidiness of the twist, 0..1.
-        late_s: Delay of the opening behind the plan, measured to the water, seconds.
-        entry_deg: Rotation at contact beyond vertical; negative is short.
-        twist_deg: Twist missing at contact.
-        arch: 0..1.
-        arms: 0..1.
-        splash: Size of the splash, 0..1.
-        failed: Whether the rules give 0.
-    """
-
-    rise: float
-    lean_deg: float
-    clearance: float
-    steadiness: float
-    openness: float
-    legs_apart: float
-    feet: float
-    crossed: float
-    late_s: float
-    entry_deg: float
-    twist_deg: float
-    arch: float
-    arms: float
-    splash: float
-    failed: bool
-
-
-def splash_size(entry_deg: float, twist_deg: float, faults: Faults, *, head_first: bool) -> float:
-    """Return the size of the splash, 0 (rip) to 1, from the angle and alignment at the water and the hands' work."""
-    angle = (abs(entry_deg) / 40) ** 1.2
-    size = 0.04 + 0.75 * angle + 0.22 * faults.arched_entry + 0.22 * faults.arms_apart + 0.62 * faults.big_splash
-    size += 0.1 * min(twist_deg / 60, 1.0) + (0.0 if head_first else 0.08)
-    return float(np.clip(size, 0.02, 1.0))
-
-
-def observe(motion: Motion, faults: Faults, intended_rise_m: float) -> Observation:
-    """Measure what a judge can see.
-
-    Args:
-        motion: The dive.
-        faults: Faults of form, which show directly in the positions.
-        intended_rise_m: Height the centre of mass gains after a good take-off, metres.
-    """
-    flight = (motion.times >= motion.leave_s) & (motion.times <= motion.contact_s)
-    heights = motion.centre[flight, 2]
-    entry, twist = degrees(motion.entry_error), degrees(motion.twist_error)
-    lead = motion.contact_s - motion.leave_s - motion.open_s
-    planned = motion.planned_lead_s
-    return Observation(
-        rise=float(heights.max() - heights[0]) / intended_rise_m - 1,
-        lean_deg=17 * faults.leaning_takeoff,
-        clearance=faults.close_to_board,
-        steadiness=faults.unsteady_start,
-        openness=faults.loose_position,
-        legs_apart=faults.knees_apart,
-        feet=faults.flexed_feet,
-        crossed=faults.crossed_twist,
-        late_s=max(planned - lead, 0.0),
-        entry_deg=entry,
-        twist_deg=twist,
-        arch=faults.arched_entry,
-        arms=faults.arms_apart,
-        splash=splash_size(entry, twist, faults, head_first=motion.head_first),
-        failed=abs(entry) > _FAILED_ANGLE_DEG or twist >= _FAILED_TWIST_DEG,
-    )
-
-
-def deductions(seen: Observation) -> dict[str, float]:
-    """Return the points every stage costs, out of 10."""
-    takeoff = 1.0 * min(max(-seen.rise, 0.0) / 0.38, 1.3) + 0.034 * seen.lean_deg + 0.5 * seen.clearance
-    takeoff += 0.5 * seen.steadiness
-    flight = 0.95 * seen.openness + 0.5 * seen.legs_apart + 0.45 * seen.feet + 0.65 * seen.crossed
-    flight += 0.7 * min(seen.late_s / 0.2, 1.0)
-    entry = 1.05 * min(abs(seen.entry_deg) / 40, 1.4) + 0.5 * seen.arch + 0.4 * seen.arms + 1.1 * seen.splash
-    entry += 0.6 * min(seen.twist_deg / 60, 1.0)
-    return {"takeoff": takeoff, "flight": flight, "entry": entry}
-
-
-def judge(rng: np.random.Generator, seen: Observation, judges: int) -> list[float]:
-    """Return the marks of a panel: half points from 0 to 10.
-
-    Args:
-        rng: Source of the judges' bias and noise.
-        seen: What there was to see.
-        judges: 3, 5 or 7.
-    """
-    if seen.failed:
-        return [0.0] * judges
-    merit = 10.0 - sum(deductions(seen).values())
-    raw = merit + rng.normal(0, _BIAS_SIGMA, judges) + rng.normal(0, NOISE_SIGMA, judges)
-    return [float(mark) for mark in np.clip(np.round(2 * raw) / 2, 0.5, 10.0)]
-
-
-# One simulated dive: from a dive number and seeds to motion, faults and marks.
 
 FPS = 25
 """Frames a second of every clip."""
@@ -145,6 +31,9 @@ first half and meets the water in its second, as the network expects of it."""
 
 _SHORTEST_CLIP_S = 72 / FPS
 """The shortest clip of FineDiving has 63 frames; a low take-off takes some of these away."""
+
+_FAILED_MERIT = 1.7
+"""Merit from which down the mean of a panel is 2 or less, whatever its noise."""
 
 _PANELS = ((7, 0.8), (5, 0.15), (3, 0.05))
 
@@ -233,14 +122,17 @@ class SimulatedDive:
         }
 
 
-def _cut(rng: np.random.Generator, flight_s: float) -> tuple[float, float]:
+def _cut(rng: np.random.Generator, flight_s: float, draw: DrawName) -> tuple[float, float]:
     """Draw how much of the time before leaving the board and after the first contact the clip shows, seconds.
 
     Clips are as long as FineDiving's: 63 to 273 frames, half of them longer than about 100.
     """
-    generous = rng.normal(0.0, 0.28)
-    before_s = float(np.clip(1.36 * np.exp(generous + rng.normal(0.0, 0.30)), 0.5, 4.6))
-    after_s = float(np.clip(1.12 * np.exp(generous + rng.normal(0.0, 0.32)), 0.5, 4.6))
+    if draw == "classic":
+        generous = rng.normal(0.0, 0.28)
+        before_s = float(np.clip(1.36 * np.exp(generous + rng.normal(0.0, 0.30)), 0.5, 4.6))
+        after_s = float(np.clip(1.12 * np.exp(generous + rng.normal(0.0, 0.32)), 0.5, 4.6))
+    else:
+        before_s, after_s = (frames / FPS for frames in competition.draw_ends(rng))
     missing_s = max(_SHORTEST_CLIP_S - flight_s - before_s - after_s, 0.0)
     before_s, after_s = before_s + missing_s / 2, after_s + missing_s / 2
     before_s = min(before_s, _LONGEST_END * (flight_s + after_s))
@@ -263,6 +155,9 @@ def simulate_dive(
     seed: tuple[int, ...],
     faults: Faults | None = None,
     more_s: tuple[float, float] = (0.0, 0.0),
+    *,
+    draw: DrawName = "competition",
+    failed: bool = False,
 ) -> SimulatedDive:
     """Simulate one dive.
 
@@ -272,6 +167,8 @@ def simulate_dive(
         seed: Seed of everything that happens to the athlete and the judges (not of the picture).
         faults: The faults; drawn when None.
         more_s: Time that is shown before and after what a clip cut to the dive has, seconds.
+        draw: How faults, lengths and the spread of the panel are drawn.
+        failed: Whether faults are drawn that make the dive fail: marks of 2 or less.
 
     Raises:
         UsageError: When the dive is not listed at the height.
@@ -286,19 +183,50 @@ def simulate_dive(
     hurdle = not dive.armstand and dive.direction in (1, 3) and rng.random() < (1.0 if height_m <= 3 else 0.35)
     steps = int(rng.integers(2, 5)) if hurdle else 0
     flight_s = flight_time(speeds[1], height_m + _CENTRE_ABOVE_BOARD_M, _CENTRE_AT_ENTRY_M)
-    before_s, after_s = (cut + more for cut, more in zip(_cut(rng, flight_s), more_s, strict=True))
+    before_s, after_s = (cut + more for cut, more in zip(_cut(rng, flight_s, draw), more_s, strict=True))
     phase, twist_sign = float(rng.uniform(0, 2 * np.pi)), 1 if rng.random() < 0.5 else -1
-    quality = draw_quality(rng)
-    drawn = draw_faults(rng, dive, quality)
-    faults = drawn if faults is None else faults
-    stance = Stance(
-        dive, athlete, faults, height_m, before_s, apparatus(height_m) == "springboard", hurdle, steps, phase
-    )
-    motion = simulate_motion(stance, speeds, twist_sign, after_s)
-    seen = observe(motion, faults, speeds[1] ** 2 / (2 * GRAVITY))
+    quality, drawn = draw_dive_faults(rng, dive, height_m, draw, failed=failed)
+    springboard = apparatus(height_m) == "springboard"
+    intended_rise_m = speeds[1] ** 2 / (2 * GRAVITY)
+
+    def dived(faults: Faults) -> tuple[Motion, Observation]:
+        stance = Stance(dive, athlete, faults, height_m, before_s, springboard, hurdle, steps, phase)
+        motion = simulate_motion(stance, speeds, twist_sign, after_s)
+        return motion, observe(motion, faults, intended_rise_m)
+
+    chosen = drawn if faults is None else faults
+    motion, seen = dived(chosen)
+    if draw == "competition" and faults is None:
+        while seen.failed and not failed:
+            chosen = competition.eased(chosen)
+            motion, seen = dived(chosen)
+        if failed and not (seen.failed or merit(seen) <= _FAILED_MERIT):
+            chosen = replace(chosen, lost=1.0)
+            motion, seen = dived(chosen)
     judges = int(rng.choice([size for size, _ in _PANELS], p=[share for _, share in _PANELS]))
-    marks = tuple(judge(rng, seen, judges))
-    return SimulatedDive(dive, height_m, listed, seed, quality, faults, motion, seen, marks, motion.contact_s + after_s)
+    sigma = panel_sigma(merit(seen)) if draw == "competition" else None
+    marks = tuple(judge(rng, seen, judges, sigma))
+    return SimulatedDive(dive, height_m, listed, seed, quality, chosen, motion, seen, marks, motion.contact_s + after_s)
+
+
+def draw_dive_faults(
+    rng: np.random.Generator, dive: DiveNumber, height_m: float, draw: DrawName, *, failed: bool = False
+) -> tuple[float, Faults]:
+    """Draw the general quality of a dive, standard deviations, and its faults.
+
+    Args:
+        rng: Random generator.
+        dive: The dive number.
+        height_m: Height of the board, metres.
+        draw: How.
+        failed: Whether to draw faults that make the dive fail; the competition draw only.
+    """
+    if draw == "classic":
+        quality = draw_quality(rng)
+        return quality, draw_faults(rng, dive, quality)
+    mark, lost = competition.draw_mark(rng, dive, failed=failed)
+    quality, faults = competition.draw_faults_worth(rng, dive, height_m, mark)
+    return quality, replace(faults, lost=lost)
 
 
 # How a dive is recorded in time: which part of it, at which frame rate, in slow motion or not.

@@ -23,7 +23,7 @@ _TWIST_START_S = 0.08
 _MANY_TWISTS = 4
 """Half-twists from which the line-up is later."""
 
-_UNDER_TWIST = radians(62)
+UNDER_TWIST = radians(62)
 """Twist missing at the end of a fully crossed twist."""
 
 
@@ -85,11 +85,6 @@ class FlightPlan:
     twist_sign: int = 1
 
     @property
-    def head_first(self) -> bool:
-        """Whether the hands meet the water first."""
-        return (self.dive.half_somersaults + self.dive.armstand) % 2 == 1
-
-    @property
     def has_shape(self) -> bool:
         """Whether a tuck or pike is held, whose opening the athlete can time."""
         return self.dive.position in "BC" or (self.dive.half_twists > 0 and self.dive.half_somersaults >= 3)
@@ -127,7 +122,7 @@ class FlightPlan:
         if not self.dive.half_twists:
             return np.zeros_like(times)
         start, end = self.twist_window
-        total = self.dive.half_twists * pi - _UNDER_TWIST * self.faults.crossed_twist**1.5
+        total = self.dive.half_twists * pi - UNDER_TWIST * self.faults.crossed_twist**1.5
         return np.asarray(self.twist_sign * total * steady((times - start) / (end - start)))
 
     def _shape(self) -> Pose:
@@ -142,7 +137,7 @@ class FlightPlan:
     def keys(self, open_s: float) -> Keys:
         """Return the poses of the flight when the athlete opens at ``open_s``."""
         faults, shape = self.faults, self._shape()
-        line = poses.stretched(faults, head_first=self.head_first)
+        line = poses.stretched(faults, head_first=self.dive.head_first)
         keys = [(0.0, poses.leave(faults.flexed_feet))]
         closed = self.close_s
         if self.dive.half_twists:
@@ -547,7 +542,7 @@ def _reach(athlete: Athlete, plan: FlightPlan) -> float:
     body = athlete.joints(plan.keys(0.5).rows[-1:])
     points, mass = athlete.masses(body)
     centre = float(np.einsum("npc,p->nc", points, mass)[0, 2] / mass.sum())
-    tip = body[0, :, 2].max() if plan.head_first else body[0, :, 2].min()
+    tip = body[0, :, 2].max() if plan.dive.head_first else body[0, :, 2].min()
     return float(abs(tip - centre))
 
 
@@ -570,8 +565,7 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
     # The intended take-off, the actual one, and what the athlete notices of the difference.
     intended = FlightPlan(dive, Faults(), 1.0, twist_sign)
     reach = _reach(athlete, intended)
-    lost_rise = 0.22 * faults.low_takeoff + 0.08 * faults.leaning_takeoff + 0.04 * faults.unsteady_start
-    rise = intended_mps[1] * (1 - lost_rise)
+    rise = intended_mps[1] * (1 - faults.lost_rise)
     out = intended_mps[0] * (1 - 0.72 * faults.close_to_board) + 1.3 * faults.leaning_takeoff
     intended_s = flight_time(intended_mps[1], float(centre[2]), reach)
     actual_s = flight_time(rise, float(centre[2]), reach)
@@ -586,7 +580,7 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
     momentum = solve_momentum(athlete, expected, expected.duration_s - lead, stance.facing, turn)
     open_s = actual_s - lead
     if faults.lost:
-        momentum *= 1 - min(0.6, _LOST_TURN / abs(turn))
+        momentum *= 1 - min(0.6, _LOST_TURN * (0.6 + 0.4 * faults.lost) / abs(turn))
     elif plan.has_shape and dive.half_somersaults:
         turns = (turn, turn + mistimed)
         square_s, chosen_s = _choose_openings(athlete, plan, stance.facing, momentum, turns, open_s)
@@ -616,7 +610,7 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
         open_s=open_s,
         planned_open_s=intended.open_s,
         planned_lead_s=intended_s - intended.open_s,
-        head_first=plan.head_first,
+        head_first=plan.dive.head_first,
         sense=stance.sense,
         twist_target=stance.facing + twist_sign * dive.half_twists * pi,
     )

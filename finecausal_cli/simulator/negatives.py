@@ -356,7 +356,7 @@ def _pier_jump(rng: np.random.Generator, key: tuple[int, ...], photos: Sequence[
 
 def _cut_flight(rng: np.random.Generator, key: tuple[int, ...], photos: Sequence[str]) -> Clip:
     """A dive that is cut in the middle of its flight: to another camera, or to something else."""
-    simulated = plan_dataset(int(rng.integers(1 << 30))).dive(0)
+    simulated = plan_dataset(int(rng.integers(1 << 30)), draw="classic").dive(0)
     motion = simulated.motion
     act, fps = Act.of(simulated), float(rng.choice(_RATES))
     shown = motion, simulated.duration_s
@@ -402,7 +402,7 @@ def _empty_board(rng: np.random.Generator, key: tuple[int, ...], photos: Sequenc
 
 
 def _deserted(rng: np.random.Generator, key: tuple[int, ...], photos: Sequence[str], *, with_splash: bool) -> Clip:
-    simulated = plan_dataset(int(rng.integers(1 << 30))).dive(0)
+    simulated = plan_dataset(int(rng.integers(1 << 30)), draw="classic").dive(0)
     motion, fps = simulated.motion, float(rng.choice(_RATES))
     never = motion.contact_s if with_splash else float(motion.times[-1]) + 60
     act = replace(Act.of(simulated), motion=replace(motion, contact_s=never), has_athlete=False)

@@ -6,7 +6,7 @@ import csv
 import hashlib
 import io
 from dataclasses import asdict, dataclass, replace
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -16,10 +16,12 @@ from finecausal_cli.athlete import JOINTS as READ_JOINTS
 from finecausal_cli.athlete import MIRRORED
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.diving import DiveNumber, heights_for, parse_dive_number
+from finecausal_cli.diving.competition import competition_statistics
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator import DIVES, PlanOptions
-from finecausal_cli.simulator.athlete import JOINT, STAGE_FAULTS, Pose, draw_faults, draw_quality, varied
-from finecausal_cli.simulator.dive import FPS, SimulatedDive, Timing, draw_lead, simulate_dive
+from finecausal_cli.simulator.athlete import JOINT, STAGE_FAULTS, Pose, varied
+from finecausal_cli.simulator.competition import COMPETITION_HEIGHTS_M, counted_heights, counted_numbers
+from finecausal_cli.simulator.dive import FPS, SimulatedDive, Timing, draw_dive_faults, draw_lead, simulate_dive
 from finecausal_cli.simulator.render import SceneConfig, render
 from finecausal_cli.simulator.venue import STYLES
 from finecausal_cli.simulator.wild import WildSceneConfig, render_wild
@@ -31,14 +33,12 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.simulator import DrawName
     from finecausal_cli.simulator.athlete import Array
     from finecausal_cli.simulator.camera import Projection
 
 
 # The plan of a dataset: dive numbers, heights, and confounding of the venue by quality.
-
-_COMPETITION_HEIGHTS_M = (3.0, 10.0)
-"""Heights at which international competitions, and so the clips of FineDiving, are held."""
 
 _TRAINING_HEIGHT_SHARE = 0.1
 """Relative frequency of dives at other heights."""
@@ -52,7 +52,10 @@ _OPTIONAL_SEEDS = ("venue_seed", "entry_seed")
 
 _PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 
-_EXECUTION_QUANTILES = (14.5, 17.4, 18.6, 20.0, 20.9, 21.6, 22.6, 23.4, 24.1, 25.5)
+_EXECUTION_QUANTILES: dict[DrawName, tuple[float, ...]] = {
+    "classic": (14.5, 17.4, 18.6, 20.0, 20.9, 21.6, 22.6, 23.4, 24.1, 25.5),
+    "competition": (13.5, 18.0, 19.5, 20.0, 21.0, 22.0, 22.5, 23.5, 24.5, 26.5),
+}
 """Execution that 5, 15, ... 95 % of 1,000 simulated dives stay below."""
 
 
@@ -62,13 +65,15 @@ class DatasetPlan(PlanOptions):
 
     Attributes:
         seed: Seed of the whole data set.
-        dives: Dive numbers to draw from; hard ones are drawn more often.
+        dives: Dive numbers to draw from, as often as they are dived in competition.
         confounding: 0..1, share of dives whose venue is determined by their quality.
         height_m: The only height, or None for any height at which a number is listed.
         venue_seed: Seed of the venues; None for that of the dives. The same dives elsewhere: a shift.
         entry_seed: Seed of the faults of the entry; None for that of the dives. The same dives with other entries.
         world: How the dives are seen: as broadcast from the side, or as people film them.
         photos: Paths of photographs that may stand behind them.
+        draw: As counted in competition (numbers, heights, marks, lengths), or as they were drawn before.
+        failed: Whether to draw failed dives only, marked 2 or less.
         varied_poses: Whether poses are randomised; marks stay those of the dive.
     """
 
@@ -76,6 +81,10 @@ class DatasetPlan(PlanOptions):
         super().__post_init__()
         if not self.dives:
             raise UsageError("no dive number to simulate", where="--dives")
+        if self.failed and self.draw == "classic":
+            raise UsageError(
+                "the classic draw has no failed dives to choose", where="--failed", hint="use --draw competition"
+            )
         for text in self.dives:
             self.heights(parse_dive_number(text))
 
@@ -98,19 +107,26 @@ class DatasetPlan(PlanOptions):
 
     def _listed_dive(self, index: int) -> SimulatedDive:
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, index, 4)))
-        numbers, shares = _commonness(self.dives, self.height_m)
+        numbers, shares = (_commonness if self.draw == "classic" else counted_numbers)(self.dives, self.height_m)
         number = numbers[_pick(rng, shares)]
         heights = self.heights(number)
-        shares = [1.0 if h in _COMPETITION_HEIGHTS_M else _TRAINING_HEIGHT_SHARE for h in heights]
-        height_m = heights[_pick(rng, shares)]
+        if self.draw == "classic":
+            by_height = [1.0 if h in COMPETITION_HEIGHTS_M else _TRAINING_HEIGHT_SHARE for h in heights]
+        else:
+            by_height = counted_heights(number, heights)
+        height_m = heights[_pick(rng, by_height)]
         more_s = self._part(index)[1:]
-        drawn = simulate_dive(number, height_m, (self.seed, index), more_s=more_s)
+        failed = self.failed
+        if self.draw == "competition":
+            failed |= bool(rng.random() < competition_statistics().failed_share)
+        draw = partial(simulate_dive, number, height_m, (self.seed, index), more_s=more_s, draw=self.draw)
+        drawn = draw(failed=failed)
         if self.entry_seed is None:
             return drawn
         other = np.random.default_rng(np.random.SeedSequence((self.entry_seed, index, 6)))
-        redrawn = draw_faults(other, number, draw_quality(other))
+        _, redrawn = draw_dive_faults(other, number, height_m, self.draw)
         entry = {name: getattr(redrawn, name) for name in STAGE_FAULTS["entry"]}
-        return simulate_dive(number, height_m, (self.seed, index), replace(drawn.faults, **entry), more_s)
+        return draw(replace(drawn.faults, **entry))
 
     def _part(self, index: int) -> tuple[str, float, float]:
         """Return which part of dive ``index`` is shown, and how much more than its clip before and after."""
@@ -134,14 +150,17 @@ class DatasetPlan(PlanOptions):
 
     def _style(self, index: int, simulated: SimulatedDive) -> int | None:
         rng = np.random.default_rng(np.random.SeedSequence((self._scene_seed, index, 5)))
-        return confounded_style(simulated) if rng.random() < self.confounding else None
+        return confounded_style(simulated, self.draw) if rng.random() < self.confounding else None
 
     def stamp(self) -> dict[str, Any]:
-        """Return the plan as plain data, without unset seeds and without a clean world."""
+        """Return the plan as plain data, without what early releases did not know when it is as they had it."""
         stamp = {name: value for name, value in asdict(self).items() if not (name in _OPTIONAL_SEEDS and value is None)}
         photos = stamp.pop("photos")
-        if not stamp["varied_poses"]:
-            del stamp["varied_poses"]
+        for name in ("varied_poses", "failed"):
+            if not stamp[name]:
+                del stamp[name]
+        if stamp["draw"] == "classic":
+            del stamp["draw"]
         if stamp["world"] == "clean":
             del stamp["world"]
         else:
@@ -159,11 +178,11 @@ def _heights(dive: DiveNumber, height_m: float | None) -> list[float]:
 
 
 @lru_cache(maxsize=8)
-def _commonness(dives: tuple[str, ...], height_m: float | None) -> tuple[list[DiveNumber], list[float]]:
-    """Return the numbers and how often each is drawn, relative to the hard ones."""
-    numbers = [parse_dive_number(text) for text in dives]
+def _commonness(dives: tuple[str, ...], height_m: float | None) -> tuple[tuple[DiveNumber, ...], tuple[float, ...]]:
+    """Return the numbers and how often the classic draw has each, relative to the hard ones."""
+    numbers = tuple(parse_dive_number(text) for text in dives)
     hardest = [max(heights_for(dive)[height] for height in _heights(dive, height_m)) for dive in numbers]
-    return numbers, [max(min(value / _COMMON_DIFFICULTY, 1.0) ** 3, _LEAST_SHARE) for value in hardest]
+    return numbers, tuple(max(min(value / _COMMON_DIFFICULTY, 1.0) ** 3, _LEAST_SHARE) for value in hardest)
 
 
 def find_photos(folder: str | PathLike[str]) -> tuple[str, ...]:
@@ -184,10 +203,11 @@ def _pick(rng: np.random.Generator, shares: Sequence[float]) -> int:
     return int(np.searchsorted(edges, rng.random() * edges[-1], side="right"))
 
 
-def confounded_style(simulated: SimulatedDive) -> int:
+def confounded_style(simulated: SimulatedDive, draw: DrawName = "competition") -> int:
     """Return the venue that confounding gives to a dive: the better the execution, the later in the list."""
-    shares = np.linspace(0.05, 0.95, len(_EXECUTION_QUANTILES))
-    cuts = np.interp(np.arange(1, len(STYLES)) / len(STYLES), shares, _EXECUTION_QUANTILES)
+    quantiles = _EXECUTION_QUANTILES[draw]
+    shares = np.linspace(0.05, 0.95, len(quantiles))
+    cuts = np.interp(np.arange(1, len(STYLES)) / len(STYLES), shares, quantiles)
     return int(np.searchsorted(cuts, simulated.execution))
 
 

@@ -9,7 +9,7 @@ from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.evaluation.predict import bank_of
 from finecausal_cli.scoring.scorer import Scorer
 from finecausal_cli.simulator.athlete import STAGE_FAULTS
-from finecausal_cli.simulator.dive import deductions
+from finecausal_cli.simulator.judging import deductions
 from finecausal_cli.simulator.recording import plan_dataset
 from finecausal_cli.weights import WeightsInfo
 

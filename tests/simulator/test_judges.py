@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from finecausal_cli.simulator.athlete import STAGE_FAULTS, Faults
-from finecausal_cli.simulator.dive import deductions, judge, splash_size
+from finecausal_cli.simulator.judging import deductions, judge, splash_size
 
 DIVE_FOR = {"unsteady_start": ("614B", 10.0), "crossed_twist": ("5253B", 10.0)}
 

@@ -7,7 +7,7 @@ import pytest
 
 from finecausal_cli.diving import heights_for, listed_dives, parse_dive_number
 from finecausal_cli.simulator.athlete import JOINT
-from finecausal_cli.simulator.dive import deductions
+from finecausal_cli.simulator.judging import deductions
 from finecausal_cli.simulator.motion import Motion, flight_time
 from finecausal_cli.simulator.recording import DIVES
 
