@@ -232,14 +232,19 @@ class AthleteNetwork(nn.Module):
             self.backbone.freeze(self.frozen_stages)
         return self
 
+    def backbone_maps(self, pictures: Tensor) -> tuple[Tensor, ...]:
+        """Return the backbone's maps of pictures [B, 3, H, W], 0..255, fine to coarse."""
+        pixels = (pictures.float() - _MEAN) / _DEVIATION
+        maps: tuple[Tensor, ...] = tuple(self.backbone(pixels.contiguous(memory_format=torch.channels_last)))
+        return maps
+
     def forward(self, pictures: Tensor) -> AthleteMaps:
         """Read pictures.
 
         Args:
             pictures: uint8 or float [B, 3, S, S], 0..255; S a multiple of 32. Whole frames may be [B, 3, H, W].
         """
-        pixels = (pictures.float() - _MEAN) / _DEVIATION
-        finest, *maps = self.backbone(pixels.contiguous(memory_format=torch.channels_last))
+        finest, *maps = self.backbone_maps(pictures)
         merged = self.smooth[-1](self.lateral[-1](maps[-1]))
         coarse = merged
         for level in range(len(_TAPS) - 2, -1, -1):

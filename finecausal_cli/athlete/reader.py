@@ -45,6 +45,8 @@ _SEQUENCE: Final = "sequence."
 
 _SHORTEST_MOTION: Final = 5
 _AT_ONCE: Final = 32
+_POOLED: Final = 432
+"""Channels of the two coarsest maps of the backbone together."""
 _PEAK_CELLS: Final = 2
 """A joint's position is the mean of its distribution within so many cells of its peak: the mean over all of it would
 lie between the left and the right joint."""
@@ -210,6 +212,26 @@ class AthleteReader:
         )
         whole = np.tile(np.array([side / 2, side / 2, side], np.float32), (len(windows), 1))
         return BodyReading(joints, confidence, outline, seen, direction, whole)
+
+    def pool(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """Return what the backbone sees in pictures, float32 [N, 432]: the means of its two coarsest maps.
+
+        Args:
+            pictures: uint8 [N, R, R, 3], RGB; brought to the reader's ``window_size``.
+        """
+        side = self.window_size
+        pooled = [np.zeros((0, _POOLED), np.float32)]
+        for first in range(0, len(pictures), _AT_ONCE):
+            part = [
+                cv2.resize(each, (side, side), interpolation=cv2.INTER_AREA)
+                for each in pictures[first : first + _AT_ONCE]
+            ]
+            pixels = torch.from_numpy(np.stack(part)).to(self._device).permute(0, 3, 1, 2)
+            with torch.inference_mode():
+                *_, coarse, coarsest = self._network.backbone_maps(pixels)
+            means = torch.cat([coarse.float().mean((2, 3)), coarsest.float().mean((2, 3))], dim=1)
+            pooled.append(means.cpu().numpy().astype(np.float32))
+        return np.concatenate(pooled)
 
     def predict_mask(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of athlete over whole frames, float32 [N, H/4, W/4].

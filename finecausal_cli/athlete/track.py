@@ -7,13 +7,18 @@ are not. `track_features` turns it into the network's input.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Any, Final
+from zipfile import BadZipFile
 
 import numpy as np
 
 from finecausal_cli.athlete import JOINT, JOINTS, MIRRORED
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.errors import DatasetError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from numpy.typing import NDArray
 
 BEFORE_S: Final = 0.6
@@ -45,6 +50,12 @@ _MOST_JOINT_M, _MOST_PATH_M, _MOST_AREA_M2 = 1.5, 15.0, 1.2
 _SPIN_RAD_S, _SPEED_M_S, _PATH_M = 20.0, 10.0, 5.0
 _LEAST_STEP_S: Final = 5e-3
 
+SPLASH_TIMES_S: Final = (-0.2, 0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 0.9)
+"""Real times about the entry at which the water is looked at."""
+
+SPLASH_VIEW: Final = 432 * len(SPLASH_TIMES_S)
+"""Numbers of a ``BodyTrack.splash_view``: 432 pooled features of the reader's backbone at each of those times."""
+
 CHANNELS: Final = 2 * 2 * len(JOINTS) + len(JOINTS) + 3 + 4 + 1 + 3 + 3 + 2 * len(_LIMBS) + 1 + 2
 """Numbers that describe a body at one moment: joints as they are and about the trunk, their confidence, direction and
 spin of the trunk, path and speed, whether it is seen, the stage, three times, the limbs' angles, area, splash."""
@@ -64,6 +75,8 @@ class BodyTrack:
         area_m2: float32 [F], area of the outline.
         air_s: Real seconds in the air.
         splash: Size of the splash, 0 (none) to 1; None where it is not known.
+        splash_view: float32 [SPLASH_VIEW], what the reader's backbone sees of the water about the entry, from which
+            a network tells the size of the splash; None where it was not looked at.
     """
 
     times_s: NDArray[np.float64]
@@ -74,6 +87,7 @@ class BodyTrack:
     area_m2: NDArray[np.float32]
     air_s: float
     splash: float | None = None
+    splash_view: NDArray[np.float32] | None = None
 
     @property
     def transitions(self) -> tuple[int, int]:
@@ -96,6 +110,13 @@ class BodyTrack:
             path_m=self.path_m * flip,
         )
 
+    def varied(self, rng: np.random.Generator) -> BodyTrack:
+        """Return the track a little changed for training: mirrored or not, of another size, its joints jittered."""
+        seen = self.mirrored() if rng.random() < 0.5 else self
+        joints = seen.joints_m * np.exp(rng.normal(0, 0.05)) + rng.normal(0, 0.02, seen.joints_m.shape)
+        confidence = np.clip(seen.confidence + rng.normal(0, 0.04, seen.confidence.shape), 0, 1)
+        return replace(seen, joints_m=joints.astype(np.float32), confidence=confidence.astype(np.float32))
+
     def frozen(self) -> BodyTrack:
         """Return the track with the body of the flight's first frame held through the flight; the path stays."""
         air = np.flatnonzero(self.in_flight)
@@ -112,7 +133,7 @@ def turn(angle: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.stack([np.stack([cos, -sin], -1), np.stack([sin, cos], -1)], -2)
 
 
-def trunk_angle(joints_m: NDArray[np.float32]) -> NDArray[np.float64]:
+def trunk_angle(joints_m: NDArray[np.floating[Any]]) -> NDArray[np.float64]:
     """Return the direction pelvis to neck [...] of joints [..., J, 2], radians from right towards up."""
     trunk = joints_m[..., JOINT["neck"], :] - joints_m[..., JOINT["pelvis"], :]
     return np.asarray(np.arctan2(trunk[..., 1], trunk[..., 0]), np.float64)
@@ -158,3 +179,66 @@ def track_features(track: BodyTrack) -> NDArray[np.float32]:
         splash,
     )
     return np.concatenate(parts, -1).T.astype(np.float32)
+
+
+@dataclass(frozen=True, slots=True)
+class BodyMotion:
+    """A simulated body in space, from which tracks are made as cameras and readers would give them.
+
+    Attributes:
+        times_s: float32 [N], real seconds since the take-off.
+        joints_m: float32 [N, J, 3], metres in the world: outwards from the board, away from a camera at the side, up.
+        air_s: Real seconds in the air.
+        splash: Size of the splash, 0..1.
+    """
+
+    times_s: NDArray[np.float32]
+    joints_m: NDArray[np.float32]
+    air_s: float
+    splash: float
+
+    def at(self, times_s: NDArray[np.float64]) -> NDArray[np.float32]:
+        """Return the joints [M, J, 3] at the samples nearest to times [M]; the ends hold beyond them."""
+        step = float(self.times_s[1] - self.times_s[0])
+        index = np.rint((times_s - float(self.times_s[0])) / step).astype(np.int64)
+        return self.joints_m[np.clip(index, 0, len(self.times_s) - 1)]
+
+    def write(self, path: Path) -> None:
+        """Write it as an npz file; joints in millimetres.
+
+        Raises:
+            OutputError: It cannot be written.
+        """
+        millimetres = np.rint(np.asarray(self.joints_m, np.float64) * 1000).astype(np.int16)
+        facts = np.array([self.air_s, self.splash], np.float64)
+        with atomic_write(path, "the body's motion") as part, part.open("wb") as stream:
+            np.savez_compressed(
+                stream, allow_pickle=False, times_s=self.times_s, joints_mm=millimetres, air_splash=facts
+            )
+
+    @classmethod
+    def read(cls, path: Path) -> BodyMotion:
+        """Read what `write` wrote.
+
+        Raises:
+            DatasetError: It is no such file.
+        """
+        try:
+            with np.load(path, allow_pickle=False) as file:
+                air_s, splash = file["air_splash"].tolist()
+                return cls(file["times_s"], (file["joints_mm"] / 1000).astype(np.float32), air_s, splash)
+        except (OSError, ValueError, KeyError, BadZipFile) as error:
+            hint = "simulate it again with --format bodies"
+            raise DatasetError("not the motion of a simulated body", where=path, hint=hint) from error
+
+
+def project(joints_m: NDArray[np.float32], axes: NDArray[np.float64], *, mirrored: bool = False) -> NDArray[np.float64]:
+    """Return joints [M, J, 2] of the world [M, J, 3] as a far camera sees them: right and up, metres.
+
+    Args:
+        joints_m: The joints.
+        axes: [3, 3], rows right, up and towards the camera, in world axes.
+        mirrored: Show the mirrored picture, in which left and right joints change their names.
+    """
+    seen = np.asarray(joints_m, np.float64) @ axes[:2].T
+    return seen[:, list(MIRRORED)] * np.array([-1.0, 1.0]) if mirrored else seen

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.data import LayoutOptions
     from finecausal_cli.retrieval import BankOptions
-    from finecausal_cli.training import ClassifierOptions, ReaderOptions
+    from finecausal_cli.training import ClassifierOptions, ReaderOptions, SkeletonOptions
 
 
 # ``finecausal weights``: what there is, what it is, whether it is whole; the hub; foreign checkpoints.
@@ -136,6 +136,37 @@ def recogniser(
 
 
 add_command(weights_app, recogniser)
+
+
+def skeleton(options: SkeletonOptions) -> None:
+    """Train a network that judges the athlete's body, on simulated bodies and films; a stopped run continues."""
+    from finecausal_cli.device import resolve_device
+    from finecausal_cli.report.console import progress_bar
+    from finecausal_cli.scoring.scorer import load_reader
+    from finecausal_cli.training.skeleton import train_skeleton
+    from finecausal_cli.training.trainer import Callbacks
+
+    device = resolve_device(options.device)
+    athlete_reader = load_reader(device)
+    if athlete_reader is None:
+        raise WeightsError("the athlete reader's weights are missing", hint="install the package again")
+    with progress_bar() as bar:
+        reading = bar.add_task("reading films", total=None)
+        training = bar.add_task("training", total=None)
+        folder = train_skeleton(
+            options,
+            athlete_reader,
+            device,
+            callbacks=Callbacks(
+                data=lambda bodies, films, steps: bar.update(training, total=steps),  # noqa: ARG005
+                step=lambda progress, losses: bar.update(training, completed=progress.step),  # noqa: ARG005
+            ),
+            read=lambda: bar.advance(reading),
+        )
+    typer.echo(folder)
+
+
+add_command(weights_app, skeleton)
 
 
 def reader(options: ReaderOptions) -> None:

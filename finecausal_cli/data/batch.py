@@ -14,10 +14,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from finecausal_cli.athlete.track import track_features
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
 from finecausal_cli.diving import MAX_EXECUTION, MAX_MARK
 from finecausal_cli.errors import DatasetError
-from finecausal_cli.video import CLIP_FRAMES, MEAN, STD, dilate
+from finecausal_cli.video import CLIP_FRAMES, MEAN, STD, crop, dilate
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -190,7 +191,8 @@ class PairBatch:
     """U dives, each once, and the P pairs among them.
 
     Attributes:
-        clips: uint8 [U, 96, S, S, 3], RGB, cropped and perhaps flipped, not yet normalised.
+        clips: uint8 [U, 96, S, S, 3], RGB, cropped and perhaps flipped, not yet normalised; of a network that reads
+            bodies, features of tracks float32 [U, 96, channels].
         masks: uint8 [U, 96, S, S], 1 = athlete; zero where unknown.
         has_mask: bool [U].
         transitions: int64 [U, 2], sampled frame at which flight and entry begin; -1 where unknown.
@@ -313,6 +315,9 @@ def augment(
         rng: Random generator.
         swap: Swaps the background first.
     """
+    if clip.track is not None:
+        track = clip.track.varied(rng)
+        return ClipArrays(track_features(track).T, None, track.transitions, track)
     if swap is not None:
         clip = swap(clip, rng)
     shift = int(rng.integers(MAX_SHIFT + 1))
@@ -339,6 +344,18 @@ def _shifted(transitions: tuple[int, int], sampled: NDArray[np.int64]) -> tuple[
         for frame in transitions
     )
     return flight, entry
+
+
+def network_input(clip: ClipArrays, frame_size: int) -> Tensor:
+    """Return what a network is given of a clip: its centre crop, or the features of its track; a batch of one."""
+    if clip.track is not None:
+        return track_input(clip.frames)[None]
+    return normalise(crop(clip.frames, frame_size))[None]
+
+
+def track_input(features: NDArray[np.float32] | Tensor) -> Tensor:
+    """Bring features of tracks [..., 96, channels] into the order that a network reads: [..., channels, 96]."""
+    return torch.as_tensor(features).transpose(-1, -2).contiguous()
 
 
 def normalise(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:

@@ -10,7 +10,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import platformdirs
@@ -25,6 +25,7 @@ from finecausal_cli.video.source import ASSUMED_FPS
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from finecausal_cli.athlete.track import BodyTrack
     from finecausal_cli.data import Dive, FrameRange
 
 
@@ -206,11 +207,14 @@ class ClipArrays:
         frames: uint8 [96, height, width, 3], RGB, at working size.
         mask: uint8 [96, height, width], 1 = athlete; None if the dataset has none.
         transitions: Sampled frame (0..95) at which flight and entry begin; -1 where unknown.
+        track: The body that a network reads in place of the pictures; then ``frames`` are its features, float32
+            [96, channels].
     """
 
-    frames: NDArray[np.uint8]
+    frames: NDArray[Any]
     mask: NDArray[np.uint8] | None
     transitions: tuple[int, int]
+    track: BodyTrack | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -278,7 +282,7 @@ class ClipCache:
             VideoError: The dive's files are not there.
         """
         paths = [None if path is None else str(path.resolve()) for path in (dive.video, dive.mask)]
-        facts = [VERSION, self._geometry, self.frame_size, *paths, *_states(dive)]
+        facts = [VERSION, self._geometry, self.frame_size, *paths, *file_states(dive)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
     def _read(self, stored: Path) -> StoredClip | None:
@@ -324,7 +328,7 @@ def _arrays(dive: Dive, clip: StoredClip) -> ClipArrays:
     return ClipArrays(clip.frames, clip.mask, _transitions(dive, clip.source_frames))
 
 
-def _states(dive: Dive) -> list[object]:
+def file_states(dive: Dive) -> list[object]:
     """Return size and modification time of a dive's files, and of every picture of folders.
 
     Overwriting a picture does not change its folder, so each picture counts.

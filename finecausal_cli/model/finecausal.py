@@ -203,7 +203,7 @@ class FineCausal(nn.Module):
             ValueError: The clips are not of this shape.
         """
         if isinstance(self.video_trunk, SkeletonBackbone):
-            return self._encode_tracks(clips)
+            return self.encode_tracks(clips)[0]
         size = self.config.frame_size
         if clips.ndim != 5 or clips.shape[1:] != (3, FRAMES, size, size):
             raise ValueError(f"clips must be [B, 3, {FRAMES}, {size}, {size}], not {list(clips.shape)}")
@@ -243,18 +243,34 @@ class FineCausal(nn.Module):
             number_logits=None if self.recogniser is None else self.recogniser(vectors),
         )
 
-    def _encode_tracks(self, tracks: Tensor) -> Encoding:
-        """Encode tracks of bodies; there is no picture in which a foreground could be told."""
+    def encode_tracks(self, tracks: Tensor) -> tuple[Encoding, Tensor]:
+        """Encode tracks of bodies; there is no picture in which a foreground could be told.
+
+        Args:
+            tracks: float [B, TRACK_CHANNELS, F].
+
+        Returns:
+            The encoding, and the vectors of single frames [B, F, 128].
+
+        Raises:
+            ValueError: The tracks are not of this shape.
+        """
         assert isinstance(self.video_trunk, SkeletonBackbone)  # noqa: S101 -- checked by the caller
         assert isinstance(self.parser, SkeletonParser)  # noqa: S101 -- the two are built together
         if tracks.ndim != 3 or tracks.shape[1:] != (TRACK_CHANNELS, FRAMES):
             raise ValueError(f"tracks must be [B, {TRACK_CHANNELS}, {FRAMES}], not {list(tracks.shape)}")
         video, vectors = self.video_trunk(tracks)
-        return Encoding(
+        encoding = Encoding(
             video=video,
             mask=self.parser(video),
             number_logits=None if self.recogniser is None else self.recogniser(vectors),
         )
+        return encoding, vectors
+
+    def size_splash(self, view: Tensor) -> Tensor:
+        """Return the size of splashes, 0 to 1, from what the reader sees of the water [..., SPLASH_VIEW]."""
+        assert isinstance(self.video_trunk, SkeletonBackbone)  # noqa: S101 -- only bodies come without the water
+        return self.video_trunk.size_splash(view)
 
     def _encode_static(self, clips: Tensor) -> Tensor | None:
         return None if self.static is None else self.static.encode(clips)

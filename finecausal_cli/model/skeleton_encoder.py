@@ -16,6 +16,9 @@ TRACK_CHANNELS: Final = 108
 VECTOR_FEATURES: Final = 128
 """Features of one frame, as many as the ``frames`` backbone has: the dive-number classifier reads either."""
 
+SPLASH_VIEW: Final = 3888
+"""Numbers that describe the water about the entry: ``athlete.track.SPLASH_VIEW``."""
+
 _DILATIONS: Final = (1, 2, 4, 8, 16, 1)
 _KERNEL: Final = 5
 _DROPOUT: Final = 0.1
@@ -45,6 +48,8 @@ class SkeletonBackbone(nn.Module):
         width: Width multiplier: D = 1024 * width.
     """
 
+    splash: Tensor
+
     def __init__(self, width: float) -> None:
         super().__init__()
         self.features = round(1024 * width)
@@ -52,6 +57,12 @@ class SkeletonBackbone(nn.Module):
         self.blocks = nn.Sequential(*(TemporalBlock(VECTOR_FEATURES, dilation) for dilation in _DILATIONS))
         self.leave = nn.GroupNorm(8, VECTOR_FEATURES)
         self.snippet = nn.Linear(2 * VECTOR_FEATURES, self.features)
+        # Fitted by regression on what the athlete reader's backbone sees about the entry; not trained by descent.
+        self.register_buffer("splash", torch.zeros(SPLASH_VIEW + 1))
+
+    def size_splash(self, view: Tensor) -> Tensor:
+        """Map what the reader sees of the water [..., SPLASH_VIEW] to the size of the splash [...], 0 to 1."""
+        return (view.to(self.splash) @ self.splash[:-1] + self.splash[-1]).clamp(0, 1)
 
     def forward(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
         """Map tracks [B, TRACK_CHANNELS, F] to video features [B, S, D] and frame vectors [B, F, 128]."""

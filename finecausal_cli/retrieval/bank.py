@@ -18,7 +18,7 @@ from safetensors.torch import save as serialise_tensors
 from torch import Tensor
 
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.data.batch import normalise
+from finecausal_cli.data.batch import network_input
 from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays, ClipCache
 from finecausal_cli.errors import BankError
 from finecausal_cli.model.outputs import Encoding
@@ -327,10 +327,9 @@ def encode_dives(
     device = next(model.parameters()).device
     for dive in dives:
         arrays = cache.load(dive)
-        pixels = crop(arrays.frames, model.config.frame_size)
         with torch.inference_mode():
             encoding = model.encode(
-                normalise(pixels).unsqueeze(0).to(device),
+                network_input(arrays, model.config.frame_size).to(device),
                 foreground="fused" if foreground and arrays.mask is not None else "none",
             )
         counts.append(_count(encoding, arrays, model.config.frame_size))

@@ -30,6 +30,7 @@ from finecausal_cli.scoring.background import gather_evidence, merge_snippets, r
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.scoring.explain import build_explanation
 from finecausal_cli.scoring.results import Assessment, Provenance, Unscored
+from finecausal_cli.scoring.tracks import with_splash
 from finecausal_cli.video import crop
 from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.hub import bank_folder, resolve_weights
@@ -409,7 +410,12 @@ class Scorer:
             UsageError: The network reads bodies, and a track is missing.
         """
         if self.reads_bodies:
-            inputs = torch.stack([torch.from_numpy(track_features(track)) for track in self._known(clips, tracks)])
+            inputs = torch.stack(
+                [
+                    torch.from_numpy(track_features(with_splash(self._model, track)))
+                    for track in self._known(clips, tracks)
+                ]
+            )
             inputs = inputs.to(self._device)
         else:
             frames = np.stack([crop(clip.frames, self._model.config.frame_size) for clip in clips])

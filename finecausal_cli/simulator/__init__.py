@@ -21,7 +21,7 @@ DIVES = (
 
 World = Literal["clean", "wild"]
 DrawName = Literal["competition", "classic"]
-LayoutName = Literal["manifest", "finediving"]
+LayoutName = Literal["manifest", "finediving", "bodies"]
 
 
 def _split_list(text: str) -> tuple[str, ...]:
@@ -64,7 +64,9 @@ class SimulateOptions(PlanOptions):
 
     count: int = option(100, "Number of dives.", min=1)
     layout: LayoutName = option(
-        "manifest", "Videos and dives.csv, or the folders and pickles of FineDiving-HM.", flag="--format"
+        "manifest",
+        "Videos and dives.csv, the folders and pickles of FineDiving-HM, or bodies in space without pictures.",
+        flag="--format",
     )
     backgrounds: Path | None = option(None, "Photographs to put behind the dives of --world wild.", metavar="FOLDER")
     negatives: tuple[str, ...] = option(

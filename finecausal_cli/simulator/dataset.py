@@ -28,7 +28,14 @@ from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import OutputError, UsageError
 from finecausal_cli.simulator.camera import HEIGHT
 from finecausal_cli.simulator.dive import SUB_ACTIONS, divide_into_steps, flight_labels
-from finecausal_cli.simulator.recording import DatasetPlan, ManifestLayout, Recording, plan_dataset, tracks
+from finecausal_cli.simulator.recording import (
+    BodiesLayout,
+    DatasetPlan,
+    ManifestLayout,
+    Recording,
+    plan_dataset,
+    tracks,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Generator, Iterable, Iterator, Mapping, Sequence
@@ -436,7 +443,11 @@ except ImportError:  # where there is no such lock, as on Windows, two runs at o
     fcntl = None  # type: ignore[assignment]
 
 
-LAYOUTS: dict[LayoutName, DatasetWriter] = {"manifest": ManifestLayout(), "finediving": FineDivingLayout()}
+LAYOUTS: dict[LayoutName, DatasetWriter] = {
+    "manifest": ManifestLayout(),
+    "finediving": FineDivingLayout(),
+    "bodies": BodiesLayout(),
+}
 
 _PLAN_NAME = "plan.json"
 _LEFTOVERS = (f".{_PLAN_NAME}.*.part", "meta/.*.part", "tracks/.*.part")
@@ -493,10 +504,10 @@ def write_dive(root: Path, plan: DatasetPlan, index: int, layout: LayoutName = "
     recording = Recording.of(plan, index)
     record = {"index": index, "seed": plan.seed} | LAYOUTS[layout].write_pictures(root, recording)
     record |= recording.record() | {"confounding": plan.confounding}
-    with atomic_write(root / "tracks" / f"{index:05d}.json", "the dive's motion") as part:
-        part.write_text(
-            json.dumps(tracks(recording.simulated, recording.timing.real_s), separators=(",", ":")), encoding="utf-8"
-        )
+    if layout != "bodies":
+        motion = json.dumps(tracks(recording.simulated, recording.timing.real_s), separators=(",", ":"))
+        with atomic_write(root / "tracks" / f"{index:05d}.json", "the dive's motion") as part:
+            part.write_text(motion, encoding="utf-8")
     with atomic_write(_record_path(root, index), "the dive's record") as part:
         part.write_text(json.dumps(record, indent=1), encoding="utf-8")
 

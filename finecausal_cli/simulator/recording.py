@@ -14,6 +14,7 @@ import numpy as np
 
 from finecausal_cli.athlete import JOINTS as READ_JOINTS
 from finecausal_cli.athlete import MIRRORED
+from finecausal_cli.athlete.track import BodyMotion
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.diving import DiveNumber, heights_for, parse_dive_number
 from finecausal_cli.diving.competition import competition_statistics
@@ -503,3 +504,32 @@ class ManifestLayout:
 
 def _joined(numbers: Sequence[float]) -> str:
     return " ".join(f"{number:g}" for number in numbers)
+
+
+class BodiesLayout(ManifestLayout):
+    """Bodies in space in place of pictures, for networks that read tracks of them: a dive takes milliseconds."""
+
+    folders: tuple[str, ...] = ("bodies",)
+    leftovers: tuple[str, ...] = ("bodies/.*.part", ".dives.csv.*.part")
+
+    def write_pictures(self, root: Path, recording: Recording) -> dict[str, Any]:
+        """Write the body's motion; return where it is."""
+        name = f"bodies/{recording.index:05d}.npz"
+        body_motion(recording.simulated).write(root / name)
+        return {"video": name, "mask": ""}
+
+
+_BODY_HZ, _BODY_BEFORE_S, _BODY_AFTER_S = 90, 0.75, 0.3
+
+
+def body_motion(simulated: SimulatedDive) -> BodyMotion:
+    """Return the joints that an athlete reader names, from before the take-off until after the entry."""
+    motion = simulated.motion
+    since = np.arange(-_BODY_BEFORE_S, motion.contact_s - motion.leave_s + _BODY_AFTER_S, 1 / _BODY_HZ)
+    body = motion.body(np.clip(motion.leave_s + since, 0, None))[:, _READ]
+    return BodyMotion(
+        since.astype(np.float32),
+        body.astype(np.float32),
+        float(motion.contact_s - motion.leave_s),
+        float(simulated.seen.splash),
+    )

@@ -305,6 +305,47 @@ class ReaderOptions(OptionGroup):
         return [(name, f"{name}-{number}", path) for name, paths in named for number, path in enumerate(paths)]
 
 
+@dataclass(frozen=True)
+class SkeletonOptions(OptionGroup):
+    """Data and options of the training of a network that reads bodies.
+
+    Attributes:
+        bodies: Simulated bodies (``finecausal simulate --format bodies``).
+        films: Simulated films (``--world wild``): the reader's errors are measured on them.
+        validation: Held-out films.
+        out: Folder of the run; the weights are written to ``out/best``.
+        cache: Folder of the tracks that are read from films; None reads them every time.
+        device: ``auto``, ``cpu`` or ``cuda``.
+    """
+
+    panel: ClassVar[str] = OPTIMISATION_PANEL
+
+    bodies: Path = option(REQUIRED, "Simulated bodies, with judges' marks.", metavar="DIR", panel="Data")
+    films: tuple[Path, ...] = option(
+        REQUIRED, "Simulated films, to measure the reader's errors on; may be repeated.", metavar="DIR", panel="Data"
+    )
+    validation: tuple[Path, ...] = option(
+        REQUIRED, "Held-out films of the same kind; may be repeated.", metavar="DIR", panel="Data"
+    )
+    out: Path = option(REQUIRED, "Folder of the run.", flag="-o,--output", metavar="DIR", panel="Data")
+    cache: Path | None = option(None, "Where tracks read from films are kept.", metavar="DIR", panel="Data")
+    ablate: str = option("", "Modules to leave out: gat, tca or gat,tca.")
+    alone_steps: int = option(3000, "Optimiser steps on single dives.", min=0, metavar="N")
+    pair_steps: int = option(2500, "Optimiser steps on pairs of dives.", min=1, metavar="N")
+    lr: float = option(2e-3, "Peak learning rate on single dives.", min=0)
+    pair_lr: float = option(6e-4, "Peak learning rate on pairs.", min=0)
+    filmed: float = option(0.2, "Share of films among the dives, where a number has any.", min=0, max=1)
+    lost: float = option(0.08, "Share of flights that are frozen, shuffled, reversed or another dive's.", min=0, max=1)
+    exemplars: int = option(6, "Simulated exemplars of a number at validation.", min=1, metavar="N")
+    validate_every: int = option(500, "Steps between validations and checkpoints.", min=1, metavar="N")
+    seed: int = option(0, "Random seed.", min=0)
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
+
+    def network(self) -> ModelConfig:
+        """Return the network's configuration."""
+        return build_config("skeleton", ablate=self.ablate)
+
+
 def process_count() -> int:
     """Return how many processes share the work, as ``torchrun`` says."""
     return int(os.environ.get("WORLD_SIZE", "1"))

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from finecausal_cli.data.batch import PairBatch, normalise
+from finecausal_cli.data.batch import PairBatch, normalise, track_input
 from finecausal_cli.data.cache import NO_TRANSITION
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import ErrorSummary, Prediction, bank_of, mean_execution, predict, summarise
@@ -285,7 +285,7 @@ class PairsTask(Task[list[Part]]):
     def losses(self, batch: PairBatch, *, wants_foreground: bool) -> dict[str, Tensor]:
         """Return the mean losses of a batch by name: dives are encoded in autocast, the rest is in fp32."""
         encoding = (
-            self.network.encode(normalise(batch.clips), foreground="all" if wants_foreground else "none")
+            self.network.encode(_inputs(batch), foreground="all" if wants_foreground else "none")
             if batch.encoding is None
             else self.network.project_mask_features(batch.encoding)
         )
@@ -332,6 +332,11 @@ class PairsTask(Task[list[Part]]):
     def train_mode(self) -> None:
         """Switch to training mode, except what is frozen."""
         set_training(self.network, self._options)
+
+
+def _inputs(batch: PairBatch) -> Tensor:
+    """Return what the network is given of the dives of a batch."""
+    return track_input(batch.clips) if batch.clips.is_floating_point() else normalise(batch.clips)
 
 
 def _known_transitions(batch: PairBatch) -> Tensor | None:

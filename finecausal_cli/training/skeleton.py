@@ -1,0 +1,570 @@
+"""Training of a network that reads bodies: simulated bodies with the reader's errors, and films as they are read.
+
+First the backbone learns to tell from a track what the judges saw (deductions, faults, the execution, the dive
+number); then everything is trained on pairs of dives of one number, as the paper's network is. Some flights are
+frozen, shuffled, reversed or another dive's: these score nothing.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, Final, cast
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+from finecausal_cli.athlete.track import BodyMotion, BodyTrack, track_features
+from finecausal_cli.data.batch import pairs_of, stage_execution
+from finecausal_cli.data.datasets import read_dataset
+from finecausal_cli.diving import parse_dive_number
+from finecausal_cli.errors import DatasetError, VideoError
+from finecausal_cli.evaluation.predict import relative_l2, spearman
+from finecausal_cli.model.config import STAGE_WEIGHTS, ModelConfig
+from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.model.frame_encoder import PARTS, log_probs, values_of
+from finecausal_cli.model.skeleton_encoder import SPLASH_VIEW, VECTOR_FEATURES
+from finecausal_cli.scoring.tracks import StoredTrack, TrackCache, with_splash
+from finecausal_cli.training.pairs import EXECUTION_SPREAD, STAGE_SPREAD
+from finecausal_cli.training.track_errors import LOSSES, BodyFilm, TrackErrors, measure
+from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, start_accelerator, warmed_cosine
+from finecausal_cli.weights import WeightsInfo
+from finecausal_cli.weights.store import save_weights
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Mapping, Sequence
+    from pathlib import Path
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.athlete.reader import AthleteReader
+    from finecausal_cli.data import Dive
+    from finecausal_cli.diving import DiveNumber
+    from finecausal_cli.model.outputs import Encoding
+    from finecausal_cli.model.skeleton_encoder import SkeletonBackbone
+    from finecausal_cli.training import SkeletonOptions
+    from finecausal_cli.training.checkpoint import Progress
+
+logger = logging.getLogger(__name__)
+
+ERRORS_NAME: Final = "errors.npz"
+BEST: Final = "best"
+
+# What the judges see of a simulated dive (``seen`` of its record), with the size of a usual difference.
+_SEEN: Final[dict[str, float]] = {
+    "rise": 0.3,
+    "lean_deg": 10,
+    "clearance": 0.4,
+    "steadiness": 0.4,
+    "openness": 0.4,
+    "legs_apart": 0.4,
+    "feet": 0.4,
+    "crossed": 0.4,
+    "late_s": 0.15,
+    "entry_deg": 20,
+    "twist_deg": 30,
+    "arch": 0.4,
+    "arms": 0.4,
+    "splash": 0.3,
+}
+_TARGETS: Final = len(_SEEN) + len(STAGE_WEIGHTS) + 1
+_MOST: Final = 4.0
+_WARMUP: Final = 80
+_NUMBER_WEIGHT, _TRANSITION_WEIGHT, _SEEN_WEIGHT = 0.35, 0.3, 0.5
+_TRANSITION_BALANCE: Final = 8.0
+_BODIES_A_BATCH: Final = 48
+_GROUP, _GROUPS = 4, 6
+_FREQUENCY: Final = 0.75
+"""Power of a number's share: rare numbers are drawn more often than they are dived."""
+_RIDGE: Final = 1000.0
+_FOLDS: Final = 5
+
+
+@dataclass(frozen=True)
+class JudgedBody:
+    """A dive of a training set.
+
+    Attributes:
+        dive: Its labels.
+        number: The dive number.
+        seen: What the judges saw, by name; NaN where unknown.
+        motion: The body in space; None of a film.
+        read: The body as it was read; None of a simulated body.
+    """
+
+    dive: Dive
+    number: DiveNumber
+    seen: Mapping[str, float]
+    motion: BodyMotion | None = None
+    read: StoredTrack | None = None
+
+    @property
+    def targets(self) -> NDArray[np.float32]:
+        """What the backbone is to tell, float32 [K]: faults, deductions of the stages, execution; NaN where unknown."""
+        faults = [abs(self.seen.get(name, math.nan)) / scale for name, scale in _SEEN.items()]
+        stages = [-cost / EXECUTION_SPREAD for cost in stage_execution(self.dive)]
+        return np.clip(np.array([*faults, *stages, self.dive.execution / EXECUTION_SPREAD], np.float32), -9, 9)
+
+
+def read_bodies(dataset: Path) -> list[JudgedBody]:
+    """Read simulated bodies, as ``finecausal simulate --format bodies`` writes them.
+
+    Raises:
+        DatasetError: It is no such dataset.
+    """
+    bodies = []
+    for dive in read_dataset(dataset):
+        if dive.number is None or dive.score is None:
+            continue
+        motion = BodyMotion.read(dive.video)
+        bodies.append(JudgedBody(dive, parse_dive_number(dive.number), _seen(dive), motion))
+    return bodies
+
+
+def _seen(dive: Dive) -> dict[str, float]:
+    record = dive.video.parent.parent / "meta" / f"{dive.video.stem}.json"
+    if not record.is_file():
+        return {}
+    return {name: float(value) for name, value in json.loads(record.read_text(encoding="utf-8"))["seen"].items()}
+
+
+def read_films(
+    datasets: Sequence[Path], cache: TrackCache, advance: Callable[[], object] = lambda: None
+) -> list[JudgedBody]:
+    """Read the athletes of judged films; one that shows no whole dive is passed over.
+
+    Raises:
+        DatasetError: A dataset is wrong.
+    """
+    films = []
+    for dataset in datasets:
+        for dive in read_dataset(dataset):
+            advance()
+            if dive.number is None or dive.score is None:
+                continue
+            try:
+                read = cache.track(dive)
+            except VideoError as error:
+                logger.info("passed over: %s", error)
+                continue
+            films.append(JudgedBody(dive, parse_dive_number(dive.number), _seen(dive), None, read))
+    return films
+
+
+def measure_errors(films: Sequence[JudgedBody]) -> TrackErrors:
+    """Measure what the reader got wrong in simulated films.
+
+    Raises:
+        DatasetError: None of them is simulated with its joints.
+    """
+    each = []
+    for film in films:
+        root, name = film.dive.video.parent.parent, film.dive.video.stem
+        joints, record = root / "joints" / f"{name}.npz", root / "meta" / f"{name}.json"
+        if film.read is None or not (joints.is_file() and record.is_file()):
+            continue
+        with np.load(joints, allow_pickle=False) as truth:
+            facts = json.loads(record.read_text(encoding="utf-8"))
+            measured = measure(film.read, facts, {key: truth[key] for key in truth.files})
+        if measured is not None:
+            each.append(measured)
+    return TrackErrors.stack(each)
+
+
+def fit_splash(films: Sequence[JudgedBody]) -> tuple[Tensor, float]:
+    """Fit the size of the splash to what the reader's backbone sees of the water (ridge regression).
+
+    Returns:
+        float32 [SPLASH_VIEW + 1], weights and bias; and the standard deviation of its error on films left out.
+    """
+    known = [
+        (film.read.track.splash_view, film.seen["splash"])
+        for film in films
+        if film.read is not None and film.read.track.splash_view is not None and "splash" in film.seen
+    ]
+    if len(known) < 4 * _FOLDS:
+        return torch.zeros(SPLASH_VIEW + 1), math.inf
+    views = np.stack([view for view, _ in known]).astype(np.float64)
+    sizes = np.array([size for _, size in known])
+    fold = np.arange(len(known)) % _FOLDS
+    errors = np.zeros(len(known))
+    for left_out in range(_FOLDS):
+        weights = _ridge(views[fold != left_out], sizes[fold != left_out])
+        errors[fold == left_out] = views[fold == left_out] @ weights[:-1] + weights[-1] - sizes[fold == left_out]
+    return torch.from_numpy(_ridge(views, sizes).astype(np.float32)), float(np.sqrt((errors**2).mean()))
+
+
+def _ridge(views: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
+    mean, spread = views.mean(axis=0), views.std(axis=0) + 1e-3
+    standard = (views - mean) / spread
+    inner = standard @ standard.T + _RIDGE * np.eye(len(views))
+    weights = standard.T @ np.linalg.solve(inner, sizes - sizes.mean()) / spread
+    return np.append(weights, sizes.mean() - mean @ weights)
+
+
+@dataclass(frozen=True)
+class BodyBatch:
+    """Tracks of U dives with their labels, and the pairs among them.
+
+    Attributes:
+        tracks: float32 [U, TRACK_CHANNELS, F].
+        targets: float32 [U, K], NaN where unknown; all unknown of a flight that is none any more.
+        numbers: int64 [U, parts of a dive number].
+        execution: float32 [U], 0..30.
+        stages: float32 [U, G], execution that each stage costs, 0 or less; NaN where unknown.
+        transitions: int64 [U, 2].
+        is_dive: bool [U], False where the flight was taken away.
+        pairs: int64 [P, 2], query and exemplar.
+    """
+
+    tracks: Tensor
+    targets: Tensor
+    numbers: Tensor
+    execution: Tensor
+    stages: Tensor
+    transitions: Tensor
+    is_dive: Tensor
+    pairs: Tensor
+
+
+class SkeletonNetwork(nn.Module):
+    """The network and the heads that teach its backbone what judges see."""
+
+    def __init__(self, model: FineCausal) -> None:
+        super().__init__()
+        self.model = model
+        self.look = nn.Linear(VECTOR_FEATURES, 2)
+        self.tell = nn.Sequential(
+            nn.Linear(5 * VECTOR_FEATURES, 256), nn.GELU(), nn.Dropout(0.1), nn.Linear(256, _TARGETS)
+        )
+
+    def forward(self, tracks: Tensor, transitions: Tensor) -> tuple[Encoding, Tensor]:
+        """Return the encoding of tracks, and what the heads tell of them [U, K]."""
+        encoding, vectors = self.model.encode_tracks(tracks)
+        frame = torch.arange(vectors.shape[1], device=vectors.device)
+        first, entry = transitions[:, :1], transitions[:, 1:]
+        stages = torch.stack([frame < first, (frame >= first) & (frame < entry), frame >= entry], dim=1).to(vectors)
+        means = torch.einsum("bgt,btc->bgc", stages, vectors) / stages.sum(-1, keepdim=True).clamp(min=1)
+        attention = (self.look(vectors) - 1e4 * (1 - stages[:, 1, :, None])).softmax(dim=1)
+        looked = torch.einsum("btk,btc->bkc", attention, vectors)
+        told: Tensor = self.tell(torch.cat([means, looked], dim=1).flatten(1))
+        return encoding, told
+
+
+class SkeletonTask(Task[BodyBatch]):
+    """Train on bodies, first alone, then in pairs.
+
+    Args:
+        network: What is trained.
+        bodies: Simulated bodies.
+        films: Films as read; may be none.
+        film: Shows bodies with the reader's errors.
+        splash: Tells the splash of a film.
+        options: The run.
+        validation: Held-out films.
+    """
+
+    network: SkeletonNetwork
+
+    def __init__(
+        self,
+        network: SkeletonNetwork,
+        bodies: Sequence[JudgedBody],
+        films: Sequence[JudgedBody],
+        film: BodyFilm,
+        options: SkeletonOptions,
+        validation: Sequence[JudgedBody],
+        keep: Callable[[FineCausal, Mapping[str, Any], Progress], None],
+    ) -> None:
+        self.network, self._options, self._film, self._keep = network, options, film, keep
+        self._bodies, self._films, self._validation = bodies, films, validation
+        self._by_number = _by_number(bodies)
+        self._films_by_number = _by_number(films)
+        self._names = list(self._by_number)
+        shares = np.array([len(self._by_number[name]) for name in self._names], np.float64) ** _FREQUENCY
+        self._shares = shares / shares.sum()
+        self.batch = self._batch
+
+    def _batch(self, step: int) -> BodyBatch:
+        rng = np.random.default_rng((self._options.seed, step))
+        if step < self._options.alone_steps:
+            names = [self._names[rng.choice(len(self._names), p=self._shares)] for _ in range(_BODIES_A_BATCH)]
+            return self._collate(
+                [(self._draw(name, rng), rng.random() < self._options.lost / 4) for name in names], [], rng
+            )
+        chosen, groups = [], []
+        for group in range(_GROUPS):
+            name = self._names[rng.choice(len(self._names), p=self._shares)]
+            chosen += [(self._draw(name, rng), rng.random() < self._options.lost) for _ in range(_GROUP)]
+            groups.append(tuple(range(group * _GROUP, (group + 1) * _GROUP)))
+        return self._collate(chosen, groups, rng)
+
+    def _draw(self, name: str, rng: np.random.Generator) -> JudgedBody:
+        films = self._films_by_number.get(name)
+        if films and rng.random() < self._options.filmed:
+            return films[int(rng.integers(len(films)))]
+        bodies = self._by_number[name]
+        return bodies[int(rng.integers(len(bodies)))]
+
+    def _collate(
+        self, chosen: Sequence[tuple[JudgedBody, bool]], groups: Sequence[tuple[int, ...]], rng: np.random.Generator
+    ) -> BodyBatch:
+        tracks = [self.show(body, rng, lost=lost) for body, lost in chosen]
+        is_dive = [not lost or body.motion is None for body, lost in chosen]
+        unknown = np.full(_TARGETS, np.nan, np.float32)
+        labels = [
+            (body.targets, body.dive.execution, stage_execution(body.dive))
+            if whole
+            else (unknown, 0.0, (math.nan,) * 3)
+            for (body, _), whole in zip(chosen, is_dive, strict=True)
+        ]
+        return BodyBatch(
+            tracks=torch.from_numpy(np.stack([_features(track, rng) for track in tracks])),
+            targets=torch.from_numpy(np.stack([targets for targets, _, _ in labels])),
+            numbers=torch.tensor([values_of(body.number) for body, _ in chosen]),
+            execution=torch.tensor([execution for _, execution, _ in labels], dtype=torch.float32),
+            stages=torch.tensor([stages for _, _, stages in labels], dtype=torch.float32),
+            transitions=torch.tensor([track.transitions for track in tracks]),
+            is_dive=torch.tensor(is_dive),
+            pairs=torch.tensor(pairs_of(groups), dtype=torch.long).reshape(-1, 2),
+        )
+
+    def show(self, body: JudgedBody, rng: np.random.Generator, *, lost: bool = False) -> BodyTrack:
+        """Return a body as it may be read."""
+        if body.motion is None:
+            assert body.read is not None  # noqa: S101 -- a body or a film
+            return with_splash(self.network.model, body.read.track).varied(rng)
+        position = body.number.position
+        if not lost:
+            return self._film(body.motion, position, rng)
+        loss = LOSSES[int(rng.integers(len(LOSSES)))]
+        other = None
+        if loss == "foreign":
+            names = [name for name in self._names if name != str(body.number)]
+            others = self._by_number[names[int(rng.integers(len(names)))]] if names else [body]
+            other = others[int(rng.integers(len(others)))].motion
+        return self._film(body.motion, position, rng, loss=loss, other=other)
+
+    def loss(self, network: nn.Module, batch: BodyBatch, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
+        """Return the loss of a batch: what is told of each dive, its number; of pairs, their differences."""
+        network = cast("SkeletonNetwork", network)
+        encoding, told = network(batch.tracks.to(device), batch.transitions.to(device))
+        targets = batch.targets.to(device)
+        known = ~targets.isnan()
+        losses = {"seen": functional.smooth_l1_loss(told[known], targets[known], beta=0.5)}
+        whole = batch.is_dive.to(device)
+        losses["number"] = _number_loss(encoding, batch.numbers.to(device), whole)
+        if not len(batch.pairs):
+            execution = functional.smooth_l1_loss(told[whole, -1], targets[whole, -1], beta=0.5)
+            return 2 * losses["seen"] + execution + 2 * losses["number"], losses
+        query, exemplar = batch.pairs.to(device).unbind(dim=1)
+        transitions = batch.transitions.to(device)
+        pairs = network.model.compare(
+            encoding.select(query), encoding.select(exemplar), transitions=transitions[batch.pairs.to(device)]
+        )
+        execution, stages = batch.execution.to(device), batch.stages.to(device)
+        difference = (execution[query] - execution[exemplar]) / EXECUTION_SPREAD
+        losses["regression"] = functional.smooth_l1_loss(pairs.delta[:, 0] / EXECUTION_SPREAD, difference, beta=0.4)
+        of_stages = (stages[query] - stages[exemplar]) / STAGE_SPREAD
+        certain = ~of_stages.isnan().any(dim=1)
+        weights = torch.tensor(STAGE_WEIGHTS, device=device)
+        if bool(certain.any()):
+            weighted = pairs.stage_deltas[certain, 0] * weights / STAGE_SPREAD
+            losses["stages"] = functional.smooth_l1_loss(weighted, of_stages[certain], beta=0.4)
+        frames = functional.one_hot(transitions[batch.pairs.to(device)], pairs.frame_logits.shape[2]).transpose(-1, -2)
+        losses["transitions"] = functional.binary_cross_entropy_with_logits(
+            pairs.frame_logits, frames.float(), pos_weight=torch.tensor(_TRANSITION_BALANCE, device=device)
+        )
+        total = losses["regression"] + losses.get("stages", torch.zeros(())) + _SEEN_WEIGHT * losses["seen"]
+        return total + _TRANSITION_WEIGHT * losses["transitions"] + _NUMBER_WEIGHT * losses["number"], losses
+
+    def lr_factor(self, step: int, steps: int) -> float:
+        """Return the share of the peak rate: one cosine for the bodies alone, a lower one for the pairs."""
+        alone = self._options.alone_steps
+        if step < alone:
+            return max(0.1, warmed_cosine(step, alone, min(_WARMUP, alone)))
+        return self._options.pair_lr / self._options.lr * warmed_cosine(step - alone, max(1, steps - alone), _WARMUP)
+
+    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> dict[str, Any]:
+        """Return how well held-out films are judged against simulated bodies of their number, and recognised."""
+        return judge_films(
+            cast("SkeletonNetwork", network).model, self._validation, self.exemplars(), device, self.show
+        )
+
+    def exemplars(self) -> list[JudgedBody]:
+        """Return a few simulated bodies of each number."""
+        return [body for name in self._names for body in self._by_number[name][: self._options.exemplars]]
+
+    def keep(self, network: nn.Module, metrics: Mapping[str, Any], progress: Progress, *, is_best: bool) -> None:
+        """Keep the last network: validation has too few films to choose by."""
+        self._keep(cast("SkeletonNetwork", network).model, metrics, progress)
+
+
+def _by_number(bodies: Sequence[JudgedBody]) -> dict[str, list[JudgedBody]]:
+    grouped: dict[str, list[JudgedBody]] = {}
+    for body in bodies:
+        grouped.setdefault(str(body.number), []).append(body)
+    return dict(sorted(grouped.items()))
+
+
+def _features(track: BodyTrack, rng: np.random.Generator) -> NDArray[np.float32]:
+    """Return the features of a track, of some a few channels dropped."""
+    features = track_features(track)
+    if rng.random() < 0.3:
+        features[:-_KEPT_CHANNELS] *= (rng.random(len(features) - _KEPT_CHANNELS) >= 0.03)[:, None]
+    return features
+
+
+_KEPT_CHANNELS: Final = 25
+"""Stage, times, limbs' angles, area and splash are never dropped."""
+
+
+def _number_loss(encoding: Encoding, numbers: Tensor, whole: Tensor) -> Tensor:
+    assert encoding.number_logits is not None  # noqa: S101 -- the preset has a classifier
+    parts = torch.split_with_sizes(encoding.number_logits, [*PARTS.values()], dim=1)
+    each = [functional.cross_entropy(part[whole], numbers[whole, index]) for index, part in enumerate(parts)]
+    return torch.stack(each).mean()
+
+
+@torch.no_grad()
+def judge_films(
+    model: FineCausal,
+    films: Sequence[JudgedBody],
+    exemplars: Sequence[JudgedBody],
+    device: torch.device,
+    show: Callable[[JudgedBody, np.random.Generator], BodyTrack],
+) -> dict[str, float]:
+    """Judge films against exemplars of their number.
+
+    Returns:
+        Rank correlation and relative L2 of the points, mean absolute error in points, and the share of the dive
+        numbers that are recognised, first and among the likeliest three.
+    """
+    voters: dict[str, list[int]] = {}
+    for index, body in enumerate(exemplars):
+        voters.setdefault(str(body.number), []).append(index)
+    films = [film for film in films if film.read is not None and str(film.number) in voters]
+    if len(films) < 2:
+        return {}
+    shown = [track_features(show(body, np.random.default_rng(index))) for index, body in enumerate(exemplars)]
+    bank = model.encode(torch.from_numpy(np.stack(shown)).to(device))
+    read = [with_splash(model, cast("StoredTrack", film.read).track) for film in films]
+    queries = model.encode(torch.from_numpy(np.stack([track_features(track) for track in read])).to(device))
+    executions = torch.tensor([body.dive.execution for body in exemplars], device=device)
+    judged = []
+    for index, film in enumerate(films):
+        chosen = voters[str(film.number)]
+        delta = model.compare(queries.select(index), bank.select(chosen)).delta[:, 0]
+        judged.append(float((executions[chosen] + delta).mean()) * film.dive.difficulty)
+    true = [film.dive.execution * film.dive.difficulty for film in films]
+    numbers = [parse_dive_number(name) for name in voters]
+    assert queries.number_logits is not None  # noqa: S101 -- the preset has a classifier
+    likeliest = log_probs(queries.number_logits, numbers).topk(min(3, len(numbers)), dim=1).indices.tolist()
+    hits = [[numbers[index] == film.number for index in few] for few, film in zip(likeliest, films, strict=True)]
+    return {
+        "films": len(films),
+        "rho": spearman(true, judged),
+        "relative_l2": relative_l2(true, judged),
+        "mean_absolute_error": float(np.abs(np.array(true) - np.array(judged)).mean()),
+        "number": float(np.mean([few[0] for few in hits])),
+        "number_in_three": float(np.mean([any(few) for few in hits])),
+    }
+
+
+@torch.no_grad()
+def calibrate_numbers(
+    model: FineCausal, films: Sequence[JudgedBody], numbers: Sequence[DiveNumber], device: torch.device
+) -> None:
+    """Set the temperature of the least cross-entropy on films (Guo et al. 2017)."""
+    assert model.recogniser is not None  # noqa: S101 -- the preset has a classifier
+    known = [film for film in films if film.read is not None and film.number in numbers]
+    if not known:
+        return
+    tracks = [track_features(with_splash(model, cast("StoredTrack", film.read).track)) for film in known]
+    model.recogniser.temperature.fill_(1.0)
+    logits = model.encode(torch.from_numpy(np.stack(tracks)).to(device)).number_logits
+    assert logits is not None  # noqa: S101 -- as above
+    true = torch.tensor([numbers.index(film.number) for film in known], device=device)
+
+    def entropy(temperature: float) -> float:
+        return float(functional.nll_loss(log_probs(logits / temperature, numbers), true))
+
+    model.recogniser.temperature.fill_(min(np.geomspace(0.4, 6, 60).tolist(), key=entropy))
+
+
+def train_skeleton(
+    options: SkeletonOptions,
+    reader: AthleteReader,
+    device: torch.device,
+    *,
+    config: ModelConfig | None = None,
+    callbacks: Callbacks | None = None,
+    read: Callable[[], object] = lambda: None,
+) -> Path:
+    """Train a network that reads bodies; a stopped run goes on.
+
+    Args:
+        options: Data and steps.
+        reader: Reads the films.
+        device: Where to compute.
+        config: The network; by default the preset ``skeleton``, less what ``options.ablate`` names.
+        callbacks: Called as the run goes on.
+        read: Called after each film that is read.
+
+    Returns:
+        The folder of the weights.
+
+    Raises:
+        DatasetError: A dataset is wrong or holds nothing of use.
+        TrainingError: The run cannot be continued.
+    """
+    bodies = read_bodies(options.bodies)
+    if len(_by_number(bodies)) < 1 or len(bodies) < _GROUP:
+        raise DatasetError("too few bodies with scores and dive numbers", where=options.bodies)
+    cache = TrackCache(options.cache, reader)
+    films, held_out = (read_films(each, cache, read) for each in (options.films, options.validation))
+    errors = measure_errors(films)
+    options.out.mkdir(parents=True, exist_ok=True)
+    errors.write(options.out / ERRORS_NAME)
+    splash, splash_error = fit_splash(films)
+    torch.manual_seed(options.seed)
+    model = FineCausal(config or options.network())
+    with torch.no_grad():
+        cast("SkeletonBackbone", model.video_trunk).splash.copy_(splash)
+    film = BodyFilm(errors, splash_error if math.isfinite(splash_error) else 1.0)
+    folder = options.out / BEST
+
+    def keep(trained: FineCausal, metrics: Mapping[str, Any], progress: Progress) -> None:
+        facts = {
+            "step": progress.step,
+            "validation": dict(metrics),
+            "bodies": len(bodies),
+            "films": len(films),
+            "splash_error": splash_error,
+            "options": options.to_dict(),
+        }
+        note = "trained on simulated dives only; not calibrated for filmed ones"
+        save_weights(folder, trained, WeightsInfo(note=note, training=facts).facts())
+
+    task = SkeletonTask(SkeletonNetwork(model), bodies, films, film, options, held_out, keep)
+    trainer_config = TrainerConfig(
+        steps=options.alone_steps + options.pair_steps,
+        lr=options.lr,
+        weight_decay=0.03,
+        clip_norm=5.0,
+        validate_every=options.validate_every,
+        checkpoint_every=options.validate_every,
+        seed=(options.seed,),
+    )
+    trainer = Trainer(task, trainer_config, start_accelerator(device), options.out, checkpoint_name="last.pt")
+    trainer.resume(missing_ok=True)
+    calls = callbacks or Callbacks()
+    calls.data(len(bodies), len(held_out), trainer_config.steps)
+    metrics = trainer.fit(calls)
+    calibrate_numbers(model, held_out, [parse_dive_number(name) for name in _by_number(bodies)], device)
+    keep(model, metrics, trainer.progress)
+    return folder
