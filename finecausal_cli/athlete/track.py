@@ -91,9 +91,9 @@ class BodyTrack:
 
     @property
     def transitions(self) -> tuple[int, int]:
-        """First sampled frame of the flight and of the entry."""
-        first = int(np.searchsorted(self.times_s, 0.0))
-        return first, int(np.searchsorted(self.times_s, self.air_s))
+        """First sampled frame of the flight and of the entry; the last frame where neither is sampled any more."""
+        first, entry = np.searchsorted(self.times_s, (0.0, self.air_s)).tolist()
+        return min(first, len(self.times_s) - 1), min(entry, len(self.times_s) - 1)
 
     @property
     def in_flight(self) -> NDArray[np.bool_]:

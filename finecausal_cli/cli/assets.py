@@ -19,6 +19,7 @@ from finecausal_cli.cli.options import (
     add_command,
 )
 from finecausal_cli.config import DEFAULT_WEIGHTS, REQUIRED, OptionGroup, RuntimeConfig, option
+from finecausal_cli.errors import WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

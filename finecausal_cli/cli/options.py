@@ -23,6 +23,7 @@ _ROOMS = {
     "BankOptions": "retrieval",
     "BatchConfig": "batch",
     "ClassifierOptions": "training",
+    "SkeletonOptions": "training",
     "CompareOptions": "scoring",
     "EvaluateOptions": "evaluation",
     "ExplainOptions": "scoring",

@@ -21,7 +21,7 @@ SPLASH_VIEW: Final = 3888
 
 _DILATIONS: Final = (1, 2, 4, 8, 16, 1)
 _KERNEL: Final = 5
-_DROPOUT: Final = 0.1
+_DROPOUT: Final = 0.15
 
 
 class TemporalBlock(nn.Module):

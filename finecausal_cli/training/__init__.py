@@ -334,7 +334,7 @@ class SkeletonOptions(OptionGroup):
     pair_steps: int = option(2500, "Optimiser steps on pairs of dives.", min=1, metavar="N")
     lr: float = option(2e-3, "Peak learning rate on single dives.", min=0)
     pair_lr: float = option(6e-4, "Peak learning rate on pairs.", min=0)
-    filmed: float = option(0.2, "Share of films among the dives, where a number has any.", min=0, max=1)
+    filmed: float = option(0.3, "Share of films among the dives, where a number has any.", min=0, max=1)
     lost: float = option(0.08, "Share of flights that are frozen, shuffled, reversed or another dive's.", min=0, max=1)
     exemplars: int = option(6, "Simulated exemplars of a number at validation.", min=1, metavar="N")
     validate_every: int = option(500, "Steps between validations and checkpoints.", min=1, metavar="N")
@@ -343,7 +343,7 @@ class SkeletonOptions(OptionGroup):
 
     def network(self) -> ModelConfig:
         """Return the network's configuration."""
-        return build_config("skeleton", ablate=self.ablate)
+        return build_config("skeleton", ablate=self.ablate).model_copy(update={"recognises": True})
 
 
 def process_count() -> int:

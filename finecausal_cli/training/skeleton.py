@@ -155,6 +155,12 @@ def read_films(
     return films
 
 
+def poses_are_its_own(film: JudgedBody) -> bool:
+    """Tell whether a film shows the poses that its marks are for: ``simulate --varied-poses`` shows random ones."""
+    plan = film.dive.video.parent.parent / "plan.json"
+    return not (plan.is_file() and json.loads(plan.read_text(encoding="utf-8")).get("varied_poses"))
+
+
 def measure_errors(films: Sequence[JudgedBody]) -> TrackErrors:
     """Measure what the reader got wrong in simulated films.
 
@@ -531,6 +537,7 @@ def train_skeleton(
     options.out.mkdir(parents=True, exist_ok=True)
     errors.write(options.out / ERRORS_NAME)
     splash, splash_error = fit_splash(films)
+    films = [film for film in films if poses_are_its_own(film)]
     torch.manual_seed(options.seed)
     model = FineCausal(config or options.network())
     with torch.no_grad():
@@ -558,6 +565,7 @@ def train_skeleton(
         clip_norm=5.0,
         validate_every=options.validate_every,
         checkpoint_every=options.validate_every,
+        log_losses=True,
         seed=(options.seed,),
     )
     trainer = Trainer(task, trainer_config, start_accelerator(device), options.out, checkpoint_name="last.pt")

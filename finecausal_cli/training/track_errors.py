@@ -260,6 +260,8 @@ class BodyFilm:
             if is_exact
             else (float(each[film]) for each in (errors.takeoff_s, errors.entry_s, errors.time_scale))
         )
+        if not is_exact:
+            takeoff_s, entry_s = (each + float(rng.normal(0, _END_SD_S)) for each in (takeoff_s, entry_s))
         # Frames at the film's pace; the samples are the nearest ones, as in a clip.
         fps = float(errors.fps[film]) * float(np.exp(rng.normal(0, 0.15)))
         real_s = np.arange(-BEFORE_S - 0.15, motion.air_s + AFTER_S + 0.2, 1 / fps) + rng.random() / fps
@@ -303,7 +305,7 @@ class BodyFilm:
         """
         errors, flip = self._errors, bool(rng.random() < 0.5)
         shifted = _shift(phase, int(rng.integers(-_SHIFT, _SHIFT + 1)))
-        residual = errors.residual[film, shifted].astype(np.float64) * rng.uniform(0.6, 1.2)
+        residual = errors.residual[film, shifted].astype(np.float64) * rng.uniform(0.7, 1.5)
         if rng.random() < 0.5:
             share, other = rng.uniform(0.3, 0.8), int(rng.integers(len(errors)))
             mixed = errors.residual[other, _shift(phase, int(rng.integers(-_SHIFT, _SHIFT + 1)))]
@@ -333,6 +335,7 @@ _EXACT: Final = 0.05
 
 _SPLASH_UNSEEN: Final = 0.12
 _SURE: Final = 0.9
+_END_SD_S: Final = 0.015
 _SHIFT: Final = 8
 _AZIMUTH_SD, _ELEVATION_SD = np.radians(10), np.radians(3)
 _LOWEST, _HIGHEST = np.radians(-14), np.radians(38)

@@ -1,0 +1,227 @@
+"""Training of a network that reads bodies: the reader's errors, and runs of a few steps."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from finecausal_cli.athlete import JOINTS
+from finecausal_cli.athlete.track import SPLASH_VIEW, BodyMotion, BodyTrack, project
+from finecausal_cli.errors import DatasetError
+from finecausal_cli.scoring.tracks import StoredTrack
+from finecausal_cli.simulator.camera import axes_of
+from finecausal_cli.simulator.dataset import write_dataset
+from finecausal_cli.training import SkeletonOptions, skeleton
+from finecausal_cli.training.skeleton import JudgedBody, fit_splash, read_bodies, train_skeleton
+from finecausal_cli.training.track_errors import LOSSES, PHASES, BodyFilm, TrackErrors, measure
+from finecausal_cli.weights.store import load_weights
+
+AZIMUTH, ELEVATION = 20.0, 5.0
+
+
+@pytest.fixture(scope="module")
+def bodies(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("bodies")
+    write_dataset(folder, 16, 5, layout="bodies", dives=("107B", "305C"))
+    return folder
+
+
+def no_errors(count: int = 2) -> TrackErrors:
+    zeros = np.zeros(count)
+    return TrackErrors.stack(
+        [
+            {
+                "residual": np.zeros((PHASES, len(JOINTS), 2)),
+                "turned_over": np.zeros(PHASES),
+                "swapped": np.zeros(PHASES),
+                "confidence": np.full((PHASES, len(JOINTS)), 0.9),
+                "seen": np.ones(PHASES),
+                "area_m2": np.full(PHASES, 0.4),
+                "path": np.zeros((PHASES, 2)),
+                "scale": 1.0,
+                "takeoff_s": zero,
+                "entry_s": zero,
+                "time_scale": 1.0,
+                "fps": 60.0,
+                "azimuth": np.radians(AZIMUTH),
+                "elevation": np.radians(ELEVATION),
+                "position": ord("B"),
+            }
+            for zero in zeros
+        ]
+    )
+
+
+def filmed(body: JudgedBody, *, shift: float = 0.0) -> tuple[StoredTrack, dict[str, object], dict[str, np.ndarray]]:
+    """Return a body as a perfect reader would read it, and what is known of the film; ``shift`` moves its joints."""
+    motion = body.motion
+    assert motion is not None
+    axes = np.asarray(axes_of(np.radians(AZIMUTH), np.radians(ELEVATION)))
+    times = np.arange(-0.6, motion.air_s + 0.9, 1 / 40)[:96]
+    screen = project(motion.at(times), axes)
+    px_per_m = 100.0
+    views = np.tile(np.array([[px_per_m, 0, 300], [0, -px_per_m, 900]]), (len(times), 1, 1))
+    pixels = np.einsum("nij,nkj->nki", views[:, :, :2], screen) + views[:, None, :, 2]
+    about = screen - screen[:, :1]
+    about[:, 1:, 0] += shift
+    path = screen[:, 0] - screen[np.argmin(np.abs(times)), 0]
+    sure, ones = np.full(about.shape[:2], 0.8, np.float32), np.ones(len(times), np.float32)
+    track = BodyTrack(times, about.astype(np.float32), sure, ones, path.astype(np.float32), 0.4 * ones, motion.air_s)
+    stored = StoredTrack(track, np.arange(len(times)), 0.6, 0.6 + motion.air_s, 1.0)
+    record = {
+        "flight_start_s": 0.6,
+        "entry_start_s": 0.6 + motion.air_s,
+        "time_scale": 1.0,
+        "fps": 40.0,
+        "camera": {"azimuth_deg": AZIMUTH, "elevation_deg": ELEVATION},
+        "dive": str(body.number),
+    }
+    truth = {
+        "joints": pixels.astype(np.float32),
+        "px_per_m": np.full(len(times), px_per_m, np.float32),
+        "camera": views.astype(np.float32),
+        "times_s": times + 0.6,
+    }
+    return stored, record, truth
+
+
+def test_bodies_are_simulated_without_pictures_and_read_again(bodies: Path) -> None:
+    read = read_bodies(bodies)
+    assert len(read) == 16
+    assert {str(body.number) for body in read} == {"107B", "305C"}
+    assert not (bodies / "videos").exists()
+    for body in read:
+        assert body.motion is not None
+        assert body.motion.splash == pytest.approx(body.seen["splash"], abs=1e-6)
+        # The centre of a body in the air falls by half g t^2; the pelvis stays near it.
+        air = np.linspace(0, body.motion.air_s, 30)
+        fall = np.polyfit(air, body.motion.at(air)[:, 0, 2], 2)[0]
+        assert fall == pytest.approx(-4.905, rel=0.2)
+
+
+def test_another_file_is_no_body(tmp_path: Path) -> None:
+    (tmp_path / "a.npz").write_bytes(b"no body")
+    with pytest.raises(DatasetError, match="not the motion of a simulated body"):
+        BodyMotion.read(tmp_path / "a.npz")
+
+
+def test_a_perfect_reading_has_no_errors_and_a_shifted_one_its_shift(bodies: Path) -> None:
+    body = read_bodies(bodies)[0]
+    perfect, shifted = (measure(*filmed(body, shift=shift)) for shift in (0.0, 0.1))
+    assert perfect is not None
+    assert shifted is not None
+    in_air = slice(20, 70)
+    assert np.abs(perfect["residual"][in_air]).max() < 0.05  # phases lie between frames
+    assert not perfect["turned_over"].any()
+    assert perfect["scale"] == pytest.approx(1, abs=0.01)
+    assert np.abs(perfect["path"][in_air]).max() < 0.02
+    assert np.linalg.norm(shifted["residual"][in_air, 1:], axis=-1).mean() == pytest.approx(0.1, abs=0.03)
+    assert perfect["takeoff_s"] == perfect["entry_s"] == 0
+
+
+def test_errors_survive_being_written(tmp_path: Path) -> None:
+    errors = no_errors()
+    errors.write(tmp_path / "errors.npz")
+    read = TrackErrors.read(tmp_path / "errors.npz")
+    assert np.array_equal(read.residual, errors.residual)
+    assert len(read) == 2
+    with pytest.raises(DatasetError, match="no simulated film"):
+        TrackErrors.stack([])
+
+
+def test_a_film_without_errors_shows_the_body_as_the_camera_does(bodies: Path) -> None:
+    body = read_bodies(bodies)[0]
+    assert body.motion is not None
+    track = BodyFilm(no_errors(), 0.0)(body.motion, "B", np.random.default_rng(0))
+    lengths = np.linalg.norm(body.motion.joints_m[:, 1] - body.motion.joints_m[:, 0], axis=-1)
+    seen = np.linalg.norm(track.joints_m[track.in_flight, 1] - track.joints_m[track.in_flight, 0], axis=-1)
+    assert seen.max() <= lengths.max() * 1.25  # a trunk never looks longer than it is; its scale varies by some percent
+    assert track.air_s == pytest.approx(body.motion.air_s, abs=0.1)
+    assert len(track.times_s) == 96
+
+
+@pytest.mark.parametrize("loss", LOSSES)
+def test_a_flight_that_is_taken_away_is_another_one(bodies: Path, loss: str) -> None:
+    body, other, *_ = read_bodies(bodies)
+    assert body.motion is not None
+    film = BodyFilm(no_errors(), 0.0)
+    whole = film(body.motion, "B", np.random.default_rng(4))
+    lost = film(body.motion, "B", np.random.default_rng(4), loss=loss, other=other.motion)  # type: ignore[arg-type]
+    assert not np.allclose(whole.joints_m[whole.in_flight], lost.joints_m[whole.in_flight], atol=0.2)
+    if loss == "frozen":
+        assert np.ptp(lost.joints_m[lost.in_flight], axis=0).max() < 0.3
+
+
+def test_the_splash_is_fitted_to_what_is_seen_of_it(bodies: Path) -> None:
+    rng = np.random.default_rng(0)
+    direction = rng.normal(0, 1, SPLASH_VIEW)
+    base = read_bodies(bodies)[0]
+    films = []
+    for _ in range(80):
+        stored, _, _ = filmed(base)
+        size = float(rng.uniform(0, 1))
+        view = (direction * size + rng.normal(0, 0.05, SPLASH_VIEW)).astype(np.float32)
+        track = replace(stored.track, splash_view=view)
+        films.append(replace(base, motion=None, read=replace(stored, track=track), seen={"splash": size}))
+    weights, error = fit_splash(films)
+    assert error < 0.1
+    assert weights.shape == (SPLASH_VIEW + 1,)
+    view = torch.from_numpy((0.7 * direction).astype(np.float32))
+    assert float(view @ weights[:-1] + weights[-1]) == pytest.approx(0.7, abs=0.15)
+
+
+@pytest.fixture
+def options(bodies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SkeletonOptions:
+    """Return options of a run of a few steps, whose films are bodies read perfectly."""
+    films = [replace(body, motion=None, read=filmed(body)[0]) for body in read_bodies(bodies)[:6]]
+    monkeypatch.setattr(skeleton, "read_films", lambda *_: films)
+    monkeypatch.setattr(skeleton, "measure_errors", lambda _: no_errors())
+    return SkeletonOptions(
+        bodies=bodies,
+        films=(bodies,),
+        validation=(bodies,),
+        out=tmp_path / "run",
+        alone_steps=2,
+        pair_steps=2,
+        validate_every=2,
+        exemplars=2,
+    )
+
+
+def test_a_run_leaves_weights_that_say_what_they_are_made_of(options: SkeletonOptions) -> None:
+    folder = train_skeleton(options, None, torch.device("cpu"))  # type: ignore[arg-type]
+    loaded = load_weights(folder)
+    assert loaded.config.trunk == "skeleton"
+    assert loaded.model.recogniser is not None
+    facts = json.loads((folder / "config.json").read_text())["info"]
+    assert "simulated dives only" in facts["note"]
+    assert facts["training"]["bodies"] == 16
+    assert (options.out / "errors.npz").is_file()
+
+
+def test_a_resumed_run_equals_an_uninterrupted_one(
+    options: SkeletonOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    whole = load_weights(train_skeleton(options, None, torch.device("cpu")))  # type: ignore[arg-type]
+    stopped = replace(options, out=tmp_path / "stopped")
+    steps = skeleton.SkeletonTask.loss
+    taken = []
+
+    def interrupt(self: skeleton.SkeletonTask, *args: object) -> object:
+        if len(taken) == 3:
+            raise KeyboardInterrupt
+        taken.append(1)
+        return steps(self, *args)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(skeleton.SkeletonTask, "loss", interrupt)
+    with pytest.raises(KeyboardInterrupt):
+        train_skeleton(stopped, None, torch.device("cpu"))  # type: ignore[arg-type]
+    monkeypatch.setattr(skeleton.SkeletonTask, "loss", steps)
+    resumed = load_weights(train_skeleton(stopped, None, torch.device("cpu")))  # type: ignore[arg-type]
+    for name, tensor in whole.model.state_dict().items():
+        assert torch.equal(tensor, resumed.model.state_dict()[name]), name
