@@ -8,7 +8,6 @@ from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy import stats
 
 from finecausal_cli.retrieval.bank import Bank, Exemplar
 from finecausal_cli.retrieval.voting import choose_voters, compare_with_exemplars
@@ -32,6 +31,8 @@ Interval = tuple[float, float]
 
 def spearman(true: ArrayLike, predicted: ArrayLike) -> float:
     """Return Spearman's rank correlation rho, -1..1; NaN if either side is constant."""
+    from scipy import stats  # takes half a second, and every command imports this module
+
     true, predicted = _pair(true, predicted)
     if np.ptp(true) == 0 or np.ptp(predicted) == 0:
         return float("nan")
@@ -97,6 +98,8 @@ def bootstrap_interval(
 ) -> Interval:
     """Return a percentile bootstrap interval for Spearman's rho; NaN if no resample has one."""
     true, predicted = _pair(true, predicted)
+    from scipy import stats
+
     draws = _draw(len(true), seed, resamples)
     ranks = [stats.rankdata(side[draws], axis=1) - (len(true) + 1) / 2 for side in (true, predicted)]
     covariance, (spread, other_spread) = (ranks[0] * ranks[1]).sum(1), ((side**2).sum(1) for side in ranks)
@@ -127,6 +130,8 @@ def share_interval(hits: int, trials: int, *, level: float = 0.95) -> Interval:
 
     Unlike a bootstrap, it has a width where the share is 1.
     """
+    from scipy import stats
+
     interval = stats.binomtest(hits, trials).proportion_ci(confidence_level=level, method="wilson")
     return float(interval.low), float(interval.high)
 

@@ -43,7 +43,7 @@ class GraphAttention(nn.Module):
         super().__init__()
         self.heads, self.out_channels = HEADS, channels
         self.negative_slope, self.dropout = 0.2, _DROPOUT
-        self.lin_l, self.lin_r = (_empty_linear(inputs, HEADS * channels) for _ in range(2))
+        self.lin_l, self.lin_r = (_EmptyLinear(inputs, HEADS * channels) for _ in range(2))
         self.att = nn.Parameter(torch.empty(1, HEADS, channels))
         self.bias = nn.Parameter(torch.zeros(HEADS * channels))
         for _ in range(2):  # GATv2Conv initialises twice: in its constructor, and in reset_parameters
@@ -54,10 +54,11 @@ class GraphAttention(nn.Module):
         nn.init.uniform_(self.att, -bound, bound)
 
 
-def _empty_linear(inputs: int, outputs: int) -> nn.Linear:
-    """Build a linear map without initialising it."""
-    linear: nn.Linear = nn.utils.skip_init(nn.Linear, inputs, outputs, device=torch.get_default_device())  # type: ignore[no-untyped-call]
-    return linear
+class _EmptyLinear(nn.Linear):
+    """A linear map that is not initialised. ``nn.utils.skip_init`` would import SymPy, half a second of each start."""
+
+    def reset_parameters(self) -> None:
+        """No-op."""
 
 
 class CausalIntervention(nn.Module):

@@ -14,7 +14,7 @@ import torch
 from finecausal_cli.athlete.track import track_features
 from finecausal_cli.config import DEFAULT_WEIGHTS, Precision, __version__
 from finecausal_cli.data.batch import normalise
-from finecausal_cli.device import computing, resolve_device, resolve_precision
+from finecausal_cli.device import computing, one_thread, resolve_device, resolve_precision
 from finecausal_cli.errors import FinecausalError, UsageError, WeightsError
 from finecausal_cli.retrieval.bank import Bank, load_bank
 from finecausal_cli.retrieval.voting import (
@@ -146,19 +146,20 @@ class Scorer:
         """
         resolved = resolve_device(device)
         folder = resolve_weights(os.fspath(weights))
-        loaded = load_weights(folder, device=resolved)
         exemplars = bank_folder(folder) if bank is None else Path(bank)
-        return cls(
-            loaded.model.for_inference(),
-            load_bank(exemplars, weights_digest=loaded.digest),
-            info=WeightsInfo.read(loaded.info, folder),
-            weights_name=folder.name,
-            weights_digest=loaded.digest,
-            device=resolved,
-            precision=resolve_precision(precision, resolved),
-            bank_folder=exemplars,
-            reader=load_reader(resolved),
-        )
+        with one_thread():
+            loaded = load_weights(folder, device=resolved)
+            return cls(
+                loaded.model.for_inference(),
+                load_bank(exemplars, weights_digest=loaded.digest),
+                info=WeightsInfo.read(loaded.info, folder),
+                weights_name=folder.name,
+                weights_digest=loaded.digest,
+                device=resolved,
+                precision=resolve_precision(precision, resolved),
+                bank_folder=exemplars,
+                reader=load_reader(resolved),
+            )
 
     @property
     def bank(self) -> Bank:

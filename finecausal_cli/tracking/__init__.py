@@ -83,10 +83,31 @@ def crop_window(frame: NDArray[np.uint8], window: NDArray[np.float64], out_size:
         # Shrinking by warping would skip pixels: first take the mean of those that fall together.
         shrink = int(1 / scale)
         height, width = (max(1, round(length / shrink)) for length in frame.shape[:2])
+        small = _shrunk_around(frame, (height, width), shrink, window)
         x, y, scale = x * width / frame.shape[1], y * height / frame.shape[0], scale * frame.shape[0] / height
-        frame = np.asarray(cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA), np.uint8)
+        frame = small
     matrix = np.array([[scale, 0, out_size / 2 - scale * x], [0, scale, out_size / 2 - scale * y]])
     # Pixels are counted from their middles.
     matrix[:, 2] += 0.5 * scale - 0.5
     cut = cv2.warpAffine(frame, matrix, (out_size, out_size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return np.asarray(cut, np.uint8)
+
+
+def _shrunk_around(
+    frame: NDArray[np.uint8], size: tuple[int, int], step: int, window: NDArray[np.float64]
+) -> NDArray[np.uint8]:
+    """Shrink a picture by the mean of ``step`` x ``step`` pixels; only around the window where that means the same."""
+    if (size[0] * step, size[1] * step) != frame.shape[:2]:
+        return np.asarray(cv2.resize(frame, size[::-1], interpolation=cv2.INTER_AREA), np.uint8)
+    small = np.empty((*size, 3), np.uint8)
+    parts = []
+    for middle, length in zip(window[1::-1], size, strict=True):
+        # Two cells more than the window: the warp reads the neighbours of its outermost pixels.
+        first = np.clip(np.floor((middle - window[2] / 2) / step) - 2, 0, length - 1)
+        last = np.clip(np.ceil((middle + window[2] / 2) / step) + 2, first + 1, length)
+        parts.append(slice(int(first), int(last)))
+    rows, columns = parts
+    region = frame[rows.start * step : rows.stop * step, columns.start * step : columns.stop * step]
+    shape = columns.stop - columns.start, rows.stop - rows.start
+    small[rows, columns] = cv2.resize(region, shape, interpolation=cv2.INTER_AREA)
+    return small

@@ -49,6 +49,9 @@ MOST_FPS = 33.0
 CHUNK_S, OVERLAP_S = 30.0, 12.0
 """Seconds that are searched at once, and that the next ones share: the longest flight in slow motion."""
 
+_REPORT_S = 1.0
+"""Seconds of film after which progress is reported."""
+
 _LEAST_FALL_M = 1.5
 """From 1 m the body's middle falls by more than this before the hands are in the water; a jump on land by less."""
 
@@ -212,14 +215,27 @@ def find_flights(
         VideoError: The file is missing, is no video, or cannot be decoded.
     """
     scanner = Scanner(path, side=SIDE, most_fps=MOST_FPS, start_s=start_s, end_s=end_s)
-    finder = _Finder(scanner, heat)
     total = min(scanner.duration_s, end_s or np.inf) - (start_s or 0.0)
+
+    def report(time_s: float) -> None:
+        if progress is not None:
+            progress(min(time_s - (start_s or 0.0), total), total)
+
+    finder = _Finder(scanner, heat, report)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for chunk in _chunks(scanner.frames()):
+        for chunk in _chunks(_reported(scanner.frames(), report)):
             finder.search(chunk, pool)
-            if progress is not None:
-                progress(min(float(chunk.times_s[-1]) - (start_s or 0.0), total), total)
     return finder.result()
+
+
+def _reported(frames: Iterator[SmallFrame], report: Callable[[float], None]) -> Iterator[SmallFrame]:
+    """Report every second of film that is decoded: a stretch takes long on a slow or busy machine."""
+    last_s = 0.0
+    for frame in frames:
+        if frame.time_s - last_s >= _REPORT_S:
+            last_s = frame.time_s
+            report(frame.time_s)
+        yield frame
 
 
 @dataclass(slots=True)
@@ -263,6 +279,7 @@ class _Finder:
 
     scanner: Scanner
     outline: Callable[[NDArray[np.uint8]], NDArray[np.float32]] | None
+    report: Callable[[float], None]
     flights: list[tuple[float, Flight]] = field(default_factory=list)
     cuts_s: set[float] = field(default_factory=set)
     steps: list[Step] = field(default_factory=list)
@@ -281,11 +298,13 @@ class _Finder:
         self.brightest = max(self.brightest, int(np.percentile(pictures[::8, ::2, ::2], 99.5)))
         known = self.steps[len(self.steps) - chunk.shared + 1 :] if chunk.shared else []
         self.steps = known + measure_steps(pictures[max(0, chunk.shared - 1) :], pool)
+        self.report(self.last_s)
         if len(times) < _FEWEST_FRAMES or self.brightest < _BLACK:
             return
         camera = chain(times, self.steps)
         self.cuts_s.update(float(times[index + 1]) for index in np.flatnonzero(np.diff(camera.shots)))
         heat = motion_heat(pictures, camera, pool, self.outline)
+        self.report(self.last_s)
         # Where the camera's motion is not known, as in noise, something moves.
         hottest = np.where(heat.known, heat.raw.max(axis=(1, 2)), HOTTEST)
         self.hottest = max(self.hottest, int(np.percentile(hottest, 80)))
@@ -300,6 +319,7 @@ class _Finder:
         for index in np.flatnonzero(paths.score[:_TRIED] > _LEAST_SHARE * paths.score.max(initial=0.0)):
             path = paths.take(np.array([index]))
             judged = None if self._is_outdone(search, path) else self._judge(search, path)
+            self.report(self.last_s)
             if judged is not None:
                 self.flights.append(judged)
 

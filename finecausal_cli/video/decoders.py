@@ -130,6 +130,9 @@ def _load(path: str) -> tuple[ModuleType, tuple[type[Exception], ...]]:
 T = TypeVar("T")
 
 
+_SKIPPABLE = {"h264", "hevc"}
+"""Codecs of which frames that no other is predicted from may be left out."""
+
 _PREDICTED = 4
 """Frames shown before a damaged one that may be predicted from it (B-frames)."""
 
@@ -234,7 +237,12 @@ class PyAVSource:
                 with suppress(av.FFmpegError):
                     container.seek(int(self._stamps[first]), stream=stream)
             following = 0
+            skips = self._stamps is not None and self.info.codec in _SKIPPABLE
             for packet in packets(container, stream, self.info.path):
+                if skips and packet.pts is not None and self._stamps is not None:
+                    # On the way from a key frame to the clip only what others are predicted from: half of the frames.
+                    is_before = packet.pts < int(self._stamps[first])
+                    stream.codec_context.skip_frame = "NONREF" if is_before else "DEFAULT"
                 try:
                     pictures = packet.decode()
                 except av.FFmpegError:

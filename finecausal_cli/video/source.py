@@ -7,6 +7,7 @@ import re
 import stat
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
@@ -251,10 +252,19 @@ def packets(
 def probe_container(path: str | os.PathLike[str]) -> ContainerInfo:
     """Read the time of every packet of a video file, and decode its first picture.
 
+    The last file is remembered until it changes: a dive is searched, sampled and shown, each from an own pass.
+
     Raises:
         VideoError: The file is missing, is no video, holds no picture that can be decoded, or misses a fifth or more.
     """
     file = check_path(path)
+    status = file.stat()
+    return _probed(os.fspath(path), file, (status.st_ino, status.st_size, status.st_mtime_ns))
+
+
+@lru_cache(maxsize=1)
+def _probed(path: str, file: Path, version: tuple[int, ...]) -> ContainerInfo:  # noqa: ARG001 - part of the key
+    """Probe a file; ``version`` tells whether it is still the one that is remembered."""
     with opened(file, path) as (container, stream):
         picture, counted = _read_packets(container, stream, path)
         unit = float(stream.time_base or 0)

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from finecausal_cli.device import computing, resolve_device, resolve_precision
+from finecausal_cli.device import computing, one_thread, resolve_device, resolve_precision
 from finecausal_cli.errors import UsageError
 
 
@@ -78,3 +78,14 @@ def test_a_precision_is_what_the_network_computes_in():
     for precision, dtype in (("fp32", torch.float32), ("bf16", torch.bfloat16)):
         with torch.inference_mode(), computing(precision, cpu):
             assert layer(torch.ones(1, 4)).dtype == dtype
+
+
+def test_one_thread_holds_for_the_block_alone():
+    before = torch.get_num_threads()
+    torch.set_num_threads(2)
+    try:
+        with one_thread():
+            inside = torch.get_num_threads()
+        assert (inside, torch.get_num_threads()) == (1, 2)
+    finally:
+        torch.set_num_threads(before)

@@ -59,3 +59,15 @@ def test_a_shrunken_window_is_the_mean_of_what_falls_together() -> None:
     frame[::2] = 200
     cut = crop_window(frame, np.array([32.0, 32.0, 64.0]), 16)
     assert np.abs(cut.astype(int) - 100).max() <= 1
+
+
+@pytest.mark.parametrize("window", [(300.0, 200.0, 300.0), (20.0, 350.0, 420.0), (-90.0, 900.0, 260.0), (310, 9, 999)])
+def test_a_shrunk_window_is_that_of_the_picture_shrunk_as_a_whole(window: tuple[float, float, float]) -> None:
+    picture = np.random.default_rng(0).integers(0, 256, (360, 640, 3), dtype=np.uint8)
+    step = int(window[2] / 64)
+    rows, columns = (length // step * step for length in picture.shape[:2])
+    picture = picture[:rows, :columns]
+    means = picture.reshape(rows // step, step, columns // step, step, 3).mean(axis=(1, 3))
+    expected = crop_window(np.rint(means).astype(np.uint8), np.array(window) / step, 64)
+    found = crop_window(picture, np.array(window), 64)
+    assert np.abs(found.astype(int) - expected).max() <= 1

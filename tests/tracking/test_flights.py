@@ -85,6 +85,14 @@ def test_progress_ends_at_the_end(tmp_path: Path, dive: Film) -> None:
     assert said[-1][0] == pytest.approx(said[-1][1], abs=2 * FRAME_S)
 
 
+def test_progress_comes_while_a_stretch_is_decoded(tmp_path: Path, dive: Film) -> None:
+    path, said = tmp_path / "film.mp4", []
+    write_video(path, dive.frames, FPS)
+    find_flights(path, progress=lambda done, _: said.append(done))
+    assert said == sorted(said)
+    assert np.diff([0.0, *said]).max() < 1.0 + 2 * FRAME_S
+
+
 @pytest.mark.parametrize(
     ("kind", "reason"), [("black", "black"), ("still", "still"), ("noise", "no_dive"), ("short", "too_short")]
 )

@@ -42,6 +42,14 @@ def test_formats_without_reliable_stamps_are_counted(numbered: Callable[..., Pat
     assert found.times_s.tolist() == pytest.approx([number / 25 for number in range(50)])
 
 
+def test_a_file_is_probed_once_until_it_changes(numbered: Callable[..., Path]) -> None:
+    path = numbered(20)
+    first = probe_container(path)
+    assert probe_container(path) is first
+    path.write_bytes(numbered(30, name="longer.mp4").read_bytes())
+    assert probe_container(path).info.frames == 30
+
+
 @pytest.mark.parametrize(
     ("rotation", "size", "aspect"), [(0, (64, 96), 4 / 3), (90, (96, 64), 3 / 4), (180, (64, 96), 4 / 3)]
 )
