@@ -206,7 +206,7 @@ def rank_single_faults(
         context = VotingContext.build(
             scorer.model, query, scorer.bank, indices, difficulty=planted.simulated.difficulty
         )
-        takeoff, flight, entry = context.points(context.votes.pairs.stage_deltas[:, 0] / context.difficulty)
+        takeoff, flight, entry = context.points(context.votes.pairs.stage_deltas[:, 0] / context.scale)
         namings.append(
             Naming(
                 index=index,

@@ -25,6 +25,7 @@ ErrorKind = Literal[
     "not_a_video", "not_a_dive", "no_frames", "too_short", "truncated", "damaged", "unsupported", "out_of_range",
     "timeout", "crashed",
     "no_dive", "still", "black", "athlete_not_seen", "several_shots", "no_takeoff", "no_entry",
+    "no_number",
     "bad_option", "no_exemplar", "failed",
 ]  # fmt: skip
 """What went wrong, as a word that a program can count on; said where the error is raised.
@@ -35,7 +36,7 @@ only, an empty folder, no picture can be decoded), ``too_short`` (fewer frames t
 ``damaged``, ``unsupported`` (a picture of an impossible shape), ``out_of_range`` (the times asked for lie outside). Of
 the decoder: ``timeout``, ``crashed``. Of what is shown: ``no_dive`` (nobody falls freely), ``still``, ``black``,
 ``athlete_not_seen``, ``several_shots`` (the shot changes within the dive), ``no_takeoff`` and ``no_entry`` (the clip
-lacks that part of the dive). Of the request: ``bad_option``,
+lacks that part of the dive), ``no_number`` (the dive number is not sure). Of the request: ``bad_option``,
 ``no_exemplar``. Anything else: ``failed``.
 """
 

@@ -30,13 +30,15 @@ if TYPE_CHECKING:
 
     from finecausal_cli.batch.inputs import Item
     from finecausal_cli.scoring import ScoreOptions
+    from finecausal_cli.scoring.results import Candidate
     from finecausal_cli.scoring.scorer import Scorer
 
 
 # One dive's line in a file of results: scored, refused or failed, and why.
 
-ROW_VERSION: Final = 2
-"""Part of a row's key: rows of another version are scored anew. Version 1 judged every clip, whatever it showed."""
+ROW_VERSION: Final = 3
+"""Part of a row's key: rows of another version are scored anew. Version 1 judged every clip, whatever it showed;
+version 2 gave points whether or not the dive number was sure."""
 
 Status = Literal["scored", "refused", "failed"]
 """``refused``: the clip can be read and shows no dive that could be judged."""
@@ -51,7 +53,7 @@ RowErrorKind = Literal[ErrorKind, "unexpected"]
 class Row(Value):
     """What became of one dive. Every field but ``assessment`` is one column of a table."""
 
-    row_version: Literal[1, 2] = ROW_VERSION
+    row_version: Literal[1, 2, 3] = ROW_VERSION
     source: str = Field(description="The video file or folder of frames, as given.")
     status: Status
     score: float | None = Field(default=None, description="Final score, points; None without one.")
@@ -102,6 +104,17 @@ class Row(Value):
     takeoff_marks: float | None = Field(default=None, description="Marks won or lost against the exemplars, 0 to 10.")
     flight_marks: float | None = None
     entry_marks: float | None = None
+    points_low: float | None = Field(default=None, description="Lowest points that the possible heights give.")
+    points_high: float | None = Field(default=None, description="Highest points that the possible heights give.")
+    candidates: str | None = Field(
+        default=None,
+        description="The likeliest dive numbers where none is sure: number, probability, difficulty and points that it "
+        "would give; separated by ' | '.",
+    )
+    height_from: str | None = Field(default=None, description="Where the height comes from, in words.")
+    height_candidates: str | None = Field(default=None, description="Possible heights, metres, likeliest first.")
+    interval_withheld: str | None = Field(default=None, description="Why no interval is given.")
+    interval_factor: float | None = Field(default=None, description="How many times wider it is than usual.")
     assessment: Assessment | None = Field(default=None, description="The whole verdict; not in csv and parquet.")
 
     @model_validator(mode="before")
@@ -121,7 +134,8 @@ class Row(Value):
     def given(self) -> tuple[str | None, float | None, float | None]:
         """Dive number, height and difficulty as options; None where they were not given."""
         dive = self.dive.strip().upper() if self.dive is not None and self.dive_from in (None, "given") else None
-        return dive, self.height_m, self.difficulty if self.difficulty_from in (None, "given") else None
+        height_m = self.height_m if self.height_from in (None, "given") else None
+        return dive, height_m, self.difficulty if self.difficulty_from in (None, "given") else None
 
     @property
     def is_scored(self) -> bool:
@@ -141,10 +155,14 @@ def scored_row(job: Job, assessment: Assessment) -> Row:
     """Return the row of an assessment."""
     made = assessment.provenance
     takeoff, flight, entry = assessment.stages
-    interval = assessment.interval
+    interval = assessment.interval if assessment.unit == "points" else None
+    points_low, points_high = assessment.points_range or (None, None)
+    withheld = assessment.points_withheld
     return Row(
         **_identity(job),
         status="scored",
+        error_kind=None if withheld is None else "no_number",
+        error=None if withheld is None else f"no points are given: {withheld} ({assessment.dive_from})",
         score=assessment.score,
         interval_low=None if interval is None else interval.low,
         interval_high=None if interval is None else interval.high,
@@ -182,8 +200,23 @@ def scored_row(job: Job, assessment: Assessment) -> Row:
         takeoff_marks=takeoff.marks,
         flight_marks=flight.marks,
         entry_marks=entry.marks,
+        points_low=points_low,
+        points_high=points_high,
+        candidates=" | ".join(map(_candidate_in_words, assessment.candidates)) or None,
+        height_from=assessment.height_from or None,
+        height_candidates=" ".join(f"{height:g}" for height in assessment.height_candidates) or None,
+        interval_withheld=assessment.interval_withheld,
+        interval_factor=None if interval is None else assessment.interval_factor,
         assessment=assessment.model_copy(update={"source": job.item.source}),
     )
+
+
+def _candidate_in_words(candidate: Candidate) -> str:
+    known = [candidate.dive, f"{candidate.probability:.2f}"]
+    for bounds, digits in ((candidate.difficulty, 1), (candidate.score, 2)):
+        if bounds is not None:
+            known.append("-".join(dict.fromkeys(f"{value:.{digits}f}" for value in bounds)))
+    return " ".join(known)
 
 
 def unscored_row(job: Job, unscored: Unscored, *, seconds: float | None = None) -> Row:

@@ -228,7 +228,8 @@ def print_line(row: Row, console: Console) -> None:
     else:
         status = "none" if row.is_scored else row.status
         head = Text(f"{status:>7}", style="bold red" if row.status == "failed" else "bold yellow")
-        head.append(f"  {row.error_kind}: ", style="not bold red")
+        mark = "" if row.mark is None else f"mark {row.mark:.2f}, "
+        head.append(f"  {mark}{row.error_kind}: ", style="not bold red")
         head.append(shorten(name, max(_LEAST_NAME_COLUMNS, columns - cell_len(head.plain))), style="not bold default")
     console.print(head, soft_wrap=True)
 

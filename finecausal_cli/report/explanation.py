@@ -24,6 +24,7 @@ from finecausal_cli.report.console import (
 )
 from finecausal_cli.report.score import (
     NODE_NAMES,
+    candidates,
     contributions,
     exemplar_votes,
     exemplars_in_words,
@@ -76,7 +77,7 @@ def time_code(seconds: float) -> str:
 
 def shown_change(explanation: Explanation, score: float) -> float:
     """Return the difference of another score and the dive's, of the rounded scores."""
-    return round(score, 2) - round(explanation.assessment.score, 2)
+    return round(score, 2) - round(explanation.assessment.value, 2)
 
 
 def timeline(explanation: Explanation) -> Section:
@@ -122,7 +123,13 @@ def interventions(explanation: Explanation) -> list[Section]:
                     f"{by_stage[name].voters_gaining}/{exemplars}",
                 )
             )
-        headings = ("replaced", "score", "change", *(f"in {stage.name}" for stage in assessment.stages), "gain")
+        headings = (
+            "replaced",
+            assessment.value_name,
+            "change",
+            *(f"in {stage.name}" for stage in assessment.stages),
+            "gain",
+        )
         tables.append(
             Section(
                 f"Interventions: {REPLACED_BY[ranking.replaced_by]}",
@@ -151,15 +158,17 @@ def bank_in_words(explanation: Explanation, ranking: Ranking) -> str | None:
 def _intervention_caption(explanation: Explanation, ranking: Ranking) -> str:
     bank = bank_in_words(explanation, ranking)
     source = "each exemplar's own" if bank is None else f"the mean of {bank}"
-    return f"The score, had one stage been {source}; gain: exemplars by which the score rises. {_DOWNSTREAM}"
+    name = explanation.assessment.value_name
+    return f"The {name}, had one stage been {source}; gain: exemplars by which the {name} rises. {_DOWNSTREAM}"
 
 
 def backgrounds(explanation: Explanation) -> Section:
     """The score before other backgrounds."""
+    name = explanation.assessment.value_name
     return Section(
         "Background interventions",
-        "The predicted athlete before another background, encoded again. A score of the dive alone changes little.",
-        ("background", "score", "change"),
+        f"The predicted athlete before another background, encoded again. A {name} of the dive alone changes little.",
+        ("background", name, "change"),
         tuple(
             (background.description, f"{background.score:.2f}", signed(shown_change(explanation, background.score)))
             for background in explanation.backgrounds
@@ -199,7 +208,10 @@ def checks(explanation: Explanation) -> Section:
             )
         )
     return Section(
-        "Consistency", "What must hold, and how stable the score is; in points.", ("check", "measured", ""), tuple(rows)
+        "Consistency",
+        f"What must hold, and how stable the {explanation.assessment.value_name} is; in {explanation.unit}.",
+        ("check", "measured", ""),
+        tuple(rows),
     )
 
 
@@ -222,7 +234,8 @@ def snippets(explanation: Explanation, most: int | None = None) -> Section:
     chosen = ranked[:most]
     caption = (
         f"Share of the attention to the query that falls on each snippet of 16 frames; without preference "
-        f"{PERCENT / len(ranked):.1f}%. Without it: change of the score with the snippet removed, points."
+        f"{PERCENT / len(ranked):.1f}%. Without it: change of the "
+        f"{explanation.assessment.value_name} with the snippet removed, {explanation.unit}."
     )
     if len(chosen) < len(ranked):
         caption = f"The {len(chosen)} of {len(ranked)} with most. {caption}"
@@ -327,30 +340,27 @@ def limits_of(explanation: Explanation) -> list[str]:
 
 
 def _standing(assessment: Assessment) -> str:
-    gap = assessment.score - assessment.exemplar_score
+    value, start, unit = assessment.value, assessment.exemplar_value, assessment.unit
+    gap, verb = value - start, "scores" if unit == "points" else "gets"
     exemplars = exemplars_in_words(assessment)
     against = f"the mean of {exemplars}" if len(assessment.votes) > 1 else exemplars
     if abs(gap) < _LEAST:
-        return f"The dive scores {assessment.score:.2f} points, as much as {against}."
+        return f"The dive {verb} {value:.2f} {unit}, as much as {against}."
     side = "more" if gap > 0 else "less"
-    begin = f"The dive scores {assessment.score:.2f} points, {abs(gap):.2f} {side} than {against}"
-    return f"{begin} ({assessment.exemplar_score:.2f} at the same difficulty)."
+    same = f"{start:.2f} at the same difficulty" if unit == "points" else f"{start:.2f}"
+    return f"The dive {verb} {value:.2f} {unit}, {abs(gap):.2f} {side} than {against} ({same})."
 
 
 def _extremes(assessment: Assessment) -> list[str]:
-    stages = sorted(assessment.stages, key=lambda stage: stage.contribution)
-    worst, best = stages[0], stages[-1]
-    exemplars = exemplars_in_words(assessment)
+    values = sorted(zip(assessment.stage_values, (stage.name for stage in assessment.stages), strict=True))
+    (lost, worst), (won, best) = values[0], values[-1]
+    exemplars, unit = exemplars_in_words(assessment), assessment.unit
     sentences = []
-    if worst.contribution <= -_LEAST:
-        sentences.append(
-            f"Most lost at {STAGE_WORDS[worst.name]}: {signed(worst.contribution)} points against {exemplars}."
-        )
-    if best.contribution >= _LEAST:
-        sentences.append(
-            f"Most won at {STAGE_WORDS[best.name]}: {signed(best.contribution)} points against {exemplars}."
-        )
-    return sentences or [f"No stage wins or loses a point against {exemplars}."]
+    if lost <= -_LEAST:
+        sentences.append(f"Most lost at {STAGE_WORDS[worst]}: {signed(lost)} {unit} against {exemplars}.")
+    if won >= _LEAST:
+        sentences.append(f"Most won at {STAGE_WORDS[best]}: {signed(won)} {unit} against {exemplars}.")
+    return sentences or [f"No stage wins or loses a {unit[:-1]} against {exemplars}."]
 
 
 def _gains(explanation: Explanation) -> list[str]:
@@ -363,19 +373,20 @@ def _gains(explanation: Explanation) -> list[str]:
 def _gain(explanation: Explanation, ranking: Ranking, best: StageIntervention) -> str:
     bank = bank_in_words(explanation, ranking)
     exemplars = "the exemplars" if len(explanation.assessment.votes) > 1 else "the exemplar"
+    name = explanation.assessment.value_name
     if best.change < _LEAST:
-        return f"No stage of {bank or exemplars} in place of the dive's own would raise the score."
+        return f"No stage of {bank or exemplars} in place of the dive's own would raise the {name}."
     stage = STAGE_WORDS[best.stage]
     source = f"the {stage} of {exemplars}" if bank is None else f"the mean {stage} of {bank}"
     names = [stage.name for stage in explanation.assessment.stages]
     downstream = sum(best.stage_changes[names.index(best.stage) + 1 :])
     count = len(explanation.assessment.votes)
     change = shown_change(explanation, best.score)
-    sentence = f"With {source} the score would be {best.score:.2f} ({signed(change)})"
+    sentence = f"With {source} the {name} would be {best.score:.2f} ({signed(change)})"
     if abs(downstream) >= _LEAST:
         sentence += f", {signed(downstream)} of it in later stages"
     if count > 1:
-        sentence += f"; {best.voters_gaining} of {count} scores would rise"
+        sentence += f"; {best.voters_gaining} of {count} {name}s would rise"
     jitter = explanation.checks.jitter
     if best.change <= jitter.largest:
         sentence += (
@@ -397,7 +408,8 @@ def _moves(explanation: Explanation) -> list[str]:
             if (background.end_frame == CLIP_FRAMES) == is_whole
         ]
         if changes:
-            sentences.append(f"{phrase}, the score changes by {max(changes):.2f} points at most.")
+            name, unit = explanation.assessment.value_name, explanation.unit
+            sentences.append(f"{phrase}, the {name} changes by {max(changes):.2f} {unit} at most.")
     return sentences
 
 
@@ -415,6 +427,7 @@ def explanation_sections(explanation: Explanation, *, snippets_shown: int | None
     """
     graph, stages = explanation.graph_attention, stage_attention(explanation)
     return [
+        *([candidates(explanation.assessment)] if explanation.assessment.candidates else []),
         timeline(explanation),
         contributions(explanation.assessment),
         *interventions(explanation),

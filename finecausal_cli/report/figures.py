@@ -227,8 +227,8 @@ def _filmstrip(strips: Sequence[KeyFrameStrip]) -> Figure:
 
 def _contributions(assessment: Assessment) -> Figure:
     """A waterfall from the exemplars' score to the dive's."""
-    parts = [assessment.exemplar_score, *(stage.contribution for stage in assessment.stages)]
-    start, *shown = hundredths_that_add_up(parts, assessment.score)
+    values = (assessment.exemplar_value, *assessment.stage_values)
+    start, *shown = hundredths_that_add_up(values, assessment.value)
     figure = Figure(figsize=(_WIDTH_IN, 2.5), layout="constrained")
     axes = figure.subplots()
     levels = [start, *(start + sum(shown[: row + 1]) for row in range(len(shown)))]
@@ -242,9 +242,10 @@ def _contributions(assessment: Assessment) -> Figure:
     for row, level in ((0, levels[0]), (len(levels), levels[-1])):
         axes.plot([level] * 2, [row - 0.28, row + 0.28], color=INK, lw=3)
         _label(axes, level, row, f"{level:.2f}", reach)
-    names = [_printable(exemplars_in_words(assessment)), *(stage.name for stage in assessment.stages), "score"]
+    stages = [stage.name for stage in assessment.stages]
+    names = [_printable(exemplars_in_words(assessment)), *stages, assessment.value_name]
     axes.set_yticks(range(len(names)), [plain(_shortened(name)) for name in names])
-    axes.set(xlabel="points", ylim=(len(names) - 0.5, -0.5), xlim=(low - 0.08 * reach, high + 0.25 * reach))
+    axes.set(xlabel=assessment.unit, ylim=(len(names) - 0.5, -0.5), xlim=(low - 0.08 * reach, high + 0.25 * reach))
     return figure
 
 
@@ -290,7 +291,7 @@ def _interventions(explanation: Explanation) -> Figure:
     low = min(0.0, -jitter.largest, *change.values())
     high = max(0.0, jitter.largest, *change.values())
     axes.set(
-        xlabel="change of the score, points",
+        xlabel=f"change of the {explanation.assessment.value_name}, {explanation.unit}",
         ylim=(len(stages) - 0.5, -0.5),
         xlim=(low - 0.1 * reach, high + 0.3 * reach),
     )

@@ -165,7 +165,9 @@ def row_schema() -> str:
 
 def _schema(kind: type[Value], name: str, version: int) -> str:
     schema = kind.model_json_schema(mode="serialization")
-    schema["required"] = list(schema["properties"])
+    for definition in (schema, *schema.get("$defs", {}).values()):
+        if "properties" in definition:  # every field is written, those with a default too
+            definition["required"] = list(definition["properties"])
     header = {"$schema": _DIALECT, "$id": f"urn:finecausal:{name}:{version}"}
     return json.dumps(header | schema, ensure_ascii=False, indent=2)
 

@@ -17,7 +17,7 @@ from finecausal_cli.errors import UsageError
 from finecausal_cli.report.console import hundredths_that_add_up, progress_bar, signed
 from finecausal_cli.report.drawing import SHADE, WHITE, Caption, Colour, Excerpt, draw_athlete, text_size
 from finecausal_cli.report.explanation import time_code
-from finecausal_cli.report.score import first_lines
+from finecausal_cli.report.score import first_lines, interval_in_words
 from finecausal_cli.scoring.background import cut_square
 from finecausal_cli.scoring.results import StageName
 from finecausal_cli.video.reader import open_footage
@@ -75,8 +75,9 @@ class ScoreOverlay:
 
     def __init__(self, assessment: Assessment, borders: Sequence[int], size: tuple[int, int]) -> None:
         self._names = [stage.name for stage in assessment.stages]
-        contributions = [stage.contribution for stage in assessment.stages]
-        start, *parts = hundredths_that_add_up([assessment.exemplar_score, *contributions], assessment.score)
+        values = (assessment.exemplar_value, *assessment.stage_values)
+        start, *parts = hundredths_that_add_up(values, assessment.value)
+        self._unit = assessment.unit
         self._parts = parts
         self._sums = list(accumulate([start, *parts]))
         self._borders = list(borders)
@@ -118,7 +119,12 @@ class ScoreOverlay:
         base = self._layout.gap + self._layout.text
         available = right - left
         name, points, total = self._names[stage], signed(self._parts[stage]), f"{self._sums[stage + 1]:.2f}"
-        for text in (f"{points} points, so far {total}", f"{points}, so far {total}", f"{points} = {total}", total):
+        for text in (
+            f"{points} {self._unit}, so far {total}",
+            f"{points}, so far {total}",
+            f"{points} = {total}",
+            total,
+        ):
             width = pen.textlength(f"{name}   {text}", self._font)
             if width <= available:
                 pen.text((right, base), text, WHITE, self._font, anchor="rs")
@@ -403,7 +409,7 @@ def _drawn(
     ]
     overlay = ScoreOverlay(assessment, (0, *starts[1:], len(footage)), footage.size)
     at = _least_hiding(evidence.masks, footage.size, overlay.height)
-    caption = Caption(first_lines(assessment), footage.size)
+    caption = Caption(list(filter(None, (*first_lines(assessment), interval_in_words(assessment)))), footage.size)
     nearest = nearest_samples(sampled, len(footage))
     first_s = evidence.time_s(0) - float(footage.times_s[max(0, int(sampled[0]))])
     known = -1

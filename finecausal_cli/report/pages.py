@@ -20,7 +20,16 @@ from finecausal_cli.report.evaluation import evaluation_sections, figure, settin
 from finecausal_cli.report.explanation import explanation_sections, limits_of, summarise_explanation, time_code
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
-from finecausal_cli.report.score import athlete_in_words, difficulty_in_digits, exemplars_in_words, first_lines
+from finecausal_cli.report.score import (
+    athlete_in_words,
+    competition_in_words,
+    difficulty_in_digits,
+    exemplars_in_words,
+    first_lines,
+    height_in_words,
+    interval_in_words,
+    range_in_words,
+)
 from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
@@ -39,8 +48,8 @@ if TYPE_CHECKING:
 _TEMPLATE = "explanation_page.html"
 
 CAPTIONS: Final = {
-    "contributions": "From the exemplars' score to the dive's: points gained (blue) and lost (orange) in each stage.",
-    "interventions": "Change of the score with one stage replaced. Inside the grey band a change is no larger than the "
+    "contributions": "From the exemplars to the dive: what each stage gains (blue) and loses (orange).",
+    "interventions": "What changes with one stage replaced. Inside the grey band a change is no larger than the "
     "effect of shifted stage borders.",
     "graph-attention": "Graph attention between the nine snippets of query and exemplar, plain and fused with the "
     "predicted foreground. Blue: more than without preference; orange: less. The numbers are means of a block.",
@@ -88,6 +97,7 @@ def explanation_page(
         first_lines=first_lines(assessment),
         source=assessment.source,
         dive=_dive_in_words(assessment),
+        facts=_facts(assessment),
         cards=_cards(assessment),
         summary=summarise_explanation(explanation),
         holds=explanation.checks.holds,
@@ -111,12 +121,17 @@ def _cards(assessment: Assessment) -> list[tuple[str, str, str]]:
     """Return the main numbers: name, value, reference."""
     interval = assessment.interval
     between = "" if interval is None else f"{interval.level:.0%} interval {interval.low:.1f} to {interval.high:.1f}"
-    return [
-        ("score", f"{assessment.score:.2f}", between),
-        ("mark", f"{assessment.mark:.2f}", "of 10; the mean of the marks"),
-        ("difficulty", difficulty_in_digits(assessment.difficulty), assessment.difficulty_from),
-        (exemplars_in_words(assessment), f"{assessment.exemplar_score:.2f}", "their mean score at this difficulty"),
-    ]
+    beside = "; ".join(filter(None, (between, interval_in_words(assessment), range_in_words(assessment))))
+    degree = "-" if assessment.difficulty is None else difficulty_in_digits(assessment.difficulty)
+    start = f"{assessment.exemplar_value:.2f}"
+    if assessment.score is None:
+        scores = [("mark", f"{assessment.mark:.2f}", f"of 10; {beside}" if beside else "of 10")]
+        scores.append(("points", "none", assessment.points_withheld or ""))
+        mean = "their mean mark"
+    else:
+        scores = [("score", f"{assessment.score:.2f}", beside), ("mark", f"{assessment.mark:.2f}", "of 10 a judge")]
+        mean = "their mean score at this difficulty"
+    return [*scores, ("difficulty", degree, assessment.difficulty_from), (exemplars_in_words(assessment), start, mean)]
 
 
 def _segments(assessment: Assessment) -> list[tuple[str, str, str, int]]:
@@ -134,8 +149,15 @@ def _dive_in_words(assessment: Assessment) -> str:
         text = f"{assessment.dive}: {describe_dive(parse_dive_number(assessment.dive))}"
     except DiveNumberError:
         text = f"{assessment.dive}: not a dive number"
-    height = "" if assessment.height_m is None else f", {assessment.height_m:g} m"
+    is_given = assessment.height_m is not None and not height_in_words(assessment)
+    height = f", {assessment.height_m:g} m" if is_given else ""
     return f"{text}{height} ({assessment.dive_from})"
+
+
+def _facts(assessment: Assessment) -> list[str]:
+    """Return what is known of the height and of other dives of this number, one sentence each."""
+    height = height_in_words(assessment)
+    return [text for text in (f"Height: {height}" if height else "", competition_in_words(assessment)) if text]
 
 
 def _read(video: Path) -> bytes:
@@ -182,7 +204,7 @@ def batch_page(rows: Sequence[Row]) -> str:
         scored=Section("Scored", "", _HEADINGS, [_scored(row) for row in scored]),
         failures=summary.failures,
         failed=Section(
-            "Failed",
+            "Without points",
             "",
             _FAILED_HEADINGS,
             [(row.source, row.error_kind or "", row.error or "") for row in rows if row.score is None],

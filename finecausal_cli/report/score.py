@@ -36,7 +36,7 @@ from finecausal_cli.weights import SIMULATED_ONLY, caveat_of, read_manifest
 from finecausal_cli.weights.hub import SCHEME, list_readers, resolve_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from rich.console import Console
@@ -59,6 +59,8 @@ NODE_NAMES: Final = tuple(name.replace("_", " ") for name in NODE_TYPES)
 def print_assessment(assessment: Assessment, console: Console) -> None:
     """Print the result: score, stages, exemplars' votes, attention where present, provenance and caveats."""
     print_score_panel(assessment, console)
+    if assessment.candidates:
+        print_section(candidates(assessment), console)
     print_section(contributions(assessment), console)
     print_section(exemplar_votes(assessment), console)
     if assessment.attention is not None:
@@ -87,15 +89,65 @@ def print_score_panel(assessment: Assessment, console: Console) -> None:
     facts: list[tuple[str | Text, str | Text]] = [
         ("dive", _dive_in_words(assessment)),
         ("", Text(printable(assessment.dive_from, console), style="dim")),
+        *((label, text) for label, text in (("height", height_in_words(assessment)),) if text),
         ("mark", f"{assessment.mark:.2f} of {MAX_MARK:g} a judge (execution {assessment.execution:.2f} of 30)"),
-        ("difficulty", f"{difficulty_in_digits(assessment.difficulty)}, {assessment.difficulty_from}"),
+        ("difficulty", difficulty_in_words(assessment)),
+        *(("", text) for text in (range_in_words(assessment),) if text),
+        *(("no points", text) for text in (assessment.points_withheld,) if text),
+        *(("interval", text.removeprefix("interval ")) for text in (interval_in_words(assessment),) if text),
+        *(("others", text) for text in (competition_in_words(assessment),) if text),
         *_flight_facts(assessment),
     ]
-    headline = Text.assemble((f"{assessment.score:.2f}", "bold green"), " points")
+    headline = Text.assemble((f"{assessment.value:.2f}", "bold green"), f" {assessment.unit}")
+    if assessment.unit == "marks":
+        headline.append(f" of {MAX_MARK:g}, no points")
     if assessment.interval is not None:
         interval = assessment.interval
         headline.append(f"    {interval.level:.0%} interval {interval.low:.2f} to {interval.high:.2f}")
     print_panel(assessment.source, headline, facts_grid(facts, console), console)
+
+
+def height_in_words(assessment: Assessment) -> str:
+    """Return where the height comes from, unless it was given; empty where nothing is said of it."""
+    if assessment.height_from in ("", "given"):
+        return ""
+    return ", ".join(filter(None, (_metres(assessment), assessment.height_from)))
+
+
+def _metres(assessment: Assessment) -> str:
+    return "" if assessment.height_m is None else f"{assessment.height_m:g} m"
+
+
+def difficulty_in_words(assessment: Assessment) -> str:
+    """Return the difficulty and where it comes from."""
+    if assessment.difficulty is None:
+        return assessment.difficulty_from
+    return f"{difficulty_in_digits(assessment.difficulty)}, {assessment.difficulty_from}"
+
+
+def range_in_words(assessment: Assessment) -> str:
+    """Return the points that the possible heights give; empty where one is sure."""
+    bounds = assessment.points_range
+    return "" if bounds is None else f"{bounds[0]:.2f} to {bounds[1]:.2f} points by the heights that are possible"
+
+
+def interval_in_words(assessment: Assessment) -> str:
+    """Return that the interval is withheld or widened, and why; empty if it is neither."""
+    if assessment.interval_withheld is not None:
+        return f"interval withheld: {assessment.interval_withheld}"
+    if assessment.interval_factor > 1 and assessment.familiarity is not None:
+        factor, distance = assessment.interval_factor, assessment.familiarity.distance
+        return f"{factor:.1f} times wider: the clip is {distance:.1f} times farther from the calibration dives than 95%"
+    return ""
+
+
+def competition_in_words(assessment: Assessment) -> str:
+    """Return how dives of this number were marked and, where points are given, how many were worse; or nothing."""
+    known = assessment.competition
+    if known is None:
+        return ""
+    share = known.better_than
+    return known.text if share is None else f"{known.text}; this one is better than {share:.0%} of them"
 
 
 def _flight_facts(result: Assessment | Unscored) -> list[tuple[str | Text, str | Text]]:
@@ -130,7 +182,7 @@ def _dive_in_words(assessment: Assessment) -> str:
         except DiveNumberError:
             meaning = "(not a dive number)"
         text = f"{assessment.dive}  {meaning}"
-    return text if assessment.height_m is None else f"{text}, {assessment.height_m:g} m"
+    return text if height_in_words(assessment) else ", ".join(filter(None, (text, _metres(assessment))))
 
 
 def exemplars_in_words(assessment: Assessment) -> str:
@@ -139,15 +191,37 @@ def exemplars_in_words(assessment: Assessment) -> str:
     return f"exemplar {votes[0].exemplar}" if len(votes) == 1 else f"{len(votes)} exemplars"
 
 
+def candidates(assessment: Assessment) -> Section:
+    """The likeliest dive numbers, with what each would give."""
+    rows = [
+        (
+            candidate.dive,
+            f"{candidate.probability:.0%}",
+            "not listed" if candidate.difficulty is None else _span(candidate.difficulty, difficulty_in_digits),
+            "-" if candidate.score is None else _span(candidate.score, "{:.2f}".format),
+        )
+        for candidate in assessment.candidates
+    ]
+    return Section(
+        "Likeliest dive numbers",
+        "What each would give, at the heights that are possible. Name the number with --dive.",
+        ("dive", "probability", "difficulty", "points"),
+        rows,
+    )
+
+
+def _span(bounds: tuple[float, float], written: Callable[[float], str]) -> str:
+    low, high = (written(value) for value in bounds)
+    return low if low == high else f"{low} to {high}"
+
+
 def contributions(assessment: Assessment) -> Section:
     """From the exemplars' mean to the dive, stage by stage, in marks and in points; each column adds up as shown."""
     stages = assessment.stages
-    columns = [
-        hundredths_that_add_up([assessment.exemplar_mark, *(stage.marks for stage in stages)], assessment.mark),
-        hundredths_that_add_up(
-            [assessment.exemplar_score, *(stage.contribution for stage in stages)], assessment.score
-        ),
-    ]
+    columns = [hundredths_that_add_up([assessment.exemplar_mark, *(stage.marks for stage in stages)], assessment.mark)]
+    if assessment.unit == "points":
+        values = (assessment.exemplar_value, *assessment.stage_values)
+        columns.append(hundredths_that_add_up(values, assessment.value))
     longest = max(1e-9, *(abs(value) for value in columns[0][1:]))
     rows = [
         (stage.name, f"{stage.start_s:.2f}-{stage.end_s:.2f}", *(signed(column[row]) for column in columns))
@@ -156,9 +230,9 @@ def contributions(assessment: Assessment) -> Section:
     first = "exemplar" if len(assessment.votes) == 1 else exemplars_in_words(assessment)
     return Section(
         "Stages against the exemplars",
-        "What each stage wins or loses against the exemplars: in marks of a judge (0 to 10), and in points, which are "
-        "marks × 3 × difficulty.",
-        ("stage", "time (s)", "marks", "points"),
+        "What each stage wins or loses against the exemplars, in marks of a judge (0 to 10)"
+        + (" and in points, which are marks × 3 × difficulty." if len(columns) > 1 else "."),
+        ("stage", "time (s)", *("marks", "points")[: len(columns)]),
         [
             (first, "", *(f"{column[0]:.2f}" for column in columns)),
             *rows,
@@ -170,8 +244,8 @@ def contributions(assessment: Assessment) -> Section:
 
 
 def exemplar_votes(assessment: Assessment) -> Section:
-    """The score by each exemplar alone, and how the exemplars were chosen."""
-    votes = assessment.votes
+    """The score or the mark by each exemplar alone, and how the exemplars were chosen."""
+    votes, unit = assessment.votes, assessment.unit
     rows = [
         (
             vote.exemplar,
@@ -179,20 +253,21 @@ def exemplar_votes(assessment: Assessment) -> Section:
             f"{vote.similarity:.3f}",
             f"{vote.execution / COUNTING_MARKS:.2f}",
             signed(vote.difference / COUNTING_MARKS),
-            f"{vote.score:.2f}",
+            f"{(vote.execution + vote.difference) / COUNTING_MARKS if vote.score is None else vote.score:.2f}",
         )
         for vote in votes
     ]
     if len(votes) > 1:
-        mark, difference = (
-            sum(getattr(vote, name) for vote in votes) / len(votes) / COUNTING_MARKS for name in _AVERAGED
-        )
-        rows.append(("mean", "", "", f"{mark:.2f}", signed(difference), f"{assessment.score:.2f}"))
+        count = len(votes) * COUNTING_MARKS
+        mark, difference = (sum(getattr(vote, name) for vote in votes) / count for name in _AVERAGED)
+        rows.append(("mean", "", "", f"{mark:.2f}", signed(difference), f"{assessment.value:.2f}"))
+    alone = "Score of the dive by each exemplar alone: (its mark + difference) × 3 × difficulty."
+    if unit == "marks":
+        alone = "Mark of the dive by each exemplar alone: its mark + difference."
     return Section(
         "Exemplars",
-        "Score of the dive by each exemplar alone: (its mark + difference) × 3 × difficulty. "
-        f"Chosen: {assessment.provenance.exemplars_chosen}.",
-        ("exemplar", "dive", "similarity", "mark", "difference", "score"),
+        f"{alone} Chosen: {assessment.provenance.exemplars_chosen}.",
+        ("exemplar", "dive", "similarity", "its mark", "difference", assessment.value_name),
         rows,
         adds_up=len(votes) > 1,
     )

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from finecausal_cli.diving import DiveNumber, parse_dive_number
+from finecausal_cli.diving import COUNTING_MARKS, DiveNumber, parse_dive_number
 from finecausal_cli.errors import BankError, DiveNumberError
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.model.frame_encoder import log_probs
@@ -32,8 +32,11 @@ if TYPE_CHECKING:
 _SURE = 0.5
 """A number is recognised where it is likelier than all others together."""
 
+SURE_NUMBER = 0.9
+"""Confidence from which on a recognised number is sure enough for points."""
+
 _LIKELIEST = 3
-"""Numbers that are named where none is recognised."""
+"""Numbers that are named where none is sure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +50,8 @@ class Choice:
         dive: Dive number that the choice rests on or suggests; None if unknown.
         dive_from: Where that number comes from, in words.
         caveats: What a reader should know.
+        is_sure: Whether the number is given, or recognised surely enough for points.
+        candidates: The likeliest numbers with their probabilities, likeliest first; empty where the number is given.
     """
 
     indices: tuple[int, ...]
@@ -55,6 +60,8 @@ class Choice:
     dive: str | None
     dive_from: str
     caveats: tuple[str, ...] = ()
+    is_sure: bool = True
+    candidates: tuple[tuple[str, float], ...] = ()
 
 
 def choose_voters(
@@ -138,7 +145,11 @@ def _nearest(bank: Bank, likeness: Tensor, voters: int) -> Choice:
         dive, most = None, shares[dive]
         dive_from = f"not recognised: no more than {most} of the {len(order)} nearest exemplars share a number"
         caveat = "the dive number is not known, so dives of other numbers vote: name it with --dive"
-    return _choice(tuple(order), likeness, f"the {len(order)} nearest by encoding", dive, dive_from, (caveat,))
+    choice = _choice(tuple(order), likeness, f"the {len(order)} nearest by encoding", dive, dive_from, (caveat,))
+    # What the neighbours share is no calibrated probability, so no number is sure by it.
+    most_first = sorted(shares.items(), key=lambda share: -share[1])[:_LIKELIEST]
+    candidates = tuple((number, count / len(order)) for number, count in most_first if number is not None)
+    return replace(choice, is_sure=False, candidates=candidates)
 
 
 def _recognised(
@@ -150,12 +161,15 @@ def _recognised(
     same = _of_number(bank, dive, seed)
     chosen = tuple(same[:voters])
     how = f"{len(chosen)} of {len(same)} exemplars of {dive}"
+    candidates = tuple((number, probability) for probability, number in likeliest)
     if most > _SURE:
         caveat = "the dive number was recognised, not given: name it with --dive to be sure"
-        return _choice(chosen, likeness, how, dive, f"recognised from the video, {most:.0%} sure", (caveat,))
+        choice = _choice(chosen, likeness, how, dive, f"recognised from the video, {most:.0%} sure", (caveat,))
+        return replace(choice, is_sure=most >= SURE_NUMBER, candidates=candidates)
     perhaps = ", ".join(f"{number} {probability:.0%}" for probability, number in likeliest)
     caveat = f"the dive number is not known, so exemplars of {dive}, the likeliest, vote: name it with --dive"
-    return _choice(chosen, likeness, how, None, f"not recognised: perhaps {perhaps}", (caveat,))
+    choice = _choice(chosen, likeness, how, None, f"not recognised: perhaps {perhaps}", (caveat,))
+    return replace(choice, is_sure=False, candidates=candidates)
 
 
 def _numbers(bank: Bank) -> dict[str, DiveNumber]:
@@ -276,7 +290,8 @@ class VotingContext:
         indices: Indices of the V voters in the bank.
         query: Encoding of the dive, length 1, on the network's device.
         votes: What the voters say; with the attention kept where it is to be explained.
-        difficulty: The dive's difficulty: turns execution into points.
+        difficulty: The dive's difficulty: turns execution into points. None where it is not known; then everything
+            that is called points or a score is in marks of a judge (execution / 3).
     """
 
     model: FineCausal
@@ -284,20 +299,25 @@ class VotingContext:
     indices: tuple[int, ...]
     query: Encoding
     votes: ExemplarVotes
-    difficulty: float
+    difficulty: float | None
 
     @classmethod
     def build(
-        cls, model: FineCausal, query: Encoding, bank: Bank, indices: Sequence[int], *, difficulty: float
+        cls, model: FineCausal, query: Encoding, bank: Bank, indices: Sequence[int], *, difficulty: float | None
     ) -> VotingContext:
         """Compare a dive with its voters, the attention kept."""
         (votes,) = compare_with_exemplars(model, [query], bank, [indices], attention=True)
         return cls(model, bank, tuple(indices), query, votes, difficulty)
 
     @property
+    def scale(self) -> float:
+        """What turns execution into points or, without a difficulty, into marks."""
+        return 1 / COUNTING_MARKS if self.difficulty is None else self.difficulty
+
+    @property
     def score(self) -> float:
-        """The dive's score, points."""
-        return self.votes.execution * self.difficulty
+        """The dive's score, points; its mark without a difficulty."""
+        return self.votes.execution * self.scale
 
     @cached_property
     def voters(self) -> Encoding:
@@ -307,7 +327,7 @@ class VotingContext:
     def points(self, stage_differences: Tensor) -> list[float]:
         """Turn stage differences [V, G], execution units, into points a stage, averaged over the voters."""
         weights = torch.tensor(STAGE_WEIGHTS, dtype=torch.float64)
-        points: list[float] = (stage_differences.cpu().double().mean(0) * weights * self.difficulty).tolist()
+        points: list[float] = (stage_differences.cpu().double().mean(0) * weights * self.scale).tolist()
         return points
 
     def rescore(self, query: Encoding, transitions: Tensor | None = None) -> float:
@@ -319,4 +339,4 @@ class VotingContext:
         """
         with torch.inference_mode():
             pairs = self.model.compare(query, self.voters, transitions=transitions)
-        return ExemplarVotes(pairs, self.votes.exemplar_executions).execution * self.difficulty
+        return ExemplarVotes(pairs, self.votes.exemplar_executions).execution * self.scale

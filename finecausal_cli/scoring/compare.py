@@ -233,8 +233,8 @@ def _ask_bank(scorer: Scorer, exemplar: Encoding, options: CompareOptions) -> tu
     (voted,) = scorer.vote([exemplar], [how])
     if isinstance(voted, FinecausalError):
         raise voted
-    choice, context, _ = voted
-    return context.votes.execution, f"judged by the bank: {choice.how}"
+    choice, votes = voted
+    return votes.execution, f"judged by the bank: {choice.how}"
 
 
 def _dive(

@@ -146,6 +146,8 @@ def _self_test(weights: str, device: str) -> Check:
     if clip is None:
         return Check("self-test", f"the example {name} is not installed", well=False)
     score = Scorer.load(weights, device=device, precision="fp32").score(str(clip), options).score
+    if score is None:
+        return Check("self-test", f"{name} gets no points, expected {expected:.4f}", well=False)
     well = abs(score - expected) <= SELF_TEST_TOLERANCE
     return Check("self-test", f"{name} scores {score:.4f}, expected {expected:.4f}", well)
 

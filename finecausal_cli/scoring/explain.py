@@ -346,8 +346,7 @@ def check(context: VotingContext, assessment: Assessment, shares: NDArray[np.flo
         assessment: The assessment that came of it.
         shares: [9], share of the attention on each snippet; None in a network without graph attention.
     """
-    total = assessment.exemplar_score + sum(stage.contribution for stage in assessment.stages)
-    decomposition = abs(total - assessment.score)
+    decomposition = abs(sum((assessment.exemplar_value, *assessment.stage_values)) - assessment.value)
     own, difference = compare_with_itself(context)
     return Checks(
         tolerance=TOLERANCE,
@@ -373,8 +372,8 @@ def compare_with_itself(context: VotingContext) -> tuple[float, float]:
     static = None if stages.static_tokens is None else stages.static_tokens[:, None].expand(-1, 2, -1, -1, -1)
     with torch.inference_mode():
         itself = context.model.regress(pairs_of_one, static).stage_deltas[:, 0].cpu().double()
-    error = float((replaced - itself).abs().max()) * context.difficulty
-    return error, float(weigh_stages(itself).abs().max()) * context.difficulty
+    error = float((replaced - itself).abs().max()) * context.scale
+    return error, float(weigh_stages(itself).abs().max()) * context.scale
 
 
 def shift_borders(context: VotingContext, frames: int = JITTER_FRAMES) -> Jitter:
@@ -475,6 +474,7 @@ def build_explanation(
         notes.append("no athlete is predicted in any frame: foreground and background are empty")
     return Explanation(
         assessment=assessment,
+        unit=assessment.unit,
         interventions=interventions,
         rankings=tuple(rank(interventions, replaced_by) for replaced_by in ("exemplar", *means)),
         bank_mean=means.get("bank_mean"),

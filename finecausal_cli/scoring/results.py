@@ -17,9 +17,12 @@ from finecausal_cli.weights import TrainedOn  # noqa: TC001 - pydantic reads it
 # exactly: ``exemplar_score + sum(stage.contribution for stage in stages) == score``, and in marks, the scale of a
 # judge (execution / 3, 0..10): ``exemplar_mark + sum(stage.marks for stage in stages) == mark``.
 
-SCHEMA_VERSION: Final = 3
+SCHEMA_VERSION: Final = 4
 """Raised whenever a reader of an older JSON could misread a newer one. Version 1 had interventions too; version 2 no
-``Unscored``."""
+``Unscored``; version 3 points for every dive, whether or not its number was sure."""
+
+Unit = Literal["points", "marks"]
+"""Points need a difficulty; marks are those of a judge, 0..10."""
 
 StageName = Literal["takeoff", "flight", "entry"]
 NodeType = Literal["query", "exemplar", "query_fused", "exemplar_fused"]
@@ -44,7 +47,9 @@ class Stage(Value):
     end_s: float = Field(description="Time of the end in the source, seconds.")
     difference: float = Field(description="Stage value, query minus exemplar, in execution units, before weighting.")
     weight: float = Field(description="Share of the stage in the difference; the three add up to 1.")
-    contribution: float = Field(description="difference * weight * difficulty, in points.")
+    contribution: float | None = Field(
+        description="difference * weight * difficulty, in points; None where no points are given."
+    )
     marks: float = Field(
         default=0.0,
         description="What it wins or loses against the exemplars in marks of a judge: difference * weight / 3.",
@@ -68,7 +73,10 @@ class Vote(Value):
     similarity: float = Field(description="Cosine similarity of its encoding to the query's, -1..1.")
     stage_differences: tuple[float, float, float] = Field(description="Per stage, execution units, unweighted.")
     difference: float = Field(description="Weighted sum of the stage differences, execution units.")
-    score: float = Field(description="(execution + difference) * difficulty: the score by this voter alone.")
+    score: float | None = Field(
+        description="(execution + difference) * difficulty: the score by this voter alone; None where no points are "
+        "given."
+    )
 
 
 class Attention(Value):
@@ -85,11 +93,47 @@ class Attention(Value):
 
 
 class Interval(Value):
-    """A prediction interval for the final score."""
+    """A prediction interval for the final score or, where no points are given, for the mark."""
 
     low: float
     high: float
     level: float = Field(description="Stated coverage, e.g. 0.9.")
+    unit: Unit = Field(default="points", description="Of the ends.")
+
+
+class Familiarity(Value):
+    """How far a clip lies from the calibration dives, whose errors the interval comes from."""
+
+    distance: float = Field(ge=0, description="1 is farther than 95% of the calibration dives lie from the others.")
+    limit: float = Field(gt=1, description="Distance beyond which the interval is withheld.")
+    factor: float = Field(ge=1, description="How many times wider the interval is from distance 1 to the limit.")
+
+
+Range = tuple[float, float]
+"""Lowest and highest value; equal where only one is possible."""
+
+
+class Candidate(Value):
+    """One of the likeliest dive numbers where none is sure."""
+
+    dive: str
+    probability: float = Field(
+        description="By the recogniser; of weights without one the share of the nearest exemplars."
+    )
+    difficulty: Range | None = Field(description="Listed at the possible heights, lowest and highest; None if nowhere.")
+    score: Range | None = Field(description="Points that it would give, lowest and highest.")
+
+
+class Competition(Value):
+    """How dives of this number were marked in competition: a fact that needs no weights."""
+
+    dives: int = Field(description="How many were counted.")
+    mean_mark: float = Field(description="Mean of their marks, 0..10.")
+    marks: Range | None = Field(description="Marks between which 90% of them lie; None where too few were counted.")
+    better_than: float | None = Field(
+        description="Share of them with a lower mark, 0..1; None where no points are given or too few were counted."
+    )
+    text: str = Field(description="The same in words.")
 
 
 class Provenance(Value):
@@ -130,7 +174,7 @@ class AthleteFrame(Value):
 class Unscored(Value):
     """A clip without points: refused, since it shows no dive, or a dive of which the clip lacks a part."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[3, 4] = SCHEMA_VERSION
     status: Status = Field(description="refused: no dive to judge; scored: a dive, but its points are withheld.")
     source: str
     score: None = Field(default=None, description="Never any points.")
@@ -149,9 +193,9 @@ class Unscored(Value):
 
 
 class Assessment(Value):
-    """A scored dive."""
+    """A judged dive: its execution and, where its difficulty is known, its points."""
 
-    schema_version: Literal[3] = SCHEMA_VERSION
+    schema_version: Literal[3, 4] = SCHEMA_VERSION
     status: Literal["scored"] = "scored"
     source: str
     flight_start_s: float | None = Field(
@@ -169,17 +213,34 @@ class Assessment(Value):
     forced: str | None = Field(
         default=None, description="Why it would have been refused; None unless it was scored by --force."
     )
-    score: float = Field(description="Final score, points.")
-    execution: float = Field(description="score / difficulty.")
+    score: float | None = Field(description="Final score, points; None where they are withheld.")
+    points_withheld: str | None = Field(default=None, description="Why no points are given, and what to do.")
+    points_range: Range | None = Field(
+        default=None, description="Lowest and highest points that the possible heights give; None where one is sure."
+    )
+    execution: float = Field(description="What the counting marks add up to, 0..30: score / difficulty.")
     mark: float = Field(default=0.0, description="execution / 3: the mean of the counting marks, 0..10.")
-    difficulty: float
+    difficulty: float | None = Field(description="None where it is not known: then no points are given.")
     difficulty_from: str = Field(description="Where the difficulty comes from, in words.")
-    dive: str | None = Field(description="Dive number; None if neither given nor recognised.")
+    dive: str | None = Field(description="Dive number; None if neither given nor surely recognised.")
     dive_from: str = Field(description="Where the dive number comes from, in words, with how sure that is.")
-    height_m: float | None
-    exemplar_score: float = Field(description="Mean execution of the voters * difficulty: where the sum starts.")
+    candidates: tuple[Candidate, ...] = Field(
+        default=(), description="The likeliest numbers, likeliest first; empty where the number is sure."
+    )
+    height_m: float | None = Field(description="Given, or told surely; None otherwise.")
+    height_from: str = Field(default="", description="Where the height comes from, in words.")
+    height_candidates: tuple[float, ...] = Field(
+        default=(), description="Heights in metres that are possible, likeliest first; one where it is sure."
+    )
+    competition: Competition | None = Field(default=None, description="None where the number is not known.")
+    exemplar_score: float | None = Field(
+        description="Mean execution of the voters * difficulty: where the sum starts; None where no points are given."
+    )
     exemplar_mark: float = Field(default=0.0, description="Mean execution of the voters / 3: the same in marks.")
-    interval: Interval | None
+    interval: Interval | None = Field(description="None where the weights state none, or where it is withheld.")
+    interval_withheld: str | None = Field(default=None, description="Why no interval is given.")
+    interval_factor: float = Field(default=1.0, description="How many times wider it is than on calibration dives.")
+    familiarity: Familiarity | None = Field(default=None, description="None where it is not measured.")
     stages: tuple[Stage, Stage, Stage]
     votes: tuple[Vote, ...]
     attention: Attention | None = Field(description="Present when asked for.")
@@ -194,12 +255,36 @@ class Assessment(Value):
         """Fill in what older results lack."""
         if not isinstance(content, dict) or "mark" in content or not isinstance(content.get("execution"), (int, float)):
             return content
-        degree = content["difficulty"] or 1.0
-        return {
-            **content,
-            "mark": content["execution"] / COUNTING_MARKS,
-            "exemplar_mark": content["exemplar_score"] / degree / COUNTING_MARKS,
-        }
+        mark, start, degree = content["execution"] / COUNTING_MARKS, content["exemplar_score"], content["difficulty"]
+        return {**content, "mark": mark, "exemplar_mark": start / degree / COUNTING_MARKS if degree else mark}
+
+    @property
+    def unit(self) -> Unit:
+        """What ``value`` and the like are in: points where they are given, else marks."""
+        return "marks" if self.score is None else "points"
+
+    @property
+    def value_name(self) -> str:
+        """What ``value`` is called."""
+        return "mark" if self.score is None else "score"
+
+    @property
+    def value(self) -> float:
+        """The score, or the mark where no points are given."""
+        return self.mark if self.score is None else self.score
+
+    @property
+    def exemplar_value(self) -> float:
+        """The exemplars' mean in the same unit."""
+        return self.exemplar_mark if self.exemplar_score is None else self.exemplar_score
+
+    @property
+    def stage_values(self) -> tuple[float, float, float]:
+        """What each stage wins or loses, in the same unit."""
+        takeoff, flight, entry = (
+            stage.marks if stage.contribution is None else stage.contribution for stage in self.stages
+        )
+        return takeoff, flight, entry
 
 
 # Everything an explanation of a score carries, as values. Tables, pictures, the report and the JSON all read this.
@@ -207,9 +292,9 @@ class Assessment(Value):
 # Points are final-score points. Layers and heads count from 1, snippets and sampled frames from 0, ends are
 # exclusive.
 
-EXPLANATION_SCHEMA_VERSION: Final = 3
+EXPLANATION_SCHEMA_VERSION: Final = 4
 """Raised whenever a reader of an older JSON could misread a newer one. Version 1 was an assessment alone; version 2 had
-no ``Unscored``."""
+no ``Unscored``; version 3 was always in points."""
 
 TOLERANCE: Final = 1e-4
 """How exactly the sums and the self-comparison must hold, points."""
@@ -365,12 +450,16 @@ class StageAttention(Value):
 class Explanation(Value):
     """A scored dive with the reasons for its score."""
 
-    schema_version: Literal[3] = EXPLANATION_SCHEMA_VERSION
+    schema_version: Literal[4] = EXPLANATION_SCHEMA_VERSION
     status: Literal["scored"] = "scored"
     flight_start_s: float | None = Field(default=None, description="As in the assessment; null if unknown.")
     entry_start_s: float | None = None
     time_scale: float | None = None
     assessment: Assessment
+    unit: Unit = Field(
+        default="points",
+        description="Of every score and change below that is called points: marks where the dive gets no points.",
+    )
     athlete: tuple[AthleteFrame, ...] = Field(
         default=(), description="The athlete in each of the 96 sampled frames; empty where no flight was found."
     )

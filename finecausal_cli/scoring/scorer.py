@@ -24,7 +24,7 @@ from finecausal_cli.retrieval.voting import (
     compare_with_exemplars,
 )
 from finecausal_cli.scoring import ExplainOptions, ScoreOptions, with_corrections
-from finecausal_cli.scoring.assessment import build_assessment, build_interval, resolve_difficulty
+from finecausal_cli.scoring.assessment import build_assessment, is_number_sure, resolve_degree, tell_height
 from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive, refused_error
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets, read_foreground
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
@@ -46,9 +46,11 @@ if TYPE_CHECKING:
     from finecausal_cli.athlete.track import BodyTrack
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding
+    from finecausal_cli.retrieval.voting import ExemplarVotes
     from finecausal_cli.scoring.background import Evidence
     from finecausal_cli.scoring.dive_reading import ReadAhead
-    from finecausal_cli.scoring.results import Explanation
+    from finecausal_cli.scoring.dives import LocatedDive
+    from finecausal_cli.scoring.results import Explanation, Familiarity
     from finecausal_cli.video import Clip
 
 
@@ -351,7 +353,7 @@ class Scorer:
             [dives[index].dive_clip.clip for index in chosen],
             [options[index] for index in chosen],
             [started[index] for index in chosen],
-            tracks=[dives[index].body_track for index in chosen],
+            dives=[dives[index] for index in chosen],
         )
         by_index = dict(zip(chosen, scored, strict=True))
         results: list[Assessment | Unscored | FinecausalError] = []
@@ -438,7 +440,7 @@ class Scorer:
 
     def vote(
         self, queries: Sequence[Encoding], options: Sequence[ScoreOptions]
-    ) -> list[tuple[Choice, VotingContext, str] | FinecausalError]:
+    ) -> list[tuple[Choice, ExemplarVotes] | FinecausalError]:
         """Choose the voters of each dive and compare it with them, all pairs in one pass.
 
         Args:
@@ -446,33 +448,25 @@ class Scorer:
             options: How to score each of them.
 
         Returns:
-            For each dive its voters, their votes, and where its difficulty comes from; or why it has no votes.
+            For each dive its voters and their votes, or why it has none.
         """
         chosen = [self._choose(query, option) for query, option in zip(queries, options, strict=True)]
-        ready = [(query, each) for query, each in zip(queries, chosen, strict=True) if isinstance(each, tuple)]
+        ready = [(query, each) for query, each in zip(queries, chosen, strict=True) if isinstance(each, Choice)]
         votes = iter(
             compare_with_exemplars(
                 self._model,
                 [query for query, _ in ready],
                 self._bank,
-                [choice.indices for _, (choice, *_) in ready],
+                [choice.indices for _, choice in ready],
                 attention=any(option.attention for option in options),
             )
         )
-        results: list[tuple[Choice, VotingContext, str] | FinecausalError] = []
-        for query, each in zip(queries, chosen, strict=True):
-            if isinstance(each, FinecausalError):
-                results.append(each)
-                continue
-            choice, difficulty, difficulty_from = each
-            context = VotingContext(self._model, self._bank, choice.indices, query, next(votes), difficulty)
-            results.append((choice, context, difficulty_from))
-        return results
+        return [each if isinstance(each, FinecausalError) else (each, next(votes)) for each in chosen]
 
-    def _choose(self, query: Encoding, options: ScoreOptions) -> tuple[Choice, float, str] | FinecausalError:
+    def _choose(self, query: Encoding, options: ScoreOptions) -> Choice | FinecausalError:
         try:
             options = options.with_canonical_number()
-            choice = choose_voters(
+            return choose_voters(
                 self._bank,
                 query,
                 exemplar=options.exemplar,
@@ -480,13 +474,12 @@ class Scorer:
                 voters=options.voters,
                 seed=options.seed,
             )
-            return choice, *resolve_difficulty(self._bank, choice, options)
         except FinecausalError as error:
             return error
 
     def _score_one(self, prepared: PreparedDive, options: ScoreOptions, *, foreground: bool = False) -> ScoredClip:
-        tracks = [prepared.body_track]
-        (scored,) = self._score([prepared.dive_clip.clip], [options], foreground=foreground, tracks=tracks)
+        clips = [prepared.dive_clip.clip]
+        (scored,) = self._score(clips, [options], foreground=foreground, dives=[prepared])
         if isinstance(scored, FinecausalError):
             raise scored
         return scored
@@ -498,27 +491,59 @@ class Scorer:
         started: Sequence[float] | None = None,
         *,
         foreground: bool = False,
-        tracks: Sequence[BodyTrack | None] | None = None,
+        dives: Sequence[PreparedDive] | None = None,
     ) -> list[ScoredClip | FinecausalError]:
         started = started or [time.perf_counter()] * len(clips)
         if not clips:
             return []
+        tracks = None if dives is None else [prepared.body_track for prepared in dives]
         encodings = self.encode_clips(clips, tracks=tracks, foreground=foreground)
         seen = None if encodings.foreground is None else encodings.foreground[-1]
         encodings = replace(encodings, foreground=None)
-        voted = self.vote([encodings.select(index) for index in range(len(clips))], options)
+        queries = [encodings.select(index) for index in range(len(clips))]
         results: list[ScoredClip | FinecausalError] = []
-        for index, each in enumerate(voted):
+        for index, each in enumerate(self.vote(queries, options)):
             if isinstance(each, FinecausalError):
                 results.append(each)
                 continue
-            choice, context, difficulty_from = each
-            clip, option = clips[index], options[index]
-            interval = build_interval(self._info.interval, context.score, context.difficulty)
-            provenance = self._provenance(clip, choice, started[index])
-            assessment = build_assessment(clip, choice, context, option, difficulty_from, interval, provenance)
-            results.append(ScoredClip(context, assessment, None if seen is None else seen[index]))
+            choice, votes = each
+            dive = None if dives is None else dives[index].dive_clip.dive
+            try:
+                scored = self._assess(clips[index], queries[index], options[index], choice, votes, dive, started[index])
+            except FinecausalError as error:
+                results.append(error)
+            else:
+                results.append(replace(scored, foreground=None if seen is None else seen[index]))
         return results
+
+    def _assess(
+        self,
+        clip: Clip,
+        query: Encoding,
+        options: ScoreOptions,
+        choice: Choice,
+        votes: ExemplarVotes,
+        dive: LocatedDive | None,
+        started: float,
+        familiarity: Familiarity | None = None,
+    ) -> ScoredClip:
+        options = options.with_canonical_number()
+        is_sure = is_number_sure(choice, familiarity)
+        height = tell_height(options.height_m, choice.dive if is_sure else None, dive)
+        degree = resolve_degree(self._bank, choice, options, height, is_sure=is_sure)
+        context = VotingContext(self._model, self._bank, choice.indices, query, votes, degree.difficulty)
+        assessment = build_assessment(
+            clip,
+            choice,
+            context,
+            options,
+            self._provenance(clip, choice, started),
+            degree=degree,
+            height=height,
+            stored=self._info.interval,
+            familiarity=familiarity,
+        )
+        return ScoredClip(context, assessment)
 
     def _provenance(self, clip: Clip, choice: Choice, started: float) -> Provenance:
         return Provenance(

@@ -120,10 +120,10 @@ def test_one_dive_as_a_row_and_without_failures_the_code_is_0(score, dives):
 
 @pytest.mark.thorough
 def test_one_dive_goes_where_the_output_says_in_the_format_that_its_name_says(score, dives):
-    clip = ("dives/107B-10m-good.mp4", "--voters", "1")
+    clip = ("dives/107B-10m-good.mp4", "--voters", "1", "--dive", "107B")
     assert score(*clip, "-o", "a.json")[:2] == (0, "")
     whole = json.loads(Path("a.json").read_text())
-    assert whole["schema_version"] == 3
+    assert whole["schema_version"] == 4
     assert score(*clip, "-o", "a.txt")[0] == 0
     assert f"{whole['score']:.2f} points" in Path("a.txt").read_text()
     assert score(*clip, "-o", "new/")[0] == 0

@@ -15,6 +15,7 @@ from finecausal_cli.scoring.results import (
     Attention,
     BackgroundChange,
     BankMean,
+    Candidate,
     Checks,
     Deletion,
     Explanation,
@@ -131,6 +132,37 @@ def assessment() -> Assessment:
     return _make([(0.3, -1.1, 2.2), (0.5, -1.31, 1.4)], [24.0, 25.5])
 
 
+@pytest.fixture(scope="session")
+def without_points() -> Callable[[Assessment], Assessment]:
+    """Take the number of an assessed dive away, and with it the points."""
+
+    def take(assessment: Assessment) -> Assessment:
+        return assessment.model_copy(
+            update={
+                "score": None,
+                "points_withheld": "the dive number is not sure: name it with --dive, or give --difficulty",
+                "difficulty": None,
+                "difficulty_from": "not known, as the dive number is not sure",
+                "dive": None,
+                "dive_from": "not sure: perhaps 5253B 55%, 5251B 30%",
+                "candidates": (
+                    Candidate(dive="5253B", probability=0.55, difficulty=(3.2, 3.2), score=(80.0, 80.0)),
+                    Candidate(dive="5251B", probability=0.3, difficulty=(2.2, 2.6), score=(55.0, 65.0)),
+                    Candidate(dive="109A", probability=0.01, difficulty=None, score=None),
+                ),
+                "height_m": None,
+                "height_from": "not sure: 10 m, or 7.5 m by the 1.66 s in the air",
+                "height_candidates": (10.0, 7.5),
+                "exemplar_score": None,
+                "interval": Interval(low=7.1, high=8.9, level=0.9, unit="marks"),
+                "stages": tuple(stage.model_copy(update={"contribution": None}) for stage in assessment.stages),
+                "votes": tuple(vote.model_copy(update={"score": None}) for vote in assessment.votes),
+            }
+        )
+
+    return take
+
+
 NUMBERS = ("107B", "5253B", "626C", "405C", None)
 
 
@@ -230,6 +262,7 @@ def _explain(
     shares = np.array([8, 9, 10, 11, 12, 13, 20, 9, 8]) / 100
     return Explanation(
         assessment=assessment,
+        unit=assessment.unit,
         interventions=interventions,
         rankings=tuple(_rank(interventions, kind) for kind in kinds),
         bank_mean=BankMean(dive=text or "5253B", exemplars=7) if bank_mean else None,
@@ -252,7 +285,7 @@ def _explain(
                 background="bank_mean",
                 description=text or "mean of the voters' thumbnails",
                 exemplar=None,
-                score=assessment.score - 2.5,
+                score=assessment.value - 2.5,
                 change=-2.5,
             ),
         )
@@ -267,12 +300,12 @@ def _explain(
 
 
 def _replace(assessment: Assessment, place: int, kind: Replacement) -> StageIntervention:
-    gain = -assessment.stages[place].contribution * {"exemplar": 1, "bank_mean": 1 / 2, "bank_best": 4 / 3}[kind]
+    gain = -assessment.stage_values[place] * {"exemplar": 1, "bank_mean": 1 / 2, "bank_best": 4 / 3}[kind]
     changes = tuple(0.0 if k < place else gain if k == place else gain / 10 for k in range(3))
     return StageIntervention(
         stage=NAMES[place],
         replaced_by=kind,
-        score=assessment.score + sum(changes),
+        score=assessment.value + sum(changes),
         change=sum(changes),
         stage_changes=changes,  # type: ignore[arg-type]
         voters_gaining=len(assessment.votes) if gain > 0 else 0,

@@ -11,6 +11,7 @@ from rich.cells import cell_len
 from rich.console import Console
 
 from finecausal_cli.report.score import print_assessment
+from finecausal_cli.scoring.results import Competition, Familiarity
 from finecausal_cli.weights import SIMULATED_ONLY
 
 if TYPE_CHECKING:
@@ -19,6 +20,8 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.results import Assessment
 
     Make = Callable[..., Assessment]
+
+RATED = Competition(dives=324, mean_mark=7.0, marks=(4.9, 8.5), better_than=0.7, text="107B in competition")
 
 DIFFERENCE = st.floats(-8, 8).map(lambda value: round(value, 6))
 VOTER = st.tuples(st.tuples(DIFFERENCE, DIFFERENCE, DIFFERENCE), st.floats(0, 30))
@@ -196,3 +199,48 @@ def test_markup_in_names_from_outside_is_shown_not_obeyed(make_assessment: Make)
     stream = io.StringIO()
     print_assessment(marked, Console(file=stream, width=80))
     assert all(name in stream.getvalue() for name in ("[bold]a[/bold].mp4", "[red]b[/nothing]", "[/] :smile:"))
+
+
+def test_without_points_there_are_marks_and_what_the_likeliest_numbers_would_give(
+    assessment: Assessment, without_points: Callable[[Assessment], Assessment]
+) -> None:
+    page = printed(without_points(assessment))
+    text = " ".join(page.split())
+    assert f"{assessment.mark:.2f} marks of 10, no points" in text
+    assert "90% interval 7.10 to 8.90" in text
+    assert "no points the dive number is not sure: name it with --dive" in " ".join(text.replace("│", " ").split())
+    assert "height not sure: 10 m, or 7.5 m by the 1.66 s in the air" in " ".join(text.replace("│", " ").split())
+    table = rows(page, "Likeliest dive numbers")[-3:]
+    assert table == [
+        ["5253B", "55%", "3.2", "80.00"],
+        ["5251B", "30%", "2.2 to 2.6", "55.00 to 65.00"],
+        ["109A", "1%", "not listed", "-"],
+    ]
+    start, marks, mark = in_stage_table(page, 0)
+    assert start + sum(marks) == mark == round(assessment.mark * 100)
+    assert not any(line.rstrip().endswith("points") for line in page.splitlines() if line.startswith("stage"))
+    votes = [row for row in rows(page, "Exemplars") if row[0].startswith("sim-")]
+    alone = [(vote.execution + vote.difference) / 3 for vote in assessment.votes]
+    assert [float(row[5]) for row in votes] == pytest.approx(alone, abs=0.005)
+    assert max(map(len, page.splitlines())) <= 80
+
+
+@pytest.mark.parametrize(
+    ("known", "says"),
+    [
+        ({"interval": None, "interval_withheld": "the clip is far"}, "interval withheld: the clip is far"),
+        (
+            {"interval_factor": 1.6, "familiarity": Familiarity(distance=1.4, limit=2, factor=1.6)},
+            "1.6 times wider: the clip is 1.4 times farther",
+        ),
+        ({"points_range": (61.2, 70.4)}, "61.20 to 70.40 points by the heights"),
+        ({"height_from": "told from the 1.71 s in the air"}, "height 10 m, told from the 1.71 s in the air"),
+        ({"competition": RATED}, "others 107B in competition; this one is better than 70% of them"),
+        ({"competition": RATED.model_copy(update={"better_than": None})}, "others 107B in competition"),
+    ],
+)
+def test_the_panel_says_what_is_known_and_what_is_not(
+    known: dict[str, object], says: str, assessment: Assessment
+) -> None:
+    panel = printed(assessment.model_copy(update=known)).split("\n\n")[0]
+    assert says in " ".join(panel.replace("│", " ").split())

@@ -104,6 +104,8 @@ def test_without_a_number_the_nearest_vote_and_the_number_is_recognised(bank):
     assert (choice.dive, choice.dive_from) == ("5253B", "recognised: 1 of the 1 nearest exemplars are 5253B")
     assert choice.how == "the 1 nearest by encoding"
     assert "recognised, not given" in choice.caveats[0]
+    assert not choice.is_sure
+    assert choice.candidates == (("5253B", 1.0),)
 
 
 def test_a_number_that_half_of_the_nearest_share_is_not_recognised(make_bank):

@@ -75,7 +75,7 @@ def test_the_verdict_is_the_one_that_scoring_gives(scorer, film, small):
 def test_it_survives_json(explained):
     found, _ = explained
     assert Explanation.model_validate_json(found.model_dump_json()) == found
-    assert found.schema_version == 3
+    assert found.schema_version == 4
 
 
 def test_attention_and_snippets_speak_of_the_same(explained):

@@ -1,6 +1,5 @@
 """The shipped weights, bank and examples, through the scorer that the command line calls."""
 
-import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +11,7 @@ from finecausal_cli.retrieval.voting import choose_voters, compare_with_exemplar
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.scorer import Scorer
 from finecausal_cli.video.reader import read_clip
+from finecausal_cli.weights import SIMULATED_ONLY
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
 GOOD, POOR = (str(EXAMPLES / f"107B-10m-{how}.mp4") for how in ("good", "poor"))
@@ -124,28 +124,34 @@ def test_a_number_not_listed_at_a_height_asks_for_the_difficulty(scorer):
         scorer.score(GOOD, ScoreOptions(dive="5255B", height_m=1.0))
 
 
-def test_without_a_number_it_is_recognised_and_that_is_said(scorer):
-    found = scorer.score(POOR)
-    assert found.dive == "107B"
-    assert re.fullmatch(r"recognised from the video, \d+% sure", found.dive_from)
-    assert any("name it with --dive" in note for note in found.notes)
-    given = scorer.score(POOR, ScoreOptions(dive="107B", difficulty=found.difficulty))
-    assert [vote.exemplar for vote in found.votes] == [vote.exemplar for vote in given.votes]
-    assert found.score == pytest.approx(given.score, abs=1e-4)
-
-
-def test_a_recognised_number_has_its_listed_difficulty_at_a_given_height(scorer):
-    found = scorer.score(POOR, ScoreOptions(height_m=10.0))
-    assert (found.difficulty, found.difficulty_from) == (3.0, "listed for 107B at 10 m")
-    elsewhere = scorer.score(POOR, ScoreOptions(height_m=5.0))  # nobody named the dive, so nobody is to blame
-    assert "most similar voter" in elsewhere.difficulty_from
-
-
-def test_where_no_number_is_likely_enough_the_likeliest_are_named(scorer):
+def test_without_a_sure_number_there_is_execution_and_what_the_likeliest_would_give(scorer, assessment):
     found = scorer.score(GOOD)
-    assert found.dive is None
-    assert found.dive_from.startswith("not recognised: perhaps 107B ")
+    assert (found.dive, found.score, found.difficulty, found.unit) == (None, None, None, "marks")
+    assert found.dive_from.startswith("not sure: perhaps 107B ")
+    assert "--dive" in found.points_withheld
     assert {vote.dive for vote in found.votes} == {"107B"}
+    assert found.execution == pytest.approx(assessment.execution, abs=1e-4)
+    assert found.exemplar_mark + sum(stage.marks for stage in found.stages) == pytest.approx(found.mark, abs=1e-4)
+    first = found.candidates[0]
+    assert (len(found.candidates), first.dive) == (3, "107B")
+    assert first.score[0] <= assessment.score <= first.score[1]
+
+
+def test_the_first_note_says_that_the_weights_come_from_simulated_dives(assessment):
+    assert assessment.notes[0] == SIMULATED_ONLY
+    assert assessment.provenance.trained_on == "simulated"
+
+
+def test_the_height_is_told_from_the_time_in_the_air(scorer):
+    found = scorer.score(GOOD, ScoreOptions(dive="107B"))
+    assert found.height_candidates[0] == 10.0
+    assert found.score is not None
+    assert "in the air" in found.height_from
+
+
+def test_how_the_number_was_marked_in_competition_stands_beside_the_score(assessment):
+    assert assessment.competition.dives == 324
+    assert 0 < assessment.competition.better_than < 1
 
 
 def test_weights_that_recognise_nothing_take_the_nearest(scorer, encoding):

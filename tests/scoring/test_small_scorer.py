@@ -76,6 +76,19 @@ def test_the_interval_is_the_stated_half_width_times_the_difficulty(assessment):
     assert assessment.interval.high == pytest.approx(assessment.score + 4.5)
 
 
+def test_without_a_number_the_interval_is_in_marks_and_a_difficulty_gives_points(scorer, film, assessment):
+    found = scorer.score(str(film), ScoreOptions(force=True))
+    assert (found.score, found.exemplar_score, found.unit) == (None, None, "marks")
+    assert all(stage.contribution is None for stage in found.stages)
+    assert all(vote.score is None for vote in found.votes)
+    assert found.interval.unit == "marks"
+    assert found.interval.high - found.interval.low == pytest.approx(2 * 1.5 / 3)
+    assert sum((found.exemplar_value, *found.stage_values)) == pytest.approx(found.value, abs=1e-4)
+    given = scorer.score(str(film), ScoreOptions(force=True, difficulty=2.0))
+    assert given.score == pytest.approx(2.0 * found.execution)
+    assert given.difficulty_from == "given"
+
+
 def test_weights_without_an_interval_state_none(tiny_model, make_scorer, film):
     assert make_scorer(tiny_model).score(str(film), OF_107B).interval is None
 
@@ -102,7 +115,7 @@ def test_without_a_height_the_difficulty_is_that_of_the_most_similar_voter(score
     found = scorer.score(str(film), ScoreOptions(force=True, dive="107B"))
     nearest = max(found.votes, key=lambda vote: vote.similarity)
     assert found.difficulty == pytest.approx(3.0 + 0.1 * int(nearest.exemplar[1:]))
-    assert found.difficulty_from == f"that of the most similar voter, {nearest.exemplar}"
+    assert found.difficulty_from.startswith(f"that of the most similar voter, {nearest.exemplar}, as the height")
 
 
 def test_attention_comes_when_asked_for(scorer, film, assessment):
