@@ -228,6 +228,11 @@ class RuntimeConfig:
     weights: str = option(
         DEFAULT_WEIGHTS, "Bundled weights by name, a folder, or hf://owner/repo@revision.", is_path=True
     )
-    bank: Path | None = option(None, "Exemplar bank; the weights' own by default.")
+    bank: str | None = option(
+        None, "Exemplar banks: bundled (default), mine, mine+bundled, or a folder.", is_path=True, metavar="NAME"
+    )
+    calibrate: bool = option(
+        True, "Leave votes as they are where a bank of your own is used.", flag="/--no-calibration"
+    )
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
     precision: str = option("auto", "auto, fp32, bf16 or fp16.")

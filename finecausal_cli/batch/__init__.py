@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import Any, ClassVar, Final, Literal
 
 from finecausal_cli.config import RuntimeConfig, option
@@ -96,9 +96,7 @@ class BatchConfig:
     @property
     def scorer_arguments(self) -> dict[str, Any]:
         """Arguments of ``Scorer.load`` in this process; with a cluster its scorer only identifies rows, on the CPU."""
-        runtime = self.runtime
-        device = runtime.device if self.cluster is None else "cpu"
-        return {"weights": runtime.weights, "bank": runtime.bank, "device": device, "precision": runtime.precision}
+        return {**asdict(self.runtime), "device": self.runtime.device if self.cluster is None else "cpu"}
 
     @property
     def asks_for_rows(self) -> bool:

@@ -21,15 +21,17 @@ from finecausal_cli.batch.records import RunSettings, failed_row
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import FinecausalError, UsageError
 from finecausal_cli.retrieval.bank import INDEX_NAME, read_index
+from finecausal_cli.retrieval.own_bank import resolve_banks
 from finecausal_cli.scoring.scorer import Scorer
 from finecausal_cli.weights import CONFIG_NAME, read_manifest
-from finecausal_cli.weights.hub import bank_folder, resolve_weights
+from finecausal_cli.weights.hub import resolve_weights
 
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterable, Iterator
 
     from finecausal_cli.batch import BatchConfig
     from finecausal_cli.batch.records import Job, Row
+    from finecausal_cli.retrieval.own_bank import BankNames
 
 
 # Weights and their bank as bytes, to be loaded where there is no common disk.
@@ -42,22 +44,23 @@ class ModelBundle:
     Attributes:
         weights_name: Name of the folder of weights: rows carry it.
         weights: Its files by name.
-        bank_name: Name of the bank's folder: rows carry it too.
-        bank: Its files by name.
+        banks: Name and files by name of each bank that votes, in their order: rows carry their names too.
+        calibrate: Whether votes are corrected by the dives of a bank of one's own.
     """
 
     weights_name: str
     weights: dict[str, bytes]
-    bank_name: str
-    bank: dict[str, bytes]
+    banks: tuple[tuple[str, dict[str, bytes]], ...]
+    calibrate: bool = True
 
     @classmethod
-    def pack(cls, weights: str, bank: Path | None = None) -> ModelBundle:
+    def pack(cls, weights: str, banks: BankNames = None, *, calibrate: bool = True) -> ModelBundle:
         """Read the files of weights and bank; they are checked where they are unpacked.
 
         Args:
             weights: Name of bundled weights, or a folder.
-            bank: Another bank; the weights' own when absent.
+            banks: The banks, as for ``Scorer.load``; the weights' own when absent.
+            calibrate: As for ``Scorer.load``.
 
         Raises:
             WeightsError: There are no such weights.
@@ -65,12 +68,14 @@ class ModelBundle:
             FinecausalError: A file cannot be read.
         """
         folder = resolve_weights(weights)
-        bank = bank or bank_folder(folder)
         return cls(
             folder.name,
             _read(folder, [CONFIG_NAME, *read_manifest(folder).shards]),
-            bank.name,
-            _read(bank, [INDEX_NAME, read_index(bank).encodings_name]),
+            tuple(
+                (name, _read(bank, [INDEX_NAME, read_index(bank).encodings_name]))
+                for name, bank in resolve_banks(banks, folder)
+            ),
+            calibrate,
         )
 
     def unpack(self, *, device: str, precision: str) -> Scorer:
@@ -83,8 +88,10 @@ class ModelBundle:
         """
         with tempfile.TemporaryDirectory(prefix="finecausal-") as folder:
             weights = _write(Path(folder, "weights"), self.weights_name, self.weights)
-            bank = _write(Path(folder, "bank"), self.bank_name, self.bank)
-            return Scorer.load(str(weights), bank=bank, device=device, precision=precision)
+            banks = tuple(
+                _write(Path(folder, "banks", str(place)), name, files) for place, (name, files) in enumerate(self.banks)
+            )
+            return Scorer.load(str(weights), bank=banks, device=device, precision=precision, calibrate=self.calibrate)
 
 
 def _read(folder: Path, names: list[str]) -> dict[str, bytes]:

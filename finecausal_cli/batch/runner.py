@@ -429,7 +429,8 @@ class BatchRunner:
             )
         from finecausal_cli.batch.ray_backend import ModelBundle
 
-        bundle = ModelBundle.pack(config.runtime.weights, scorer.bank_folder)
+        runtime = config.runtime
+        bundle = ModelBundle.pack(runtime.weights, runtime.bank, calibrate=runtime.calibrate)
         return lambda jobs: cluster.score_jobs(bundle, RunSettings.of(scorer), jobs, config)
 
 

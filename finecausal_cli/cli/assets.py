@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
 
@@ -10,6 +11,7 @@ import typer
 
 from finecausal_cli.cli.options import (
     CacheOptions,
+    Clip,
     Dataset,
     DeviceOptions,
     FormatOptions,
@@ -22,14 +24,21 @@ from finecausal_cli.config import DEFAULT_WEIGHTS, REQUIRED, OptionGroup, Runtim
 from finecausal_cli.errors import WeightsError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Callable, Iterator, Mapping
 
     from rich.progress import TaskID
 
     from finecausal_cli.data import LayoutOptions
-    from finecausal_cli.retrieval import BankOptions
+    from finecausal_cli.retrieval import BankOptions, JudgedOptions
+    from finecausal_cli.retrieval.calibration import LeaveOneOut
+    from finecausal_cli.retrieval.own_bank import OwnBank
+    from finecausal_cli.scoring import ScoreOptions
+    from finecausal_cli.scoring.judged_dives import JudgedRow
+    from finecausal_cli.scoring.scorer import Scorer
     from finecausal_cli.training import ClassifierOptions, ReaderOptions, SkeletonOptions
 
+
+logger = logging.getLogger(__name__)
 
 # ``finecausal weights``: what there is, what it is, whether it is whole; the hub; foreign checkpoints.
 
@@ -210,7 +219,8 @@ def convert(
 # ``finecausal exemplars``: the bank that dives are compared with.
 
 exemplars_app = typer.Typer(
-    help="List, show and build the exemplars that dives are compared with.", no_args_is_help=True
+    help="The exemplars that dives are compared with: list and build them, add judged dives of your own.",
+    no_args_is_help=True,
 )
 
 
@@ -221,35 +231,211 @@ class ListOptions(OptionGroup):
     dive: str | None = option(None, "Only the exemplars of this dive number, e.g. 107B.")
 
 
-def list_exemplars(options: ListOptions, runtime: Annotated[RuntimeConfig, Without("device", "precision")]) -> None:
-    """List the exemplars of a bank."""
+def list_exemplars(options: ListOptions, runtime: Annotated[RuntimeConfig, Without("precision", "calibrate")]) -> None:
+    """List the exemplars of a bank; of one of your own also how well the others predict each."""
     from finecausal_cli.diving import parse_dive_number
-    from finecausal_cli.report.assets import print_exemplars
+    from finecausal_cli.report.assets import print_exemplars, print_leave_one_out
     from finecausal_cli.report.console import open_console
     from finecausal_cli.retrieval.bank import read_index
+    from finecausal_cli.weights.hub import resolve_weights
 
     number = None if options.dive is None else str(parse_dive_number(options.dive))
-    exemplars = read_index(_bank(runtime)).exemplars
-    print_exemplars([each for each in exemplars if number in (None, each.dive)], open_console())
+    console = open_console()
+    for name, folder in _banks(runtime):
+        index = read_index(folder)
+        judged = None
+        if any(each.clip is not None for each in index.exemplars):
+            judged = _judge_own(resolve_weights(runtime.weights), name, folder, runtime.device)
+        print_exemplars(index, name, number, console, judged[-1] if judged else None)
+        if judged:
+            print_leave_one_out(judged, console)
 
 
 def show(
     exemplar: Annotated[str, typer.Argument(help="Identifier, as listed.")],
-    runtime: Annotated[RuntimeConfig, Without("device", "precision")],
+    runtime: Annotated[RuntimeConfig, Without("device", "precision", "calibrate")],
 ) -> None:
     """Show one exemplar."""
     from finecausal_cli.report.assets import print_exemplar
     from finecausal_cli.report.console import open_console
     from finecausal_cli.retrieval.bank import read_index
 
-    folder = _bank(runtime)
-    print_exemplar(read_index(folder).find(exemplar, folder.name), folder, open_console())
+    banks = _banks(runtime)
+    for name, folder in banks:
+        index = read_index(folder)
+        if (name, folder) == banks[-1] or any(each.id == exemplar for each in index.exemplars):
+            print_exemplar(index.find(exemplar, name), folder, open_console())
+            return
 
 
-def _bank(runtime: RuntimeConfig) -> Path:
-    from finecausal_cli.weights.hub import bank_folder, resolve_weights
+def _banks(runtime: RuntimeConfig) -> tuple[tuple[str, Path], ...]:
+    from finecausal_cli.retrieval.own_bank import require_bank, resolve_banks
+    from finecausal_cli.weights.hub import resolve_weights
 
-    return runtime.bank or bank_folder(resolve_weights(runtime.weights))
+    banks = resolve_banks(runtime.bank, resolve_weights(runtime.weights))
+    for name, folder in banks:
+        require_bank(name, folder)
+    return banks
+
+
+def _judge_own(weights: Path, name: str, folder: Path, device: str) -> list[LeaveOneOut]:
+    """Predict the exemplars of a bank of one's own: alone and, where the weights have a bank, with that; best last.
+
+    Empty, with a note, where other weights encoded it.
+    """
+    from finecausal_cli.device import resolve_device
+    from finecausal_cli.errors import BankError
+    from finecausal_cli.retrieval import BUNDLED
+    from finecausal_cli.retrieval.bank import INDEX_NAME
+    from finecausal_cli.retrieval.own_bank import leave_one_out, load_banks
+    from finecausal_cli.weights.hub import bank_folder
+    from finecausal_cli.weights.store import load_weights
+
+    resolved = resolve_device(device)
+    loaded = load_weights(weights, device=resolved)
+    model, bundled = loaded.model.for_inference(), bank_folder(weights)
+    chosen: list[tuple[tuple[str, Path], ...]] = [((name, folder),)]
+    if (bundled / INDEX_NAME).is_file():
+        chosen.append(((name, folder), (BUNDLED, bundled)))
+    try:
+        banks = [load_banks(each, weights_digest=loaded.digest) for each in chosen]
+    except BankError as error:
+        logger.warning("note: %s", error)
+        return []
+    judged = [leave_one_out(model, bank, device=resolved) for bank in banks]
+    return [each for each in judged if each is not None]
+
+
+def add(
+    clip: Clip,
+    dive: Annotated[ScoreOptions, Without("exemplar", "voters", "seed")],
+    judged: JudgedOptions,
+    runtime: Annotated[RuntimeConfig, Without("calibrate")],
+) -> None:
+    """Add a judged dive to a bank of your own, mine unless --bank names another; then score with --bank mine+bundled.
+
+    The clip is searched, read and refused as by score. The same part of the same video is replaced.
+    """
+    from finecausal_cli.batch import TIMEOUT_S
+    from finecausal_cli.report.assets import print_added, print_leave_one_out
+    from finecausal_cli.report.console import open_console, working
+    from finecausal_cli.report.score import store_corrections
+    from finecausal_cli.retrieval.own_bank import OwnBank
+    from finecausal_cli.scoring.judged_dives import JudgedLabels, add_exemplar
+    from finecausal_cli.weights.hub import resolve_weights
+
+    JudgedLabels.of(dive, judged)  # refuses before anything that takes long
+    bank = OwnBank.open(runtime.bank)
+    with working("reading the dive"):
+        scorer = _encoder(runtime)
+        bank.require_weights(scorer.weights[1])
+        store_corrections(clip, dive)
+        row = add_exemplar(scorer, bank, clip, replace(dive, timeout_s=TIMEOUT_S), judged)
+    print_added(row, bank, open_console())
+    print_leave_one_out(
+        _judge_own(resolve_weights(runtime.weights), bank.name, bank.folder, runtime.device), open_console()
+    )
+
+
+def remove(
+    exemplar: Annotated[str, typer.Argument(help="Identifier, as listed.")],
+    runtime: Annotated[RuntimeConfig, Without("weights", "device", "precision", "calibrate")],
+) -> None:
+    """Remove an exemplar from a bank of your own, mine unless --bank names another. Its video stays where it is."""
+    from finecausal_cli.retrieval.own_bank import OwnBank
+
+    bank = OwnBank.open(runtime.bank)
+    removed = bank.remove(exemplar)
+    typer.echo(f"{removed.id} is no longer in {bank.name}")
+
+
+@dataclass(frozen=True)
+class ImportReport(OptionGroup):
+    """What becomes of the rows of an import or rebuild."""
+
+    output: Path | None = option(None, "Write what became of each dive as CSV.", flag="-o,--output", metavar="FILE")
+
+
+def import_manifest(
+    manifest: Dataset,
+    target: ImportReport,
+    layout: Annotated[LayoutOptions, Without("annotations", "frames")],
+    runtime: Annotated[RuntimeConfig, Without("calibrate")],
+) -> None:
+    """Add every judged dive of a manifest to a bank of your own; run it again to go on after a stop."""
+    from finecausal_cli.batch import TIMEOUT_S
+    from finecausal_cli.retrieval.own_bank import OwnBank
+    from finecausal_cli.scoring.judged_dives import import_exemplars
+
+    bank = OwnBank.open(runtime.bank)
+    scorer = _encoder(runtime)
+
+    def rows(total: Callable[[int], object]) -> Iterator[JudgedRow]:
+        return import_exemplars(
+            scorer, bank, manifest, allow_outside=layout.allow_outside, timeout_s=TIMEOUT_S, total=total
+        )
+
+    _run(rows, "reading dives", bank, target.output, runtime)
+
+
+@dataclass(frozen=True)
+class RebuildOptions(ImportReport):
+    """How a bank is encoded again."""
+
+    clips: Path | None = option(None, "Look here for videos that have moved, by their names.", metavar="FOLDER")
+
+
+def rebuild(options: RebuildOptions, runtime: Annotated[RuntimeConfig, Without("calibrate")]) -> None:
+    """Encode the exemplars of a bank of your own with other weights; run it again to go on after a stop."""
+    from finecausal_cli.batch import TIMEOUT_S
+    from finecausal_cli.retrieval.own_bank import OwnBank
+    from finecausal_cli.scoring.judged_dives import rebuild_bank
+
+    bank = OwnBank.open(runtime.bank)
+    _ = bank.index  # refuses before the weights are loaded
+    scorer = _encoder(runtime)
+
+    def rows(total: Callable[[int], object]) -> Iterator[JudgedRow]:
+        return rebuild_bank(scorer, bank, clips=options.clips, timeout_s=TIMEOUT_S, total=total)
+
+    _run(rows, "encoding exemplars", bank, options.output, runtime)
+
+
+def _encoder(runtime: RuntimeConfig) -> Scorer:
+    """Load what locates and encodes dives; nobody votes."""
+    from finecausal_cli.scoring.scorer import Scorer
+
+    return Scorer.load(runtime.weights, bank=(), device=runtime.device, precision=runtime.precision)
+
+
+def _run(
+    rows: Callable[[Callable[[int], object]], Iterator[JudgedRow]],
+    what: str,
+    bank: OwnBank,
+    output: Path | None,
+    runtime: RuntimeConfig,
+) -> None:
+    """Change a bank dive by dive, and report on every dive, also on those before an interruption."""
+    from finecausal_cli.report.assets import print_judged_rows, print_leave_one_out, write_judged_rows
+    from finecausal_cli.report.console import open_console, progress_bar
+    from finecausal_cli.weights.hub import resolve_weights
+
+    done: list[JudgedRow] = []
+    try:
+        with progress_bar() as bar:
+            task = bar.add_task(what, total=None)
+            for row in rows(lambda count: bar.update(task, total=count)):
+                done.append(row)
+                bar.advance(task)
+    finally:
+        if output is not None:
+            write_judged_rows(output, done)
+        print_judged_rows(done, bank.name, open_console())
+    if bank.exists:
+        judged = _judge_own(resolve_weights(runtime.weights), bank.name, bank.folder, runtime.device)
+        print_leave_one_out(judged, open_console())
+    if done and not any(row.is_in_bank for row in done):
+        raise typer.Exit(1)
 
 
 @dataclass(frozen=True)
@@ -265,7 +451,7 @@ def build(
     options: BankOptions,
     layout: LayoutOptions,
     cache: CacheOptions,
-    runtime: Annotated[RuntimeConfig, Without("bank", "precision")],
+    runtime: Annotated[RuntimeConfig, Without("bank", "precision", "calibrate")],
 ) -> None:
     """Build a bank from a dataset's training dives, spread over the range of execution."""
     from finecausal_cli.data.cache import ClipCache
@@ -295,6 +481,10 @@ def build(
 add_command(exemplars_app, list_exemplars, name="list")
 add_command(exemplars_app, show)
 add_command(exemplars_app, build)
+add_command(exemplars_app, add)
+add_command(exemplars_app, remove)
+add_command(exemplars_app, import_manifest, name="import")
+add_command(exemplars_app, rebuild)
 
 
 # ``finecausal schema``: the published schemas of the JSON output.
@@ -338,7 +528,9 @@ class DoctorOptions(FormatOptions):
     self_test: bool = option(True, "Score a bundled clip.", flag="--self-test/--no-self-test")
 
 
-def doctor(options: DoctorOptions, runtime: Annotated[RuntimeConfig, Without("bank", "precision")]) -> None:
+def doctor(
+    options: DoctorOptions, runtime: Annotated[RuntimeConfig, Without("bank", "precision", "calibrate")]
+) -> None:
     """Check versions, devices, decoders and weights, and score a bundled clip against the expected number."""
     from finecausal_cli.report.assets import diagnostics_json, print_diagnostics
     from finecausal_cli.report.console import open_console, working

@@ -27,6 +27,7 @@ _ROOMS = {
     "CompareOptions": "scoring",
     "EvaluateOptions": "evaluation",
     "ExplainOptions": "scoring",
+    "JudgedOptions": "retrieval",
     "LayoutOptions": "data",
     "NetworkOptions": "training",
     "PretrainNetworkOptions": "training",

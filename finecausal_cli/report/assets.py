@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import csv
 import json
 from collections import defaultdict
-from dataclasses import asdict
+from dataclasses import asdict, astuple, fields
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -12,8 +13,20 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from finecausal_cli.diving import apparatus, describe_dive, difficulty, explain_dive, heights_for
-from finecausal_cli.report.console import BarDisplay, add_row, new_table, page_columns, print_table, printable, words
+from finecausal_cli.atomic import atomic_write
+from finecausal_cli.diving import COUNTING_MARKS, apparatus, describe_dive, difficulty, explain_dive, heights_for
+from finecausal_cli.report.console import (
+    BarDisplay,
+    add_row,
+    new_table,
+    page_columns,
+    print_heading,
+    print_table,
+    printable,
+    words,
+)
+from finecausal_cli.retrieval.calibration import FEWEST, FEWEST_FOR_INTERVAL
+from finecausal_cli.scoring.judged_dives import JudgedRow
 from finecausal_cli.weights import WeightsInfo
 
 if TYPE_CHECKING:
@@ -26,7 +39,9 @@ if TYPE_CHECKING:
     from finecausal_cli.data.datasets import DatasetCheck, DatasetSummary, Quantiles
     from finecausal_cli.diving import DiveNumber
     from finecausal_cli.model.config import ModelConfig
-    from finecausal_cli.retrieval.bank import Exemplar
+    from finecausal_cli.retrieval.bank import BankIndex, Exemplar, JudgedClip
+    from finecausal_cli.retrieval.calibration import LeaveOneOut
+    from finecausal_cli.retrieval.own_bank import OwnBank
     from finecausal_cli.scoring.doctor import Diagnostics
     from finecausal_cli.training.dive_classifier import ClassifierMetrics
     from finecausal_cli.weights import Manifest
@@ -253,11 +268,26 @@ def _difficulty_rows(dive: DiveNumber, height_m: float | None) -> list[str]:
 # Exemplars of a bank.
 
 
-def print_exemplars(exemplars: Sequence[Exemplar], console: Console) -> None:
-    """Print one line per exemplar."""
-    table = new_table("exemplar", "dive", "height, m", "difficulty", "execution", "score")
-    for exemplar in exemplars:
+def print_exemplars(
+    index: BankIndex, name: str, number: str | None, console: Console, judged: LeaveOneOut | None = None
+) -> None:
+    """Print one line per exemplar.
+
+    Args:
+        index: The bank.
+        name: Its name.
+        number: Only the exemplars of this dive number; None for all.
+        console: Where to print.
+        judged: What the others predict of each exemplar of one's own; None without any.
+    """
+    predicted = dict(zip(judged.ids, judged.after * judged.difficulties, strict=True)) if judged is not None else {}
+    columns = ("predicted",) if predicted else ()
+    table = new_table("exemplar", "dive", "height, m", "difficulty", "execution", "score", *columns)
+    for exemplar in (*index.exemplars, *index.waiting):
+        if number not in (None, exemplar.dive):
+            continue
         height = "-" if exemplar.height_m is None else f"{exemplar.height_m:g}"
+        cells = [f"{predicted[exemplar.id]:.2f}" if exemplar.id in predicted else "-"] if predicted else []
         add_row(
             table,
             printable(exemplar.id, console),
@@ -265,9 +295,72 @@ def print_exemplars(exemplars: Sequence[Exemplar], console: Console) -> None:
             height,
             f"{exemplar.difficulty:g}",
             f"{exemplar.execution:.2f}",
-            f"{exemplar.execution * exemplar.difficulty:.2f}",
+            f"{exemplar.score:.2f}",
+            *cells,
         )
     print_table(table, console)
+    if index.waiting:
+        waiting = ", ".join(printable(exemplar.id, console) for exemplar in index.waiting)
+        text = f"Not encoded by these weights, so without a vote: {waiting} (exemplars rebuild --bank {name})"
+        console.print(text, soft_wrap=True)
+
+
+def print_leave_one_out(judged: Sequence[LeaveOneOut], console: Console) -> None:
+    """Print how well exemplars of one's own are predicted, each by the bank without itself; one line a bank."""
+    if not judged:
+        return
+    caption = "Mean error of your own exemplars, points; each is predicted by the bank without itself."
+    print_heading("Leave-one-out", caption, console)
+    table = new_table("bank", "dives", "as it is", "calibrated", "90% interval, marks")
+    for each in judged:
+        interval = each.interval
+        add_row(
+            table,
+            printable("+".join(each.parts), console),
+            str(len(each)),
+            f"{each.error_before:.2f}",
+            f"{each.error_after:.2f}" if each.is_calibrated else "-",
+            "-" if interval is None else words(f"± {interval.execution_half_width / COUNTING_MARKS:.2f}", console),
+        )
+    print_table(table, console)
+    best = judged[-1]
+    if best.in_words is not None:
+        console.print(f"Calibration: {best.in_words}.", soft_wrap=True)
+    for need, what in ((FEWEST, "a calibration"), (FEWEST_FOR_INTERVAL, "an interval")):
+        if len(best) < need:
+            console.print(f"For {what} {need} judged dives are needed; there are {len(best)}.", soft_wrap=True)
+
+
+def print_added(row: JudgedRow, bank: OwnBank, console: Console) -> None:
+    """Print that a judged dive is in a bank now."""
+    score = "" if row.score is None else f", {row.dive}, {row.score:.2f} points"
+    console.print(f"{row.outcome}: {printable(row.exemplar or '', console)}{score}, in {bank.name}", soft_wrap=True)
+    if row.reason:
+        console.print(f"note: {printable(row.reason, console)}", soft_wrap=True)
+
+
+def print_judged_rows(rows: Sequence[JudgedRow], name: str, console: Console) -> None:
+    """Print what became of judged dives: a line for each that is not in the bank, and the counts."""
+    for row in rows:
+        if not row.is_in_bank:
+            console.print(f"{row.outcome}: {printable(f'{row.source}: {row.reason}', console)}", soft_wrap=True)
+    counts: dict[str, int] = defaultdict(int)
+    for row in rows:
+        counts[row.outcome] += 1
+    summary = ", ".join(f"{count} {outcome}" for outcome, count in counts.items()) or "nothing to do"
+    console.print(f"{name}: {summary}", soft_wrap=True)
+
+
+def write_judged_rows(path: Path, rows: Sequence[JudgedRow]) -> None:
+    """Write what became of judged dives as CSV.
+
+    Raises:
+        OutputError: The file cannot be written.
+    """
+    with atomic_write(path, "the report") as part, part.open("w", encoding="utf-8", newline="") as file:
+        writer = csv.writer(file)
+        writer.writerow(field.name for field in fields(JudgedRow))
+        writer.writerows(astuple(row) for row in rows)
 
 
 def print_exemplar(exemplar: Exemplar, folder: Path, console: Console) -> None:
@@ -278,12 +371,29 @@ def print_exemplar(exemplar: Exemplar, folder: Path, console: Console) -> None:
         "height": "-" if exemplar.height_m is None else f"{exemplar.height_m:g} m",
         "difficulty": f"{exemplar.difficulty:g}",
         "execution": f"{exemplar.execution:.2f}",
-        "score": f"{exemplar.execution * exemplar.difficulty:.2f}",
+        "score": f"{exemplar.score:.2f}",
+        **_clip_facts(exemplar.clip),
         "picture": "-" if exemplar.thumbnail is None else str(folder / exemplar.thumbnail),
         "origin": exemplar.origin or "-",
     }
     for name, value in facts.items():
         console.print(f"{name:<11} {printable(value, console)}", soft_wrap=True)
+
+
+def _clip_facts(clip: JudgedClip | None) -> dict[str, str]:
+    """Return what is known of the video of an exemplar of one's own."""
+    if clip is None:
+        return {}
+    part = [f"{name} {value:g} s" for name, value in (("from", clip.start_s), ("to", clip.end_s)) if value is not None]
+    flight = (("take-off", clip.takeoff_s), ("entry", clip.entry_s))
+    facts = {
+        "video": " ".join((clip.path, *part)),
+        "flight": ", ".join(f"{name} {time:.2f} s" for name, time in flight if time is not None),
+        "marks": " ".join(f"{mark:g}" for mark in clip.judges),
+        "diver": clip.diver or "",
+        "date": clip.date or "",
+    }
+    return {name: value for name, value in facts.items() if value}
 
 
 # Weights.

@@ -42,13 +42,10 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finecausal_cli.errors import RefusedError
-    from finecausal_cli.scoring.results import Attention
+    from finecausal_cli.scoring.results import Attention, Vote
 
 logger = logging.getLogger(__name__)
 
-
-_AVERAGED: Final = ("execution", "difference")
-"""Columns of the exemplar table with a mean."""
 
 NODE_NAMES: Final = tuple(name.replace("_", " ") for name in NODE_TYPES)
 
@@ -243,27 +240,35 @@ def contributions(assessment: Assessment) -> Section:
     )
 
 
+def _by_one(vote: Vote) -> float:
+    """Return the mark by one exemplar alone."""
+    return (vote.execution + vote.calibration + vote.difference) / COUNTING_MARKS
+
+
 def exemplar_votes(assessment: Assessment) -> Section:
     """The score or the mark by each exemplar alone, and how the exemplars were chosen."""
     votes, unit = assessment.votes, assessment.unit
+    has_banks, is_calibrated = len({vote.bank for vote in votes}) > 1, any(vote.calibration for vote in votes)
+    its_mark = "its mark, calibrated," if is_calibrated else "its mark"
     rows = [
         (
-            vote.exemplar,
+            f"{vote.bank}: {vote.exemplar}" if has_banks else vote.exemplar,
             vote.dive,
             f"{vote.similarity:.3f}",
-            f"{vote.execution / COUNTING_MARKS:.2f}",
+            f"{(vote.execution + vote.calibration) / COUNTING_MARKS:.2f}",
             signed(vote.difference / COUNTING_MARKS),
-            f"{(vote.execution + vote.difference) / COUNTING_MARKS if vote.score is None else vote.score:.2f}",
+            f"{_by_one(vote) if vote.score is None else vote.score:.2f}",
         )
         for vote in votes
     ]
     if len(votes) > 1:
         count = len(votes) * COUNTING_MARKS
-        mark, difference = (sum(getattr(vote, name) for vote in votes) / count for name in _AVERAGED)
+        mark = sum(vote.execution + vote.calibration for vote in votes) / count
+        difference = sum(vote.difference for vote in votes) / count
         rows.append(("mean", "", "", f"{mark:.2f}", signed(difference), f"{assessment.value:.2f}"))
-    alone = "Score of the dive by each exemplar alone: (its mark + difference) × 3 × difficulty."
+    alone = f"Score of the dive by each exemplar alone: ({its_mark} + difference) × 3 × difficulty."
     if unit == "marks":
-        alone = "Mark of the dive by each exemplar alone: its mark + difference."
+        alone = f"Mark of the dive by each exemplar alone: {its_mark} + difference."
     return Section(
         "Exemplars",
         f"{alone} Chosen: {assessment.provenance.exemplars_chosen}.",

@@ -6,12 +6,12 @@ import hashlib
 import logging
 from collections import Counter, defaultdict
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import torch
 from PIL import Image
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialise_tensors
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from finecausal_cli.data import Dive
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.retrieval import BankOptions
+    from finecausal_cli.retrieval.calibration import Calibration
 
 logger = logging.getLogger(__name__)
 
@@ -52,6 +53,32 @@ THUMBNAILS: Final = "thumbnails"
 INDEX_NAME = "bank.json"
 
 
+class JudgedClip(BaseModel):
+    """The video of an exemplar of one's own: what it takes to encode it again, and what else is known of the dive.
+
+    Times are seconds of the file.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    path: str = Field(min_length=1, description="Absolute path of the video file or folder of frames.")
+    start_s: float | None = Field(default=None, description="Where the part begins that was asked for.")
+    end_s: float | None = Field(default=None, description="Where it ends.")
+    takeoff_s: float | None = Field(default=None, description="When the athlete leaves the board.")
+    entry_s: float | None = Field(default=None, description="When the athlete first touches the water.")
+    athlete: str | None = Field(default=None, description="Who it is, as --athlete takes it.")
+    force: bool = Field(default=False, description="Whether it was encoded though it would be refused.")
+    sha256: str | None = Field(default=None, description="Digest of the file; None for a folder of frames.")
+    judges: tuple[float, ...] = Field(default=(), description="The judges' marks.")
+    diver: str | None = None
+    date: str | None = None
+
+    @property
+    def key(self) -> tuple[str, float | None, float | None]:
+        """Which part of which video it is."""
+        return self.path, self.start_s, self.end_s
+
+
 class Exemplar(BaseModel):
     """A judged dive that others are measured against."""
 
@@ -64,6 +91,18 @@ class Exemplar(BaseModel):
     execution: float = Field(ge=0, le=30, description="Final score / difficulty.")
     thumbnail: str | None = Field(default=None, description="Picture, relative to the bank's folder.")
     origin: str = Field(default="", description="Where the dive comes from, in words.")
+    clip: JudgedClip | None = Field(default=None, description="Its video; None for an exemplar of a built bank.")
+
+    @property
+    def score(self) -> float:
+        """Final score as judged, points."""
+        return self.execution * self.difficulty
+
+    @model_serializer(mode="wrap")
+    def _leave_out_no_clip(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Write what banks had before clips were kept, so that the digest of such a bank stays the same."""
+        content: dict[str, Any] = serialise(self)
+        return {name: value for name, value in content.items() if name != "clip" or value is not None}
 
 
 class BankIndex(BaseModel):
@@ -75,6 +114,14 @@ class BankIndex(BaseModel):
     weights_digest: str
     encodings_sha256: str = Field(pattern="^[0-9a-f]{64}$")
     exemplars: tuple[Exemplar, ...]
+    waiting: tuple[Exemplar, ...] = Field(
+        default=(), description="Exemplars of one's own that these weights have not encoded yet; they do not vote."
+    )
+
+    @model_serializer(mode="wrap")
+    def _leave_out_none_waiting(self, serialise: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        content: dict[str, Any] = serialise(self)
+        return {name: value for name, value in content.items() if name != "waiting" or value}
 
     @property
     def encodings_name(self) -> str:
@@ -93,6 +140,23 @@ class BankIndex(BaseModel):
         raise BankError(f"no exemplar {exemplar_id!r}", where=bank, hint="see: finecausal exemplars list")
 
 
+@dataclass(frozen=True, slots=True)
+class BankPart:
+    """One of the banks that vote together.
+
+    Attributes:
+        name: Its name, for people.
+        count: How many exemplars it has.
+        folder: Where its thumbnails lie; None if nowhere.
+        calibration: How the votes of its exemplars are corrected; None leaves them as they are.
+    """
+
+    name: str
+    count: int
+    folder: Path | None = None
+    calibration: Calibration | None = None
+
+
 @dataclass(frozen=True, repr=False)
 class Bank:
     """Exemplars and their encodings, in one order.
@@ -103,6 +167,7 @@ class Bank:
         encodings: Their encodings, stacked: video and mask [exemplars, 9, D].
         weights_digest: Digest of the weights that encoded them.
         digest: Digest of the bank itself.
+        parts: The banks that it was joined from, in the order in which they vote; itself unless it was joined.
     """
 
     name: str
@@ -110,8 +175,11 @@ class Bank:
     encodings: Encoding
     weights_digest: str
     digest: str = "in memory"
+    parts: tuple[BankPart, ...] = ()
 
     def __post_init__(self) -> None:
+        if not self.parts:
+            object.__setattr__(self, "parts", (BankPart(self.name, len(self.exemplars)),))
         if len(self.exemplars) != len(self.encodings):
             raise BankError(
                 f"{len(self.exemplars)} exemplars and {len(self.encodings)} encodings",
@@ -141,6 +209,58 @@ class Bank:
         """Return the indices of all exemplars of one dive number."""
         return tuple(index for index, exemplar in enumerate(self.exemplars) if exemplar.dive == dive)
 
+    def select(self, indices: Sequence[int]) -> Bank:
+        """Return some of the exemplars as a bank, in the order of the bank; it may be empty."""
+        parts = [self.part_index(index) for index in indices]
+        return replace(
+            self,
+            exemplars=tuple(self.exemplars[index] for index in indices),
+            encodings=self.encodings.select(list(indices)),
+            parts=tuple(replace(part, count=parts.count(place)) for place, part in enumerate(self.parts)),
+        )
+
+    @property
+    def own(self) -> tuple[int, ...]:
+        """Indices of the exemplars of one's own: those whose video is known."""
+        return tuple(index for index, exemplar in enumerate(self.exemplars) if exemplar.clip is not None)
+
+    def part_index(self, index: int) -> int:
+        """Return which of the parts an exemplar is in."""
+        for place, part in enumerate(self.parts):
+            if index < part.count:
+                return place
+            index -= part.count
+        raise IndexError(index)
+
+    def part_of(self, index: int) -> BankPart:
+        """Return the part that an exemplar is in."""
+        return self.parts[self.part_index(index)]
+
+    @classmethod
+    def join(cls, banks: Sequence[Bank]) -> Bank:
+        """Return banks as one; exemplars of the first one come first. An identifier that two use gets the bank's name.
+
+        Args:
+            banks: One or more, encoded by the same weights.
+        """
+        if len(banks) == 1:
+            return banks[0]
+        taken: set[str] = set()
+        exemplars: list[Exemplar] = []
+        for bank in banks:
+            for exemplar in bank.exemplars:
+                name = exemplar.id if exemplar.id not in taken else f"{bank.name}/{exemplar.id}"
+                taken.add(name)
+                exemplars.append(exemplar if name == exemplar.id else exemplar.model_copy(update={"id": name}))
+        return cls(
+            "+".join(bank.name for bank in banks),
+            tuple(exemplars),
+            Encoding.concat([bank.encodings for bank in banks]),
+            banks[0].weights_digest,
+            hashlib.sha256("+".join(bank.digest for bank in banks).encode()).hexdigest(),
+            tuple(part for bank in banks for part in bank.parts),
+        )
+
 
 def save_bank(
     folder: Path,
@@ -148,31 +268,42 @@ def save_bank(
     encodings: Encoding,
     *,
     weights_digest: str,
+    waiting: Sequence[Exemplar] = (),
 ) -> None:
     """Write a bank; an interruption leaves either the old one or the new one.
+
+    Args:
+        folder: The bank.
+        exemplars: What it holds.
+        encodings: Their encodings, in the same order.
+        weights_digest: Digest of the weights that made them.
+        waiting: Exemplars of one's own without an encoding.
 
     Raises:
         OutputError: The folder cannot be written.
     """
     data = serialise_tensors({name: tensor.contiguous().cpu() for name, tensor in _tensors(encodings).items()})
     digest = hashlib.sha256(data).hexdigest()
-    index = BankIndex(weights_digest=weights_digest, encodings_sha256=digest, exemplars=tuple(exemplars))
+    index = BankIndex(
+        weights_digest=weights_digest, encodings_sha256=digest, exemplars=tuple(exemplars), waiting=tuple(waiting)
+    )
     with atomic_write(folder / index.encodings_name, "the bank") as part:
         part.write_bytes(data)
     with atomic_write(folder / INDEX_NAME, "the bank") as part:
         part.write_text(index.model_dump_json(indent=1) + "\n", encoding="utf-8")
-    named = {index.encodings_name, *(exemplar.thumbnail for exemplar in exemplars)}
+    named = {index.encodings_name, *(exemplar.thumbnail for exemplar in (*exemplars, *waiting))}
     for stale in (*folder.glob("encodings-*.safetensors"), *folder.glob(f"{THUMBNAILS}/*.jpg")):
         if stale.relative_to(folder).as_posix() not in named:
             stale.unlink(missing_ok=True)
 
 
-def load_bank(folder: Path, *, weights_digest: str) -> Bank:
+def load_bank(folder: Path, *, weights_digest: str, name: str | None = None) -> Bank:
     """Read a bank and refuse one that other weights made.
 
     Args:
         folder: The bank.
         weights_digest: Digest of the weights that will compare against it.
+        name: What to call it; the name of the folder when absent.
 
     Raises:
         BankError: It is missing, damaged, of a newer format, or made by other weights.
@@ -189,16 +320,23 @@ def load_bank(folder: Path, *, weights_digest: str) -> Bank:
     except OSError as error:
         raise BankError(f"cannot be read: {error.strerror}", where=tensors_path) from None
     if index.weights_digest != weights_digest:
+        is_own = any(exemplar.clip is not None for exemplar in (*index.exemplars, *index.waiting))
+        command = f"finecausal exemplars {f'rebuild --bank {name or folder}' if is_own else 'build'}"
         raise BankError(
             f"made by other weights ({index.weights_digest[:12]}, these are {weights_digest[:12]})",
             where=folder,
-            hint="rebuild the bank with these weights: finecausal exemplars build",
+            hint=f"rebuild the bank with these weights: {command}",
         )
     if not all(bool(torch.isfinite(tensor).all()) for tensor in _tensors(encodings).values()):
         raise BankError("encodings that are not finite numbers", where=tensors_path, hint="rebuild it")
     digest = hashlib.sha256(index.model_dump_json().encode()).hexdigest()
     logger.info("bank: %s, %d exemplars", folder, len(index.exemplars))
-    return Bank(folder.name, index.exemplars, encodings, index.weights_digest, digest)
+    name = name or folder.name
+    if index.waiting:
+        what = "note: %d exemplars of %s are not encoded by these weights: finecausal exemplars rebuild --bank %s"
+        logger.warning(what, len(index.waiting), name, name)
+    part = BankPart(name, len(index.exemplars), folder)
+    return Bank(name, index.exemplars, encodings, index.weights_digest, digest, (part,))
 
 
 def read_index(folder: Path) -> BankIndex:
@@ -406,13 +544,18 @@ def _take_thumbnail(dive: Dive, cache: ClipCache, path: Path) -> None:
     arrays = cache.load(dive)
     flight, entry = arrays.transitions
     frame = (flight + entry) // 2 if flight >= 0 and entry >= 0 else len(arrays.frames) // 2
+    write_thumbnail(arrays.frames[frame], path)
+
+
+def write_thumbnail(picture: NDArray[np.uint8], path: Path) -> None:
+    """Write the picture of an exemplar, uint8 [height, width, 3], as JPEG."""
     with atomic_write(path, "a thumbnail") as part:
-        Image.fromarray(arrays.frames[frame]).save(part, format="JPEG", quality=_THUMBNAIL_QUALITY)
+        Image.fromarray(picture).save(part, format="JPEG", quality=_THUMBNAIL_QUALITY)
 
 
 def _names(dives: Sequence[Dive]) -> list[str]:
     """Name the exemplars; keys that differ only in what a name cannot hold are told apart by a digest."""
-    names = [f"{dive.number}-{_slug(dive.key)}" for dive in dives]
+    names = [f"{dive.number}-{slug(dive.key)}" for dive in dives]
     counts = Counter(names)
     return [
         name if counts[name] == 1 else f"{name}-{hashlib.sha256(dive.key.encode()).hexdigest()[:8]}"
@@ -420,7 +563,7 @@ def _names(dives: Sequence[Dive]) -> list[str]:
     ]
 
 
-def _slug(key: str) -> str:
+def slug(key: str) -> str:
     """Turn a dive's key into a name that suits a file and a command line."""
     stem = key.rsplit(".", 1)[0]
     return "".join(char if char.isascii() and char.isalnum() else "-" for char in stem).strip("-")

@@ -294,21 +294,23 @@ def build_votes(bank: Bank, choice: Choice, votes: ExemplarVotes, difficulty: fl
         choice.indices,
         choice.similarities,
         votes.stage_differences.tolist(),
-        votes.pairs.delta[:, 0].cpu().double().tolist(),
-        votes.executions.tolist(),
+        votes.differences.tolist(),
+        votes.exemplar_executions.tolist(),
         strict=True,
     )
     return tuple(
         Vote(
             exemplar=bank.exemplars[index].id,
+            bank=bank.part_of(index).name,
             dive=bank.exemplars[index].dive or "unknown",
             execution=bank.exemplars[index].execution,
             similarity=similarity,
             stage_differences=(stages[0], stages[1], stages[2]),
             difference=difference,
-            score=None if difficulty is None else execution * difficulty,
+            calibration=start - bank.exemplars[index].execution,
+            score=None if difficulty is None else (start + difference) * difficulty,
         )
-        for index, similarity, stages, difference, execution in rows
+        for index, similarity, stages, difference, start in rows
     )
 
 

@@ -281,8 +281,8 @@ def find_backgrounds(
         bank_folder: Where the bank's thumbnails lie; None if nowhere.
     """
     size = clip.frames.shape[1:3]
-    voters = [context.bank.exemplars[index] for index in context.indices]
-    read = [(exemplar, _thumbnail(bank_folder, exemplar, (size[0], size[1]))) for exemplar in voters]
+    voters = [(context.bank.exemplars[index], context.bank.part_of(index).folder) for index in context.indices]
+    read = [(exemplar, _thumbnail(folder or bank_folder, exemplar, (size[0], size[1]))) for exemplar, folder in voters]
     pictures = [(exemplar, picture) for exemplar, picture in read if picture is not None]
     backgrounds, missing = [], []
     if pictures:

@@ -8,6 +8,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from finecausal_cli.diving import COUNTING_MARKS
 from finecausal_cli.errors import ErrorKind  # noqa: TC001 - pydantic reads it
+from finecausal_cli.retrieval import BUNDLED
 from finecausal_cli.video import CLIP_FRAMES
 from finecausal_cli.weights import TrainedOn  # noqa: TC001 - pydantic reads it
 
@@ -68,14 +69,18 @@ class Vote(Value):
     """What one exemplar says of the dive."""
 
     exemplar: str = Field(description="Identifier of the exemplar in the bank.")
+    bank: str = Field(default=BUNDLED, description="Name of the bank that it is from.")
     dive: str = Field(description="Its dive number.")
     execution: float = Field(description="Its own execution, as judged.")
     similarity: float = Field(description="Cosine similarity of its encoding to the query's, -1..1.")
     stage_differences: tuple[float, float, float] = Field(description="Per stage, execution units, unweighted.")
     difference: float = Field(description="Weighted sum of the stage differences, execution units.")
+    calibration: float = Field(
+        default=0.0, description="What calibration by judged dives of one's own adds, execution units; see Provenance."
+    )
     score: float | None = Field(
-        description="(execution + difference) * difficulty: the score by this voter alone; None where no points are "
-        "given."
+        description="(execution + calibration + difference) * difficulty: the score by this voter alone; None where no "
+        "points are given."
     )
 
 
@@ -147,6 +152,10 @@ class Provenance(Value):
     bank: str
     bank_digest: str
     exemplars_chosen: str = Field(description="How the voters were chosen, in words.")
+    calibration: str | None = Field(
+        default=None,
+        description="How votes are corrected by judged dives of one's own, in words; None if not.",
+    )
     device: str
     precision: str
     decoder: str
@@ -234,9 +243,11 @@ class Assessment(Value):
     )
     competition: Competition | None = Field(default=None, description="None where the number is not known.")
     exemplar_score: float | None = Field(
-        description="Mean execution of the voters * difficulty: where the sum starts; None where no points are given."
+        description="Mean execution of the voters, calibrated, * difficulty: where the sum starts; None without points."
     )
-    exemplar_mark: float = Field(default=0.0, description="Mean execution of the voters / 3: the same in marks.")
+    exemplar_mark: float = Field(
+        default=0.0, description="Mean execution of the voters, calibrated, / 3: the same in marks."
+    )
     interval: Interval | None = Field(description="None where the weights state none, or where it is withheld.")
     interval_withheld: str | None = Field(default=None, description="Why no interval is given.")
     interval_factor: float = Field(default=1.0, description="How many times wider it is than on calibration dives.")

@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,7 +15,7 @@ from finecausal_cli.config import DEFAULT_WEIGHTS, Precision, __version__
 from finecausal_cli.data.batch import normalise
 from finecausal_cli.device import computing, one_thread, resolve_device, resolve_precision
 from finecausal_cli.errors import FinecausalError, UsageError, WeightsError
-from finecausal_cli.retrieval.bank import Bank, load_bank
+from finecausal_cli.retrieval.own_bank import BankNames, calibrated, leave_one_out, load_banks, resolve_banks
 from finecausal_cli.retrieval.voting import (
     Choice,
     VotingContext,
@@ -33,11 +32,12 @@ from finecausal_cli.scoring.results import Assessment, Provenance, Unscored
 from finecausal_cli.scoring.tracks import with_splash
 from finecausal_cli.video import crop
 from finecausal_cli.weights import WeightsInfo
-from finecausal_cli.weights.hub import bank_folder, resolve_weights
+from finecausal_cli.weights.hub import resolve_weights
 from finecausal_cli.weights.store import load_weights
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
+    from pathlib import Path
 
     from numpy.typing import NDArray
     from torch import Tensor
@@ -46,6 +46,8 @@ if TYPE_CHECKING:
     from finecausal_cli.athlete.track import BodyTrack
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding
+    from finecausal_cli.retrieval.bank import Bank
+    from finecausal_cli.retrieval.calibration import LeaveOneOut
     from finecausal_cli.retrieval.voting import ExemplarVotes
     from finecausal_cli.scoring.background import Evidence
     from finecausal_cli.scoring.dive_reading import ReadAhead
@@ -93,8 +95,9 @@ class Scorer:
         weights_digest: Their digest.
         device: Where to compute.
         precision: How exactly the backbones compute.
-        bank_folder: Where the bank's thumbnails lie; None if nowhere.
+        bank_folder: Where the bank's thumbnails lie; None if nowhere, or if several banks vote.
         reader: Reads joints and outline of athletes; None if there is none.
+        judged: How well exemplars of one's own are predicted; None without any.
     """
 
     def __init__(
@@ -109,8 +112,10 @@ class Scorer:
         precision: Precision,
         bank_folder: Path | None = None,
         reader: AthleteReader | None = None,
+        judged: LeaveOneOut | None = None,
     ) -> None:
         self._reader = reader
+        self._judged = judged
         self._model = model
         self._bank = bank
         self._info = info
@@ -129,17 +134,21 @@ class Scorer:
         cls,
         weights: str | os.PathLike[str] = DEFAULT_WEIGHTS,
         *,
-        bank: str | os.PathLike[str] | None = None,
+        bank: BankNames = None,
         device: str = "auto",
         precision: str = "auto",
+        calibrate: bool = True,
     ) -> Scorer:
-        """Load weights and the bank that belongs to them.
+        """Load weights and the bank that belongs to them, or other banks.
 
         Args:
             weights: Name of bundled weights, or a folder.
-            bank: Another bank, made with the same weights.
+            bank: Another bank, made with the same weights: its name or folder, several joined by ``+``, or a tuple of
+                them. Exemplars of the first one vote first; ``bundled`` is the weights' own. With an empty tuple
+                nobody votes: dives are located and encoded only.
             device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
             precision: ``auto``, ``fp32``, ``bf16`` or ``fp16``.
+            calibrate: Correct votes by the judged dives of a bank of one's own, where there are enough.
 
         Raises:
             WeightsError: The weights are missing or cannot be trusted.
@@ -148,20 +157,24 @@ class Scorer:
         """
         resolved = resolve_device(device)
         folder = resolve_weights(os.fspath(weights))
-        exemplars = bank_folder(folder) if bank is None else Path(bank)
+        banks = resolve_banks(bank, folder)
         with one_thread():
             loaded = load_weights(folder, device=resolved)
-            return cls(
-                loaded.model.for_inference(),
-                load_bank(exemplars, weights_digest=loaded.digest),
-                info=WeightsInfo.read(loaded.info, folder),
-                weights_name=folder.name,
-                weights_digest=loaded.digest,
-                device=resolved,
-                precision=resolve_precision(precision, resolved),
-                bank_folder=exemplars,
-                reader=load_reader(resolved),
-            )
+            model, exemplars = loaded.model.for_inference(), load_banks(banks, weights_digest=loaded.digest)
+            reader = load_reader(resolved)
+        judged = leave_one_out(model, exemplars, device=resolved, calibrate=calibrate)
+        return cls(
+            model,
+            exemplars if judged is None else calibrated(exemplars, judged),
+            info=WeightsInfo.read(loaded.info, folder),
+            weights_name=folder.name,
+            weights_digest=loaded.digest,
+            device=resolved,
+            precision=resolve_precision(precision, resolved),
+            bank_folder=banks[0][1] if len(banks) == 1 else None,
+            reader=reader,
+            judged=judged,
+        )
 
     @property
     def bank(self) -> Bank:
@@ -172,6 +185,11 @@ class Scorer:
     def bank_folder(self) -> Path | None:
         """Where the bank's thumbnails lie; None if nowhere."""
         return self._bank_folder
+
+    @property
+    def judged(self) -> LeaveOneOut | None:
+        """How well exemplars of one's own are predicted, each by the others; None without any."""
+        return self._judged
 
     @property
     def model(self) -> FineCausal:
@@ -464,9 +482,10 @@ class Scorer:
         return [each if isinstance(each, FinecausalError) else (each, next(votes)) for each in chosen]
 
     def _choose(self, query: Encoding, options: ScoreOptions) -> Choice | FinecausalError:
+        own = self._judged
         try:
             options = options.with_canonical_number()
-            return choose_voters(
+            choice = choose_voters(
                 self._bank,
                 query,
                 exemplar=options.exemplar,
@@ -474,6 +493,7 @@ class Scorer:
                 voters=options.voters,
                 seed=options.seed,
             )
+            return choice if own is None else replace(choice, caveats=(*choice.caveats, own.note))
         except FinecausalError as error:
             return error
 
@@ -527,7 +547,7 @@ class Scorer:
         started: float,
         familiarity: Familiarity | None = None,
     ) -> ScoredClip:
-        options = options.with_canonical_number()
+        own, options = self._judged, options.with_canonical_number()
         is_sure = is_number_sure(choice, familiarity)
         height = tell_height(options.height_m, choice.dive if is_sure else None, dive)
         degree = resolve_degree(self._bank, choice, options, height, is_sure=is_sure)
@@ -540,9 +560,11 @@ class Scorer:
             self._provenance(clip, choice, started),
             degree=degree,
             height=height,
-            stored=self._info.interval,
+            stored=self._info.interval if own is None else own.interval,
             familiarity=familiarity,
         )
+        if own is not None and own.interval is None:
+            assessment = assessment.model_copy(update={"interval_withheld": own.interval_withheld})
         return ScoredClip(context, assessment)
 
     def _provenance(self, clip: Clip, choice: Choice, started: float) -> Provenance:
@@ -555,6 +577,7 @@ class Scorer:
             bank=self._bank.name,
             bank_digest=self._bank.digest,
             exemplars_chosen=choice.how,
+            calibration=None if self._judged is None else self._judged.in_words,
             device=str(self._device),
             precision=self._precision,
             decoder=clip.decoder,

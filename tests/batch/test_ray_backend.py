@@ -85,7 +85,9 @@ def here():
 
 def test_a_bundle_holds_what_judging_needs_and_no_more(bundle):
     assert set(bundle.weights) == {"config.json", *(file.name for file in COMPACT.glob("*.safetensors"))}
-    assert set(bundle.bank) == {"bank.json", *(file.name for file in (COMPACT / "bank").glob("*.safetensors"))}
+    ((name, files),) = bundle.banks
+    assert name == "bundled"
+    assert set(files) == {"bank.json", *(file.name for file in (COMPACT / "bank").glob("*.safetensors"))}
     assert all(content == (COMPACT / name).read_bytes() for name, content in bundle.weights.items())
 
 

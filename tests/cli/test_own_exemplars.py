@@ -1,0 +1,99 @@
+"""A bank of one's own as a user meets it: what is printed, what goes wrong, and what a score makes of it."""
+
+import csv
+import json
+import shutil
+from pathlib import Path
+
+import jsonschema
+import pytest
+
+EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
+GOOD = EXAMPLES / "107B-10m-good.mp4"
+OF_107B = ("--dive", "107B", "--height", "10")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    return tmp_path / "home" / "finecausal" / "banks"
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (("add", "a.mp4", *OF_107B), 2, "--score: a judged dive needs its score"),
+        (("add", "a.mp4", "--score", "60"), 2, "--dive: a judged dive needs its number"),
+        (("add", "a.mp4", *OF_107B, "--judges", "7,8,12"), 2, "--judges: 12 is no mark: 0 to 10 in half points"),
+        (("add", "a.mp4", *OF_107B, "--score", "60", "--bank", "bundled"), 2, "'bundled' is not one bank of your own"),
+        (("list", "--bank", "mine"), 1, "no such bank"),
+        (
+            ("remove", "107B-a"),
+            1,
+            "mine: no such bank (banks of your own: none; add to it with: finecausal exemplars add",
+        ),
+        (("rebuild", "--bank", "club"), 1, "club: no such bank"),
+    ],
+)
+def test_what_is_wrong_is_one_line(finecausal, home, arguments, code, says):
+    done = finecausal("exemplars", *arguments)
+    assert (done.returncode, done.stdout) == (code, "")
+    assert len(done.stderr.splitlines()) == 1
+    assert says in done.stderr
+    assert not home.exists()
+
+
+def test_the_help_names_banks_and_the_flag(finecausal):
+    done = finecausal("score", "--help")
+    assert "mine+bundled" in done.stdout
+    assert "--no-calibration" in done.stdout
+
+
+@pytest.mark.thorough
+def test_a_judged_dive_votes_beside_the_bundled_ones(finecausal, home, tmp_path):
+    clip = Path(shutil.copy(GOOD, tmp_path / "meet.mp4"))
+    done = finecausal("exemplars", "add", clip, *OF_107B, "--judges", "7.5,8,8,8,8.5", "--diver", "A. Diver")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "added: 107B-meet, 107B, 72.00 points, in mine" in done.stdout
+    assert "For a calibration 5 judged dives are needed; there are 1." in done.stdout
+    assert max(map(len, done.stdout.splitlines())) <= 80
+
+    listed = finecausal("exemplars", "list", "--bank", "mine").stdout
+    assert "107B-meet" in listed
+    assert "predicted" in listed
+    shown = finecausal("exemplars", "show", "107B-meet", "--bank", "mine+bundled").stdout
+    assert str(clip) in shown
+    assert "A. Diver" in shown
+
+    poor = EXAMPLES / "107B-10m-poor.mp4"
+    said = json.loads(finecausal("score", poor, *OF_107B, "--bank", "mine+bundled", "--format", "json").stdout)
+    jsonschema.validate(said, json.loads(finecausal("schema", "score").stdout))
+    assert [vote["bank"] for vote in said["votes"]] == ["mine"] + ["bundled"] * 9
+    assert said["provenance"]["bank"] == "mine+bundled"
+    assert said["provenance"]["calibration"] is None
+    assert "not calibrated: 1 judged dive of your own, 5 are needed" in said["notes"]
+
+    # The clip itself is not asked about itself.
+    said = json.loads(finecausal("score", clip, *OF_107B, "--bank", "mine+bundled", "--format", "json").stdout)
+    assert {vote["bank"] for vote in said["votes"]} == {"bundled"}
+
+    done = finecausal("exemplars", "remove", "107B-meet")
+    assert (done.returncode, done.stdout) == (0, "107B-meet is no longer in mine\n")
+    assert clip.exists()
+
+
+@pytest.mark.thorough
+def test_an_imported_manifest_is_reported_row_by_row(finecausal, home, tmp_path):
+    shutil.copy(GOOD, tmp_path / "a.mp4")
+    (tmp_path / "b.mp4").write_text("no video")
+    (tmp_path / "dives.csv").write_text("video,score,dive,height_m\na.mp4,72,107B,10\nb.mp4,50,107B,10\n")
+    report = tmp_path / "report.csv"
+    done = finecausal("exemplars", "import", tmp_path, "--bank", tmp_path / "bank", "-o", report)
+    assert done.returncode == 0
+    assert "bank: 1 added, 1 failed" in done.stdout
+    with report.open(newline="") as file:
+        rows = {Path(row["source"]).name: row for row in csv.DictReader(file)}
+    assert (rows["a.mp4"]["outcome"], rows["a.mp4"]["exemplar"]) == ("added", "107B-a")
+    assert (rows["b.mp4"]["outcome"], rows["b.mp4"]["exemplar"]) == ("failed", "")
+    done = finecausal("exemplars", "import", tmp_path, "--bank", tmp_path / "bank")
+    assert "bank: 1 kept, 1 failed" in done.stdout
