@@ -100,6 +100,10 @@ class VideoError(FinecausalError):
     usual_kind = "unreadable"
 
 
+class NoTrackError(VideoError):
+    """A file can be read, but shows no whole dive that a network which reads bodies could judge."""
+
+
 class RefusedError(FinecausalError):
     """A clip shows no dive that could be judged, or not enough of one; ``kind`` says why.
 

@@ -454,18 +454,18 @@ def build(
     runtime: Annotated[RuntimeConfig, Without("bank", "precision", "calibrate")],
 ) -> None:
     """Build a bank from a dataset's training dives, spread over the range of execution."""
-    from finecausal_cli.data.cache import ClipCache
     from finecausal_cli.data.datasets import assign_splits, read_dataset
     from finecausal_cli.device import resolve_device
     from finecausal_cli.report.console import working
     from finecausal_cli.retrieval.bank import build_bank
+    from finecausal_cli.scoring.tracks import inputs_for
     from finecausal_cli.weights.hub import bank_folder, resolve_weights
     from finecausal_cli.weights.store import load_weights
 
     folder = resolve_weights(runtime.weights)
     loaded = load_weights(folder, device=resolve_device(runtime.device))
     scored = [dive for dive in read_dataset(dataset, **layout.arguments()) if dive.score is not None]
-    clips = ClipCache(cache.folder, geometry=loaded.config.geometry, frame_size=loaded.config.frame_size)
+    clips = inputs_for(loaded.model, cache.folder)
     with working("encoding exemplars"):
         bank = build_bank(
             [dive for dive in assign_splits(scored) if dive.split == "train"],

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.data import Dive
-    from finecausal_cli.data.cache import ClipCache
+    from finecausal_cli.data.cache import DiveInputs
     from finecausal_cli.model.outputs import Encoding
 
 
@@ -116,7 +116,7 @@ class BackgroundSwap:
         DatasetError: No dive has both a mask and its stages.
     """
 
-    def __init__(self, dives: Sequence[Dive], clips: ClipCache, share: float) -> None:
+    def __init__(self, dives: Sequence[Dive], clips: DiveInputs, share: float) -> None:
         self._share = share
         self._clips = clips
         self._dives = [dive for dive in dives if dive.mask is not None and dive.entry_start is not None]

@@ -10,7 +10,7 @@ import zlib
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 import platformdirs
@@ -230,6 +230,19 @@ class CacheSize:
     bytes: int
 
 
+class DiveInputs(Protocol):
+    """Where what a network is given of a dive comes from: a `ClipCache`, or one of tracks of bodies."""
+
+    def load(self, dive: Dive) -> ClipArrays:
+        """Return what the network is given of a dive, reading it the first time."""
+
+    def size(self) -> CacheSize:
+        """Return how much is kept."""
+
+    def digest(self, dive: Dive) -> str:
+        """Return a digest of a dive's input."""
+
+
 class ClipCache:
     """Clips of one picture geometry on disk.
 
@@ -325,7 +338,7 @@ class ClipCache:
 
 
 def _arrays(dive: Dive, clip: StoredClip) -> ClipArrays:
-    return ClipArrays(clip.frames, clip.mask, _transitions(dive, clip.source_frames))
+    return ClipArrays(clip.frames, clip.mask, true_transitions(dive, clip.source_frames))
 
 
 def file_states(dive: Dive) -> list[object]:
@@ -366,7 +379,7 @@ def _state(path: Path) -> tuple[int, int]:
     return state.st_size, state.st_mtime_ns
 
 
-def _transitions(dive: Dive, source_frames: NDArray[np.int64]) -> tuple[int, int]:
+def true_transitions(dive: Dive, source_frames: NDArray[np.int64]) -> tuple[int, int]:
     """Map clip frames to sampled frames: the first sampled frame at or after the stage's start."""
     starts = (dive.twist_start, dive.entry_start)
     flight, entry = (

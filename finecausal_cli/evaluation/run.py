@@ -11,7 +11,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.datasets import assign_splits, read_dataset, split_by_event
 from finecausal_cli.device import resolve_device
 from finecausal_cli.errors import DatasetError, WeightsError
@@ -27,6 +26,7 @@ from finecausal_cli.evaluation.predict import (
     summarise,
 )
 from finecausal_cli.retrieval.bank import encode_dives, load_bank
+from finecausal_cli.scoring.tracks import inputs_for
 from finecausal_cli.weights import CONFIG_NAME, WeightsInfo
 from finecausal_cli.weights.hub import bank_folder, resolve_weights
 from finecausal_cli.weights.store import load_weights
@@ -225,9 +225,8 @@ def evaluate(
     loaded = load_weights(folder, device=device)
     info = WeightsInfo.read(loaded.info, folder)
     model = loaded.model.for_inference()
-    clips = ClipCache(
-        None if cache is None else Path(cache), geometry=model.config.geometry, frame_size=model.config.frame_size
-    )
+    refused: list[str] = []
+    clips = inputs_for(model, None if cache is None else Path(cache))
     start(len(held_out) + len(shifted) + (len(training) if bank is None else 0))
     if bank is None:
         exemplars = bank_of(
@@ -237,7 +236,7 @@ def evaluate(
         )
     else:
         exemplars = bank(loaded.digest)
-    queries = encode_dives(model, held_out, clips, foreground=True, advance=advance)
+    queries = encode_dives(model, held_out, clips, foreground=True, advance=advance, refused=refused)
     executions = [(dive.number, dive.execution) for dive in training]
     baseline = mean_execution(executions or [(item.dive, item.execution) for item in exemplars.exemplars])
 
@@ -262,6 +261,10 @@ def evaluate(
     main = measure(Protocol(options.voters, options.dive_given), queries)
     protocols = PROTOCOLS if options.protocols else ()
     others = tuple(measure(protocol, queries) for protocol in protocols if protocol != main.protocol)
+    elsewhere = None
+    if shifted:
+        moved = encode_dives(model, shifted, clips, foreground=True, advance=advance, refused=refused)
+        elsewhere = measure(main.protocol, moved)
     interval = info.interval
     setting = EvaluationSettings(
         dataset=dataset.resolve().name,
@@ -280,11 +283,20 @@ def evaluate(
         interval_level=interval.level if interval else None,
         interval_half_width=interval.execution_half_width if interval else None,
         interval_width=_mean_width(main.predictions, interval),
-        caveats=tuple(_caveats(setting, main, exemplars, info)),
-        shifted=measure(main.protocol, encode_dives(model, shifted, clips, foreground=True, advance=advance))
+        caveats=(*_caveats(setting, main, exemplars, info), *_of_refused(refused)),
+        shifted=measure(
+            main.protocol, encode_dives(model, shifted, clips, foreground=True, advance=advance, refused=refused)
+        )
         if shifted
         else None,
     )
+
+
+def _of_refused(refused: Sequence[str]) -> tuple[str, ...]:
+    if not refused:
+        return ()
+    few = ", ".join(refused[:3]) + (", ..." if len(refused) > 3 else "")
+    return (f"{len(refused)} dives are refused or show no whole flight, and are in no figure: {few}",)
 
 
 def own_bank(weights: Path) -> Callable[[str], Bank]:

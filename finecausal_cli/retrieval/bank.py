@@ -10,17 +10,18 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageDraw
 from pydantic import BaseModel, ConfigDict, Field, SerializerFunctionWrapHandler, ValidationError, model_serializer
 from safetensors import SafetensorError
 from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as serialise_tensors
 from torch import Tensor
 
+from finecausal_cli.athlete import BONES
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data.batch import network_input
-from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays, ClipCache
-from finecausal_cli.errors import BankError
+from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays, DiveInputs
+from finecausal_cli.errors import BankError, NoTrackError
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.video import SNIPPET_FRAMES, SNIPPET_STARTS, crop
 
@@ -30,6 +31,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.athlete.track import BodyTrack
     from finecausal_cli.data import Dive
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.retrieval import BankOptions
@@ -445,10 +447,11 @@ class EncodedDives:
 def encode_dives(
     model: FineCausal,
     dives: Sequence[Dive],
-    cache: ClipCache,
+    cache: DiveInputs,
     *,
     foreground: bool = False,
     advance: Callable[[], object] = lambda: None,
+    refused: list[str] | None = None,
 ) -> EncodedDives:
     """Encode dives one by one with the centre crop of inference.
 
@@ -458,13 +461,27 @@ def encode_dives(
         cache: Where their clips come from.
         foreground: Also measure the predicted foreground against the masks.
         advance: Called after each dive.
+        refused: Takes the keys of dives in which a network that reads bodies is shown no whole dive; they are left
+            out. Without it, the first one ends all.
+
+    Raises:
+        VideoError: A dive cannot be read.
     """
     encodings: list[Encoding] = []
     transitions: list[tuple[int, int] | None] = []
     counts: list[ForegroundCounts | None] = []
     device = next(model.parameters()).device
+    kept: list[Dive] = []
     for dive in dives:
-        arrays = cache.load(dive)
+        try:
+            arrays = cache.load(dive)
+        except NoTrackError:
+            if refused is None:
+                raise
+            refused.append(dive.key)
+            advance()
+            continue
+        kept.append(dive)
         with torch.inference_mode():
             encoding = model.encode(
                 network_input(arrays, model.config.frame_size).to(device),
@@ -474,7 +491,9 @@ def encode_dives(
         encodings.append(replace(encoding, foreground=None))
         transitions.append(None if NO_TRANSITION in arrays.transitions else arrays.transitions)
         advance()
-    return EncodedDives(tuple(dives), Encoding.concat(encodings), tuple(transitions), tuple(counts))
+    if not kept:
+        raise BankError("no dive could be read", hint="finecausal score says why of each")
+    return EncodedDives(tuple(kept), Encoding.concat(encodings), tuple(transitions), tuple(counts))
 
 
 def _count(encoding: Encoding, arrays: ClipArrays, frame_size: int) -> ForegroundCounts | None:
@@ -498,7 +517,7 @@ def build_bank(
     *,
     model: FineCausal,
     weights_digest: str,
-    cache: ClipCache,
+    cache: DiveInputs,
     advance: Callable[[], object] = lambda: None,
 ) -> Bank:
     """Make a bank of a few dives of each number.
@@ -539,10 +558,14 @@ def build_bank(
     return load_bank(folder, weights_digest=weights_digest)
 
 
-def _take_thumbnail(dive: Dive, cache: ClipCache, path: Path) -> None:
+def _take_thumbnail(dive: Dive, cache: DiveInputs, path: Path) -> None:
     """Take the picture in the middle of the flight, or of the clip where the flight is not known."""
     arrays = cache.load(dive)
     flight, entry = arrays.transitions
+    if arrays.track is not None:
+        with atomic_write(path, "a thumbnail") as part:
+            draw_body(arrays.track, (flight + entry) // 2).save(part, format="JPEG", quality=_THUMBNAIL_QUALITY)
+        return
     frame = (flight + entry) // 2 if flight >= 0 and entry >= 0 else len(arrays.frames) // 2
     write_thumbnail(arrays.frames[frame], path)
 
@@ -551,6 +574,17 @@ def write_thumbnail(picture: NDArray[np.uint8], path: Path) -> None:
     """Write the picture of an exemplar, uint8 [height, width, 3], as JPEG."""
     with atomic_write(path, "a thumbnail") as part:
         Image.fromarray(picture).save(part, format="JPEG", quality=_THUMBNAIL_QUALITY)
+
+
+def draw_body(track: BodyTrack, frame: int, side: int = 112) -> Image.Image:
+    """Draw the joints of one frame as a figure of lines, in a square of 2.4 m."""
+    picture = Image.new("RGB", (side, side), (18, 42, 66))
+    pen = ImageDraw.Draw(picture)
+    middle = track.joints_m[frame].mean(axis=0)
+    points = (track.joints_m[frame] - middle) * np.array([1, -1]) * side / 2.4 + side / 2
+    for first, last in BONES:
+        pen.line([tuple(points[first].tolist()), tuple(points[last].tolist())], fill=(240, 240, 235), width=3)
+    return picture
 
 
 def _names(dives: Sequence[Dive]) -> list[str]:

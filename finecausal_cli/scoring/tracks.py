@@ -14,8 +14,16 @@ import torch
 
 from finecausal_cli.athlete.track import AFTER_S, BEFORE_S, BodyTrack, track_features
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.data.cache import CacheSize, ClipArrays, file_states
-from finecausal_cli.errors import VideoError
+from finecausal_cli.data.cache import (
+    NO_TRANSITION,
+    CacheSize,
+    ClipArrays,
+    ClipCache,
+    DiveInputs,
+    file_states,
+    true_transitions,
+)
+from finecausal_cli.errors import NoTrackError
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.athlete_track import prepare_dive
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives
@@ -121,7 +129,7 @@ def read_track(
     stored = None if isinstance(prepared, Unscored) else StoredTrack.of(prepared)
     if stored is None:
         why = prepared.message if isinstance(prepared, Unscored) else "an end of the flight is not in the file"
-        raise VideoError(f"no track of an athlete: {why}", where=str(path))
+        raise NoTrackError(f"no track of an athlete: {why}", where=str(path))
     return stored
 
 
@@ -163,11 +171,17 @@ class TrackCache:
         return stored
 
     def load(self, dive: Dive) -> ClipArrays:
-        """Return what the network is given of a dive; raises as ``track`` does."""
-        track = self.track(dive).track
-        if self._model is not None:
-            track = with_splash(self._model, track)
-        return ClipArrays(track_features(track).T, None, track.transitions, track)
+        """Return what the network is given of a dive, with its annotated transitions, else those that were read.
+
+        Raises as ``track`` does.
+        """
+        stored = self.track(dive)
+        track = stored.track if self._model is None else with_splash(self._model, stored.track)
+        known = true_transitions(dive, stored.source_frames)
+        first, entry = (
+            read if true == NO_TRANSITION else true for true, read in zip(known, track.transitions, strict=True)
+        )
+        return ClipArrays(track_features(track).T, None, (first, entry), track)
 
     def size(self) -> CacheSize:
         """Return how many tracks the folder holds, and their size."""
@@ -182,3 +196,21 @@ class TrackCache:
         """
         facts = [_VERSION, self._reader.digest, str(Path(dive.video).resolve()), *file_states(dive)]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
+
+
+def inputs_for(model: FineCausal, cache: Path | None) -> DiveInputs:
+    """Return where what a network is given of dives comes from: clips, or tracks of bodies.
+
+    Args:
+        model: The network.
+        cache: Folder of what is kept; None reads every time.
+
+    Raises:
+        WeightsError: The network reads bodies, and the athlete reader's weights are missing.
+    """
+    if model.config.trunk != "skeleton":
+        return ClipCache(cache, geometry=model.config.geometry, frame_size=model.config.frame_size)
+    from finecausal_cli.athlete.reader import AthleteReader
+
+    device = next(model.parameters()).device
+    return TrackCache(cache, AthleteReader.load(device=device), model)

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from finecausal_cli.config import Precision
     from finecausal_cli.data import Dive
     from finecausal_cli.data.batch import BackgroundSwap
-    from finecausal_cli.data.cache import ClipCache
+    from finecausal_cli.data.cache import DiveInputs
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.training import TrainOptions
 
@@ -113,7 +113,7 @@ class PairBatches:
     def __init__(
         self,
         dives: Sequence[Dive],
-        clips: ClipCache,
+        clips: DiveInputs,
         options: TrainOptions,
         *,
         share: tuple[int, int],
@@ -187,7 +187,7 @@ class Views:
     def __init__(
         self,
         model: FineCausal,
-        clips: ClipCache,
+        clips: DiveInputs,
         folder: Path | None,
         count: int,
         precision: Precision = "fp32",

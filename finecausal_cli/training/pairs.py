@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.data import Dive
     from finecausal_cli.data.batch import BackgroundSwap
-    from finecausal_cli.data.cache import ClipCache
+    from finecausal_cli.data.cache import DiveInputs
     from finecausal_cli.model.outputs import PairOutput
     from finecausal_cli.retrieval.bank import ForegroundCounts
     from finecausal_cli.training import TrainOptions
@@ -220,7 +220,7 @@ class PairsTask(Task[list[Part]]):
         self,
         model: FineCausal,
         dives: Sequence[Dive],
-        cache: ClipCache,
+        cache: DiveInputs,
         options: TrainOptions,
         accelerator: Accelerator,
         *,
@@ -354,7 +354,7 @@ def validate(
     model: FineCausal,
     training: Sequence[Dive],
     validation: Sequence[Dive],
-    clips: ClipCache,
+    clips: DiveInputs,
     options: TrainOptions,
     views: Views | None = None,
 ) -> ErrorSummary:
@@ -375,7 +375,7 @@ def calibrate(
     weights: Path,
     training: Sequence[Dive],
     validation: Sequence[Dive],
-    clips: ClipCache,
+    clips: DiveInputs,
     options: TrainOptions,
     device: torch.device,
     views: Views | None = None,
@@ -406,7 +406,7 @@ def _predict(
     model: FineCausal,
     training: Sequence[Dive],
     held_out: Sequence[Dive],
-    clips: ClipCache,
+    clips: DiveInputs,
     options: TrainOptions,
     views: Views | None,
 ) -> tuple[list[Prediction], Sequence[ForegroundCounts | None]]:

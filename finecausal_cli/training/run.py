@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from finecausal_cli.data.batch import BackgroundSwap
-from finecausal_cli.data.cache import ClipCache
 from finecausal_cli.data.datasets import assign_splits, read_dataset, split_by_event
 from finecausal_cli.device import resolve_device
 from finecausal_cli.errors import DatasetError, TrainingError
 from finecausal_cli.evaluation.run import BEST, LAST
 from finecausal_cli.model.finecausal import FineCausal
+from finecausal_cli.scoring.tracks import inputs_for
 from finecausal_cli.training import KINETICS, TRUNK, TrainOptions, check_precision
 from finecausal_cli.training.batches import Views
 from finecausal_cli.training.checkpoint import describe_data, ensure_new_run_dir, read_run, record_options, write_run
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from accelerate import Accelerator
 
     from finecausal_cli.data import Dive
+    from finecausal_cli.data.cache import DiveInputs
     from finecausal_cli.evaluation.predict import ErrorSummary
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.training.checkpoint import Progress
@@ -199,13 +200,15 @@ def train(
     else:
         ensure_new_run_dir(folder)
     check_precision(options.precision, config, device)
+    if config.trunk == "skeleton" and (options.swap_backgrounds or options.views):
+        hint = "leave --swap-backgrounds and --views out"
+        raise TrainingError("a skeleton network reads tracks: it has no background and no cached views", hint=hint)
     dives = _split([dive for dive in read(dataset) if dive.score is not None], options, dataset)
-    clips = ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size)
-    data = _Data(dataset, dives, clips, cache)
-    data.check(labels, options)
     # What a checkpoint goes on from has been loaded long ago, and may be gone.
     is_begun = resume and (folder / LAST_NAME).exists()
     model, begun = init_model(config, init=None if is_begun else options.init, seed=options.seed)
+    data = _Data(dataset, dives, inputs_for(model, cache), cache)
+    data.check(labels, options)
     accelerator = start_accelerator(device, options.precision)
     barrier(accelerator)  # until all have seen that the folder holds no run
     calls = (callbacks or Callbacks()) if accelerator.is_main_process else Callbacks()
@@ -239,7 +242,7 @@ def _split(dives: Sequence[Dive], options: TrainOptions, dataset: Path) -> list[
 class _Data:
     """The dives of a run and their clips."""
 
-    def __init__(self, dataset: Path, dives: Sequence[Dive], clips: ClipCache, cache: Path | None) -> None:
+    def __init__(self, dataset: Path, dives: Sequence[Dive], clips: DiveInputs, cache: Path | None) -> None:
         self.dataset = dataset
         self.dives = dives
         self.clips = clips
