@@ -284,11 +284,7 @@ def evaluate(
         interval_half_width=interval.execution_half_width if interval else None,
         interval_width=_mean_width(main.predictions, interval),
         caveats=(*_caveats(setting, main, exemplars, info), *_of_refused(refused)),
-        shifted=measure(
-            main.protocol, encode_dives(model, shifted, clips, foreground=True, advance=advance, refused=refused)
-        )
-        if shifted
-        else None,
+        shifted=elsewhere,
     )
 
 

@@ -272,6 +272,15 @@ class FineCausal(nn.Module):
         assert isinstance(self.video_trunk, SkeletonBackbone)  # noqa: S101 -- only bodies come without the water
         return self.video_trunk.size_splash(view)
 
+    def unfamiliarity(self, encoding: Encoding) -> Tensor | None:
+        """Return how far dives are from the calibration dives [B], 1 for the farthest but 5%; None if it is not known.
+
+        Only networks that read bodies know, and only where that was measured.
+        """
+        if not isinstance(self.video_trunk, SkeletonBackbone) or not float(self.video_trunk.familiar_distance):
+            return None
+        return self.video_trunk.unfamiliarity(encoding.fused)
+
     def _encode_static(self, clips: Tensor) -> Tensor | None:
         return None if self.static is None else self.static.encode(clips)
 

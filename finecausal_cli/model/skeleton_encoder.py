@@ -19,6 +19,9 @@ VECTOR_FEATURES: Final = 128
 SPLASH_VIEW: Final = 3888
 """Numbers that describe the water about the entry: ``athlete.track.SPLASH_VIEW``."""
 
+FAMILIAR_AXES: Final = 24
+"""Axes along which a dive's distance from the calibration dives is measured."""
+
 _DILATIONS: Final = (1, 2, 4, 8, 16, 1)
 _KERNEL: Final = 5
 _DROPOUT: Final = 0.15
@@ -49,6 +52,8 @@ class SkeletonBackbone(nn.Module):
     """
 
     splash: Tensor
+    familiar: Tensor
+    familiar_distance: Tensor
 
     def __init__(self, width: float) -> None:
         super().__init__()
@@ -59,10 +64,23 @@ class SkeletonBackbone(nn.Module):
         self.snippet = nn.Linear(2 * VECTOR_FEATURES, self.features)
         # Fitted by regression on what the athlete reader's backbone sees about the entry; not trained by descent.
         self.register_buffer("splash", torch.zeros(SPLASH_VIEW + 1))
+        # Mean and whitened axes of the encodings of calibration dives, and the distance that 95% of them keep.
+        self.register_buffer("familiar", torch.zeros(1 + FAMILIAR_AXES, self.features))
+        self.register_buffer("familiar_distance", torch.zeros(()))
 
     def size_splash(self, view: Tensor) -> Tensor:
         """Map what the reader sees of the water [..., SPLASH_VIEW] to the size of the splash [...], 0 to 1."""
         return (view.to(self.splash) @ self.splash[:-1] + self.splash[-1]).clamp(0, 1)
+
+    def unfamiliarity(self, fused: Tensor) -> Tensor:
+        """Return how far dives are from the calibration dives [B], 1 for the farthest but 5% of these.
+
+        Args:
+            fused: [B, S, D], fused features.
+        """
+        away = fused.mean(dim=1) - self.familiar[0]
+        distance = (away @ self.familiar[1:].T).square().mean(dim=1).sqrt()
+        return distance / self.familiar_distance.clamp(min=1e-6)
 
     def forward(self, tracks: Tensor) -> tuple[Tensor, Tensor]:
         """Map tracks [B, TRACK_CHANNELS, F] to video features [B, S, D] and frame vectors [B, F, 128]."""

@@ -23,17 +23,25 @@ from finecausal_cli.data.batch import pairs_of, stage_execution
 from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import DatasetError, VideoError
-from finecausal_cli.evaluation.predict import relative_l2, spearman
 from finecausal_cli.model.config import STAGE_WEIGHTS, ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.model.frame_encoder import PARTS, log_probs, values_of
+from finecausal_cli.model.frame_encoder import PARTS, values_of
 from finecausal_cli.model.skeleton_encoder import SPLASH_VIEW, VECTOR_FEATURES
 from finecausal_cli.scoring.tracks import StoredTrack, TrackCache, with_splash
 from finecausal_cli.training.pairs import EXECUTION_SPREAD, STAGE_SPREAD
+from finecausal_cli.training.skeleton_calibration import (
+    build_body_bank,
+    calibrate_numbers,
+    encode_tracks,
+    judge_films,
+    measure_familiarity,
+    spread_bodies,
+)
 from finecausal_cli.training.track_errors import LOSSES, BodyFilm, TrackErrors, measure
 from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, start_accelerator, warmed_cosine
-from finecausal_cli.weights import WeightsInfo
-from finecausal_cli.weights.store import save_weights
+from finecausal_cli.weights import StoredInterval, WeightsInfo
+from finecausal_cli.weights.hub import bank_folder
+from finecausal_cli.weights.store import load_weights, save_weights
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -397,13 +405,14 @@ class SkeletonTask(Task[BodyBatch]):
 
     def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> dict[str, Any]:
         """Return how well held-out films are judged against simulated bodies of their number, and recognised."""
-        return judge_films(
-            cast("SkeletonNetwork", network).model, self._validation, self.exemplars(), device, self.show
-        )
+        judged = judge_films(cast("SkeletonNetwork", network).model, self._validation, self.exemplars(device), device)
+        return {} if judged is None else judged.figures()
 
-    def exemplars(self) -> list[JudgedBody]:
-        """Return a few simulated bodies of each number."""
-        return [body for name in self._names for body in self._by_number[name][: self._options.exemplars]]
+    def exemplars(self, device: torch.device) -> tuple[Encoding, list[JudgedBody]]:
+        """Return a few simulated bodies of each number, with their encodings first."""
+        chosen = spread_bodies(self._bodies, self._options.exemplars)
+        tracks = [self.show(body, np.random.default_rng((23911, index))) for index, body in enumerate(chosen)]
+        return encode_tracks(self.network.model, tracks, device), chosen
 
     def keep(self, network: nn.Module, metrics: Mapping[str, Any], progress: Progress, *, is_best: bool) -> None:
         """Keep the last network: validation has too few films to choose by."""
@@ -434,72 +443,6 @@ def _number_loss(encoding: Encoding, numbers: Tensor, whole: Tensor) -> Tensor:
     parts = torch.split_with_sizes(encoding.number_logits, [*PARTS.values()], dim=1)
     each = [functional.cross_entropy(part[whole], numbers[whole, index]) for index, part in enumerate(parts)]
     return torch.stack(each).mean()
-
-
-@torch.no_grad()
-def judge_films(
-    model: FineCausal,
-    films: Sequence[JudgedBody],
-    exemplars: Sequence[JudgedBody],
-    device: torch.device,
-    show: Callable[[JudgedBody, np.random.Generator], BodyTrack],
-) -> dict[str, float]:
-    """Judge films against exemplars of their number.
-
-    Returns:
-        Rank correlation and relative L2 of the points, mean absolute error in points, and the share of the dive
-        numbers that are recognised, first and among the likeliest three.
-    """
-    voters: dict[str, list[int]] = {}
-    for index, body in enumerate(exemplars):
-        voters.setdefault(str(body.number), []).append(index)
-    films = [film for film in films if film.read is not None and str(film.number) in voters]
-    if len(films) < 2:
-        return {}
-    shown = [track_features(show(body, np.random.default_rng(index))) for index, body in enumerate(exemplars)]
-    bank = model.encode(torch.from_numpy(np.stack(shown)).to(device))
-    read = [with_splash(model, cast("StoredTrack", film.read).track) for film in films]
-    queries = model.encode(torch.from_numpy(np.stack([track_features(track) for track in read])).to(device))
-    executions = torch.tensor([body.dive.execution for body in exemplars], device=device)
-    judged = []
-    for index, film in enumerate(films):
-        chosen = voters[str(film.number)]
-        delta = model.compare(queries.select(index), bank.select(chosen)).delta[:, 0]
-        judged.append(float((executions[chosen] + delta).mean()) * film.dive.difficulty)
-    true = [film.dive.execution * film.dive.difficulty for film in films]
-    numbers = [parse_dive_number(name) for name in voters]
-    assert queries.number_logits is not None  # noqa: S101 -- the preset has a classifier
-    likeliest = log_probs(queries.number_logits, numbers).topk(min(3, len(numbers)), dim=1).indices.tolist()
-    hits = [[numbers[index] == film.number for index in few] for few, film in zip(likeliest, films, strict=True)]
-    return {
-        "films": len(films),
-        "rho": spearman(true, judged),
-        "relative_l2": relative_l2(true, judged),
-        "mean_absolute_error": float(np.abs(np.array(true) - np.array(judged)).mean()),
-        "number": float(np.mean([few[0] for few in hits])),
-        "number_in_three": float(np.mean([any(few) for few in hits])),
-    }
-
-
-@torch.no_grad()
-def calibrate_numbers(
-    model: FineCausal, films: Sequence[JudgedBody], numbers: Sequence[DiveNumber], device: torch.device
-) -> None:
-    """Set the temperature of the least cross-entropy on films (Guo et al. 2017)."""
-    assert model.recogniser is not None  # noqa: S101 -- the preset has a classifier
-    known = [film for film in films if film.read is not None and film.number in numbers]
-    if not known:
-        return
-    tracks = [track_features(with_splash(model, cast("StoredTrack", film.read).track)) for film in known]
-    model.recogniser.temperature.fill_(1.0)
-    logits = model.encode(torch.from_numpy(np.stack(tracks)).to(device)).number_logits
-    assert logits is not None  # noqa: S101 -- as above
-    true = torch.tensor([numbers.index(film.number) for film in known], device=device)
-
-    def entropy(temperature: float) -> float:
-        return float(functional.nll_loss(log_probs(logits / temperature, numbers), true))
-
-    model.recogniser.temperature.fill_(min(np.geomspace(0.4, 6, 60).tolist(), key=entropy))
 
 
 def train_skeleton(
@@ -545,7 +488,9 @@ def train_skeleton(
     film = BodyFilm(errors, splash_error if math.isfinite(splash_error) else 1.0)
     folder = options.out / BEST
 
-    def keep(trained: FineCausal, metrics: Mapping[str, Any], progress: Progress) -> None:
+    def keep(
+        trained: FineCausal, metrics: Mapping[str, Any], progress: Progress, interval: StoredInterval | None = None
+    ) -> None:
         facts = {
             "step": progress.step,
             "validation": dict(metrics),
@@ -555,7 +500,8 @@ def train_skeleton(
             "options": options.to_dict(),
         }
         note = "trained on simulated dives only; not calibrated for filmed ones"
-        save_weights(folder, trained, WeightsInfo(note=note, training=facts).facts())
+        info = WeightsInfo(note=note, training=facts, interval=interval, trained_on="simulated")
+        save_weights(folder, trained, info.facts())
 
     task = SkeletonTask(SkeletonNetwork(model), bodies, films, film, options, held_out, keep)
     trainer_config = TrainerConfig(
@@ -572,7 +518,21 @@ def train_skeleton(
     trainer.resume(missing_ok=True)
     calls = callbacks or Callbacks()
     calls.data(len(bodies), len(held_out), trainer_config.steps)
-    metrics = trainer.fit(calls)
+    trainer.fit(calls)
+    model.eval()
     calibrate_numbers(model, held_out, [parse_dive_number(name) for name in _by_number(bodies)], device)
-    keep(model, metrics, trainer.progress)
+    read_well = [film.read.track for film in (*films, *held_out) if film.read is not None]
+    measure_familiarity(model, encode_tracks(model, read_well, device))
+    judged = judge_films(model, held_out, task.exemplars(device), device)
+    figures, interval = ({}, None) if judged is None else (judged.figures(), judged.interval())
+    keep(model, figures, trainer.progress, interval)
+    build_body_bank(
+        model,
+        bodies,
+        task.show,
+        bank_folder(folder),
+        per_number=options.exemplars,
+        weights_digest=load_weights(folder).digest,
+        device=device,
+    )
     return folder
