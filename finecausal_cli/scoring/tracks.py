@@ -194,7 +194,8 @@ class TrackCache:
         Raises:
             VideoError: The dive's files are not there.
         """
-        facts = [_VERSION, self._reader.digest, str(Path(dive.video).resolve()), *file_states(dive)]
+        states = file_states(replace(dive, mask=None))  # the athlete is read without them
+        facts = [_VERSION, self._reader.digest, str(Path(dive.video).resolve()), *states]
         return hashlib.sha256(json.dumps(facts).encode()).hexdigest()[:32]
 
 
