@@ -7,7 +7,6 @@ frozen, shuffled, reversed or another dive's: these score nothing.
 
 from __future__ import annotations
 
-import json
 import logging
 import math
 from dataclasses import dataclass
@@ -18,16 +17,15 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from finecausal_cli.athlete.track import BodyMotion, BodyTrack, track_features
+from finecausal_cli.athlete.track import BodyTrack, track_features
 from finecausal_cli.data.batch import pairs_of, stage_execution
-from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.diving import parse_dive_number
-from finecausal_cli.errors import DatasetError, VideoError
+from finecausal_cli.errors import DatasetError
 from finecausal_cli.model.config import STAGE_WEIGHTS, ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.frame_encoder import PARTS, values_of
 from finecausal_cli.model.skeleton_encoder import SPLASH_VIEW, VECTOR_FEATURES
-from finecausal_cli.scoring.tracks import StoredTrack, TrackCache, with_splash
+from finecausal_cli.scoring.tracks import TrackCache, with_splash
 from finecausal_cli.training.pairs import EXECUTION_SPREAD, STAGE_SPREAD
 from finecausal_cli.training.skeleton_calibration import (
     build_body_bank,
@@ -37,7 +35,16 @@ from finecausal_cli.training.skeleton_calibration import (
     measure_familiarity,
     spread_bodies,
 )
-from finecausal_cli.training.track_errors import LOSSES, BodyFilm, TrackErrors, measure
+from finecausal_cli.training.track_errors import (
+    LOSSES,
+    SEEN,
+    BodyFilm,
+    JudgedBody,
+    measure_errors,
+    poses_are_its_own,
+    read_bodies,
+    read_films,
+)
 from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, start_accelerator, warmed_cosine
 from finecausal_cli.weights import StoredInterval, WeightsInfo
 from finecausal_cli.weights.hub import bank_folder
@@ -50,8 +57,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.athlete.reader import AthleteReader
-    from finecausal_cli.data import Dive
-    from finecausal_cli.diving import DiveNumber
     from finecausal_cli.model.outputs import Encoding
     from finecausal_cli.model.skeleton_encoder import SkeletonBackbone
     from finecausal_cli.training import SkeletonOptions
@@ -62,24 +67,7 @@ logger = logging.getLogger(__name__)
 ERRORS_NAME: Final = "errors.npz"
 BEST: Final = "best"
 
-# What the judges see of a simulated dive (``seen`` of its record), with the size of a usual difference.
-_SEEN: Final[dict[str, float]] = {
-    "rise": 0.3,
-    "lean_deg": 10,
-    "clearance": 0.4,
-    "steadiness": 0.4,
-    "openness": 0.4,
-    "legs_apart": 0.4,
-    "feet": 0.4,
-    "crossed": 0.4,
-    "late_s": 0.15,
-    "entry_deg": 20,
-    "twist_deg": 30,
-    "arch": 0.4,
-    "arms": 0.4,
-    "splash": 0.3,
-}
-_TARGETS: Final = len(_SEEN) + len(STAGE_WEIGHTS) + 1
+_TARGETS: Final = len(SEEN) + len(STAGE_WEIGHTS) + 1
 _MOST: Final = 4.0
 _WARMUP: Final = 80
 _NUMBER_WEIGHT, _TRANSITION_WEIGHT, _SEEN_WEIGHT = 0.35, 0.3, 0.5
@@ -90,103 +78,6 @@ _FREQUENCY: Final = 0.75
 """Power of a number's share: rare numbers are drawn more often than they are dived."""
 _RIDGE: Final = 1000.0
 _FOLDS: Final = 5
-
-
-@dataclass(frozen=True)
-class JudgedBody:
-    """A dive of a training set.
-
-    Attributes:
-        dive: Its labels.
-        number: The dive number.
-        seen: What the judges saw, by name; NaN where unknown.
-        motion: The body in space; None of a film.
-        read: The body as it was read; None of a simulated body.
-    """
-
-    dive: Dive
-    number: DiveNumber
-    seen: Mapping[str, float]
-    motion: BodyMotion | None = None
-    read: StoredTrack | None = None
-
-    @property
-    def targets(self) -> NDArray[np.float32]:
-        """What the backbone is to tell, float32 [K]: faults, deductions of the stages, execution; NaN where unknown."""
-        faults = [abs(self.seen.get(name, math.nan)) / scale for name, scale in _SEEN.items()]
-        stages = [-cost / EXECUTION_SPREAD for cost in stage_execution(self.dive)]
-        return np.clip(np.array([*faults, *stages, self.dive.execution / EXECUTION_SPREAD], np.float32), -9, 9)
-
-
-def read_bodies(dataset: Path) -> list[JudgedBody]:
-    """Read simulated bodies, as ``finecausal simulate --format bodies`` writes them.
-
-    Raises:
-        DatasetError: It is no such dataset.
-    """
-    bodies = []
-    for dive in read_dataset(dataset):
-        if dive.number is None or dive.score is None:
-            continue
-        motion = BodyMotion.read(dive.video)
-        bodies.append(JudgedBody(dive, parse_dive_number(dive.number), _seen(dive), motion))
-    return bodies
-
-
-def _seen(dive: Dive) -> dict[str, float]:
-    record = dive.video.parent.parent / "meta" / f"{dive.video.stem}.json"
-    if not record.is_file():
-        return {}
-    return {name: float(value) for name, value in json.loads(record.read_text(encoding="utf-8"))["seen"].items()}
-
-
-def read_films(
-    datasets: Sequence[Path], cache: TrackCache, advance: Callable[[], object] = lambda: None
-) -> list[JudgedBody]:
-    """Read the athletes of judged films; one that shows no whole dive is passed over.
-
-    Raises:
-        DatasetError: A dataset is wrong.
-    """
-    films = []
-    for dataset in datasets:
-        for dive in read_dataset(dataset):
-            advance()
-            if dive.number is None or dive.score is None:
-                continue
-            try:
-                read = cache.track(dive)
-            except VideoError as error:
-                logger.info("passed over: %s", error)
-                continue
-            films.append(JudgedBody(dive, parse_dive_number(dive.number), _seen(dive), None, read))
-    return films
-
-
-def poses_are_its_own(film: JudgedBody) -> bool:
-    """Tell whether a film shows the poses that its marks are for: ``simulate --varied-poses`` shows random ones."""
-    plan = film.dive.video.parent.parent / "plan.json"
-    return not (plan.is_file() and json.loads(plan.read_text(encoding="utf-8")).get("varied_poses"))
-
-
-def measure_errors(films: Sequence[JudgedBody]) -> TrackErrors:
-    """Measure what the reader got wrong in simulated films.
-
-    Raises:
-        DatasetError: None of them is simulated with its joints.
-    """
-    each = []
-    for film in films:
-        root, name = film.dive.video.parent.parent, film.dive.video.stem
-        joints, record = root / "joints" / f"{name}.npz", root / "meta" / f"{name}.json"
-        if film.read is None or not (joints.is_file() and record.is_file()):
-            continue
-        with np.load(joints, allow_pickle=False) as truth:
-            facts = json.loads(record.read_text(encoding="utf-8"))
-            measured = measure(film.read, facts, {key: truth[key] for key in truth.files})
-        if measured is not None:
-            each.append(measured)
-    return TrackErrors.stack(each)
 
 
 def fit_splash(films: Sequence[JudgedBody]) -> tuple[Tensor, float]:

@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from finecausal_cli.diving import DiveNumber
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding
-    from finecausal_cli.training.skeleton import JudgedBody
+    from finecausal_cli.training.track_errors import JudgedBody
 
 _FARTHEST: Final = 0.95
 _FEWEST: Final = 10

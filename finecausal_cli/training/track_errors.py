@@ -9,28 +9,37 @@ times as many bodies can be simulated as films.
 
 from __future__ import annotations
 
+import json
+import logging
+import math
 from dataclasses import dataclass, fields
-from typing import TYPE_CHECKING, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 from zipfile import BadZipFile
 
 import numpy as np
 
 from finecausal_cli.athlete import MIRRORED
-from finecausal_cli.athlete.track import AFTER_S, BEFORE_S, BodyTrack, project, trunk_angle, turn
+from finecausal_cli.athlete.track import AFTER_S, BEFORE_S, BodyMotion, BodyTrack, project, trunk_angle, turn
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.errors import DatasetError
+from finecausal_cli.data.batch import stage_execution
+from finecausal_cli.data.datasets import read_dataset
+from finecausal_cli.diving import parse_dive_number
+from finecausal_cli.errors import DatasetError, VideoError
 from finecausal_cli.simulator.camera import axes_of
+from finecausal_cli.training.pairs import EXECUTION_SPREAD
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
-    from typing import Any
 
     from numpy.typing import NDArray
 
-    from finecausal_cli.athlete.track import BodyMotion
-    from finecausal_cli.scoring.tracks import StoredTrack
+    from finecausal_cli.data import Dive
+    from finecausal_cli.diving import DiveNumber
+    from finecausal_cli.scoring.tracks import StoredTrack, TrackCache
+
+logger = logging.getLogger(__name__)
 
 # Phases: some before the take-off, most in the air, some after the entry.
 
@@ -218,6 +227,122 @@ def measure(read: StoredTrack, record: Mapping[str, Any], truth: Mapping[str, ND
         "elevation": np.radians(record["camera"]["elevation_deg"]),
         "position": ord(record["dive"][-1]),
     }
+
+
+# What the judges see of a simulated dive (``seen`` of its record), with the size of a usual difference.
+SEEN: Final[dict[str, float]] = {
+    "rise": 0.3,
+    "lean_deg": 10,
+    "clearance": 0.4,
+    "steadiness": 0.4,
+    "openness": 0.4,
+    "legs_apart": 0.4,
+    "feet": 0.4,
+    "crossed": 0.4,
+    "late_s": 0.15,
+    "entry_deg": 20,
+    "twist_deg": 30,
+    "arch": 0.4,
+    "arms": 0.4,
+    "splash": 0.3,
+}
+
+
+@dataclass(frozen=True)
+class JudgedBody:
+    """A dive of a training set.
+
+    Attributes:
+        dive: Its labels.
+        number: The dive number.
+        seen: What the judges saw, by name; NaN where unknown.
+        motion: The body in space; None of a film.
+        read: The body as it was read; None of a simulated body.
+    """
+
+    dive: Dive
+    number: DiveNumber
+    seen: Mapping[str, float]
+    motion: BodyMotion | None = None
+    read: StoredTrack | None = None
+
+    @property
+    def targets(self) -> NDArray[np.float32]:
+        """What the backbone is to tell, float32 [K]: faults, deductions of the stages, execution; NaN where unknown."""
+        faults = [abs(self.seen.get(name, math.nan)) / scale for name, scale in SEEN.items()]
+        stages = [-cost / EXECUTION_SPREAD for cost in stage_execution(self.dive)]
+        return np.clip(np.array([*faults, *stages, self.dive.execution / EXECUTION_SPREAD], np.float32), -9, 9)
+
+
+def read_bodies(dataset: Path) -> list[JudgedBody]:
+    """Read simulated bodies, as ``finecausal simulate --format bodies`` writes them.
+
+    Raises:
+        DatasetError: It is no such dataset.
+    """
+    bodies = []
+    for dive in read_dataset(dataset):
+        if dive.number is None or dive.score is None:
+            continue
+        motion = BodyMotion.read(dive.video)
+        bodies.append(JudgedBody(dive, parse_dive_number(dive.number), _seen(dive), motion))
+    return bodies
+
+
+def _seen(dive: Dive) -> dict[str, float]:
+    record = dive.video.parent.parent / "meta" / f"{dive.video.stem}.json"
+    if not record.is_file():
+        return {}
+    return {name: float(value) for name, value in json.loads(record.read_text(encoding="utf-8"))["seen"].items()}
+
+
+def read_films(
+    datasets: Sequence[Path], cache: TrackCache, advance: Callable[[], object] = lambda: None
+) -> list[JudgedBody]:
+    """Read the athletes of judged films; one that shows no whole dive is passed over.
+
+    Raises:
+        DatasetError: A dataset is wrong.
+    """
+    films = []
+    for dataset in datasets:
+        for dive in read_dataset(dataset):
+            advance()
+            if dive.number is None or dive.score is None:
+                continue
+            try:
+                read = cache.track(dive)
+            except VideoError as error:
+                logger.info("passed over: %s", error)
+                continue
+            films.append(JudgedBody(dive, parse_dive_number(dive.number), _seen(dive), None, read))
+    return films
+
+
+def poses_are_its_own(film: JudgedBody) -> bool:
+    """Tell whether a film shows the poses that its marks are for: ``simulate --varied-poses`` shows random ones."""
+    plan = film.dive.video.parent.parent / "plan.json"
+    return not (plan.is_file() and json.loads(plan.read_text(encoding="utf-8")).get("varied_poses"))
+
+
+def measure_errors(films: Sequence[JudgedBody]) -> TrackErrors:
+    """Measure what the reader got wrong in simulated films.
+
+    Raises:
+        DatasetError: None of them is simulated with its joints.
+    """
+    each = []
+    for film in films:
+        root, name = film.dive.video.parent.parent, film.dive.video.stem
+        joints, record = root / "joints" / f"{name}.npz", root / "meta" / f"{name}.json"
+        if film.read is None or not (joints.is_file() and record.is_file()):
+            continue
+        with np.load(joints, allow_pickle=False) as truth:
+            facts = json.loads(record.read_text(encoding="utf-8"))
+            measured = measure(film.read, facts, {key: truth[key] for key in truth.files})
+        if measured is not None:
+            each.append(measured)
+    return TrackErrors.stack(each)
 
 
 class BodyFilm:

@@ -17,8 +17,16 @@ from finecausal_cli.scoring.tracks import StoredTrack
 from finecausal_cli.simulator.camera import axes_of
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.training import SkeletonOptions, skeleton
-from finecausal_cli.training.skeleton import JudgedBody, fit_splash, read_bodies, train_skeleton
-from finecausal_cli.training.track_errors import LOSSES, PHASES, BodyFilm, TrackErrors, measure
+from finecausal_cli.training.skeleton import fit_splash, train_skeleton
+from finecausal_cli.training.track_errors import (
+    LOSSES,
+    PHASES,
+    BodyFilm,
+    JudgedBody,
+    TrackErrors,
+    measure,
+    read_bodies,
+)
 from finecausal_cli.weights.store import load_weights
 
 AZIMUTH, ELEVATION = 20.0, 5.0
