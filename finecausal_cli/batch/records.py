@@ -157,12 +157,12 @@ def scored_row(job: Job, assessment: Assessment) -> Row:
     takeoff, flight, entry = assessment.stages
     interval = assessment.interval if assessment.unit == "points" else None
     points_low, points_high = assessment.points_range or (None, None)
-    withheld = assessment.points_withheld
+    withheld, perhaps = assessment.points_withheld, assessment.dive_from.removeprefix("not sure: ")
     return Row(
         **_identity(job),
         status="scored",
         error_kind=None if withheld is None else "no_number",
-        error=None if withheld is None else f"no points are given: {withheld} ({assessment.dive_from})",
+        error=None if withheld is None else f"no points are given: {withheld} ({perhaps})",
         score=assessment.score,
         interval_low=None if interval is None else interval.low,
         interval_high=None if interval is None else interval.high,

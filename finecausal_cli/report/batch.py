@@ -67,6 +67,7 @@ class BatchSummary:
         scored: Of these, those with a score.
         mean: Mean score, points; None without any.
         median: Median score, points; None without any.
+        mean_mark: Mean mark, 0..10, of the dives with a mark, which need no score; None without any.
         best: Row of the highest score; None without any.
         worst: Row of the lowest score; None without any.
         refused: Clips that show no dive to judge.
@@ -78,11 +79,17 @@ class BatchSummary:
     scored: int
     mean: float | None
     median: float | None
+    mean_mark: float | None
     best: Row | None
     worst: Row | None
     refused: int
     failed: int
     failures: tuple[tuple[str, int], ...]
+
+
+def caveats_of(rows: Sequence[Row]) -> list[str]:
+    """Return what must be read before the figures of rows: what their weights were trained on."""
+    return [caveat for caveat in dict.fromkeys(caveat_of(row.trained_on) for row in rows) if caveat is not None]
 
 
 def summarise_rows(rows: Sequence[Row]) -> BatchSummary:
@@ -93,11 +100,13 @@ def summarise_rows(rows: Sequence[Row]) -> BatchSummary:
     scores = [score for score, _ in ranked]
     kinds = Counter(row.error_kind or "failed" for row in rows if row.score is None)
     middle = len(scores) // 2
+    marks = [row.mark for row in rows if row.mark is not None]
     return BatchSummary(
         count=len(rows),
         scored=len(scores),
         mean=sum(scores) / len(scores) if scores else None,
         median=(scores[middle] + scores[-1 - middle]) / 2 if scores else None,
+        mean_mark=sum(marks) / len(marks) if marks else None,
         best=ranked[-1][1] if ranked else None,
         worst=ranked[0][1] if ranked else None,
         refused=sum(row.status == "refused" for row in rows),
@@ -273,12 +282,13 @@ def print_figures(summary: BatchSummary, console: Console, *, of: int | None = N
         console: Where to print.
         of: How many dives there should be rows of.
     """
-    table = new_table("dives", "refused", "failed", "mean", "median", "best", "worst")
+    table = new_table("dives", "refused", "failed", "mean mark", "mean", "median", "best", "worst")
     add_row(
         table,
         f"{summary.count}" if of is None or of <= summary.count else f"{summary.count} of {of}",
         Text(f"{summary.refused}", style="yellow" if summary.refused else ""),
         Text(f"{summary.failed}", style="red" if summary.failed else ""),
+        points(summary.mean_mark),
         points(summary.mean),
         points(summary.median),
         points(summary.best.score if summary.best else None),

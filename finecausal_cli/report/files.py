@@ -19,12 +19,12 @@ from finecausal_cli.batch.runner import BatchRunner, Reporter
 from finecausal_cli.errors import FinecausalError, OutputError, UsageError
 from finecausal_cli.evaluation.ablation import describe_ablation
 from finecausal_cli.evaluation.run import write_evaluation, write_json
-from finecausal_cli.report.batch import BatchReporter, print_dry_run, print_figures, summarise_rows
+from finecausal_cli.report.batch import BatchReporter, caveats_of, print_dry_run, print_figures, summarise_rows
 from finecausal_cli.report.console import open_console, printable, searching, working
 from finecausal_cli.report.evaluation import ablation_json, evaluation_json, print_ablation, print_evaluation
 from finecausal_cli.report.output import check_targets, deliver, resolve_format
 from finecausal_cli.report.pages import batch_page, evaluation_page
-from finecausal_cli.report.score import exit_code, print_result
+from finecausal_cli.report.score import exit_code, print_first_lines, print_result
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Sequence
@@ -502,6 +502,7 @@ def merge_results(output: str | os.PathLike[str], results: Sequence[Path]) -> No
                 light.append(row.light())
         write_files(target)
     console = open_console()
+    print_first_lines(caveats_of(light), console)
     print_figures(summarise_rows(light), console)
     summary = f"{len(light)} rows from {len(results)} files"
     if merged.replaced:

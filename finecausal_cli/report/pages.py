@@ -13,7 +13,7 @@ from finecausal_cli.config import __version__
 from finecausal_cli.diving import describe_dive, parse_dive_number
 from finecausal_cli.errors import DiveNumberError, OutputError
 from finecausal_cli.evaluation.predict import is_covered
-from finecausal_cli.report.batch import interval, points, summarise_rows
+from finecausal_cli.report.batch import caveats_of, interval, points, summarise_rows
 from finecausal_cli.report.console import Row as Cells
 from finecausal_cli.report.console import Section, signed
 from finecausal_cli.report.evaluation import evaluation_sections, figure, setting_sentence, share
@@ -30,7 +30,6 @@ from finecausal_cli.report.score import (
     interval_in_words,
     range_in_words,
 )
-from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -189,6 +188,8 @@ def batch_page(rows: Sequence[Row]) -> str:
     cards = [
         ("dives", f"{summary.count}", f"{summary.scored} scored, {summary.refused} refused, {summary.failed} failed")
     ]
+    if summary.mean_mark is not None and summary.scored < summary.count - summary.refused - summary.failed:
+        cards.append(("mean mark", points(summary.mean_mark), "of 10; points need a sure dive number"))
     if summary.best is not None and summary.worst is not None:
         cards += [
             ("mean", points(summary.mean), f"median {points(summary.median)}"),
@@ -199,7 +200,7 @@ def batch_page(rows: Sequence[Row]) -> str:
         _BATCH_TEMPLATE,
         version=__version__,
         cards=cards,
-        caveats=_caveats(scored, mixed=len(settings) > 1),
+        caveats=[*caveats_of(rows), *_caveats(scored, mixed=len(settings) > 1)],
         bars=_bars(scored),
         scored=Section("Scored", "", _HEADINGS, [_scored(row) for row in scored]),
         failures=summary.failures,
@@ -229,7 +230,7 @@ def _scored(row: Row) -> Cells:
 
 
 def _caveats(scored: Sequence[Row], *, mixed: bool) -> list[str]:
-    caveats = [caveat for caveat in dict.fromkeys(caveat_of(row.trained_on) for row in scored) if caveat is not None]
+    caveats = []
     if mixed:
         caveats.append(
             "These rows were made with different weights, banks or precisions, so their scores do not compare."

@@ -89,4 +89,8 @@ def test_a_batch_counts_it_and_says_its_mark(row: Row, make_batch_row: Callable[
     assert "no points are given" in text
     summary = summarise_rows([row, make_batch_row()])
     assert (summary.scored, summary.refused, summary.failed, summary.failures) == (1, 0, 0, (("no_number", 1),))
-    assert "no_number" in batch_page([row, make_batch_row()])
+    assert summary.mean_mark == row.mark
+    page_of_rows = batch_page([row, make_batch_row()])
+    assert "no_number" in page_of_rows
+    assert "points need a sure dive number" in page_of_rows
+    assert "points need a sure dive number" not in batch_page([make_batch_row()])
