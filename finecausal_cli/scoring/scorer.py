@@ -28,7 +28,7 @@ from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive, ref
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets, read_foreground
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.scoring.explain import build_explanation
-from finecausal_cli.scoring.results import Assessment, Provenance, Unscored
+from finecausal_cli.scoring.results import Assessment, Familiarity, Provenance, Unscored
 from finecausal_cli.scoring.tracks import with_splash
 from finecausal_cli.video import crop
 from finecausal_cli.weights import WeightsInfo
@@ -52,7 +52,7 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.background import Evidence
     from finecausal_cli.scoring.dive_reading import ReadAhead
     from finecausal_cli.scoring.dives import LocatedDive
-    from finecausal_cli.scoring.results import Explanation, Familiarity
+    from finecausal_cli.scoring.results import Explanation
     from finecausal_cli.video import Clip
 
 
@@ -521,6 +521,7 @@ class Scorer:
         seen = None if encodings.foreground is None else encodings.foreground[-1]
         encodings = replace(encodings, foreground=None)
         queries = [encodings.select(index) for index in range(len(clips))]
+        familiarities = self._familiarities(encodings)
         results: list[ScoredClip | FinecausalError] = []
         for index, each in enumerate(self.vote(queries, options)):
             if isinstance(each, FinecausalError):
@@ -529,12 +530,30 @@ class Scorer:
             choice, votes = each
             dive = None if dives is None else dives[index].dive_clip.dive
             try:
-                scored = self._assess(clips[index], queries[index], options[index], choice, votes, dive, started[index])
+                scored = self._assess(
+                    clips[index],
+                    queries[index],
+                    options[index],
+                    choice,
+                    votes,
+                    dive,
+                    started[index],
+                    familiarities[index],
+                )
             except FinecausalError as error:
                 results.append(error)
             else:
                 results.append(replace(scored, foreground=None if seen is None else seen[index]))
         return results
+
+    def _familiarities(self, encodings: Encoding) -> list[Familiarity | None]:
+        """Return how far each dive lies from the calibration dives; None where the weights do not know."""
+        distances, stored = self._model.unfamiliarity(encodings), self._info.familiarity
+        if distances is None or stored is None:
+            return [None] * len(encodings)
+        return [
+            Familiarity(distance=distance, limit=stored.limit, factor=stored.factor) for distance in distances.tolist()
+        ]
 
     def _assess(
         self,

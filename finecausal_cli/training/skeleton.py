@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import math
 from dataclasses import dataclass
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
@@ -46,7 +47,7 @@ from finecausal_cli.training.track_errors import (
     read_films,
 )
 from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, start_accelerator, warmed_cosine
-from finecausal_cli.weights import StoredInterval, WeightsInfo
+from finecausal_cli.weights import StoredFamiliarity, StoredInterval, WeightsInfo
 from finecausal_cli.weights.hub import bank_folder
 from finecausal_cli.weights.store import load_weights, save_weights
 
@@ -185,8 +186,8 @@ class SkeletonTask(Task[BodyBatch]):
         validation: Sequence[JudgedBody],
         keep: Callable[[FineCausal, Mapping[str, Any], Progress], None],
     ) -> None:
-        self.network, self._options, self._film, self._keep = network, options, film, keep
-        self._bodies, self._films, self._validation = bodies, films, validation
+        self.network, self.options, self._film, self._keep = network, options, film, keep
+        self.bodies, self._films, self._validation = bodies, films, validation
         self._by_number = _by_number(bodies)
         self._films_by_number = _by_number(films)
         self._names = list(self._by_number)
@@ -195,22 +196,22 @@ class SkeletonTask(Task[BodyBatch]):
         self.batch = self._batch
 
     def _batch(self, step: int) -> BodyBatch:
-        rng = np.random.default_rng((self._options.seed, step))
-        if step < self._options.alone_steps:
+        rng = np.random.default_rng((self.options.seed, step))
+        if step < self.options.alone_steps:
             names = [self._names[rng.choice(len(self._names), p=self._shares)] for _ in range(_BODIES_A_BATCH)]
             return self._collate(
-                [(self._draw(name, rng), rng.random() < self._options.lost / 4) for name in names], [], rng
+                [(self._draw(name, rng), rng.random() < self.options.lost / 4) for name in names], [], rng
             )
         chosen, groups = [], []
         for group in range(_GROUPS):
             name = self._names[rng.choice(len(self._names), p=self._shares)]
-            chosen += [(self._draw(name, rng), rng.random() < self._options.lost) for _ in range(_GROUP)]
+            chosen += [(self._draw(name, rng), rng.random() < self.options.lost) for _ in range(_GROUP)]
             groups.append(tuple(range(group * _GROUP, (group + 1) * _GROUP)))
         return self._collate(chosen, groups, rng)
 
     def _draw(self, name: str, rng: np.random.Generator) -> JudgedBody:
         films = self._films_by_number.get(name)
-        if films and rng.random() < self._options.filmed:
+        if films and rng.random() < self.options.filmed:
             return films[int(rng.integers(len(films)))]
         bodies = self._by_number[name]
         return bodies[int(rng.integers(len(bodies)))]
@@ -289,10 +290,10 @@ class SkeletonTask(Task[BodyBatch]):
 
     def lr_factor(self, step: int, steps: int) -> float:
         """Return the share of the peak rate: one cosine for the bodies alone, a lower one for the pairs."""
-        alone = self._options.alone_steps
+        alone = self.options.alone_steps
         if step < alone:
             return max(0.1, warmed_cosine(step, alone, min(_WARMUP, alone)))
-        return self._options.pair_lr / self._options.lr * warmed_cosine(step - alone, max(1, steps - alone), _WARMUP)
+        return self.options.pair_lr / self.options.lr * warmed_cosine(step - alone, max(1, steps - alone), _WARMUP)
 
     def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> dict[str, Any]:
         """Return how well held-out films are judged against simulated bodies of their number, and recognised."""
@@ -301,7 +302,7 @@ class SkeletonTask(Task[BodyBatch]):
 
     def exemplars(self, device: torch.device) -> tuple[Encoding, list[JudgedBody]]:
         """Return a few simulated bodies of each number, with their encodings first."""
-        chosen = spread_bodies(self._bodies, self._options.exemplars)
+        chosen = spread_bodies(self.bodies, self.options.exemplars)
         tracks = [self.show(body, np.random.default_rng((23911, index))) for index, body in enumerate(chosen)]
         return encode_tracks(self.network.model, tracks, device), chosen
 
@@ -380,7 +381,11 @@ def train_skeleton(
     folder = options.out / BEST
 
     def keep(
-        trained: FineCausal, metrics: Mapping[str, Any], progress: Progress, interval: StoredInterval | None = None
+        trained: FineCausal,
+        metrics: Mapping[str, Any],
+        progress: Progress,
+        interval: StoredInterval | None = None,
+        familiarity: StoredFamiliarity | None = None,
     ) -> None:
         facts = {
             "step": progress.step,
@@ -391,7 +396,9 @@ def train_skeleton(
             "options": options.to_dict(),
         }
         note = "trained on simulated dives only; not calibrated for filmed ones"
-        info = WeightsInfo(note=note, training=facts, interval=interval, trained_on="simulated")
+        info = WeightsInfo(
+            note=note, training=facts, interval=interval, trained_on="simulated", familiarity=familiarity
+        )
         save_weights(folder, trained, info.facts())
 
     task = SkeletonTask(SkeletonNetwork(model), bodies, films, film, options, held_out, keep)
@@ -410,20 +417,41 @@ def train_skeleton(
     calls = callbacks or Callbacks()
     calls.data(len(bodies), len(held_out), trainer_config.steps)
     trainer.fit(calls)
-    model.eval()
-    calibrate_numbers(model, held_out, [parse_dive_number(name) for name in _by_number(bodies)], device)
-    read_well = [film.read.track for film in (*films, *held_out) if film.read is not None]
-    measure_familiarity(model, encode_tracks(model, read_well, device))
-    judged = judge_films(model, held_out, task.exemplars(device), device)
-    figures, interval = ({}, None) if judged is None else (judged.figures(), judged.interval())
-    keep(model, figures, trainer.progress, interval)
-    build_body_bank(
-        model,
-        bodies,
-        task.show,
-        bank_folder(folder),
-        per_number=options.exemplars,
-        weights_digest=load_weights(folder).digest,
-        device=device,
+    finish(
+        task, (*films, *held_out), held_out, folder, keep=partial(keep, model, progress=trainer.progress), device=device
     )
     return folder
+
+
+def finish(
+    task: SkeletonTask,
+    films: Sequence[JudgedBody],
+    held_out: Sequence[JudgedBody],
+    folder: Path,
+    *,
+    keep: Callable[..., None],
+    device: torch.device,
+) -> None:
+    """Calibrate a trained network on films, store it, and make its bank.
+
+    Args:
+        task: What was trained.
+        films: All films, which tell how dives are usually read.
+        held_out: Those that took no part in training.
+        folder: Of the weights.
+        keep: Stores the network with metrics, interval and familiarity.
+        device: Where to compute.
+    """
+    model = task.network.model.eval()
+    bodies, per_number = task.bodies, task.options.exemplars
+    calibrate_numbers(model, held_out, [parse_dive_number(name) for name in _by_number(bodies)], device)
+    measure_familiarity(model, encode_tracks(model, [film.read.track for film in films if film.read], device))
+    judged = judge_films(model, held_out, task.exemplars(device), device)
+    if judged is None:
+        keep(metrics={})
+    else:
+        keep(metrics=judged.figures(), interval=judged.interval(), familiarity=judged.familiarity(model))
+    digest = load_weights(folder).digest
+    build_body_bank(
+        model, bodies, task.show, bank_folder(folder), per_number=per_number, weights_digest=digest, device=device
+    )

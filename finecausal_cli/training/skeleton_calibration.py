@@ -24,12 +24,13 @@ from finecausal_cli.model.skeleton_encoder import FAMILIAR_AXES, SkeletonBackbon
 from finecausal_cli.retrieval.bank import THUMBNAILS, Bank, Exemplar, draw_body, load_bank, save_bank
 from finecausal_cli.scoring.tracks import with_splash
 from finecausal_cli.training.pairs import INTERVAL_LEVEL, conformal_half_width
-from finecausal_cli.weights import StoredInterval
+from finecausal_cli.weights import StoredFamiliarity, StoredInterval
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
     from pathlib import Path
 
+    from numpy.typing import NDArray
     from torch import Tensor
 
     from finecausal_cli.diving import DiveNumber
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 _FARTHEST: Final = 0.95
 _FEWEST: Final = 10
+_FAR: Final = 0.8
+_LEAST_LIMIT: Final = 1.25
 
 
 def spread_bodies(bodies: Sequence[JudgedBody], per_number: int) -> list[JudgedBody]:
@@ -147,11 +150,26 @@ class JudgedFilms:
 
     def interval(self) -> StoredInterval:
         """Return the split-conformal interval of these films."""
-        errors = [
-            abs(true - judged) / difficulty
-            for true, judged, difficulty in zip(self.true, self.judged, self.difficulties, strict=True)
-        ]
-        return StoredInterval(level=INTERVAL_LEVEL, execution_half_width=conformal_half_width(errors, INTERVAL_LEVEL))
+        return StoredInterval(
+            level=INTERVAL_LEVEL, execution_half_width=conformal_half_width(self.errors.tolist(), INTERVAL_LEVEL)
+        )
+
+    @property
+    def errors(self) -> NDArray[np.float64]:
+        """Absolute errors in execution units."""
+        true, judged, difficulties = (np.array(each) for each in (self.true, self.judged, self.difficulties))
+        return np.asarray(np.abs(true - judged) / difficulties)
+
+    def familiarity(self, model: FineCausal) -> StoredFamiliarity | None:
+        """Return how far these films lie at most, and how much larger the errors of the farthest fifth are."""
+        distances = model.unfamiliarity(self.encodings)
+        if distances is None or len(self.true) < _FEWEST:
+            return None
+        away = distances.cpu().double().numpy()
+        far = self.errors[away >= np.quantile(away, _FAR)]
+        widths = [conformal_half_width(errors.tolist(), INTERVAL_LEVEL) for errors in (far, self.errors)]
+        factor = max(1.0, widths[0] / max(widths[1], 1e-6))
+        return StoredFamiliarity(limit=max(_LEAST_LIMIT, float(away.max())), factor=factor)
 
 
 def judge_films(

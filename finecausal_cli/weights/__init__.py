@@ -36,6 +36,20 @@ class StoredInterval(BaseModel):
     execution_half_width: float = Field(ge=0, description="Half-width in execution units.")
 
 
+class StoredFamiliarity(BaseModel):
+    """How far dives may lie from the calibration dives, and what that does to the errors.
+
+    Attributes:
+        limit: Distance beyond which no interval is stated; 1 is farther than 95% of the calibration dives.
+        factor: How many times wider the interval is from distance 1 to the limit.
+    """
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    limit: float = Field(gt=1)
+    factor: float = Field(ge=1)
+
+
 class WeightsInfo(BaseModel):
     """Metadata of weights.
 
@@ -44,6 +58,7 @@ class WeightsInfo(BaseModel):
         interval: The interval of their predictions; None if it was not measured.
         training: Their training: data, options, validation metrics.
         trained_on: Which dives they were trained on; read from the note where older weights do not say it.
+        familiarity: How far from the calibration dives the interval holds; None if it was not measured.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -52,6 +67,7 @@ class WeightsInfo(BaseModel):
     interval: StoredInterval | None = None
     training: dict[str, JsonValue] = Field(default_factory=dict)
     trained_on: TrainedOn = "unknown"
+    familiarity: StoredFamiliarity | None = None
 
     @model_validator(mode="before")
     @classmethod
