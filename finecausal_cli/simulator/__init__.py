@@ -48,7 +48,7 @@ class PlanOptions(OptionGroup):
         "competition",
         "Dives as counted in competition, or as this command drew them before (classic), to reproduce such data.",
     )
-    failed: bool = option(False, "Failed dives only: marks of 2 or less.")
+    failed: bool = option(False, "Failed dives only: those that lose their rotation and get 0.")
     varied_poses: bool = option(
         False, "Random poses in place of those of the dive: training data for the athlete reader."
     )

@@ -316,7 +316,8 @@ class Faults:
         arched_entry: A hollow back at the water.
         arms_apart: Arms not closed overhead (or not at the sides).
         big_splash: The hands or feet do not open the water.
-        lost: Above 0 when the athlete loses the dive at take-off, which then fails; 1 loses most of the rotation.
+        lost: Above 0 when the athlete loses the dive at take-off, which then fails: too little rotation, most of it
+            missing at 1; below 1 together with over-rotation too much.
     """
 
     low_takeoff: float = 0.0

@@ -73,30 +73,10 @@ _TAIL_LOW, _TAIL_HIGH = ((0.0, -1.4), (0.01, -0.8)), ((0.99, 0.5), (1.0, 1.0))
 """Marks beyond the 5% and 95% of a number: as all numbers together have them (4.5 against 3.5; 8.83 against 9.33)."""
 
 _LOWEST_MARK, _HIGHEST_MARK = 2.2, 9.9
-_FAILED_MARKS = (0.6, 1.6)
-_LOST_SHARE = 0.7
-"""Share of the failed dives in which the athlete loses the dive altogether and gets 0."""
 
 
-def draw_mark(rng: np.random.Generator, dive: DiveNumber, *, failed: bool = False) -> tuple[float, float]:
-    """Draw the mark 0..10 that a dive is to earn, from its number's distribution, and the fault ``lost``.
-
-    Args:
-        rng: Random generator.
-        dive: The dive number.
-        failed: Whether the dive is to fail: the athlete loses it, or the mark is very low.
-    """
-    if not failed:
-        return _counted_mark(rng, dive), 0.0
-    is_lost, how_far, mark = (
-        rng.random() < _LOST_SHARE,
-        float(rng.uniform(0.05, 1.0)),
-        float(rng.uniform(*_FAILED_MARKS)),
-    )
-    return (_counted_mark(rng, dive), how_far) if is_lost else (mark, 0.0)
-
-
-def _counted_mark(rng: np.random.Generator, dive: DiveNumber) -> float:
+def draw_mark(rng: np.random.Generator, dive: DiveNumber) -> float:
+    """Draw the mark 0..10 that a dive is to earn, from its number's distribution in competition."""
     statistics = competition_statistics()
     counted = statistics.marks_of(dive)
     share = float(rng.random())
@@ -157,6 +137,11 @@ def draw_faults_worth(rng: np.random.Generator, dive: DiveNumber, height_m: floa
         low, high = (low, middle) if is_too_good else (middle, high)
     quality = (low + high) / 2
     return quality, faults_at(quality)
+
+
+def draw_lost(rng: np.random.Generator) -> float:
+    """Draw how far a failed dive goes astray, as the fault ``lost``."""
+    return float(rng.uniform(0.05, 0.999))
 
 
 def eased(faults: Faults) -> Faults:

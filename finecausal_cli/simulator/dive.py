@@ -32,8 +32,6 @@ first half and meets the water in its second, as the network expects of it."""
 _SHORTEST_CLIP_S = 72 / FPS
 """The shortest clip of FineDiving has 63 frames; a low take-off takes some of these away."""
 
-_FAILED_MERIT = 1.7
-"""Merit from which down the mean of a panel is 2 or less, whatever its noise."""
 
 _PANELS = ((7, 0.8), (5, 0.15), (3, 0.05))
 
@@ -168,7 +166,7 @@ def simulate_dive(
         faults: The faults; drawn when None.
         more_s: Time that is shown before and after what a clip cut to the dive has, seconds.
         draw: How faults, lengths and the spread of the panel are drawn.
-        failed: Whether faults are drawn that make the dive fail: marks of 2 or less.
+        failed: Whether faults are drawn that make the dive fail: marks of 0.
 
     Raises:
         UsageError: When the dive is not listed at the height.
@@ -200,7 +198,7 @@ def simulate_dive(
         while seen.failed and not failed:
             chosen = competition.eased(chosen)
             motion, seen = dived(chosen)
-        if failed and not (seen.failed or merit(seen) <= _FAILED_MERIT):
+        if failed and not seen.failed:
             chosen = replace(chosen, lost=1.0)
             motion, seen = dived(chosen)
     judges = int(rng.choice([size for size, _ in _PANELS], p=[share for _, share in _PANELS]))
@@ -224,9 +222,8 @@ def draw_dive_faults(
     if draw == "classic":
         quality = draw_quality(rng)
         return quality, draw_faults(rng, dive, quality)
-    mark, lost = competition.draw_mark(rng, dive, failed=failed)
-    quality, faults = competition.draw_faults_worth(rng, dive, height_m, mark)
-    return quality, replace(faults, lost=lost)
+    quality, faults = competition.draw_faults_worth(rng, dive, height_m, competition.draw_mark(rng, dive))
+    return quality, replace(faults, lost=competition.draw_lost(rng)) if failed else faults
 
 
 # How a dive is recorded in time: which part of it, at which frame rate, in slow motion or not.

@@ -515,8 +515,7 @@ def _choose_openings(
         high = max(plan.duration_s - _SHORTEST_LEAD_S, low)
         for _ in range(8):
             middle = (low + high) / 2
-            is_short = np.sign(turn) * (turn - turned(middle)) > 0
-            low, high = (middle, high) if is_short else (low, middle)
+            low, high = (middle, high) if np.sign(turn) * (turn - turned(middle)) > 0 else (low, middle)
         chosen.append((low + high) / 2)
     return chosen
 
@@ -580,7 +579,8 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
     momentum = solve_momentum(athlete, expected, expected.duration_s - lead, stance.facing, turn)
     open_s = actual_s - lead
     if faults.lost:
-        momentum *= 1 - min(0.6, _LOST_TURN * (0.6 + 0.4 * faults.lost) / abs(turn))
+        missing = min(0.6, _LOST_TURN * (0.6 + 0.4 * faults.lost) / abs(turn))
+        momentum *= 1 + (missing if faults.lost < 1 and faults.over_rotation > 0 else -missing)
     elif plan.has_shape and dive.half_somersaults:
         turns = (turn, turn + mistimed)
         square_s, chosen_s = _choose_openings(athlete, plan, stance.facing, momentum, turns, open_s)

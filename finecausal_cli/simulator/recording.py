@@ -74,7 +74,7 @@ class DatasetPlan(PlanOptions):
         world: How the dives are seen: as broadcast from the side, or as people film them.
         photos: Paths of photographs that may stand behind them.
         draw: As counted in competition (numbers, heights, marks, lengths), or as they were drawn before.
-        failed: Whether to draw failed dives only, marked 2 or less.
+        failed: Whether to draw failed dives only, which get 0.
         varied_poses: Whether poses are randomised; marks stay those of the dive.
     """
 
