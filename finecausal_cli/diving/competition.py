@@ -25,6 +25,9 @@ _FILE = "competition_statistics.json"
 _COUNTING = 3
 """Counted marks of an individual dive."""
 
+_COUNTED_FOR_MEAN = 3
+"""Dives from which a number's own mean mark is known."""
+
 _ALL_SHARES = (0.0, 0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99, 1.0)
 _NUMBER_SHARES = tuple(round(0.05 * step, 2) for step in range(1, 20))
 _STAGE_SHARES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -83,6 +86,11 @@ class CompetitionMarks:
     sd: float
     marks: Quantiles | None
     heights_m: Mapping[float, int]
+
+    @property
+    def is_own_mean(self) -> bool:
+        """Whether enough dives were counted for a mean of their own; otherwise ``mean`` is that of all dives."""
+        return self.dives >= _COUNTED_FOR_MEAN
 
     def central(self, level: float = 0.9) -> tuple[float, float] | None:
         """Return the marks between which a share ``level`` of the dives lies, or None where too few were counted.
@@ -196,8 +204,4 @@ def describe_competition(dive: DiveNumber | None = None) -> str | None:
     central = counted.central()
     if central is not None:
         return f"{text}: mean mark {counted.mean:.2f}, 90% from {central[0]:.1f} to {central[1]:.1f}"
-    return f"{text}: mean mark {counted.mean:.2f}" if counted.dives >= _COUNTED_FOR_MEAN else f"{text}: too few to say"
-
-
-_COUNTED_FOR_MEAN = 3
-"""Dives from which a number's own mean mark is known."""
+    return f"{text}: mean mark {counted.mean:.2f}" if counted.is_own_mean else f"{text}: too few to say"

@@ -9,6 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from finecausal_cli.diving import parse_dive_number
+from finecausal_cli.diving.competition import competition_statistics
+from finecausal_cli.errors import DiveNumberError
 from finecausal_cli.retrieval.bank import Bank, Exemplar
 from finecausal_cli.retrieval.voting import choose_voters, compare_with_exemplars
 
@@ -185,6 +188,13 @@ class ErrorSummary:
         reference_aiou_50: AIoU@0.5 in the released code's protocol, for comparison with published tables.
         reference_aiou_75: AIoU@0.75 in the same.
         foreground_f1: F1 of the foreground over all pixels.
+        difficulty_rho: Rho of the difficulty times the mean mark in competition, which needs no picture; None where it
+            is not defined, as for the next.
+        difficulty_relative_l2: R-l2 of the same.
+        difficulty_mean_absolute_error: Mean absolute error of the same, points.
+        number_rho: Rho of the difficulty times the mean mark of the dive number in competition.
+        number_relative_l2: R-l2 of the same.
+        number_mean_absolute_error: Mean absolute error of the same, points.
     """
 
     dives: int
@@ -208,6 +218,12 @@ class ErrorSummary:
     reference_aiou_50: float | None = None
     reference_aiou_75: float | None = None
     foreground_f1: float | None = None
+    difficulty_rho: float | None = None
+    difficulty_relative_l2: float | None = None
+    difficulty_mean_absolute_error: float | None = None
+    number_rho: float | None = None
+    number_relative_l2: float | None = None
+    number_mean_absolute_error: float | None = None
 
     def figures(self) -> dict[str, float | int | None]:
         """Return every metric by name, None for NaN."""
@@ -231,6 +247,7 @@ def summarise(predictions: Sequence[Prediction], foreground: Sequence[Foreground
     reference = [average_iou_at(averaged, threshold) if averaged else None for threshold in OVERLAPS]
     masks = [counts for counts in foreground if counts is not None]
     iou, f1 = foreground_scores(masks) if masks else (None, None)
+    by_difficulty, by_number = zip(*map(competition_points, predictions), strict=True)
     low, high = bootstrap_interval(true, predicted)
     l2_low, l2_high = bootstrap_l2_interval(true, predicted)
     return ErrorSummary(
@@ -255,7 +272,27 @@ def summarise(predictions: Sequence[Prediction], foreground: Sequence[Foreground
         reference_aiou_50=reference[0],
         reference_aiou_75=reference[1],
         foreground_f1=f1,
+        difficulty_rho=finite(spearman(true, by_difficulty)),
+        difficulty_relative_l2=finite(relative_l2(true, by_difficulty)),
+        difficulty_mean_absolute_error=_mean_distance(true, by_difficulty),
+        number_rho=finite(spearman(true, by_number)),
+        number_relative_l2=finite(relative_l2(true, by_number)),
+        number_mean_absolute_error=_mean_distance(true, by_number),
     )
+
+
+def competition_points(prediction: Prediction) -> tuple[float, float]:
+    """Return what a dive is worth without a look at it: its difficulty times a mean mark in competition.
+
+    Returns:
+        Points with the mean mark of all dives, and with that of the dive number (of all, if it was not counted).
+    """
+    statistics = competition_statistics()
+    try:
+        number = parse_dive_number(prediction.number) if prediction.number else None
+    except DiveNumberError:  # a dataset's own name for a dive
+        number = None
+    return statistics.all.points(prediction.difficulty), statistics.marks_of(number).points(prediction.difficulty)
 
 
 def _share_interval(overlaps: Sequence[float], threshold: float) -> tuple[float, float] | tuple[None, None]:

@@ -7,7 +7,7 @@ import json
 from collections import defaultdict
 from dataclasses import asdict, astuple, fields
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from rich.padding import Padding
 from rich.table import Table
@@ -15,6 +15,7 @@ from rich.text import Text
 
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.diving import COUNTING_MARKS, apparatus, describe_dive, difficulty, explain_dive, heights_for
+from finecausal_cli.diving.competition import competition_marks, competition_statistics, describe_competition
 from finecausal_cli.report.console import (
     BarDisplay,
     add_row,
@@ -217,10 +218,15 @@ def print_dive(dive: DiveNumber, height_m: float | None, console: Console) -> No
     console.print(Text("difficulty", style="bold"))
     for row in rows:
         console.print(Text(f"  {row}"))
+    counted = describe_competition(dive)
+    if counted is not None:
+        console.print(Text(counted), soft_wrap=True)
 
 
 def dive_json(dive: DiveNumber, height_m: float | None) -> str:
     """Return the same as a JSON document; ``difficulty`` is a list of ``{height_m, apparatus, difficulty}``.
+
+    ``competition`` says how the number was marked (dives, mean mark, quantiles, source); null if it was not counted.
 
     Args:
         dive: The dive.
@@ -246,8 +252,25 @@ def dive_json(dive: DiveNumber, height_m: float | None) -> str:
             {"height_m": height, "apparatus": apparatus(height), "difficulty": value}
             for height, value in _difficulties(dive, height_m).items()
         ],
+        "competition": _competition(dive),
     }
     return json.dumps(document, ensure_ascii=False, indent=2, allow_nan=False)
+
+
+def _competition(dive: DiveNumber) -> dict[str, Any] | None:
+    counted = competition_marks(dive)
+    if counted is None:
+        return None
+    central = counted.central()
+    return {
+        "dives": counted.dives,
+        "mean_mark": counted.mean if counted.is_own_mean else None,
+        "central_90": None if central is None else list(central),
+        "mark_quantiles": None
+        if counted.marks is None
+        else {f"{share:g}": value for share, value in zip(counted.marks.shares, counted.marks.values, strict=True)},
+        "source": competition_statistics().source,
+    }
 
 
 def _difficulties(dive: DiveNumber, height_m: float | None) -> dict[float, float] | dict[float, float | None]:

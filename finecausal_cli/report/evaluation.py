@@ -48,6 +48,11 @@ _GROUP_HEADINGS: Row = ("dives", "rho", "R-l2", "mean error", "bias", "tIoU", "i
 
 BY_NUMBER = "number"
 
+BASELINES = (("DD", "difficulty"), ("number", "number"), ("train", "baseline"))
+"""Name of each baseline, and how its metrics in `ErrorSummary` begin."""
+
+_NO_BASELINE = ("",) * len(BASELINES)
+
 _MAIN = (
     ("Spearman's rho", "rho", 4),
     ("R-l2 (x100)", "relative_l2", 4),
@@ -82,7 +87,8 @@ def setting_sentence(evaluation: Evaluation) -> str:
     exemplars = f"up to {protocol.voters} {whom}" if protocol.voters > 1 else f"one of the {whom}"
     return (
         f"{evaluation.summary.dives} dives (split: {setting.split}), each against {exemplars} {chosen}. "
-        "The baseline is the mean execution of each dive number, times the difficulty."
+        "Baselines: the difficulty times the mean mark of all dives in competition (DD), of the dive number there "
+        "(number), of its training dives (train)."
     )
 
 
@@ -90,34 +96,46 @@ def metrics_section(evaluation: Evaluation) -> Section:
     """Every metric of the main outcome, beside those of the baseline."""
     summary = evaluation.summary
     rows: list[Row] = [
-        ("Spearman's rho", figure(summary.rho), _span(summary.rho_low, summary.rho_high), figure(summary.baseline_rho)),
+        (
+            "Spearman's rho",
+            figure(summary.rho),
+            _span(summary.rho_low, summary.rho_high),
+            *_baselines(summary, "rho", 4),
+        ),
         (
             "R-l2 (x100)",
             figure(summary.relative_l2),
             _span(summary.relative_l2_low, summary.relative_l2_high),
-            figure(summary.baseline_relative_l2),
+            *_baselines(summary, "relative_l2", 4),
         ),
         (
             "mean error, points",
             figure(summary.mean_absolute_error, 2),
             "",
-            figure(summary.baseline_mean_absolute_error, 2),
+            *_baselines(summary, "mean_absolute_error", 2),
         ),
-        ("AIoU@0.5", figure(summary.aiou_50), _span(summary.aiou_50_low, summary.aiou_50_high), ""),
-        ("AIoU@0.75", figure(summary.aiou_75), _span(summary.aiou_75_low, summary.aiou_75_high), ""),
-        ("  0.5, reference protocol", figure(summary.reference_aiou_50), "", ""),
-        ("  0.75, reference protocol", figure(summary.reference_aiou_75), "", ""),
-        ("foreground IoU", figure(summary.foreground_iou), "", ""),
-        ("foreground F1", figure(summary.foreground_f1), "", ""),
+        ("AIoU@0.5", figure(summary.aiou_50), _span(summary.aiou_50_low, summary.aiou_50_high), *_NO_BASELINE),
+        ("AIoU@0.75", figure(summary.aiou_75), _span(summary.aiou_75_low, summary.aiou_75_high), *_NO_BASELINE),
+        ("  0.5, reference protocol", figure(summary.reference_aiou_50), "", *_NO_BASELINE),
+        ("  0.75, reference protocol", figure(summary.reference_aiou_75), "", *_NO_BASELINE),
+        ("foreground IoU", figure(summary.foreground_iou), "", *_NO_BASELINE),
+        ("foreground F1", figure(summary.foreground_f1), "", *_NO_BASELINE),
     ]
     low, high = coverage_interval(evaluation)
     if low is not None and high is not None:
         reach = f"{low:.1%} .. {high:.1%}"
-        rows.append((f"inside the {evaluation.interval_level:.0%} interval", share(evaluation.coverage), reach, ""))
-        rows.append(("  its mean width, points", figure(evaluation.interval_width, 1), "", ""))
+        rows.append(
+            (f"inside the {evaluation.interval_level:.0%} interval", share(evaluation.coverage), reach, *_NO_BASELINE)
+        )
+        rows.append(("  its mean width, points", figure(evaluation.interval_width, 1), "", *_NO_BASELINE))
     if evaluation.main.recognised is not None:
-        rows.append(("dive number recognised", share(evaluation.main.recognised), "", ""))
-    return Section("Held-out dives", setting_sentence(evaluation), ("", "model", "95% interval", "baseline"), rows)
+        rows.append(("dive number recognised", share(evaluation.main.recognised), "", *_NO_BASELINE))
+    columns = ("", "model", "95% interval", *(name for name, _ in BASELINES))
+    return Section("Held-out dives", setting_sentence(evaluation), columns, rows)
+
+
+def _baselines(summary: ErrorSummary, metric: str, digits: int) -> list[str]:
+    return [figure(getattr(summary, f"{prefix}_{metric}"), digits) for _, prefix in BASELINES]
 
 
 def epochs_section(best: Evaluation, last: Evaluation) -> Section:
@@ -272,6 +290,7 @@ def print_caveats(caveats: Sequence[str], console: Console) -> None:
 # An ablation in the layout of the paper's Table 2, with the paper's figures below.
 
 _FIGURES = ("rho", "relative_l2", "reference_aiou_50", "reference_aiou_75")
+_BASELINE_ROWS = (("difficulty", "difficulty"), ("number", "x number's mark"), ("baseline", "mean per number"))
 
 
 def print_ablation(results: Sequence[VariantResult], console: Console) -> None:
@@ -287,8 +306,9 @@ def print_ablation(results: Sequence[VariantResult], console: Console) -> None:
     table = new_table("network", "GAT", "TCA", "seeds", "rho", "R-l2", "AIoU@0.5", "AIoU@0.75")
     for result in results:
         _add_variant(table, result, console)
-    baseline = (first.summary.baseline_rho, first.summary.baseline_relative_l2)
-    add_row(table, "mean per number", "", "", "", *map(figure, baseline), "", "")
+    for name, words_of_it in _BASELINE_ROWS:
+        metrics = (getattr(first.summary, f"{name}_{metric}") for metric in ("rho", "relative_l2"))
+        add_row(table, words_of_it, "", "", "", *map(figure, metrics), "", "")
     print_table(table, console)
     if first.shifted is not None:
         _print_shift(results, console)
@@ -397,7 +417,9 @@ class TrainingDisplay(BarDisplay):
             soft_wrap=True,
         )
         self._console.print(
-            f"  mean per number: rho {summary.baseline_rho:.4f}  R-l2 {summary.baseline_relative_l2:.3f}",
+            f"  mean per number: rho {summary.baseline_rho:.4f}  R-l2 {summary.baseline_relative_l2:.3f}; "
+            f"difficulty: rho {figure(summary.difficulty_rho)}  R-l2 {figure(summary.difficulty_relative_l2, 3)}; "
+            f"x number's mark: rho {figure(summary.number_rho)}  R-l2 {figure(summary.number_relative_l2, 3)}",
             soft_wrap=True,
         )
 

@@ -307,12 +307,12 @@ def _evaluation_cards(evaluation: Evaluation) -> list[Cells]:
     """Return the main metrics: name, value, reference."""
     summary = evaluation.summary
     cards: list[Cells] = [
-        ("Spearman's rho", figure(summary.rho), f"baseline {figure(summary.baseline_rho)}"),
-        ("R-l2 (x100)", figure(summary.relative_l2), f"baseline {figure(summary.baseline_relative_l2)}"),
+        ("Spearman's rho", figure(summary.rho), f"difficulty alone {figure(summary.difficulty_rho)}"),
+        ("R-l2 (x100)", figure(summary.relative_l2), f"difficulty alone {figure(summary.difficulty_relative_l2)}"),
         (
             "mean error",
             figure(summary.mean_absolute_error, 2),
-            f"points; baseline {figure(summary.baseline_mean_absolute_error, 2)}",
+            f"points; difficulty alone {figure(summary.difficulty_mean_absolute_error, 2)}",
         ),
     ]
     if summary.aiou_75 is not None:

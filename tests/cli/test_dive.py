@@ -27,7 +27,40 @@ def test_a_number_is_explained_digit_by_digit_with_its_difficulty() -> None:
         ["B", "position", "pike:", "bent", "at", "the", "hips,", "legs", "straight"],
         ["difficulty"],
         ["10", "m", "platform", "3.2"],
+        [
+            *[
+                "5253B",
+                "in",
+                "competition",
+                "(209",
+                "dives):",
+                "mean",
+                "mark",
+                "7.21,",
+                "90%",
+                "from",
+                "5.7",
+                "to",
+                "8.5",
+            ]
+        ],
     ]
+
+
+def test_what_was_counted_in_competition_is_part_of_the_json() -> None:
+    counted, few, never = (
+        json.loads(CliRunner().invoke(APP, [number, "--format", "json"]).stdout)["competition"]
+        for number in ("107B", "109B", "101A")
+    )
+    assert (counted["dives"], counted["mean_mark"], counted["central_90"]) == (324, 7.039, [4.86, 8.5])
+    assert counted["mark_quantiles"]["0.5"] == 7.33
+    assert "FineDiving" in counted["source"]
+    assert (few["dives"], few["mean_mark"], few["central_90"], few["mark_quantiles"]) == (1, None, None, None)
+    assert never is None
+
+
+def test_a_number_that_was_never_counted_has_no_line_about_competition() -> None:
+    assert "competition" not in CliRunner().invoke(APP, ["101A"]).stdout
 
 
 def test_blanks_may_split_the_number_into_words() -> None:

@@ -58,4 +58,31 @@ def test_figures_that_do_not_exist_are_null_and_not_invalid_json():
     known = {
         name: value for name, value in json.loads(json.dumps(figures, allow_nan=False)).items() if value is not None
     }
-    assert known == {"dives": 2, "mean_absolute_error": 3.5, "baseline_mean_absolute_error": 0}
+    assert known == {
+        "dives": 2,
+        "mean_absolute_error": 3.5,
+        "baseline_mean_absolute_error": 0,
+        "difficulty_mean_absolute_error": pytest.approx(9 * 7.133 - 60),
+        "number_mean_absolute_error": pytest.approx(9 * 7.039 - 60),
+    }
+
+
+def test_what_difficulty_and_dive_number_are_worth_without_a_look_stands_beside():
+    dives = [
+        Prediction("a", "107B", 60, 61, 62, 3.1, (30, 70), None, 5),
+        Prediction("b", "201B", 50, 52, 48, 2.0, (30, 70), None, 5),
+        Prediction("c", "207C", 55, 51, 60, 3.3, (30, 70), None, 5),
+        Prediction("d", "no number", 45, 44, 44, 2.4, (30, 70), None, 5),
+        Prediction("e", None, 70, 66, 64, 3.2, (30, 70), None, 5),
+    ]
+    true = [dive.score for dive in dives]
+    by_difficulty = [3 * 7.133 * dive.difficulty for dive in dives]
+    by_number = [
+        3 * mark * dive.difficulty for mark, dive in zip((7.039, 7.893, 6.622, 7.133, 7.133), dives, strict=True)
+    ]
+    found = summarise(dives)
+    assert found.difficulty_rho == pytest.approx(stats.spearmanr(true, by_difficulty).statistic)
+    assert found.number_rho == pytest.approx(stats.spearmanr(true, by_number).statistic)
+    assert found.difficulty_relative_l2 == pytest.approx(relative_l2(true, by_difficulty))
+    assert found.number_relative_l2 == pytest.approx(relative_l2(true, by_number))
+    assert found.number_rho != found.difficulty_rho

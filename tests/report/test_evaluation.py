@@ -8,7 +8,7 @@ import pytest
 from rich.cells import cell_len
 
 from finecausal_cli.report.console import open_console
-from finecausal_cli.report.evaluation import evaluation_json, print_evaluation
+from finecausal_cli.report.evaluation import evaluation_json, figure, print_evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -31,7 +31,10 @@ def test_the_figures_stand_beside_the_baseline(make_evaluation: Callable[..., Ev
     evaluation = make_evaluation()
     text, summary = _printed(evaluation), evaluation.summary
     assert _row(text, "Spearman's rho")[:1] == [f"{summary.rho:.4f}"]
-    assert _row(text, "Spearman's rho")[-1] == f"{summary.baseline_rho:.4f}"
+    baselines = (summary.difficulty_rho, summary.number_rho, summary.baseline_rho)
+    assert _row(text, "Spearman's rho")[-3:] == [figure(rho) for rho in baselines]
+    l2 = (summary.difficulty_relative_l2, summary.number_relative_l2, summary.baseline_relative_l2)
+    assert _row(text, "R-l2 (x100)")[-3:] == [figure(error) for error in l2]
     assert _row(text, "mean error, points")[0] == "2.40"
     # 30..70 against 32..69: 37 of 40 frames.
     assert _row(text, "AIoU@0.75") == ["1.0000", "0.839", "..", "1.000"]
