@@ -86,12 +86,16 @@ def make_bank(folder: Path, dataset: Path, cache: Path, device: torch.device) ->
 def main() -> None:
     """Write weights, bank, interval, figures and self-test."""
     parser = argparse.ArgumentParser(prog="python weights/make.py", description="Build the bundled weights from a run.")
-    parser.add_argument("best", type=Path, help="weights of the run")
-    parser.add_argument("data", type=Path, help="folder of train, test and calibration")
+    parser.add_argument("best", type=Path, nargs="?", help="weights of the run")
+    parser.add_argument("data", type=Path, nargs="?", help="folder of train, test and calibration")
     parser.add_argument("out", type=Path, help="folder of the bundled weights")
     parser.add_argument("--device", default="cpu")
     parser.add_argument("--cache", type=Path, default=default_cache())
+    parser.add_argument("--self-test", action="store_true", help="only write the self-test of the weights in OUT")
     args = parser.parse_args()
+    if args.self_test:
+        write_self_test(args.out)
+        return
     folder, device = args.out, resolve_device(args.device)
     trained = load_weights(args.best)
     info = WeightsInfo.read(trained.info, args.best).model_copy(update={"note": NOTE, "trained_on": "simulated"})
@@ -102,6 +106,11 @@ def main() -> None:
     figures = {f"exemplars: the bank, up to {PER_NUMBER} voters": metrics(measured)}
     with atomic_write(folder / "heldout.json", "the figures") as part:
         part.write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    write_self_test(folder)
+
+
+def write_self_test(folder: Path) -> None:
+    """Write what weights give a dive of the examples, for ``finecausal doctor``."""
     scorer = Scorer.load(str(folder), device="cpu", precision="fp32")
     score = scorer.score(str(EXAMPLES / CLIP), ScoreOptions(dive=DIVE, height_m=HEIGHT_M)).score
     expected = {"clip": CLIP, "dive": DIVE, "height_m": HEIGHT_M, "score": score}
