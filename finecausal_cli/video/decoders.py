@@ -415,7 +415,8 @@ class Scanner:
                 if self._stamps is None or frame.pts is None:
                     time_s = following / self.info.fps
                 else:
-                    time_s = (frame.pts - int(self._stamps[0])) * unit
+                    # FFmpeg's yadif counts in half units.
+                    time_s = frame.pts * float(frame.time_base or unit) - int(self._stamps[0]) * unit
                 following += 1
                 yield time_s, _Lazy(self, frame=frame, reformatter=reformatter)
 

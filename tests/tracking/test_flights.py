@@ -4,10 +4,12 @@ import numpy as np
 import pytest
 
 from finecausal_cli.errors import VideoError
+from finecausal_cli.scoring import Corrections
+from finecausal_cli.scoring.dives import search_dives
 from finecausal_cli.tracking.flights import Search, find_flights
 from finecausal_cli.video.writer import write_video
 
-from .conftest import ENTRY_S, FPS, PX_PER_M, TAKEOFF_S, Film, film, line
+from .conftest import ENTRY_S, FPS, PX_PER_M, TAKEOFF_S, WIDTH, Film, film, line
 
 FRAME_S = 1 / FPS
 
@@ -69,6 +71,25 @@ def test_two_dives_of_a_film_are_both_found(tmp_path: Path, dive: Film) -> None:
     times = sorted(flight.takeoff_s or 0 for flight in found.flights)
     assert times == pytest.approx([TAKEOFF_S, TAKEOFF_S + len(dive.frames) / FPS], abs=2 * FRAME_S)
     assert {flight.shot for flight in found.flights} == {0, 1}
+
+
+def test_two_divers_in_the_air_are_both_found_and_the_side_chooses(tmp_path: Path, dive: Film) -> None:
+    beside = [np.hstack(pair) for pair in zip(dive.frames, film(seed=3).frames, strict=True)]
+    flights = search(tmp_path, beside).flights
+    assert sorted(int(np.median(flight.centres[:, 0])) // WIDTH for flight in flights) == [0, 1]
+    assert [flight.entry_s for flight in flights] == pytest.approx([ENTRY_S, ENTRY_S], abs=2 * FRAME_S)
+    for side, half in (("left", 0), ("right", 1)):
+        found = search_dives(tmp_path / "film.mp4", corrections=Corrections(athlete=side))
+        assert found.best is not None
+        assert found.best.flight is not None
+        assert int(np.median(found.best.flight.centres[:, 0])) // WIDTH == half
+        assert any(f"the one at the {side} is judged" in note for note in found.notes)
+
+
+def test_an_entry_below_the_picture_is_not_known(tmp_path: Path, dive: Film) -> None:
+    (flight,) = search(tmp_path, [frame[:160] for frame in dive.frames]).flights
+    assert flight.takeoff_s == pytest.approx(TAKEOFF_S, abs=0.25)
+    assert flight.entry_s is None
 
 
 def test_only_the_times_asked_for_are_searched(tmp_path: Path, dive: Film) -> None:

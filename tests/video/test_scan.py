@@ -64,6 +64,14 @@ def test_interlaced_frames_are_deinterlaced_and_said(tmp_path: Path) -> None:
     assert INTERLACED_NOTE in scanner.notes
 
 
+def test_deinterlaced_frames_keep_their_times(tmp_path: Path) -> None:
+    options = {"flags": "+ilme+ildct", "x264-params": "tff=1"}
+    path = encode(tmp_path / "laced.mp4", (paint(number) for number in range(12)), codec="libx264", options=options)
+    scanner = Scanner(path, side=256, most_fps=60)
+    assert [frame.time_s for frame in scanner.frames()] == pytest.approx(np.arange(12) / 25)
+    assert INTERLACED_NOTE in scanner.notes
+
+
 def test_a_folder_of_frames_is_scanned(tmp_path: Path) -> None:
     for number in range(20):
         Image.fromarray(paint(number)).save(tmp_path / f"{number:03}.png")
