@@ -36,7 +36,11 @@ from finecausal_cli.scoring.scorer import Scorer
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    from numpy.typing import NDArray
+
     from finecausal_cli.data import Dive
+
+    Floats = NDArray[np.float64]
 
 WAYS = ("bundled", "mine", "mine+bundled, not calibrated", "mine+bundled")
 SIZES = (5, 10, 20)
@@ -125,18 +129,27 @@ def compare_all(scorer: Scorer, mine: Bank, bundled: Bank) -> dict[tuple[str, st
     }
 
 
-def predict(bank: Bank, mine: Bank, dives: Sequence[int], deltas: dict[tuple[str, str], float]) -> list[float]:
-    """Return the executions of dives by a bank, each vote calibrated if its part of the bank is."""
+def choose(bank: Bank, mine: Bank, dives: Sequence[int]) -> dict[int, tuple[int, ...]]:
+    """Return who in a bank votes on each dive."""
+    return {
+        index: choose_voters(bank, mine.encodings.select(index), dive=mine.exemplars[index].dive).indices
+        for index in dives
+    }
+
+
+def errors_of(
+    bank: Bank, mine: Bank, voters: dict[int, tuple[int, ...]], deltas: dict[tuple[str, str], float]
+) -> Floats:
+    """Return the errors of execution of dives by a bank, each vote calibrated if its part of the bank is."""
     found = []
-    for index in dives:
-        dive = mine.exemplars[index]
-        votes = []
-        for voter in choose_voters(bank, mine.encodings.select(index), dive=dive.dive).indices:
+    for index, chosen in voters.items():
+        dive, votes = mine.exemplars[index], []
+        for voter in chosen:
             execution = bank.exemplars[voter].execution + deltas[dive.id, bank.exemplars[voter].id]
             calibration = bank.part_of(voter).calibration
             votes.append(execution if calibration is None else calibration.scale * execution + calibration.offset)
-        found.append(float(np.mean(votes)))
-    return found
+        found.append(abs(float(np.mean(votes)) - dive.execution))
+    return np.array(found)
 
 
 def measure(
@@ -156,7 +169,7 @@ def measure(
     rng = np.random.default_rng(seed)
     numbers = np.array([exemplar.dive or "" for exemplar in mine.exemplars])
     often = [number for number, count in Counter(numbers.tolist()).items() if count > size]
-    judged = np.array([exemplar.execution for exemplar in mine.exemplars])
+    bundled = choose(scorer.bank, mine, range(len(mine.exemplars)))
     difficulties = np.array([exemplar.difficulty for exemplar in mine.exemplars])
     gains = Gains(size, {way: [] for way in WAYS}, [])
     for _ in range(draws):
@@ -167,9 +180,15 @@ def measure(
         joined = Bank.join([alone, scorer.bank])
         one_out = leave_one_out(scorer.model, joined, pairs=KnownPairs(deltas, joined))
         assert one_out is not None  # noqa: S101 - there are dives of one's own
-        banks = (scorer.bank, alone, joined, calibrated(joined, one_out))
-        for way, bank in zip(WAYS, banks, strict=True):
-            errors = np.abs(np.array(predict(bank, mine, others, deltas)) - judged[others])
+        together = choose(joined, mine, others)
+        ways = (
+            (scorer.bank, {index: bundled[index] for index in others}),
+            (alone, choose(alone, mine, others)),
+            (joined, together),
+            (calibrated(joined, one_out), together),
+        )
+        for way, (bank, voters) in zip(WAYS, ways, strict=True):
+            errors = errors_of(bank, mine, voters, deltas)
             gains.errors[way].append(float((errors * difficulties[others]).mean()))
         interval = one_out.interval
         gains.covered.append(
@@ -205,7 +224,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--weights", default="compact")
     parser.add_argument("--device", default="auto")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="dives in a bank of one's own")
-    parser.add_argument("--draws", type=int, default=100)
+    parser.add_argument("--draws", type=int, default=40, help="banks of one's own that are drawn")
     parser.add_argument("--limit", type=int, help="only the first dives of the folder")
     parser.add_argument("--same-number", action="store_true", help="draw dives of one number, score others of it")
     parser.add_argument("--cache", type=Path, default=Path("runs/own_exemplars"), help="folder of encodings")

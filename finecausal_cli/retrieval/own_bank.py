@@ -209,12 +209,13 @@ class OwnBank:
         index = self.index
         return next((each for each in (*index.exemplars, *index.waiting) if _is_of(each, clip)), None)
 
-    def free_id(self, wanted: str) -> str:
-        """Return an identifier that no exemplar has: the wanted one, or one with a number behind it."""
-        taken = set()
+    def free_id(self, wanted: str, clip: JudgedClip | None) -> str:
+        """Return an identifier that no exemplar of another clip has: the wanted one, or one with a number behind it."""
+        taken: set[str] = set()
         if self.exists:
             index = self.index
-            taken = {exemplar.id for exemplar in (*index.exemplars, *index.waiting)}
+            others = [each for each in (*index.exemplars, *index.waiting) if clip is None or not _is_of(each, clip)]
+            taken = {exemplar.id for exemplar in others}
         candidates = (wanted, *(f"{wanted}-{number}" for number in range(2, len(taken) + 3)))
         return next(each for each in candidates if each not in taken)
 
@@ -226,24 +227,30 @@ class OwnBank:
         *,
         weights_digest: str,
         rebuild: bool = False,
-    ) -> None:
-        """Add an exemplar, or replace the one of the same identifier or of the same part of the same video.
+    ) -> Exemplar:
+        """Add an exemplar, or replace the one of the same part of the same video.
 
         Args:
             exemplar: What it is, with its clip.
             encoding: Its encoding, length 1.
             picture: Its picture, uint8 [height, width, 3].
             weights_digest: Digest of the weights that encoded it.
-            rebuild: Let the exemplars that other weights encoded wait, rather than refuse to mix them.
+            rebuild: Replace the one of the same identifier, and let the exemplars that other weights encoded wait,
+                rather than refuse to mix them.
+
+        Returns:
+            What is stored: with its picture, and with another identifier if another video has it.
 
         Raises:
             BankError: Other weights made the bank.
             OutputError: It cannot be written, or another process changes it for a minute.
         """
-        thumbnail = f"{THUMBNAILS}/{exemplar.id}.jpg"
-        exemplar = exemplar.model_copy(update={"thumbnail": thumbnail})
         encoding = _kept_parts(encoding)
         with self._locked():
+            if not rebuild and self.exists:
+                exemplar = exemplar.model_copy(update={"id": self.free_id(exemplar.id, exemplar.clip)})
+            thumbnail = f"{THUMBNAILS}/{exemplar.id}.jpg"
+            exemplar = exemplar.model_copy(update={"thumbnail": thumbnail})
             exemplars: tuple[Exemplar, ...] = ()
             waiting: tuple[Exemplar, ...] = ()
             encodings = encoding
@@ -259,6 +266,7 @@ class OwnBank:
             waiting = tuple(each for each in waiting if not _is_replaced(each, exemplar))
             write_thumbnail(picture, self.folder / thumbnail)
             save_bank(self.folder, (*exemplars, exemplar), encodings, weights_digest=weights_digest, waiting=waiting)
+        return exemplar
 
     def relabel(self, exemplar: Exemplar) -> None:
         """Replace what is known of an exemplar; its encoding stays.

@@ -321,7 +321,7 @@ def _exemplar(bank: OwnBank, clip: JudgedClip, labels: JudgedLabels, known: Exem
     name = f"{labels.dive}-{slug(Path(clip.path).name) or 'dive'}"
     is_kept = known is not None and known.dive == labels.dive
     return Exemplar(
-        id=known.id if known is not None and is_kept else bank.free_id(name),
+        id=known.id if known is not None and is_kept else bank.free_id(name, clip),
         dive=labels.dive,
         height_m=labels.height_m,
         difficulty=labels.difficulty,
@@ -345,7 +345,8 @@ def _store(
     assert clip is not None  # noqa: S101 - one's own
     found = {"takeoff_s": dive.takeoff_s, "entry_s": dive.entry_s, "sha256": digest_file(clip.path)}
     exemplar = exemplar.model_copy(update={"clip": clip.model_copy(update=found)})
-    bank.put(exemplar, encoding, _picture(prepared), weights_digest=scorer.weights[1], rebuild=is_known)
+    digest = scorer.weights[1]
+    exemplar = bank.put(exemplar, encoding, _picture(prepared), weights_digest=digest, rebuild=is_known)
     reason = "; ".join((*notes, *dive.missing, *prepared.notes))
     outcome: Outcome = "updated" if is_known else "added"
     return JudgedRow(clip.path, outcome, exemplar.id, exemplar.dive, exemplar.score, reason)

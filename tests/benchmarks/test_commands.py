@@ -3,7 +3,9 @@ from importlib import import_module
 import pytest
 
 
-@pytest.mark.parametrize("name", ["backbones", "causal", "choices", "data", "explanations", "reader", "search"])
+@pytest.mark.parametrize(
+    "name", ["backbones", "causal", "choices", "data", "explanations", "own_exemplars", "reader", "search"]
+)
 def test_every_benchmark_that_the_docs_name_is_a_command(name, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", [name, "--help"])
     with pytest.raises(SystemExit, match="0"):

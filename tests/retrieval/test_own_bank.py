@@ -111,7 +111,14 @@ def test_the_same_part_of_a_video_is_replaced(make_encodings):
     assert [one.id for one in mine.index.exemplars] == ["107B-0", "107B-2", "205B-1"]
     assert not (mine.folder / "thumbnails" / "107B-1.jpg").exists()
     assert mine.find_clip(again.clip).dive == "205B"
-    assert mine.free_id("205B-1") == "205B-1-2"
+
+
+def test_a_name_that_another_clip_has_gets_a_number(make_encodings):
+    mine = fill(OwnBank.open(), make_encodings, 1)
+    other = own_exemplar("107B-0", "/elsewhere/0.mp4")
+    stored = mine.put(other, make_encodings(1, seed=9), PICTURE, weights_digest=DIGEST)
+    assert (stored.id, stored.thumbnail) == ("107B-0-2", "thumbnails/107B-0-2.jpg")
+    assert [one.id for one in mine.index.exemplars] == ["107B-0", "107B-0-2"]
 
 
 def test_a_removed_exemplar_leaves_nothing(make_encodings):
