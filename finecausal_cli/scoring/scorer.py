@@ -23,7 +23,13 @@ from finecausal_cli.retrieval.voting import (
     compare_with_exemplars,
 )
 from finecausal_cli.scoring import ExplainOptions, ScoreOptions, with_corrections
-from finecausal_cli.scoring.assessment import build_assessment, is_number_sure, resolve_degree, tell_height
+from finecausal_cli.scoring.assessment import (
+    build_assessment,
+    build_interval,
+    is_number_sure,
+    resolve_degree,
+    tell_height,
+)
 from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive, refused_error
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets, read_foreground
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
@@ -579,11 +585,13 @@ class Scorer:
             self._provenance(clip, choice, started),
             degree=degree,
             height=height,
-            stored=self._info.interval if own is None else own.interval,
+            stored=self._info.interval,
             familiarity=familiarity,
         )
-        if own is not None and own.interval is None:
-            assessment = assessment.model_copy(update={"interval_withheld": own.interval_withheld})
+        if own is not None:  # measured on one's own footage, however far that is from the calibration dives
+            interval, _, factor = build_interval(own.interval, assessment.execution, degree.difficulty)
+            facts = {"interval": interval, "interval_withheld": own.interval_withheld, "interval_factor": factor}
+            assessment = assessment.model_copy(update=facts)
         return ScoredClip(context, assessment)
 
     def _provenance(self, clip: Clip, choice: Choice, started: float) -> Provenance:
