@@ -27,8 +27,9 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring import CompareOptions, Corrections, ExplainOptions, ScoreOptions
     from finecausal_cli.scoring.athlete_track import find_dives
     from finecausal_cli.scoring.compare import compare_dives as compare
+    from finecausal_cli.scoring.comparison_results import Comparison
     from finecausal_cli.scoring.dives import DiveSearch, LocatedDive
-    from finecausal_cli.scoring.results import Assessment, Comparison, Explanation, Unscored
+    from finecausal_cli.scoring.results import Assessment, Explanation, Unscored
     from finecausal_cli.scoring.scorer import Scorer
     from finecausal_cli.training import TrainOptions
     from finecausal_cli.training.run import train
@@ -41,7 +42,7 @@ _HOMES = {
     "BatchConfig": "batch",
     "Clip": "video",
     "CompareOptions": "scoring",
-    "Comparison": "scoring.results",
+    "Comparison": "scoring.comparison_results",
     "Corrections": "scoring",
     "DiveSearch": "scoring.dives",
     "EvaluateOptions": "evaluation",

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finecausal_cli.scoring.background import Evidence
-    from finecausal_cli.scoring.results import Comparison, PairAttention, PairSide
+    from finecausal_cli.scoring.comparison_results import Comparison, PairAttention, PairSide
 
 
 # Text and tables of a comparison of dives A and B, shared by terminal and page.

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Assessment,
         Explanation,
         GraphAttention,
+        MeasurementName,
         Ranking,
         Replacement,
         Snippet,
@@ -54,6 +55,9 @@ if TYPE_CHECKING:
 # Tables of an explanation, shared by terminal and page.
 
 _TOLERANCE_DIGITS = 6
+_LEAST = 0.005
+"""Smallest change that is shown, points: it rounds to 0.01."""
+
 _SECONDS_IN_MINUTE = 60
 _MINUTES_IN_HOUR = 60
 
@@ -78,6 +82,46 @@ def time_code(seconds: float) -> str:
 def shown_change(explanation: Explanation, score: float) -> float:
     """Return the difference of another score and the dive's, of the rounded scores."""
     return round(score, 2) - round(explanation.assessment.value, 2)
+
+
+MEASURED: Final[dict[MeasurementName, str]] = {
+    "air_time": "time in the air",
+    "rise": "rise above the take-off",
+    "takeoff_speed": "speed at the take-off",
+    "distance": "distance across the picture",
+    "half_somersaults": "half somersaults",
+    "rotation": "fastest rotation",
+    "opening": "opening before the entry",
+    "takeoff_lean": "lean at the take-off",
+    "entry_angle": "angle at the entry",
+    "splash": "size of the splash",
+}
+
+_DIGITS: Final[dict[MeasurementName, int]] = {"half_somersaults": 0, "rotation": 0, "takeoff_lean": 0, "entry_angle": 0}
+_TWO_DIGITS: Final = 2
+
+
+def measured_facts(explanation: Explanation) -> Section:
+    """What was measured of the dive, each fact with its usual error, or why it cannot be told."""
+    rows = []
+    for fact in explanation.measurements:
+        digits = _DIGITS.get(fact.name, _TWO_DIGITS)
+        if fact.value is None:
+            rows.append((MEASURED[fact.name], "-", fact.reason or ""))
+            continue
+        unit = "" if fact.name in ("half_somersaults", "splash") else f" {fact.unit}"
+        certainty = f"{fact.probability:.0%} sure" if fact.probability is not None else ""
+        if fact.error is not None:
+            certainty = f"± {fact.error:.{digits}f}{unit}"
+        signs = "+" if fact.name in ("takeoff_lean", "entry_angle") else ""
+        rows.append((MEASURED[fact.name], f"{fact.value:{signs}.{digits}f}{unit}", certainty))
+    return Section(
+        "Measured facts",
+        "Measured in the video, without the weights that judge. Lean: 0 is upright, + to where the dive travels. "
+        "Entry: 0 is vertical, + turned too far, - too little. ±: 68% of the errors on simulated footage are smaller.",
+        ("fact", "measured", ""),
+        tuple(rows),
+    )
 
 
 def timeline(explanation: Explanation) -> Section:
@@ -199,6 +243,15 @@ def checks(explanation: Explanation) -> Section:
             f"at most {jitter.largest:.2f}",
         ),
     ]
+    frozen = checked.frozen_flight
+    if frozen is not None:
+        rows.append(
+            (
+                f"flight frozen: its first picture in all {frozen.frames} frames",
+                f"{frozen.score:.2f} ({signed(shown_change(explanation, frozen.score))})",
+                "listens to the flight" if frozen.moves else "hardly listens to the flight",
+            )
+        )
     if deletion is not None:
         rows.append(
             (
@@ -221,6 +274,23 @@ def _status(within: bool, limit: str) -> str:
 
 # Tables of attention.
 
+_TELLS: Final = 2.0
+"""How many times more the most attended snippet must change the score than another one, if attention tells."""
+
+
+def attention_in_words(explanation: Explanation) -> str | None:
+    """Return whether the attention tells what matters, by deletion of snippets; None without attention."""
+    deletion = explanation.checks.deletion
+    if deletion is None:
+        return None
+    size, others = abs(deletion.change), deletion.others
+    tells = size >= max(_TELLS * others, _LEAST)
+    verdict = "Attention tells what matters here" if tells else "Attention does not tell what matters here"
+    return (
+        f"{verdict}: without the most attended snippet the {explanation.assessment.value_name} changes by {size:.2f} "
+        f"{explanation.unit}, without another one by {others:.2f} on average."
+    )
+
 
 def snippets(explanation: Explanation, most: int | None = None) -> Section:
     """The snippets, most attended first.
@@ -239,6 +309,7 @@ def snippets(explanation: Explanation, most: int | None = None) -> Section:
     )
     if len(chosen) < len(ranked):
         caption = f"The {len(chosen)} of {len(ranked)} with most. {caption}"
+    caption = " ".join(part for part in (attention_in_words(explanation), caption) if part)
     changes = None if deletion is None else deletion.changes
     return Section(
         "Snippets by attention",
@@ -282,19 +353,24 @@ def _which(graph: GraphAttention) -> str:
     return f"{layers_and_heads[0].upper()}{layers_and_heads[1:]}."
 
 
-def stage_attention(explanation: Explanation) -> Section | None:
-    """Attention of each stage to itself and earlier stages, by layer and head; None in a network without TCA."""
+def stage_attention(explanation: Explanation, *, layers: bool = True) -> Section | None:
+    """Attention of each stage to itself and earlier stages; None in a network without TCA.
+
+    Args:
+        explanation: What to show.
+        layers: Show every layer and head, and not the mean alone.
+    """
     attention = explanation.stage_attention
     if attention is None:
         return None
     names = [stage.name for stage in explanation.assessment.stages]
     several_heads = any(len(layer) > 1 for layer in attention.matrices)
     rows: list[Row] = []
-    for number, layer in enumerate(attention.matrices, 1):
+    for number, layer in enumerate(attention.matrices if layers else (), 1):
         for head, matrix in enumerate(layer, 1):
             which = f"layer {number}, head {head}" if several_heads else f"layer {number}"
             rows += stage_attention_rows([f"{which}: {name}" for name in names], matrix)
-    if len(rows) > len(names):
+    if len(rows) != len(names):
         rows += stage_attention_rows([f"mean: {name}" for name in names], attention.mean)
     return Section(
         "Stage attention of the query",
@@ -317,15 +393,12 @@ LIMITS: Final = (
 )
 """Limits of every explanation, whatever the weights."""
 
-_LEAST = 0.005
-"""Smallest change that is shown, points: it rounds to 0.01."""
-
 
 def summarise_explanation(explanation: Explanation) -> list[str]:
     """Return the summary, most informative sentences first."""
     assessment = explanation.assessment
-    sentences = [_standing(assessment), *_extremes(assessment), *_gains(explanation)]
-    return [*sentences, *_moves(explanation)]
+    sentences = [_standing(assessment), *_extremes(explanation), *_gains(explanation)]
+    return [*sentences, *_moves(explanation), *_silence(explanation)]
 
 
 def limits_of(explanation: Explanation) -> list[str]:
@@ -351,22 +424,38 @@ def _standing(assessment: Assessment) -> str:
     return f"The dive {verb} {value:.2f} {unit}, {abs(gap):.2f} {side} than {against} ({same})."
 
 
-def _extremes(assessment: Assessment) -> list[str]:
+def _silence(explanation: Explanation) -> list[str]:
+    """Say of which stages nothing is said, stages with the same reason together."""
+    by_reason: dict[str, list[str]] = {}
+    for name, why in explanation.unsure_stages.items():
+        by_reason.setdefault(why, []).append(STAGE_WORDS[name])
+    return [f"Nothing is said of {_listed(stages)}: {why}." for why, stages in by_reason.items()]
+
+
+def _listed(words: Sequence[str]) -> str:
+    return words[0] if len(words) == 1 else f"{', '.join(words[:-1])} and {words[-1]}"
+
+
+def _extremes(explanation: Explanation) -> list[str]:
+    assessment, unsure = explanation.assessment, explanation.unsure_stages
     values = sorted(zip(assessment.stage_values, (stage.name for stage in assessment.stages), strict=True))
     (lost, worst), (won, best) = values[0], values[-1]
     exemplars, unit = exemplars_in_words(assessment), assessment.unit
+    if max(-lost, won) < _LEAST and not unsure:
+        return [f"No stage wins or loses a {unit[:-1]} against {exemplars}."]
     sentences = []
-    if lost <= -_LEAST:
+    if lost <= -_LEAST and worst not in unsure:
         sentences.append(f"Most lost at {STAGE_WORDS[worst]}: {signed(lost)} {unit} against {exemplars}.")
-    if won >= _LEAST:
+    if won >= _LEAST and best not in unsure:
         sentences.append(f"Most won at {STAGE_WORDS[best]}: {signed(won)} {unit} against {exemplars}.")
-    return sentences or [f"No stage wins or loses a {unit[:-1]} against {exemplars}."]
+    return sentences
 
 
 def _gains(explanation: Explanation) -> list[str]:
     return [
         _gain(explanation, ranking, _by_stage(explanation, ranking)[ranking.stages[0]])
         for ranking in explanation.rankings
+        if ranking.stages[0] not in explanation.unsure_stages
     ]
 
 
@@ -415,32 +504,33 @@ def _moves(explanation: Explanation) -> list[str]:
 
 # The terminal output.
 
-_SNIPPETS_SHOWN = 5
+_SNIPPETS_SHOWN = 3
 
 
 def explanation_sections(explanation: Explanation, *, snippets_shown: int | None = None) -> list[Section]:
-    """Return every table, in reading order.
+    """Return every table, in reading order: measured facts, interventions, the score's parts, attention last.
 
     Args:
         explanation: What to show.
-        snippets_shown: Most snippets; None shows all.
+        snippets_shown: Most snippets, and the stages' attention as its mean alone; None shows all.
     """
-    graph, stages = explanation.graph_attention, stage_attention(explanation)
+    graph, stages = explanation.graph_attention, stage_attention(explanation, layers=snippets_shown is None)
     return [
         *([candidates(explanation.assessment)] if explanation.assessment.candidates else []),
-        timeline(explanation),
-        contributions(explanation.assessment),
+        *([measured_facts(explanation)] if explanation.measurements else []),
         *interventions(explanation),
+        contributions(explanation.assessment),
+        timeline(explanation),
         *([backgrounds(explanation)] if explanation.backgrounds else []),
         checks(explanation),
+        exemplar_votes(explanation.assessment),
         *([] if graph is None else [snippets(explanation, snippets_shown), node_attention(graph)]),
         *([] if stages is None else [stages]),
-        exemplar_votes(explanation.assessment),
     ]
 
 
 def print_explanation(explanation: Explanation, console: Console) -> None:
-    """Print score, summary and tables; exemplars, provenance and limits last."""
+    """Print score, summary, measured facts and tables; attention, limits and provenance last."""
     assessment = explanation.assessment
     print_score_panel(assessment, console)
     console.print()

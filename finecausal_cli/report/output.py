@@ -15,15 +15,8 @@ from finecausal_cli.atomic import atomic_write, is_stream
 from finecausal_cli.batch.records import ROW_VERSION, Row
 from finecausal_cli.errors import UsageError
 from finecausal_cli.report.console import open_console
-from finecausal_cli.scoring.results import (
-    COMPARISON_SCHEMA_VERSION,
-    EXPLANATION_SCHEMA_VERSION,
-    SCHEMA_VERSION,
-    Assessment,
-    Comparison,
-    Explanation,
-    Unscored,
-)
+from finecausal_cli.scoring.comparison_results import COMPARISON_SCHEMA_VERSION, Comparison
+from finecausal_cli.scoring.results import EXPLANATION_SCHEMA_VERSION, SCHEMA_VERSION, Assessment, Explanation, Unscored
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence

@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.scoring.background import Evidence
-    from finecausal_cli.scoring.results import Assessment, ComparedDive
+    from finecausal_cli.scoring.comparison_results import ComparedDive
+    from finecausal_cli.scoring.results import Assessment
     from finecausal_cli.video.reader import Footage
 
 

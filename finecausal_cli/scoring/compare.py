@@ -21,9 +21,7 @@ from finecausal_cli.scoring import CompareOptions, ScoreOptions
 from finecausal_cli.scoring.assessment import build_spans
 from finecausal_cli.scoring.athlete_track import refused_error
 from finecausal_cli.scoring.background import gather_evidence
-from finecausal_cli.scoring.dive_reading import sampled_like
-from finecausal_cli.scoring.explain import view_graph
-from finecausal_cli.scoring.results import (
+from finecausal_cli.scoring.comparison_results import (
     ComparedDive,
     ComparedStage,
     Comparison,
@@ -31,6 +29,8 @@ from finecausal_cli.scoring.results import (
     Exchange,
     PairAttention,
 )
+from finecausal_cli.scoring.dive_reading import sampled_like
+from finecausal_cli.scoring.explain import view_graph
 from finecausal_cli.video import CLIP_FRAMES
 from finecausal_cli.weights import caveat_of
 
@@ -44,7 +44,8 @@ if TYPE_CHECKING:
     from finecausal_cli.retrieval.voting import ExemplarVotes
     from finecausal_cli.scoring.athlete_track import PreparedDive
     from finecausal_cli.scoring.background import Evidence
-    from finecausal_cli.scoring.results import PairSide, Row3
+    from finecausal_cli.scoring.comparison_results import PairSide
+    from finecausal_cli.scoring.results import Row3
     from finecausal_cli.scoring.scorer import Scorer
 
 _QUERY, _EXEMPLAR = 0, 1

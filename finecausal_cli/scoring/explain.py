@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 from itertools import pairwise, product
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -21,6 +21,7 @@ from finecausal_cli.scoring.results import (
     Checks,
     Deletion,
     Explanation,
+    FrozenFlight,
     GraphAttention,
     Jitter,
     Ranking,
@@ -44,11 +45,14 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring import ExplainOptions
     from finecausal_cli.scoring.results import (
         Assessment,
+        AthleteFrame,
         BackgroundChange,
+        Measurement,
         Replacement,
         Row3,
         Stage,
         StageName,
+        Unit,
     )
     from finecausal_cli.video import Clip
 
@@ -338,13 +342,19 @@ def intervene(
 # Whether an explanation agrees with the score, with itself, and with the network under disturbances.
 
 
-def check(context: VotingContext, assessment: Assessment, shares: NDArray[np.float64] | None) -> Checks:
+def check(
+    context: VotingContext,
+    assessment: Assessment,
+    shares: NDArray[np.float64] | None,
+    frozen: tuple[Encoding, int] | None = None,
+) -> Checks:
     """Run every check.
 
     Args:
         context: The dive and its voters.
         assessment: The assessment that came of it.
         shares: [9], share of the attention on each snippet; None in a network without graph attention.
+        frozen: The encoding of the dive with its flight frozen, and how many frames that are; None without a flight.
     """
     decomposition = abs(sum((assessment.exemplar_value, *assessment.stage_values)) - assessment.value)
     own, difference = compare_with_itself(context)
@@ -356,7 +366,82 @@ def check(context: VotingContext, assessment: Assessment, shares: NDArray[np.flo
         holds=max(decomposition, own) <= TOLERANCE,
         jitter=shift_borders(context),
         deletion=None if shares is None else delete_snippets(context, int(shares.argmax())),
+        frozen_flight=None if frozen is None else score_frozen(context, *frozen, assessment.unit),
     )
+
+
+LISTENS: Final[dict[Unit, float]] = {"points": 15.0, "marks": 1.7}
+"""What a frozen flight must cost at least, if the score listens to the flight. The mark is as strict as the points at
+a difficulty of 2.9."""
+
+
+def score_frozen(context: VotingContext, encoding: Encoding, frames: int, unit: Unit = "points") -> FrozenFlight:
+    """Score the dive with its flight frozen, by the same voters."""
+    score = context.rescore(encoding)
+    change = score - context.score
+    return FrozenFlight(score=score, change=change, frames=frames, moves=change <= -LISTENS[unit])
+
+
+def freeze_flight(clip: Clip, takeoff_s: float, entry_s: float) -> tuple[Clip, int]:
+    """Return the clip with the picture of the flight's first frame held through the flight, and how many frames."""
+    times_s = np.asarray(clip.times_s)
+    air = np.flatnonzero((times_s >= takeoff_s) & (times_s < entry_s))
+    if not len(air):
+        return clip, 0
+    frames = clip.frames.copy()
+    frames[air] = frames[air[0]]
+    return replace(clip, frames=frames), len(air)
+
+
+# Of which stages something may be said.
+
+MOST_BORDER_ERROR_S: Final = 0.3
+"""Real seconds by which a border may be off the take-off or entry found in the video. Found take-offs and entries are
+themselves off by 0.1 s in the median on filmed dives."""
+
+LEAST_SEEN: Final = 0.25
+"""Share of a stage's frames, around the flight, in which the athlete must be seen."""
+
+_BEFORE_S, _AFTER_S = 0.6, 0.12
+"""Real time before the take-off and after the entry in which the athlete should be seen."""
+
+
+def unsure_stages(assessment: Assessment, athlete: Sequence[AthleteFrame]) -> dict[StageName, str]:
+    """Return the stages of which nothing may be said, and why.
+
+    A stage's borders are unsure where the video does not tell take-off and entry, or tells them elsewhere. Its athlete
+    is not seen where the reader finds one in less than a quarter of its frames around the flight.
+
+    Args:
+        assessment: The assessment, with the take-off and the entry that were found.
+        athlete: The athlete in each of the 96 sampled frames; joints are empty without an athlete reader.
+    """
+    takeoff_s, entry_s = assessment.flight_start_s, assessment.entry_start_s
+    if takeoff_s is None or entry_s is None:
+        missing = "take-off" if takeoff_s is None else "entry"
+        return dict.fromkeys(_STAGES, f"the {missing} is not found in the video")
+    scale = assessment.time_scale or 1.0
+    first, second, third = assessment.stages
+    unsure: dict[StageName, str] = {}
+    for stages, border_s, found_s, what in (
+        ((first, second), second.start_s, takeoff_s, "take-off"),
+        ((second, third), third.start_s, entry_s, "entry"),
+    ):
+        off_s = (border_s - found_s) / scale
+        if abs(off_s) > MOST_BORDER_ERROR_S:
+            why = f"its border is {abs(off_s):.2f} s {'after' if off_s > 0 else 'before'} the {what} in the video"
+            unsure |= {stage.name: why for stage in stages if stage.name not in unsure}
+    if any(frame.joints for frame in athlete):
+        for stage in assessment.stages:
+            frames = [
+                frame
+                for frame in athlete[stage.start_frame : stage.end_frame]
+                if takeoff_s - _BEFORE_S * scale <= frame.time_s <= entry_s + _AFTER_S * scale
+            ]
+            seen = sum(frame.box is not None for frame in frames)
+            if stage.name not in unsure and seen < LEAST_SEEN * max(len(frames), 1):
+                unsure[stage.name] = f"the athlete is seen in {seen} of its {len(frames)} frames around the flight"
+    return {name: unsure[name] for name in _STAGES if name in unsure}
 
 
 def compare_with_itself(context: VotingContext) -> tuple[float, float]:
@@ -441,6 +526,9 @@ def build_explanation(
     *,
     encode: Callable[[Clip], Encoding] | None,
     bank_folder: Path | None,
+    athlete: Sequence[AthleteFrame] = (),
+    measurements: Sequence[Measurement] = (),
+    frozen: tuple[Encoding, int] | None = None,
 ) -> Explanation:
     """Explain an assessment.
 
@@ -452,6 +540,9 @@ def build_explanation(
         options: What to explain.
         encode: Encodes a clip; None for a network that sees no picture.
         bank_folder: Where the bank's thumbnails lie; None if nowhere.
+        athlete: The athlete in each of the 96 sampled frames; empty where no flight was found.
+        measurements: What was measured of the dive.
+        frozen: The encoding of the dive with its flight frozen, and how many frames that are; None without a flight.
     """
     caveat = caveat_of(assessment.provenance.trained_on)
     notes = [] if caveat is None else [caveat]
@@ -468,13 +559,19 @@ def build_explanation(
         entry_frame = assessment.stages[2].start_frame
         backgrounds = change_backgrounds(context, clip, probabilities, pictures, encode, entry_frame)
     graph = view_graph(context.votes, options.layer, options.head)
-    checks = check(context, assessment, None if graph is None else snippet_shares(graph))
+    checks = check(context, assessment, None if graph is None else snippet_shares(graph), frozen)
     foreground = measure_foreground(probabilities, assessment.stages)
     if not any(foreground.frames):
         notes.append("no athlete is predicted in any frame: foreground and background are empty")
     return Explanation(
+        flight_start_s=assessment.flight_start_s,
+        entry_start_s=assessment.entry_start_s,
+        time_scale=assessment.time_scale,
         assessment=assessment,
         unit=assessment.unit,
+        athlete=tuple(athlete),
+        measurements=tuple(measurements),
+        unsure_stages=unsure_stages(assessment, athlete),
         interventions=interventions,
         rankings=tuple(rank(interventions, replaced_by) for replaced_by in ("exemplar", *means)),
         bank_mean=means.get("bank_mean"),

@@ -65,6 +65,16 @@ class Stage(Value):
         return content
 
 
+class StageSpan(Value):
+    """When a stage of one dive takes place."""
+
+    name: StageName
+    start_frame: int = Field(description="First sampled frame (0..95) of the stage.")
+    end_frame: int = Field(description="Sampled frame after the last one (exclusive).")
+    start_s: float = Field(description="Time of the first frame in the source, seconds.")
+    end_s: float = Field(description="Time of the end in the source, seconds.")
+
+
 class Vote(Value):
     """What one exemplar says of the dive."""
 
@@ -324,6 +334,37 @@ Row36 = tuple[float, ...]
 Row3 = tuple[float, float, float]
 
 
+MeasurementName = Literal[
+    "air_time",
+    "rise",
+    "takeoff_speed",
+    "distance",
+    "half_somersaults",
+    "rotation",
+    "opening",
+    "takeoff_lean",
+    "entry_angle",
+    "splash",
+]
+"""Time in the air; rise of the centre of mass after the take-off; its speed then; distance travelled across the
+picture; half somersaults; fastest rotation; opening before the entry; lean at the take-off; angle at the entry; size of
+the splash."""
+
+
+class Measurement(Value):
+    """One measured fact of a dive; docs/measurements.md has the convention of the angles."""
+
+    name: MeasurementName
+    value: float | None = Field(description="In `unit`; None where the clip cannot tell.")
+    unit: str
+    error: float | None = Field(
+        description="Usual error, in `unit`: 68% of the errors on simulated footage are smaller. None without a "
+        "value, for counts, and where it is not known."
+    )
+    probability: float | None = Field(default=None, description="Of a count: that it is right, 0..1; else None.")
+    reason: str | None = Field(default=None, description="Why there is no value; None if there is one.")
+
+
 class StageIntervention(Value):
     """What the score would be had one stage been another: do(stage := ...)."""
 
@@ -370,6 +411,17 @@ class Deletion(Value):
     changes: tuple[float, ...] = Field(description="Change of the score without each of the nine snippets, points.")
 
 
+class FrozenFlight(Value):
+    """The score with the flight frozen: every frame in the air shows the body of the first one."""
+
+    score: float
+    change: float = Field(description="score minus the score of the dive.")
+    frames: int = Field(description="Sampled frames that were frozen.")
+    moves: bool = Field(
+        description="Whether the score falls by 15 points, or 1.7 marks, or more; otherwise it hardly listens to it."
+    )
+
+
 class Checks(Value):
     """Whether the explanation is consistent with the score and with itself."""
 
@@ -387,6 +439,9 @@ class Checks(Value):
     holds: bool = Field(description="Whether both errors are within the tolerance.")
     jitter: Jitter
     deletion: Deletion | None = Field(description="None in a network without graph attention.")
+    frozen_flight: FrozenFlight | None = Field(
+        default=None, description="Measured whether or not such a clip would be refused; None without a flight."
+    )
 
 
 class BackgroundChange(Value):
@@ -474,6 +529,14 @@ class Explanation(Value):
     athlete: tuple[AthleteFrame, ...] = Field(
         default=(), description="The athlete in each of the 96 sampled frames; empty where no flight was found."
     )
+    measurements: tuple[Measurement, ...] = Field(
+        default=(), description="What was measured of the dive, without any weights that judge."
+    )
+    unsure_stages: dict[StageName, str] = Field(
+        default={},
+        description="Stages of which the summary says nothing, and why: a border is far from the take-off or entry "
+        "found in the video, or the athlete is not seen in it.",
+    )
     interventions: tuple[StageIntervention, ...] = Field(
         description="By replacement (exemplar first), then by stage; by the bank's mean only if `bank_mean`, by its "
         "best only if `bank_best`."
@@ -497,123 +560,3 @@ class Explanation(Value):
     def ranking(self) -> Ranking:
         """The ranking by the exemplars' own stages."""
         return self.rankings[0]
-
-
-# Two dives against each other, as one value. The table, the page and the JSON all read this.
-#
-# The second dive plays the exemplar. Values are in execution units (0..30, score / difficulty) unless a field says
-# points. They decompose exactly: ``sum(stage.contribution for stage in stages) == difference``, and where the
-# execution of the exemplar is known, ``exemplar.execution + difference == query.execution``.
-
-COMPARISON_SCHEMA_VERSION: Final = 2
-"""Raised whenever a reader of an older JSON could misread a newer one. Version 1 had no ``Unscored``."""
-
-PairSide = Literal["query", "exemplar"]
-"""Which of the two dives: the first or the second."""
-
-
-class StageSpan(Value):
-    """When a stage of one dive takes place."""
-
-    name: StageName
-    start_frame: int = Field(description="First sampled frame (0..95) of the stage.")
-    end_frame: int = Field(description="Sampled frame after the last one (exclusive).")
-    start_s: float = Field(description="Time of the first frame in the source, seconds.")
-    end_s: float = Field(description="Time of the end in the source, seconds.")
-
-
-class ComparedDive(Value):
-    """One of the two dives."""
-
-    source: str
-    decoder: str
-    stages: tuple[StageSpan, StageSpan, StageSpan]
-    execution: float | None = Field(description="Score / difficulty; None if that of the exemplar is not known.")
-    score: float | None = Field(description="Points; None without execution or difficulty.")
-    notes: tuple[str, ...] = Field(description="Caveats about the clip.")
-    flight_start_s: float | None = Field(
-        default=None, description="When the athlete leaves the board; None if unknown."
-    )
-    entry_start_s: float | None = Field(default=None, description="When the athlete touches the water; the same.")
-    time_scale: float | None = Field(default=None, description="Times slower than real time, 1 = normal.")
-    forced: str | None = Field(
-        default=None, description="Why it would have been refused; None unless --force was given."
-    )
-
-
-class ComparedStage(Value):
-    """One stage of the query against the same stage of the exemplar."""
-
-    name: StageName
-    difference: float = Field(description="Query minus exemplar, execution units, before weighting.")
-    weight: float = Field(description="Share of the stage in the difference; the three add up to 1.")
-    contribution: float = Field(description="difference * weight, execution units.")
-    points: float | None = Field(description="contribution * difficulty; None without a difficulty.")
-    marks: float = Field(default=0.0, description="contribution / 3: the same in marks of a judge.")
-
-
-class Exchange(Value):
-    """What the difference would be, had one dive had the other's stage: do(stage := the other's)."""
-
-    stage: StageName
-    given_to: PairSide = Field(description="Which dive gets the other's stage.")
-    difference: float = Field(description="Query minus exemplar after it, execution units.")
-    change: float = Field(description="difference after minus difference before, execution units.")
-    stage_changes: Row3 = Field(
-        description="Change of each stage's contribution, execution units; later stages follow, earlier ones never do."
-    )
-
-
-class PairAttention(Value):
-    """Where the network looked."""
-
-    node_types: tuple[tuple[float, float, float, float], ...] = Field(
-        description="Mean attention of all graph layers and heads from source type (row) to target type (column); rows "
-        "and columns in the order query, exemplar, query_fused, exemplar_fused."
-    )
-    node_uniform: float = Field(description="What every cell would be without preference: 1/35.")
-    query_stages: tuple[Row3, Row3, Row3] = Field(
-        description="Temporal attention of the query: row attends to column; mean over layers; rows add up to 1."
-    )
-    exemplar_stages: tuple[Row3, Row3, Row3] = Field(description="The same of the exemplar.")
-
-
-class ComparisonProvenance(Value):
-    """What produced the comparison."""
-
-    version: str
-    weights: str = Field(description="Name or folder of the weights.")
-    weights_digest: str
-    weights_note: str = Field(description="What the weights know, in one sentence, from their own model card.")
-    trained_on: TrainedOn = Field(default="unknown", description="Which dives the weights were trained on.")
-    device: str
-    precision: str
-    seconds: float = Field(description="From opening the first file to the verdict, without start-up.")
-
-
-class Comparison(Value):
-    """Two dives against each other, stage by stage."""
-
-    schema_version: Literal[2] = COMPARISON_SCHEMA_VERSION
-    status: Literal["scored"] = "scored"
-    query: ComparedDive
-    exemplar: ComparedDive
-    dive: str | None = Field(description="Dive number of both, as given.")
-    height_m: float | None
-    difficulty: float | None = Field(description="Of both dives; None if not known, and then nothing is in points.")
-    difficulty_from: str = Field(description="Where the difficulty comes from, in words.")
-    execution_from: str = Field(description="Where the execution of the exemplar comes from, in words.")
-    difference: float = Field(description="Query minus exemplar, execution units.")
-    points: float | None = Field(description="difference * difficulty; None without a difficulty.")
-    stages: tuple[ComparedStage, ComparedStage, ComparedStage]
-    exchanges: tuple[Exchange, ...] = Field(description="Six: by stage for the query, then by stage for the exemplar.")
-    attention: PairAttention | None = Field(description="None in a network without graph or stage attention.")
-    antisymmetric: bool = Field(
-        description="Whether the network is built so that the dives in the other order give the negated numbers."
-    )
-    reversal_error: float = Field(
-        description="Largest distance, execution units, between a stage's difference and the negated one that the same "
-        "network finds with the dives in the other order; rounding only, if antisymmetric."
-    )
-    provenance: ComparisonProvenance
-    notes: tuple[str, ...] = Field(description="Caveats a reader should know.")

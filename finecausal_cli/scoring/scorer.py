@@ -33,7 +33,8 @@ from finecausal_cli.scoring.assessment import (
 from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive, refused_error
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets, read_foreground
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
-from finecausal_cli.scoring.explain import build_explanation
+from finecausal_cli.scoring.explain import build_explanation, freeze_flight
+from finecausal_cli.scoring.measurements import measure_dive
 from finecausal_cli.scoring.results import Assessment, Familiarity, Provenance, Unscored
 from finecausal_cli.scoring.tracks import with_splash
 from finecausal_cli.video import crop
@@ -309,17 +310,24 @@ class Scorer:
             explain,
             encode=None if self.reads_bodies else self.encode,
             bank_folder=self._bank_folder,
-        ).model_copy(
-            update={
-                "flight_start_s": assessment.flight_start_s,
-                "entry_start_s": assessment.entry_start_s,
-                "time_scale": assessment.time_scale,
-                "athlete": prepared.track.frames,
-            }
+            athlete=prepared.track.frames,
+            measurements=measure_dive(prepared.body_track),
+            frozen=self._encode_frozen(prepared),
         )
         size = explain.picture_size
         pictures = None if size is None else sampled_like(path, clip, size)
         return explanation, gather_evidence(clip, probabilities, pictures, prepared.track)
+
+    def _encode_frozen(self, prepared: PreparedDive) -> tuple[Encoding, int] | None:
+        """Encode a dive with its flight frozen; also return how many frames that are. None without a flight."""
+        dive, clip, track = prepared.dive_clip.dive, prepared.dive_clip.clip, prepared.body_track
+        if self.reads_bodies:
+            frames = 0 if track is None else int(track.in_flight.sum())
+            return (self.encode(clip, track=track.frozen()), frames) if track is not None and frames else None
+        if dive.takeoff_s is None or dive.entry_s is None:
+            return None
+        frozen, frames = freeze_flight(clip, dive.takeoff_s, dive.entry_s)
+        return (self.encode(frozen), frames) if frames else None
 
     def locate(
         self, path: str | os.PathLike[str], options: ScoreOptions | None = None, *, ahead: ReadAhead | None = None

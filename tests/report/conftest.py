@@ -20,9 +20,11 @@ from finecausal_cli.scoring.results import (
     Deletion,
     Explanation,
     Foreground,
+    FrozenFlight,
     GraphAttention,
     Interval,
     Jitter,
+    Measurement,
     Provenance,
     Ranking,
     Replacement,
@@ -249,6 +251,7 @@ def _explain(
     layer: int | None = None,
     heads: int = 1,
     text: str = "",
+    unsure: dict[StageName, str] | None = None,
 ) -> Explanation:
     """Return an explanation of a made-up assessment whose parts follow from each other.
 
@@ -263,6 +266,8 @@ def _explain(
     return Explanation(
         assessment=assessment,
         unit=assessment.unit,
+        measurements=_measurements(text),
+        unsure_stages=unsure or {},
         interventions=interventions,
         rankings=tuple(_rank(interventions, kind) for kind in kinds),
         bank_mean=BankMean(dive=text or "5253B", exemplars=7) if bank_mean else None,
@@ -279,6 +284,7 @@ def _explain(
             )
             if graph
             else None,
+            frozen_flight=FrozenFlight(score=assessment.score - 17.25, change=-17.25, frames=44, moves=True),
         ),
         backgrounds=(
             BackgroundChange(
@@ -296,6 +302,16 @@ def _explain(
         graph_attention=_graph(layer) if graph else None,
         stage_attention=_stage_attention(heads) if tca else None,
         notes=(text or "the bank's mean is over 7 dives only",),
+    )
+
+
+def _measurements(text: str) -> tuple[Measurement, ...]:
+    return (
+        Measurement(name="air_time", value=1.43, unit="s", error=0.05),
+        Measurement(name="half_somersaults", value=5, unit="half somersaults", error=None, probability=0.97),
+        Measurement(name="rotation", value=812.4, unit="deg/s", error=61.0),
+        Measurement(name="entry_angle", value=-6.2, unit="deg", error=8.0),
+        Measurement(name="takeoff_lean", value=None, unit="deg", error=None, reason=text or "filmed along the dive"),
     )
 
 

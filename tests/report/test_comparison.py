@@ -9,15 +9,15 @@ from rich.console import Console
 from finecausal_cli.report import comparison as rows
 from finecausal_cli.report.comparison import comparison_page, print_comparison, strips_of, write_comparison_page
 from finecausal_cli.report.output import comparison_schema, to_json
-from finecausal_cli.scoring.results import (
+from finecausal_cli.scoring.comparison_results import (
     ComparedDive,
     ComparedStage,
     Comparison,
     ComparisonProvenance,
     Exchange,
     PairAttention,
-    StageSpan,
 )
+from finecausal_cli.scoring.results import StageSpan
 from finecausal_cli.weights import SIMULATED_ONLY
 
 NAMES = ("takeoff", "flight", "entry")

@@ -2,7 +2,14 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from finecausal_cli.report.explanation import LIMITS, limits_of, summarise_explanation
+from finecausal_cli.report.explanation import (
+    LIMITS,
+    attention_in_words,
+    checks,
+    limits_of,
+    measured_facts,
+    summarise_explanation,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -60,3 +67,51 @@ def test_the_limits_begin_with_what_the_weights_know_and_say_nothing_twice(expla
     assert said[0] == "These weights: Trained on simulated dives only; not calibrated for competition footage."
     assert said.count(explanation.assessment.notes[0]) == 1
     assert tuple(said[-len(LIMITS) :]) == LIMITS
+
+
+def test_nothing_is_said_of_a_stage_that_is_unsure(make_explanation: Callable[..., Explanation]) -> None:
+    why = "its border is 0.52 s after the take-off in the video"
+    said = " ".join(summarise_explanation(make_explanation(unsure={"takeoff": why, "flight": why})))
+    assert "Most lost" not in said  # most is lost at the flight
+    assert "Most won" not in said  # and won at the take-off
+    assert "With the flight" not in said
+    assert "With the mean flight" not in said
+    assert said.endswith(f"Nothing is said of take-off and flight: {why}.")
+    other = " ".join(
+        summarise_explanation(make_explanation(unsure={"entry": "the athlete is seen in 0 of its 4 frames"}))
+    )
+    assert "Most lost at flight" in other
+    assert "Nothing is said of entry: the athlete is seen in 0 of its 4 frames." in other
+
+
+def test_attention_tells_if_its_snippet_costs_twice_what_others_do(
+    make_explanation: Callable[..., Explanation],
+) -> None:
+    explanation = make_explanation()
+    assert attention_in_words(explanation) == (
+        "Attention tells what matters here: without the most attended snippet the score changes by 1.20 points, "
+        "without another one by 0.40 on average."
+    )
+    deletion = explanation.checks.deletion
+    assert deletion is not None
+    weak = explanation.checks.model_copy(update={"deletion": deletion.model_copy(update={"change": 0.79})})
+    said = attention_in_words(explanation.model_copy(update={"checks": weak}))
+    assert said is not None
+    assert said.startswith("Attention does not tell what matters here: ")
+    assert attention_in_words(make_explanation(graph=False)) is None
+
+
+def test_facts_are_shown_with_unit_and_error_or_with_the_reason_why_not(explanation: Explanation) -> None:
+    assert measured_facts(explanation).rows == (
+        ("time in the air", "1.43 s", "± 0.05 s"),
+        ("half somersaults", "5", "97% sure"),
+        ("fastest rotation", "812 deg/s", "± 61 deg/s"),
+        ("angle at the entry", "-6 deg", "± 8 deg"),
+        ("lean at the take-off", "-", "filmed along the dive"),
+    )
+
+
+def test_a_frozen_flight_is_shown_with_what_it_costs(explanation: Explanation) -> None:
+    rows = {row[0]: row[1:] for row in checks(explanation).rows}
+    frozen = rows["flight frozen: its first picture in all 44 frames"]
+    assert frozen == ("61.64 (-17.25)", "listens to the flight")

@@ -7,7 +7,7 @@ import torch
 from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.scoring import CompareOptions
 from finecausal_cli.scoring.compare import compare_dives, exchange_stages
-from finecausal_cli.scoring.results import Comparison
+from finecausal_cli.scoring.comparison_results import Comparison
 from finecausal_cli.video.writer import write_video
 
 FORCED = CompareOptions(force=True)  # the films show no dive
