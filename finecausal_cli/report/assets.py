@@ -452,6 +452,7 @@ def print_weights(folder: Path, manifest: Manifest, console: Console) -> None:
         "digest": manifest.digest,
         "network": _describe(manifest.model),
         "note": info.note,
+        "trained on": info.trained_on,
         "interval": "none"
         if interval is None
         else f"execution +/- {interval.execution_half_width:.2f} at {interval.level:.0%}",

@@ -344,11 +344,11 @@ class _Run:
         save_weights(
             self._folder / name,
             model,
-            WeightsInfo(note=note, training=training, trained_on=_trained_on(data.training)).facts(),
+            WeightsInfo(note=note, training=training, trained_on=describe_origin(data.training)).facts(),
         )
 
 
-def _trained_on(dives: Sequence[Dive]) -> TrainedOn:
-    """Tell simulated dives by what filmed ones never have: the deductions of each stage."""
+def describe_origin(dives: Sequence[Dive]) -> TrainedOn:
+    """Tell what weights are trained on: simulated dives have what filmed ones never have, deductions by stage."""
     simulated = sum(dive.deductions is not None for dive in dives)
     return "simulated" if simulated == len(dives) else "both" if simulated else "unknown"

@@ -3,10 +3,11 @@ from pathlib import Path
 import pytest
 import torch
 
+from finecausal_cli.data import Dive
 from finecausal_cli.errors import TrainingError, WeightsError
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
-from finecausal_cli.training.run import config_of, init_model, locate_init
+from finecausal_cli.training.run import config_of, describe_origin, init_model, locate_init
 from finecausal_cli.weights.store import load_weights, save_weights
 
 
@@ -83,3 +84,11 @@ def test_a_trunk_alone_is_taken_over_and_the_rest_is_drawn(trained, config):
         assert torch.equal(tensor, source[name]), name
     assert facts["from"] == "trunk"
     assert facts["drawn"] == ["intervention", "regression", "stages", "tca", "transition_parser"]
+
+
+def test_weights_are_of_simulated_dives_where_every_dive_has_deductions():
+    filmed = Dive("a", Path("a.mp4"), 60.0, 3.0)
+    simulated = Dive("b", Path("b.mp4"), 60.0, 3.0, deductions=(0.5, 0.0, 1.0))
+    assert describe_origin([simulated, simulated]) == "simulated"
+    assert describe_origin([simulated, filmed]) == "both"
+    assert describe_origin([filmed]) == "unknown"
