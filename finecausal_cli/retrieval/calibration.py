@@ -38,10 +38,10 @@ LEVEL: Final = 0.9
 _PRIOR_DIVES: Final = 1.0
 """Dives without a difference that the shift is shrunk by.
 
-Five dives were drawn 400 times among 43 in amateur style, predicted by ``compact``. With a bias of 2.9 their shift
-takes 32% off the error of the others (spread over the draws 9%); shrunk by two dives 31%. With a bias of 0.9, where the
-errors spread by 2.7, it takes nothing off (0.2%, spread 14%). A shift shrunk by its standard error (James and Stein) is
-worse in both cases.
+Five dives were drawn 400 times among 43 in amateur style, predicted by ``compact``: bias 0.9, spread of the errors 2.7.
+Their shift takes nothing off the error of the others (0.2%, spread over the draws 14%). With two units of bias added to
+the predictions it takes 32% off (9%); shrunk by two dives 31%. A shift shrunk by its standard error (James and Stein)
+is worse in both cases.
 """
 
 _PRIOR_SPREAD: Final = 100.0
