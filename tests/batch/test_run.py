@@ -3,6 +3,7 @@ from __future__ import annotations
 import os
 import shutil
 import signal
+from types import SimpleNamespace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -15,6 +16,7 @@ from finecausal_cli.batch.records import Journal, RunSettings, failed_row, read_
 from finecausal_cli.batch.runner import BatchRunner, BatchStats, Reporter, plan_batch, run_plan
 from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.scoring import ScoreOptions
+from finecausal_cli.weights import WeightsInfo
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -210,6 +212,9 @@ def test_a_watched_file_that_changes_has_one_row(run, folder: Path, make_row) ->
     assert (len(stats.rows), stats.missing, stats.rows[0].score) == (1, 0, 20.0)
 
 
+INFO = WeightsInfo(note="made up", trained_on="simulated")
+
+
 class Told(Reporter):
     """Keeps what it is told."""
 
@@ -217,6 +222,10 @@ class Told(Reporter):
         self.tasks: list[tuple[str, int | None]] = []
         self.shown: list[str] = []
         self.finished: BatchStats | None = None
+        self.weights: list[WeightsInfo] = []
+
+    def begin(self, weights: WeightsInfo) -> None:
+        self.weights.append(weights)
 
     def start(self, task: str, total: int | None) -> None:
         self.tasks.append((task, total))
@@ -236,7 +245,7 @@ def runner(folder: Path, monkeypatch: pytest.MonkeyPatch, make_row):
         scored = scored or Maker(make_row)
         monkeypatch.setattr(RunSettings, "of", classmethod(lambda *_: SETTING))
         monkeypatch.setattr(runner_module, "score_jobs", lambda scorer, jobs, config, ahead: scored(jobs))
-        return BatchRunner(BatchConfig(("d",), **options), scorer=object())
+        return BatchRunner(BatchConfig(("d",), **options), scorer=SimpleNamespace(info=INFO))
 
     return make
 
@@ -263,6 +272,7 @@ def test_a_signal_ends_a_run_that_keeps_what_is_done(runner, folder, make_row, n
     assert run.run(run.find(), rest, journal=journal).exit_code == 1  # bad.mp4
     assert rest.shown == ["d/bad.mp4", "d/c.mp4"]
     assert on_disk(folder) == ALL
+    assert rest.weights == [INFO]
     assert rest.tasks == [("loading the weights", None), ("looking", 3), ("scoring", 2)]
 
 
