@@ -16,6 +16,9 @@
 A stopped run resumes (``negatives`` restarts). ``train`` and ``confounded`` get a column ``split``. At the end the
 labels' checksums are compared with those in ``benchmarks/labels.json``.
 
+Dives are drawn as competitions have them. ``--draw classic`` writes the benchmark as it was before, in which the
+figures of the bundled ``compact`` weights were measured.
+
 ``wild`` and ``negatives`` have painted backgrounds. With ``--backgrounds FOLDER`` most have photographs; then
 their checksums depend on the folder and are not compared.
 """
@@ -42,7 +45,7 @@ from finecausal_cli.simulator.recording import find_photos
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    from finecausal_cli.simulator import World
+    from finecausal_cli.simulator import DrawName, World
 
 Size = Literal["full", "small"]
 
@@ -87,13 +90,14 @@ class Part:
         """Whether its dives may have photographs as background."""
         return self.world == "wild"
 
-    def command(self, size: Size) -> str:
+    def command(self, size: Size, draw: DrawName = "competition") -> str:
         """Return the command that writes it."""
         words = [f"finecausal simulate OUT/{self.folder} --count {self.count(size)} --seed {self.seed}"]
         words += [f"--confounding {self.confounding:g}"] if self.confounding else []
         words += [f"--venue-seed {self.venue_seed}"] if self.venue_seed is not None else []
         words += [f"--entry-seed {self.entry_seed}"] if self.entry_seed is not None else []
         words += [f"--world {self.world}"] if self.world != "clean" else []
+        words += [f"--draw {draw}"] if draw != "competition" else []
         return " ".join(words)
 
     def count(self, size: Size) -> int:
@@ -147,6 +151,7 @@ def write_part(
     workers: int,
     progress: Progress,
     photos: Sequence[str] = (),
+    draw: DrawName = "competition",
 ) -> str:
     """Write a part of the benchmark and return the SHA-256 (hex) of its labels; ``photos`` are possible backgrounds."""
     count = part.count(size)
@@ -164,6 +169,7 @@ def write_part(
         venue_seed=part.venue_seed,
         entry_seed=part.entry_seed,
         world=part.world,
+        draw=draw,
         photos=tuple(photos) if part.takes_photos else (),
         progress=lambda done, total: progress.update(task, completed=done, total=total),
     )
@@ -192,6 +198,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     parser.add_argument("--size", choices=("full", "small"), default="full")
     parser.add_argument("--only", help="parts, separated by commas")
     parser.add_argument("--backgrounds", type=Path, metavar="FOLDER", help="photographs for wild and negatives")
+    parser.add_argument("--draw", choices=("competition", "classic"), default="competition", help="how dives are drawn")
     parser.add_argument("--workers", type=int, default=2)
     args = parser.parse_args(arguments)
     folders = {part.folder for part in PARTS}
@@ -202,14 +209,17 @@ def main(arguments: Sequence[str] | None = None) -> None:
         photos = () if args.backgrounds is None else find_photos(args.backgrounds)
     except FinecausalError as error:
         parser.error(str(error))
-    expected = json.loads(CHECKSUMS.read_text(encoding="utf-8"))[args.size]
+    known_labels = json.loads(CHECKSUMS.read_text(encoding="utf-8"))
+    expected = (known_labels["classic"] if args.draw == "classic" else known_labels)[args.size]
     console = Console(soft_wrap=True, highlight=False)
     differs = []
     with Progress(console=Console(stderr=True)) as progress:
         for part in PARTS:
             if part.folder not in selected:
                 continue
-            digest = write_part(args.out, part, args.size, workers=args.workers, progress=progress, photos=photos)
+            digest = write_part(
+                args.out, part, args.size, workers=args.workers, progress=progress, photos=photos, draw=args.draw
+            )
             known = None if photos and part.takes_photos else expected.get(part.folder)
             differs += [part.folder] if known not in (None, digest) else []
             status = "not compared" if known is None else "as expected" if known == digest else "DIFFERENT"

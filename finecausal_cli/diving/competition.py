@@ -14,7 +14,7 @@ from importlib import resources
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
-from finecausal_cli.diving import parse_dive_number
+from finecausal_cli.diving import COUNTING_MARKS, parse_dive_number
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,9 +22,6 @@ if TYPE_CHECKING:
     from finecausal_cli.diving import DiveNumber
 
 _FILE = "competition_statistics.json"
-_COUNTING = 3
-"""Counted marks of an individual dive."""
-
 _COUNTED_FOR_MEAN = 3
 """Dives from which a number's own mean mark is known."""
 
@@ -113,7 +110,7 @@ class CompetitionMarks:
 
     def points(self, difficulty: float) -> float:
         """Return the points of the mean mark at a difficulty."""
-        return _COUNTING * self.mean * difficulty
+        return COUNTING_MARKS * self.mean * difficulty
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from collections import defaultdict
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, closing, contextmanager
+from dataclasses import replace
 from functools import partial
 from multiprocessing import get_context, parent_process
 from multiprocessing.connection import wait
@@ -562,7 +563,7 @@ def _prepare(root: Path, plan: DatasetPlan, layout: LayoutName) -> None:
     try:
         stored = path.read_text(encoding="utf-8") if path.exists() else None
         if stored not in (None, stamp):
-            raise OutputError("the folder holds dives of another plan", where=root, hint="choose another folder")
+            raise OutputError("the folder holds dives of another plan", where=root, hint=_hint(stored, plan, layout))
         for name in (*LAYOUTS[layout].folders, "meta", "tracks"):
             (root / name).mkdir(exist_ok=True)
         for pattern in (*_LEFTOVERS, *LAYOUTS[layout].leftovers):
@@ -576,6 +577,13 @@ def _prepare(root: Path, plan: DatasetPlan, layout: LayoutName) -> None:
     if stored is None:
         with atomic_write(path, "the plan") as part:
             part.write_text(stamp, encoding="utf-8")
+
+
+def _hint(stored: str | None, plan: DatasetPlan, layout: LayoutName) -> str:
+    """Say how to go on with a folder of another plan."""
+    if not plan.failed and stored == json.dumps({"format": layout} | replace(plan, draw="classic").stamp()):
+        return "its dives were drawn as before: add --draw classic, or choose another folder"
+    return "choose another folder"
 
 
 def _unusable(root: Path, error: OSError) -> OutputError:

@@ -41,9 +41,13 @@ def asked(monkeypatch, tmp_path):
 
 def test_every_part_has_the_checksum_of_its_labels_in_both_sizes():
     known = json.loads(CHECKSUMS.read_text())
-    for size in ("full", "small"):
-        assert list(known[size]) == [part.folder for part in PARTS]
-        assert all(len(bytes.fromhex(digest)) == 32 for digest in known[size].values())
+    for labels in (known, known["classic"]):
+        for size in ("full", "small"):
+            assert list(labels[size]) == [part.folder for part in PARTS]
+            assert all(len(bytes.fromhex(digest)) == 32 for digest in labels[size].values())
+            assert labels[size]["test"] == labels[size]["shift"] != labels[size]["train"]
+    assert known["full"]["negatives"] == known["classic"]["full"]["negatives"]
+    assert not set(known["small"].values()) & (set(known["classic"]["small"].values()) - {known["small"]["negatives"]})
 
 
 def test_filmed_dives_are_a_tenth_in_the_small_benchmark_and_negatives_as_many(asked, tmp_path, capsys):
@@ -90,3 +94,12 @@ def test_a_part_says_the_command_that_writes_it():
     assert commands["wild"] == f"finecausal simulate OUT/wild --count 20 --seed {data.WILD_SEED} --world wild"
     assert commands["negatives"].endswith(f"--negatives all --count 2 --seed {data.NEGATIVES_SEED}")
     assert "--world" not in commands["test"]
+    assert {part.folder: part.command("small", "classic") for part in PARTS[:-1]}["wild"].endswith("--draw classic")
+
+
+def test_the_benchmark_can_be_written_as_it_was_before(asked, tmp_path, capsys):
+    known = json.loads(data.CHECKSUMS.read_text())
+    data.CHECKSUMS.write_text(json.dumps({**known, "classic": {"small": known["small"]}}))
+    main([str(tmp_path), "--size", "small", "--only", "wild", "--draw", "classic"])
+    assert asked["wild"]["draw"] == "classic"
+    assert capsys.readouterr().out.strip().endswith("as expected")

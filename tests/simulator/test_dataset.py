@@ -124,6 +124,15 @@ def test_a_folder_of_another_plan_is_refused(written):
         write_dataset(written.parent, COUNT, seed=6)
 
 
+def test_a_folder_of_the_classic_draw_names_the_option_that_goes_on_with_it(tmp_path):
+    stamp = {"format": "manifest"} | DatasetPlan(seed=5, draw="classic").stamp()
+    (tmp_path / "plan.json").write_text(json.dumps(stamp))
+    with pytest.raises(OutputError, match="add --draw classic"):
+        write_dataset(tmp_path, 1, seed=5)
+    with pytest.raises(OutputError, match="choose another folder"):
+        write_dataset(tmp_path, 1, seed=6)
+
+
 @pytest.mark.parametrize(
     ("options", "error"),
     [
