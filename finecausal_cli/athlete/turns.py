@@ -369,7 +369,7 @@ _LEAST_PROBABILITY: Final = 0.0015
 """Probability of a count and a start from which on they are possible."""
 
 _SURE: Final = 0.9
-"""Probability from which on the count of half somersaults is sure: 98.8% of those are right."""
+"""Probability from which on the count of half somersaults is sure: 97% of 142 tested ones are right."""
 
 _SIDE_ON: Final = 0.35
 """Cosine of the camera's angle from which on bends and sides are seen."""

@@ -485,8 +485,12 @@ def _gain(explanation: Explanation, ranking: Ranking, best: StageIntervention) -
 
 
 def _moves(explanation: Explanation) -> list[str]:
-    """Largest change of the score by another background, over the whole clip and before the entry."""
-    sentences = []
+    """What the score does with the flight frozen, and at most with other backgrounds (whole, or before the entry)."""
+    sentences, frozen = [], explanation.checks.frozen_flight
+    if frozen is not None:
+        name, change = explanation.assessment.value_name, signed(shown_change(explanation, frozen.score))
+        listens = "listens to the flight" if frozen.moves else "hardly listens to the flight"
+        sentences.append(f"With the flight frozen the {name} would be {frozen.score:.2f} ({change}): it {listens}.")
     for phrase, is_whole in (
         ("With another background", True),
         ("With another background before the entry only", False),

@@ -20,7 +20,7 @@ from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import PairOutput
@@ -77,6 +77,7 @@ def choose_voters(
     dive: str | None = None,
     voters: int = 10,
     seed: int = 0,
+    allows: Callable[[DiveNumber], bool] | None = None,
 ) -> Choice:
     """Choose who votes.
 
@@ -92,6 +93,8 @@ def choose_voters(
         dive: Canonical dive number.
         voters: Most exemplars to use, 1 or more.
         seed: Seed of the order among exemplars of one number.
+        allows: Tells whether the turns that were counted allow a dive number; those that they rule out are never
+            named. None allows all.
 
     Raises:
         BankError: The bank is empty or has no exemplar of that name.
@@ -110,12 +113,15 @@ def choose_voters(
         )
     if echoes := _echoes(bank, query):
         kept = [index for index in range(len(bank.exemplars)) if index not in echoes]
-        choice = choose_voters(bank.select(kept), query, dive=dive, voters=voters, seed=seed)
+        choice = choose_voters(bank.select(kept), query, dive=dive, voters=voters, seed=seed, allows=allows)
         return replace(choice, indices=tuple(kept[index] for index in choice.indices))
     if dive is None:
         if query.number_logits is not None and (known := _numbers(bank)):
-            return _recognised(bank, likeness, query.number_logits, known, voters=voters, seed=seed)
-        return _nearest(bank, likeness, voters)
+            left = [name for name, number in known.items() if allows is None or allows(number)]
+            return _recognised(bank, likeness, query.number_logits, known, left, voters=voters, seed=seed)
+        nearest = _nearest(bank, likeness, voters)
+        possible = _numbers(bank) if allows is None else {n: d for n, d in _numbers(bank).items() if allows(d)}
+        return replace(nearest, candidates=tuple(each for each in nearest.candidates if each[0] in possible))
     same = _of_number(bank, dive, seed)
     if not same:
         nearest = _nearest(bank, likeness, voters)
@@ -183,22 +189,36 @@ def _nearest(bank: Bank, likeness: Tensor, voters: int) -> Choice:
 
 
 def _recognised(
-    bank: Bank, likeness: Tensor, logits: Tensor, known: Mapping[str, DiveNumber], *, voters: int, seed: int
+    bank: Bank,
+    likeness: Tensor,
+    logits: Tensor,
+    known: Mapping[str, DiveNumber],
+    left: Sequence[str],
+    *,
+    voters: int,
+    seed: int,
 ) -> Choice:
+    """Choose the likeliest number that the turns leave; none gets surer for what they rule out."""
     probabilities = log_probs(logits, [*known.values()])[0].exp().tolist()
-    likeliest = sorted(zip(probabilities, known, strict=True), reverse=True)[:_LIKELIEST]
-    most, dive = likeliest[0]
+    ranked = sorted(zip(probabilities, known, strict=True), reverse=True)
+    likeliest = [each for each in ranked if each[1] in left][:_LIKELIEST]
+    favourite, (most, dive) = ranked[0][1], (likeliest or ranked)[0]
+    caveats: tuple[str, ...] = ()
+    if not likeliest:
+        caveats = ("no dive number of the bank fits the turns counted",)
+    elif favourite != dive:
+        caveats = (f"the likeliest dive number, {favourite}, does not fit the turns counted",)
     same = _of_number(bank, dive, seed)
     chosen = tuple(same[:voters])
     how = _how(bank, chosen, same, dive)
     candidates = tuple((number, probability) for probability, number in likeliest)
-    if most > _SURE:
+    if most > _SURE and likeliest:
         caveat = "the dive number was recognised, not given: name it with --dive to be sure"
-        choice = _choice(chosen, likeness, how, dive, f"recognised from the video, {most:.0%} sure", (caveat,))
+        choice = _choice(chosen, likeness, how, dive, f"recognised from the video, {most:.0%} sure", (caveat, *caveats))
         return replace(choice, is_sure=most >= SURE_NUMBER, candidates=candidates)
-    perhaps = ", ".join(f"{number} {probability:.0%}" for probability, number in likeliest)
+    perhaps = ", ".join(f"{number} {probability:.0%}" for probability, number in likeliest) or "none that fits"
     caveat = f"the dive number is not known, so exemplars of {dive}, the likeliest, vote: name it with --dive"
-    choice = _choice(chosen, likeness, how, None, f"not recognised: perhaps {perhaps}", (caveat,))
+    choice = _choice(chosen, likeness, how, None, f"not recognised: perhaps {perhaps}", (caveat, *caveats))
     return replace(choice, is_sure=False, candidates=candidates)
 
 

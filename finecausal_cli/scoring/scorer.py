@@ -11,6 +11,7 @@ import numpy as np
 import torch
 
 from finecausal_cli.athlete.track import track_features
+from finecausal_cli.athlete.turns import count_turns
 from finecausal_cli.config import DEFAULT_WEIGHTS, Precision, __version__
 from finecausal_cli.data.batch import normalise
 from finecausal_cli.device import computing, one_thread, resolve_device, resolve_precision
@@ -311,12 +312,16 @@ class Scorer:
             encode=None if self.reads_bodies else self.encode,
             bank_folder=self._bank_folder,
             athlete=prepared.track.frames,
-            measurements=measure_dive(prepared.body_track),
+            measurements=measure_dive(self._with_splash(prepared.body_track)),
             frozen=self._encode_frozen(prepared),
         )
         size = explain.picture_size
         pictures = None if size is None else sampled_like(path, clip, size)
         return explanation, gather_evidence(clip, probabilities, pictures, prepared.track)
+
+    def _with_splash(self, track: BodyTrack | None) -> BodyTrack | None:
+        """Return a track with the size of its splash, where the weights tell it."""
+        return with_splash(self._model, track) if track is not None and self.reads_bodies else track
 
     def _encode_frozen(self, prepared: PreparedDive) -> tuple[Encoding, int] | None:
         """Encode a dive with its flight frozen; also return how many frames that are. None without a flight."""
@@ -471,18 +476,23 @@ class Scorer:
         return known
 
     def vote(
-        self, queries: Sequence[Encoding], options: Sequence[ScoreOptions]
+        self,
+        queries: Sequence[Encoding],
+        options: Sequence[ScoreOptions],
+        tracks: Sequence[BodyTrack | None] | None = None,
     ) -> list[tuple[Choice, ExemplarVotes] | FinecausalError]:
         """Choose the voters of each dive and compare it with them, all pairs in one pass.
 
         Args:
             queries: One encoding a dive, each of length 1.
             options: How to score each of them.
+            tracks: The athlete of each dive, whose turns rule out dive numbers; None rules out none.
 
         Returns:
             For each dive its voters and their votes, or why it has none.
         """
-        chosen = [self._choose(query, option) for query, option in zip(queries, options, strict=True)]
+        known = tracks or [None] * len(queries)
+        chosen = [self._choose(*each) for each in zip(queries, options, known, strict=True)]
         ready = [(query, each) for query, each in zip(queries, chosen, strict=True) if isinstance(each, Choice)]
         votes = iter(
             compare_with_exemplars(
@@ -495,8 +505,9 @@ class Scorer:
         )
         return [each if isinstance(each, FinecausalError) else (each, next(votes)) for each in chosen]
 
-    def _choose(self, query: Encoding, options: ScoreOptions) -> Choice | FinecausalError:
+    def _choose(self, query: Encoding, options: ScoreOptions, track: BodyTrack | None) -> Choice | FinecausalError:
         own = self._judged
+        turns = None if track is None or options.dive is not None else count_turns(track)
         try:
             options = options.with_canonical_number()
             choice = choose_voters(
@@ -506,6 +517,7 @@ class Scorer:
                 dive=options.dive,
                 voters=options.voters,
                 seed=options.seed,
+                allows=None if turns is None else turns.allows,
             )
             return choice if own is None else replace(choice, caveats=(*choice.caveats, own.note))
         except FinecausalError as error:
@@ -537,7 +549,7 @@ class Scorer:
         queries = [encodings.select(index) for index in range(len(clips))]
         familiarities = self._familiarities(encodings)
         results: list[ScoredClip | FinecausalError] = []
-        for index, each in enumerate(self.vote(queries, options)):
+        for index, each in enumerate(self.vote(queries, options, tracks)):
             if isinstance(each, FinecausalError):
                 results.append(each)
                 continue

@@ -284,7 +284,7 @@ def _explain(
             )
             if graph
             else None,
-            frozen_flight=FrozenFlight(score=assessment.score - 17.25, change=-17.25, frames=44, moves=True),
+            frozen_flight=FrozenFlight(score=assessment.value - 17.25, change=-17.25, frames=44, moves=True),
         ),
         backgrounds=(
             BackgroundChange(

@@ -29,6 +29,7 @@ def test_the_summary_says_what_was_measured(explanation: Explanation) -> None:
         "later stages; 2 of 2 scores would rise.",
         "With the mean flight of the bank's best dive of 5253B the score would be 81.81 (+2.92), +0.27 of it in later "
         "stages; 2 of 2 scores would rise.",
+        "With the flight frozen the score would be 61.64 (-17.25): it listens to the flight.",
         "With another background, the score changes by 2.50 points at most.",
     ]
 
@@ -74,7 +75,7 @@ def test_nothing_is_said_of_a_stage_that_is_unsure(make_explanation: Callable[..
     said = " ".join(summarise_explanation(make_explanation(unsure={"takeoff": why, "flight": why})))
     assert "Most lost" not in said  # most is lost at the flight
     assert "Most won" not in said  # and won at the take-off
-    assert "With the flight" not in said
+    assert "With the flight of" not in said
     assert "With the mean flight" not in said
     assert said.endswith(f"Nothing is said of take-off and flight: {why}.")
     other = " ".join(

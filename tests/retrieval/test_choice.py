@@ -203,3 +203,31 @@ def test_in_a_bank_without_numbers_the_nearest_vote(make_bank, query):
     assert (
         choose_voters(nameless, replace(query, number_logits=opinion("107B", 9.0))).how == "the 3 nearest by encoding"
     )
+
+
+def test_a_number_that_the_turns_rule_out_is_never_named(bank, query):
+    sure = replace(query, number_logits=opinion("5253B", 9.0))
+    choice = choose_voters(bank, sure, allows=lambda number: number.half_somersaults == 7)
+    assert {number for number, _ in choice.candidates} == {"107B"}
+    assert not choice.is_sure  # what the network sees and what was counted disagree
+    assert choice.caveats[-1] == "the likeliest dive number, 5253B, does not fit the turns counted"
+    assert {bank.exemplars[place].dive for place in choice.indices} == {"107B"}
+
+
+def test_no_number_gets_surer_for_what_the_turns_rule_out(bank, query):
+    torn = replace(query, number_logits=opinion("107B", 0.5))
+    freely, counted = (choose_voters(bank, torn, allows=allows) for allows in (None, lambda n: n.group == 1))
+    assert counted.candidates == freely.candidates[:1]
+    assert counted.candidates[0][0] == "107B"
+    assert counted.is_sure == freely.is_sure
+    assert counted.caveats == freely.caveats
+
+
+def test_where_the_turns_rule_out_every_number_none_is_named(bank, query):
+    choice = choose_voters(bank, replace(query, number_logits=opinion("5253B", 9.0)), allows=lambda number: False)
+    assert choice.candidates == ()
+    assert not choice.is_sure
+    assert choice.caveats[-1] == "no dive number of the bank fits the turns counted"
+    nearest = choose_voters(bank, query, allows=lambda number: False)
+    assert nearest.candidates == ()
+    assert not nearest.is_sure
