@@ -24,7 +24,7 @@ __version__ = "0.1.0"
 Precision = Literal["fp32", "bf16", "fp16"]
 """Numbers that the backbones compute in."""
 
-DEFAULT_WEIGHTS = "compact"
+DEFAULT_WEIGHTS = "skeleton"
 """The bundled weights that are used unless others are named."""
 
 REQUIRED: Final[Any] = MISSING

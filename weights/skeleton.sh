@@ -5,16 +5,17 @@
 #   weights/skeleton.sh OUT                           on a CPU: about three hours on two cores
 #   DEVICE=cuda WORKERS=14 weights/skeleton.sh OUT    on a GPU
 #
-# OUT gets photographs/, bodies/, films/, held-out/, tracks/ and run/. Settings are environment variables:
+# OUT gets photographs/, bodies/, failed/, films/, held-out/, tracks/ and run/. Settings are environment variables:
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?"usage: weights/skeleton.sh OUT"}
 BACKGROUNDS=${BACKGROUNDS:-$out/photographs}   # any folder of photographs; fetched from Debian's packages if missing
 BODIES=${BODIES:-4200}             # simulated bodies: milliseconds each
+FAILED=${FAILED:-420}              # bodies of failed dives, which are rare otherwise
 FILMS=${FILMS:-450}                # simulated films, which the athlete reader reads: about ten seconds each
 HELD_OUT=${HELD_OUT:-130}          # films for interval and dive numbers
 ALONE_STEPS=${ALONE_STEPS:-2100}
-PAIR_STEPS=${PAIR_STEPS:-1200}
+PAIR_STEPS=${PAIR_STEPS:-2900}
 WORKERS=${WORKERS:-2}
 DEVICE=${DEVICE:-cpu}
 PYTHON=${PYTHON:-.venv/bin/python}
@@ -30,11 +31,12 @@ fi
 say "simulating $BODIES bodies, $FILMS films and $HELD_OUT held-out films"
 filmed=(--world wild --backgrounds "$BACKGROUNDS" --workers "$WORKERS")
 "${finecausal[@]}" simulate "$out/bodies" --format bodies --count "$BODIES" --seed 21 --workers "$WORKERS"
+"${finecausal[@]}" simulate "$out/failed" --failed --format bodies --count "$FAILED" --seed 23 --workers "$WORKERS"
 "${finecausal[@]}" simulate "$out/films" "${filmed[@]}" --count "$FILMS" --seed 301
 "${finecausal[@]}" simulate "$out/held-out" "${filmed[@]}" --count "$HELD_OUT" --seed 902
 
 say "reading the films, then training: $ALONE_STEPS steps on single dives, $PAIR_STEPS on pairs"
-"${finecausal[@]}" weights skeleton --bodies "$out/bodies" --films "$out/films" --validation "$out/held-out" \
+"${finecausal[@]}" weights skeleton --bodies "$out/bodies" --bodies "$out/failed" --films "$out/films" --validation "$out/held-out" \
     --cache "$out/tracks" --output "$out/run" --alone-steps "$ALONE_STEPS" --pair-steps "$PAIR_STEPS" \
     --exemplars 8 --device "$DEVICE"
 say "the self-test"

@@ -6,7 +6,7 @@ frame, but for a small deviation. All turns are tried, with two starts (feet, ha
 and what the frames say of each is added up.
 
 Half twists are not counted: the reader does not see the line of the shoulders in the air (0.05 m wide in the median
-where it is 0.18 m in the picture), and fitted to it, 0 of 130 twisting dives had the right count. What is seen is
+where it is 0.18 m in the picture), and fitted to it, 1 of 147 twisting dives had the right count. What is seen is
 whether the body bends early, as it does where it need not twist first.
 
 Angles are radians, counter-clockwise from the right of the picture. Shapes: T frames of the flight, J joints, D

@@ -33,8 +33,13 @@ if TYPE_CHECKING:
 _SURE = 0.5
 """A number is recognised where it is likelier than all others together."""
 
-SURE_NUMBER = 0.9
-"""Confidence from which on a recognised number is sure enough for points."""
+SURE_NUMBER = 0.8
+"""Confidence from which on a recognised number is sure enough for points.
+
+Measured with ``skeleton``: on 160 wild films drawn as competitions are 43 numbers have it, 42 of them right; on 109
+clean ones 65, all right; on 72 wild films of the classic draw, where rare numbers are as frequent as common ones, 10,
+7 of them right.
+"""
 
 _LIKELIEST = 3
 """Numbers that are named where none is sure."""

@@ -320,7 +320,9 @@ class SkeletonOptions(OptionGroup):
 
     panel: ClassVar[str] = OPTIMISATION_PANEL
 
-    bodies: Path = option(REQUIRED, "Simulated bodies, with judges' marks.", metavar="DIR", panel="Data")
+    bodies: tuple[Path, ...] = option(
+        REQUIRED, "Simulated bodies, with judges' marks; may be repeated.", metavar="DIR", panel="Data"
+    )
     films: tuple[Path, ...] = option(
         REQUIRED, "Simulated films, to measure the reader's errors on; may be repeated.", metavar="DIR", panel="Data"
     )

@@ -188,8 +188,8 @@ class SkeletonTask(Task[BodyBatch]):
     ) -> None:
         self.network, self.options, self._film, self._keep = network, options, film, keep
         self.bodies, self._films, self._validation = bodies, films, validation
-        self._by_number = _by_number(bodies)
-        self._films_by_number = _by_number(films)
+        self._by_number = by_number(bodies)
+        self._films_by_number = by_number(films)
         self._names = list(self._by_number)
         shares = np.array([len(self._by_number[name]) for name in self._names], np.float64) ** _FREQUENCY
         self._shares = shares / shares.sum()
@@ -311,7 +311,8 @@ class SkeletonTask(Task[BodyBatch]):
         self._keep(cast("SkeletonNetwork", network).model, metrics, progress)
 
 
-def _by_number(bodies: Sequence[JudgedBody]) -> dict[str, list[JudgedBody]]:
+def by_number(bodies: Sequence[JudgedBody]) -> dict[str, list[JudgedBody]]:
+    """Group bodies by their dive number, numbers in order."""
     grouped: dict[str, list[JudgedBody]] = {}
     for body in bodies:
         grouped.setdefault(str(body.number), []).append(body)
@@ -363,9 +364,9 @@ def train_skeleton(
         DatasetError: A dataset is wrong or holds nothing of use.
         TrainingError: The run cannot be continued.
     """
-    bodies = read_bodies(options.bodies)
-    if len(_by_number(bodies)) < 1 or len(bodies) < _GROUP:
-        raise DatasetError("too few bodies with scores and dive numbers", where=options.bodies)
+    bodies = [body for folder in options.bodies for body in read_bodies(folder)]
+    if len(bodies) < _GROUP:
+        raise DatasetError("too few bodies with scores and dive numbers", where=options.bodies[0])
     cache = TrackCache(options.cache, reader)
     films, held_out = (read_films(each, cache, read) for each in (options.films, options.validation))
     errors = measure_errors(films)
@@ -393,7 +394,7 @@ def train_skeleton(
             "bodies": len(bodies),
             "films": len(films),
             "splash_error": splash_error,
-            "options": options.to_dict(),
+            "options": _without_folders(options),
         }
         note = "trained on simulated dives only; not calibrated for filmed ones"
         info = WeightsInfo(
@@ -423,6 +424,12 @@ def train_skeleton(
     return folder
 
 
+def _without_folders(options: SkeletonOptions) -> dict[str, Any]:
+    """Return the options of a run but for where its data lay."""
+    folders = {"bodies", "films", "validation", "out", "cache", "device"}
+    return {name: value for name, value in options.to_dict().items() if name not in folders}
+
+
 def finish(
     task: SkeletonTask,
     films: Sequence[JudgedBody],
@@ -444,7 +451,7 @@ def finish(
     """
     model = task.network.model.eval()
     bodies, per_number = task.bodies, task.options.exemplars
-    calibrate_numbers(model, held_out, [parse_dive_number(name) for name in _by_number(bodies)], device)
+    calibrate_numbers(model, held_out, [parse_dive_number(name) for name in by_number(bodies)], device)
     measure_familiarity(model, encode_tracks(model, [film.read.track for film in films if film.read], device))
     judged = judge_films(model, held_out, task.exemplars(device), device)
     if judged is None:

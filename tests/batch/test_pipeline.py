@@ -138,18 +138,18 @@ def test_a_process_that_dies_is_replaced(
 def test_a_mistake_of_ours_is_the_row_of_the_dive_that_met_it(
     scorer: Scorer, dives: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    score_clips = Scorer.score_clips
+    score_prepared = Scorer.score_prepared
 
-    def stumble(self, clips, options, **how):
+    def stumble(self, prepared, options, **how):
         if any(one.voters == 3 for one in options):
             raise ZeroDivisionError("three\nvoters")
-        return score_clips(self, clips, options, **how)
+        return score_prepared(self, prepared, options, **how)
 
-    monkeypatch.setattr(Scorer, "score_clips", stumble)
+    monkeypatch.setattr(Scorer, "score_prepared", stumble)
     jobs = [make_job(dives / "a.mp4"), make_job(dives / "a.mp4", voters=3), make_job(dives / "b.mp4")]
     with JobScorer(scorer) as one:
         rows = one.rows(jobs)
-    assert [row.error_kind for (row,) in rows] == [None, "unexpected", None]
+    assert [row.error_kind for (row,) in rows] == ["no_number", "unexpected", "no_number"]
     assert rows[1][0].error == "ZeroDivisionError: three voters"
 
 

@@ -60,12 +60,21 @@ def test_explain_and_compare_refuse_it_too_and_write_nothing_else(finecausal, bl
 
 
 def test_by_force_it_is_scored_and_the_first_line_says_so(finecausal, black):
-    done = finecausal("score", black, "--force", *OF_107B)
+    of_pictures = ("--force", "--weights", "compact", *OF_107B)
+    done = finecausal("score", black, *of_pictures)
     assert done.returncode == 0
     assert done.stdout.startswith("SCORED BY FORCE, though its picture is black")
-    forced = json.loads(finecausal("score", black, "--force", *OF_107B, "--format", "json").stdout)
+    forced = json.loads(finecausal("score", black, *of_pictures, "--format", "json").stdout)
     assert forced["forced"] == "its picture is black or empty"
     assert forced["score"] is not None
+
+
+def test_weights_that_judge_bodies_have_nothing_to_judge_even_by_force(finecausal, black):
+    done = finecausal("score", black, "--force", *OF_107B, "--format", "json")
+    assert done.returncode == 0
+    found = json.loads(done.stdout)
+    assert found["score"] is None
+    assert "joints are not read" in found["message"]
 
 
 def test_in_a_batch_it_is_a_row(finecausal, black, tmp_path):

@@ -19,7 +19,8 @@ def printed(number: str, height_m: float | None = None) -> list[str]:
 
 def test_every_height_of_a_dive_is_listed() -> None:
     lines = printed("107B")
-    assert [line.split() for line in lines[lines.index("difficulty") + 1 :]] == [
+    assert "107B in competition (324 dives)" in lines[-1]
+    assert [line.split() for line in lines[lines.index("difficulty") + 1 : -1]] == [
         ["1", "m", "springboard", "3.3"],
         ["3", "m", "springboard", "3.1"],
         ["7.5", "m", "platform", "3.1"],
@@ -28,8 +29,8 @@ def test_every_height_of_a_dive_is_listed() -> None:
 
 
 def test_a_dive_that_is_not_listed_says_what_to_do() -> None:
-    assert "not listed: give --difficulty" in printed("626C", 3.0)[-1]
-    assert "not listed at any height: give --difficulty" in printed("1011B")[-1]
+    assert "not listed: give --difficulty" in "\n".join(printed("626C", 3.0))
+    assert "not listed at any height: give --difficulty" in "\n".join(printed("1011B"))
 
 
 def test_a_height_without_a_list_prints_nothing() -> None:

@@ -39,6 +39,9 @@ class Reader:
         self.seen = seen
         self.asked = 0
 
+    def pool(self, pictures):
+        return np.zeros((len(pictures), 432), np.float32)
+
     def read_motion(self, windows, real_times_s, in_flight):
         count = len(windows)
         assert len(real_times_s) == len(in_flight) == count

@@ -190,7 +190,7 @@ def options(bodies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Sk
     monkeypatch.setattr(skeleton, "read_films", lambda *_: films)
     monkeypatch.setattr(skeleton, "measure_errors", lambda _: no_errors())
     return SkeletonOptions(
-        bodies=bodies,
+        bodies=(bodies,),
         films=(bodies,),
         validation=(bodies,),
         out=tmp_path / "run",

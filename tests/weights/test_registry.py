@@ -21,10 +21,10 @@ def shelves(tmp_path, monkeypatch):
 
 def test_finds_the_weights_of_a_wheel_and_of_a_checkout(shelves):
     put, installed, checkout = shelves
-    both, _ = put(installed, "compact"), put(checkout, "compact")
+    both, _ = put(installed, "skeleton"), put(checkout, "skeleton")
     other = put(checkout, "large")
     (checkout / "notes").mkdir()
-    assert list_bundled() == {"compact": both, "large": other}
+    assert list_bundled() == {"skeleton": both, "large": other}
     assert resolve_weights() == both
     assert resolve_weights("large") == other
     assert bank_folder(other) == other / "bank"
@@ -42,7 +42,7 @@ def test_a_folder_is_taken_as_it_is_and_a_name_wins(shelves, tmp_path, monkeypat
 
 def test_an_error_lists_what_there_is(shelves, tmp_path):
     put, installed, checkout = shelves
-    with pytest.raises(WeightsError, match=r"compact: no such weights .*bundled weights: none"):
+    with pytest.raises(WeightsError, match=r"skeleton: no such weights .*bundled weights: none"):
         resolve_weights()
     put(installed, "compact")
     put(checkout, "large")
