@@ -4,6 +4,7 @@
     +-- UsageError             exit code 2: the command line or an option is wrong
     |   +-- DiveNumberError    a dive number breaks the grammar of the sport
     +-- VideoError             a clip cannot be opened, decoded or sampled
+    |   +-- NoTrackError       it shows no whole dive for weights that judge bodies
     +-- RefusedError           a clip shows no dive that could be judged
     +-- WeightsError           weights or their configuration cannot be trusted
     +-- BankError              an exemplar bank is broken or cannot serve the request

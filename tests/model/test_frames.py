@@ -39,6 +39,7 @@ def test_compact_reads_frames_and_the_others_the_papers_i3d():
         "reference": "i3d",
         "finecausal": "i3d",
         "compact": "frames",
+        "skeleton": "skeleton",
     }
 
 

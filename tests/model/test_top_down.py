@@ -53,4 +53,5 @@ def test_compact_reads_top_down_and_the_paper_does_not():
         "reference": "linear",
         "finecausal": "linear",
         "compact": "top_down",
+        "skeleton": "none",
     }

@@ -76,7 +76,7 @@ def test_modules_are_left_out_by_name(ablate, gat, tca):
 
 
 def test_an_unknown_preset_or_module_is_refused():
-    with pytest.raises(UsageError, match=r"--preset: no preset 'huge' \(one of reference, finecausal, compact\)"):
+    with pytest.raises(UsageError, match=r"--preset: no preset 'huge' \(one of reference, finecausal, compact, skeleton\)"):
         build_config("huge")
     with pytest.raises(UsageError, match="--ablate: 'parser' cannot be left out"):
         build_config("compact", ablate="gat,parser")
