@@ -44,6 +44,9 @@ clean ones 65, all right; on 72 wild films of the classic draw, where rare numbe
 _LIKELIEST = 3
 """Numbers that are named where none is sure."""
 
+_LEAST_LIKELY = 0.005
+"""Probability below which a number is not worth naming beside a likelier one: it would be printed as 0%."""
+
 _SAME_ENCODING = 0.05
 """Largest difference, relative to the largest feature, of two encodings that count as of one clip: another device or
 precision rounds otherwise. Of 33 dives no two are nearer than 0.42 (``compact``)."""
@@ -207,6 +210,7 @@ def _recognised(
     probabilities = log_probs(logits, [*known.values()])[0].exp().tolist()
     ranked = sorted(zip(probabilities, known, strict=True), reverse=True)
     likeliest = [each for each in ranked if each[1] in left][:_LIKELIEST]
+    likeliest = likeliest[:1] + [each for each in likeliest[1:] if each[0] >= _LEAST_LIKELY]
     favourite, (most, dive) = ranked[0][1], (likeliest or ranked)[0]
     caveats: tuple[str, ...] = ()
     if not likeliest:
