@@ -68,7 +68,7 @@ def test_a_judged_dive_votes_beside_the_bundled_ones(finecausal, home, tmp_path)
     poor = EXAMPLES / "107B-10m-poor.mp4"
     said = json.loads(finecausal("score", poor, *OF_107B, "--bank", "mine+bundled", "--format", "json").stdout)
     jsonschema.validate(said, json.loads(finecausal("schema", "score").stdout))
-    assert [vote["bank"] for vote in said["votes"]] == ["mine"] + ["bundled"] * 9
+    assert [vote["bank"] for vote in said["votes"]] == ["mine"] + ["bundled"] * 8
     assert said["provenance"]["bank"] == "mine+bundled"
     assert said["provenance"]["calibration"] is None
     assert "not calibrated: 1 judged dive of your own, 5 are needed" in said["notes"]
