@@ -244,7 +244,7 @@ class FineCausal(nn.Module):
         )
 
     def encode_tracks(self, tracks: Tensor) -> tuple[Encoding, Tensor]:
-        """Encode tracks of bodies; there is no picture in which a foreground could be told.
+        """Encode tracks of bodies; without a picture there is no foreground to segment.
 
         Args:
             tracks: float [B, TRACK_CHANNELS, F].

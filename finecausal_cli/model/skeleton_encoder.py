@@ -28,7 +28,7 @@ _DROPOUT: Final = 0.15
 
 
 class TemporalBlock(nn.Module):
-    """Two dilated convolutions over time around a shortcut, pre-norm."""
+    """A dilated convolution over time, then one over features, around a shortcut, pre-norm."""
 
     def __init__(self, features: int, dilation: int) -> None:
         super().__init__()

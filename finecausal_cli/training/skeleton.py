@@ -69,7 +69,6 @@ ERRORS_NAME: Final = "errors.npz"
 BEST: Final = "best"
 
 _TARGETS: Final = len(SEEN) + len(STAGE_WEIGHTS) + 1
-_MOST: Final = 4.0
 _WARMUP: Final = 80
 _NUMBER_WEIGHT, _TRANSITION_WEIGHT, _SEEN_WEIGHT = 0.35, 0.3, 0.5
 _TRANSITION_BALANCE: Final = 8.0
