@@ -12,6 +12,9 @@ from finecausal_cli.scoring import ScoreOptions
 TIMEOUT_S: Final = 120.0
 """Seconds without progress after which reading a clip is given up: its decoder hangs."""
 
+RESULTS_NAME: Final = "results.jsonl"
+"""The rows in a folder of results."""
+
 BatchFormat = Literal["table", "json", "jsonl", "csv", "parquet"]
 
 _HOW: Final = "Many dives: processing"

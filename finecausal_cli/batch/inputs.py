@@ -14,7 +14,14 @@ from typing import IO, TYPE_CHECKING, Any
 
 from finecausal_cli.data.manifest import CellError, PathError, find_manifest, locate_file, read_rows
 from finecausal_cli.errors import DatasetError, FinecausalError, UsageError
-from finecausal_cli.video.source import FEWEST_FRAMES, PICTURE_SUFFIXES, VIDEO_SUFFIXES
+from finecausal_cli.video.source import (
+    FEWEST_FRAMES,
+    PICTURE_SUFFIXES,
+    STANDARD_INPUT,
+    VIDEO_SUFFIXES,
+    is_standard_input,
+    local_file,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -27,8 +34,9 @@ if TYPE_CHECKING:
 # What a manifest says of each dive to score; its scores, masks and boundaries do not matter here.
 
 _OPTIONS = ("difficulty", "height_m", "start_s", "end_s")
+_LABELS = ("diver", "date")
 
-ManifestItem = tuple[str, str, FinecausalError | None, dict[str, Any]]
+ManifestItem = tuple[str, str, FinecausalError | None, dict[str, Any], dict[str, str]]
 
 
 def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[ManifestItem]:
@@ -39,8 +47,8 @@ def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[
         allow_outside: Accept paths that lead out of the manifest's folder.
 
     Yields:
-        Manifest and row in words, the video as a path, what is wrong with the row (or None), and the fields of
-        ``ScoreOptions`` that it sets.
+        Manifest and row in words, the video as a path, what is wrong with the row (or None), the fields of
+        ``ScoreOptions`` that it sets, and who dives when.
 
     Raises:
         DatasetError: The manifest is missing, unreadable, or has no usable header.
@@ -52,7 +60,7 @@ def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[
 def _read_row(manifest: Path, cells: Cells, *, allow_outside: bool) -> ManifestItem:
     where = f"{manifest}: row {cells.row}"
     row, errors = cells.parse()
-    errors = [error for error in errors if error.column in (None, *_OPTIONS)]
+    errors = [error for error in errors if error.column in (None, *_OPTIONS, *_LABELS)]
     changes: dict[str, Any] = {"dive": cells.texts["dive"]} if cells.texts.get("dive") else {}
     changes |= {column: value for column in _OPTIONS if (value := getattr(row, column)) is not None}
     source = where
@@ -68,7 +76,7 @@ def _read_row(manifest: Path, cells: Cells, *, allow_outside: bool) -> ManifestI
     if errors:
         column = "" if errors[0].column is None else f"column {errors[0].column!r}: "
         problem = DatasetError(f"{column}{errors[0].what}", where=where, hint=errors[0].hint, kind="bad_option")
-    return where, source, problem, changes
+    return where, source, problem, changes, {column: getattr(row, column) for column in _LABELS}
 
 
 # What to score: files, folders, globs, manifests and lists, as one list of dives in a stable order.
@@ -92,6 +100,8 @@ class Item:
         problem: Why it cannot be scored, where that is known already: a wrong cell of a manifest.
         notes: What a person should know of how it is scored: corrections of an earlier run.
         named_in: Manifest and row that name it; empty for one that is named directly.
+        diver: Who dives, if a manifest says so.
+        date: When, ISO 8601, if a manifest says so.
     """
 
     source: str
@@ -100,6 +110,8 @@ class Item:
     problem: FinecausalError | None = None
     notes: tuple[str, ...] = ()
     named_in: str = ""
+    diver: str = ""
+    date: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,7 +168,7 @@ def find_inputs(
         if items.setdefault(key, item) is not item:
             repeated.append(item.named_in or item.source)
     notes = (_repeated_note(repeated),) if repeated else ()
-    is_one = len(paths) == 1 and not listed and len(named) == 1 and named[0].source == paths[0]
+    is_one = len(paths) == 1 and not listed and len(named) == 1 and named[0].source in (paths[0], STANDARD_INPUT)
     return Inputs(tuple(items.values()), notes, is_one)
 
 
@@ -201,13 +213,13 @@ class _Finder:
             yield self._item(path)
 
     def _manifest(self, path: Path) -> Iterator[Item]:
-        for where, source, problem, changes in read_manifest_items(path, allow_outside=self.allow_outside):
+        for where, source, problem, changes, labels in read_manifest_items(path, allow_outside=self.allow_outside):
             try:
                 options = replace(self.options, **changes)
             except FinecausalError as error:
                 options, problem = self.options, problem or error
             # PTH100: keeps links as they are.
-            yield Item(source, os.path.abspath(source), options, problem, named_in=where)  # noqa: PTH100
+            yield Item(source, os.path.abspath(source), options, problem, named_in=where, **labels)  # noqa: PTH100
 
     def _folder(self, path: str, *, is_named: bool, seen: set[tuple[int, int]]) -> Iterator[Item]:
         status = os.stat(path)  # noqa: PTH116 - beside os.scandir
@@ -245,7 +257,9 @@ class _Finder:
         yield self._item(path)  # reading it will say that it is empty
 
     def _item(self, path: str) -> Item:
-        return Item(path, os.path.abspath(path), self.options)  # noqa: PTH100 - keeps links as they are
+        # PTH100: keeps links as they are.
+        source = STANDARD_INPUT if is_standard_input(path) else path
+        return Item(source, os.path.abspath(local_file(path)), self.options)  # noqa: PTH100
 
 
 def _is_dir(entry: os.DirEntry[str]) -> bool:

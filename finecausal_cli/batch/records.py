@@ -9,6 +9,7 @@ import os
 import re
 import stat
 from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timezone
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final, Literal
 
@@ -115,6 +116,9 @@ class Row(Value):
     height_candidates: str | None = Field(default=None, description="Possible heights, metres, likeliest first.")
     interval_withheld: str | None = Field(default=None, description="Why no interval is given.")
     interval_factor: float | None = Field(default=None, description="How many times wider it is than usual.")
+    diver: str | None = Field(default=None, description="Who dives, as the manifest says.")
+    date: str | None = Field(default=None, description="When, ISO 8601, as the manifest says.")
+    file_time: str | None = Field(default=None, description="When the file was last changed, ISO 8601, UTC.")
     assessment: Assessment | None = Field(default=None, description="The whole verdict; not in csv and parquet.")
 
     @model_validator(mode="before")
@@ -264,7 +268,22 @@ def _identity(job: Job) -> dict[str, Any]:
         "sha256": job.sha256,
         "key": job.key,
         "version": __version__,
+        **labels_of(job.item),
+        "file_time": job.file_time,
     }
+
+
+def labels_of(item: Item) -> dict[str, str | None]:
+    """Return who dives when, as columns of a row."""
+    return {"diver": item.diver or None, "date": item.date or None}
+
+
+def _file_time(path: str) -> str | None:
+    try:
+        changed_s = os.stat(path).st_mtime  # noqa: PTH116 - names that are no valid text
+        return datetime.fromtimestamp(int(changed_s), timezone.utc).isoformat()
+    except (OSError, ValueError, OverflowError):
+        return None
 
 
 def _in_one_line(error: Exception, job: Job) -> str:
@@ -320,11 +339,13 @@ class Job:
         item: The dive.
         sha256: Digest of its content; None if that cannot be read.
         key: Digest of content, weights, bank and options: equal keys mean equal rows.
+        file_time: When the file was last changed, ISO 8601, UTC; None where that is not known.
     """
 
     item: Item
     sha256: str | None
     key: str
+    file_time: str | None = None
 
     @property
     def row_key(self) -> tuple[ClipKey, str]:
@@ -357,7 +378,7 @@ def identify(item: Item, settings: RunSettings | None) -> Job:
     if item.problem is not None:
         facts["problem"] = str(item.problem)
     key = hashlib.sha256(json.dumps(facts, sort_keys=True).encode()).hexdigest()
-    return Job(item, sha256, key)
+    return Job(item, sha256, key, _file_time(item.path))
 
 
 def options_that_matter(options: ScoreOptions) -> dict[str, object]:

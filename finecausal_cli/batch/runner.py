@@ -18,10 +18,20 @@ from typing import TYPE_CHECKING, cast
 from finecausal_cli.batch import BatchConfig
 from finecausal_cli.batch.inputs import Inputs, Shard, find_inputs, read_list, watch
 from finecausal_cli.batch.pipeline import Outcome, score_jobs
-from finecausal_cli.batch.records import ClipKey, Job, Journal, Row, RunSettings, identify, read_result_rows
+from finecausal_cli.batch.records import (
+    ClipKey,
+    Job,
+    Journal,
+    Row,
+    RunSettings,
+    identify,
+    labels_of,
+    read_result_rows,
+)
 from finecausal_cli.errors import UsageError
 from finecausal_cli.scoring import ScoreOptions, keep_corrections
 from finecausal_cli.scoring.scorer import Scorer
+from finecausal_cli.video.source import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Generator
@@ -172,6 +182,8 @@ def plan_batch(
         rows = by_key.get(job.row_key, [])
         # All rows of a job: one, or one for each dive of its video.
         is_whole = bool(rows) and len(rows) == (rows[0].dives_found or 1)
+        given = {name: value for name, value in labels_of(item).items() if value is not None}
+        is_whole = is_whole and all(getattr(row, name) == value for row in rows for name, value in given.items())
         if is_whole and not (retry_failed and any(row.status == "failed" for row in rows)):
             done += rows
         elif job.key in scored:
@@ -270,7 +282,8 @@ def _copies(plan: Plan, journal: Journal) -> Iterator[Row]:
     for job in plan.copies:
         row = rows[job.key]
         assessment = row.assessment and row.assessment.model_copy(update={"source": job.item.source})
-        yield row.model_copy(update={"source": job.item.source, "assessment": assessment})
+        labels = {**labels_of(job.item), "file_time": job.file_time}
+        yield row.model_copy(update={"source": job.item.source, "assessment": assessment, **labels})
 
 
 # The controller: inputs, shard, journal, cluster, weights, watch, signals.
@@ -355,7 +368,14 @@ class BatchRunner:
         reporter, started, stats = reporter or Reporter(), time.monotonic(), BatchStats()
         self._log_notes(inputs)
         if whole:
-            items = (replace(item, path=item.source, options=self._config.options) for item in inputs.items)
+            items = (
+                replace(
+                    item,
+                    path=item.path if item.source == STANDARD_INPUT else item.source,
+                    options=self._config.options,
+                )
+                for item in inputs.items
+            )
             inputs = replace(inputs, items=tuple(items))
         with ExitStack() as stack:
             rows = None if journal is None else stack.enter_context(Journal(journal))

@@ -29,7 +29,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _panel, _commands in {
-    "Score": (score.score, score.merge, score.explain, score.compare, assets.dive),
+    "Score": (score.score, score.merge, score.history, score.explain, score.compare, assets.dive),
     "Research": (research.simulate, research.pretrain, research.train, research.evaluate),
 }.items():
     for _command in _commands:
@@ -69,8 +69,9 @@ def root(
 
 def run() -> None:
     """Run the command line and exit with its code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
-    arguments, flags = _split_flags(sys.argv[1:])
+    flags = ""
     try:
+        arguments, flags = _split_flags(sys.argv[1:])
         _apply(flags)
         app(arguments, prog_name="finecausal")
     except FinecausalError as error:
@@ -98,10 +99,16 @@ def _split_flags(arguments: list[str]) -> tuple[list[str], str]:
 
     Returns:
         The other arguments, and one letter a flag: d, o, v or q.
+
+    Raises:
+        UsageError: An option is the name of a file that is here.
     """
     end = arguments.index("--") if "--" in arguments else len(arguments)
     others, flags = [], ""
     for argument in arguments[:end]:
+        if len(argument) > 2 and argument[0] == "-" and os.path.lexists(argument):
+            hint = f"write ./{argument}, or put -- before the names"
+            raise UsageError("a file of this name is here, and it reads as an option", where=argument, hint=hint)
         if argument in _ANYWHERE:
             flags += _ANYWHERE[argument]
         elif len(argument) > 2 and argument[0] == "-" and set(argument[1:]) == {"v"}:

@@ -456,7 +456,7 @@ def build(
     """Build a bank from a dataset's training dives, spread over the range of execution."""
     from finecausal_cli.data.datasets import assign_splits, read_dataset
     from finecausal_cli.device import resolve_device
-    from finecausal_cli.report.console import working
+    from finecausal_cli.report.console import progress_bar
     from finecausal_cli.retrieval.bank import build_bank
     from finecausal_cli.scoring.tracks import inputs_for
     from finecausal_cli.weights.hub import bank_folder, resolve_weights
@@ -466,7 +466,8 @@ def build(
     loaded = load_weights(folder, device=resolve_device(runtime.device))
     scored = [dive for dive in read_dataset(dataset, **layout.arguments()) if dive.score is not None]
     clips = inputs_for(loaded.model, cache.folder)
-    with working("encoding exemplars"):
+    with progress_bar() as bar:
+        task = bar.add_task("encoding exemplars", total=None)
         bank = build_bank(
             [dive for dive in assign_splits(scored) if dive.split == "train"],
             target.output or bank_folder(folder),
@@ -474,6 +475,8 @@ def build(
             model=loaded.model,
             weights_digest=loaded.digest,
             cache=clips,
+            total=lambda count: bar.update(task, total=count),
+            advance=lambda: bar.advance(task),
         )
     typer.echo(f"{len(bank.exemplars)} exemplars of {len({each.dive for each in bank.exemplars})} dive numbers")
 
@@ -492,14 +495,15 @@ add_command(exemplars_app, rebuild)
 
 def schema(
     result: Annotated[
-        Literal["score", "explain", "compare", "row", "unscored"],
+        Literal["score", "explain", "compare", "row", "unscored", "history"],
         typer.Argument(
             metavar="COMMAND",
-            help="score, explain or compare; row for a line of many; unscored for a clip without points.",
+            help="score, explain, compare or history; row for a line of many; unscored for a clip without points.",
         ),
     ] = "score",
 ) -> None:
     """Print the JSON Schema of a command's --format json, or of a row of score with many dives."""
+    from finecausal_cli.report.history import history_schema
     from finecausal_cli.report.output import (
         assessment_schema,
         comparison_schema,
@@ -514,6 +518,7 @@ def schema(
         "compare": comparison_schema,
         "row": row_schema,
         "unscored": unscored_schema,
+        "history": history_schema,
     }
     typer.echo(schemas[result]())
 

@@ -291,7 +291,12 @@ def _suggestion(name: str, known: list[str]) -> str:
 OutputFormat = Literal["table", "json"]
 DEVICE_HELP = "auto, cpu, cuda, cuda:N or mps."
 
-Clip = Annotated[str, typer.Argument(metavar="PATH", help="A video file, or a folder of frames.", show_default=False)]
+Clip = Annotated[
+    str,
+    typer.Argument(
+        metavar="PATH", help="A video file, a folder of frames, or - for standard input.", show_default=False
+    ),
+]
 Dataset = Annotated[
     Path,
     typer.Argument(

@@ -74,11 +74,16 @@ def simulate(
 
 
 def _write_negatives(out: Path, options: SimulateOptions, photos: Sequence[str]) -> Path:
-    from finecausal_cli.report.console import working
+    from finecausal_cli.report.console import progress_bar
     from finecausal_cli.simulator.negatives import write_negatives
 
-    with working("simulating clips without a dive"):
-        return write_negatives(out, options.negatives, options.count, options.seed, photos)
+    with progress_bar() as bar:
+        task = bar.add_task("simulating clips without a dive", total=None)
+
+        def show(done: int, total: int) -> None:
+            bar.update(task, completed=done, total=total)
+
+        return write_negatives(out, options.negatives, options.count, options.seed, photos, progress=show)
 
 
 # ``finecausal dataset``: what is in a dataset, and what is wrong with it.

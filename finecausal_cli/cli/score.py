@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
 from finecausal_cli.cli.options import Clip, PageOptions, ResultOptions
-from finecausal_cli.config import RuntimeConfig, option
+from finecausal_cli.config import OptionGroup, RuntimeConfig, option
 
 if TYPE_CHECKING:
     from finecausal_cli.batch import BatchConfig
@@ -26,7 +26,7 @@ def score(
         list[str] | None,
         typer.Argument(
             metavar="PATH...",
-            help="Videos, folders of videos or of frames, patterns, manifests.",
+            help="Videos, folders of videos or of frames, patterns, manifests; - is standard input.",
             show_default=False,
         ),
     ] = None,
@@ -69,6 +69,41 @@ def merge(
     merge_results(output, results)
 
 
+# ``finecausal history``: the dives of an athlete over weeks, out of one file of results.
+
+
+@dataclass(frozen=True)
+class HistoryOptions(OptionGroup):
+    """Whose dives are shown, and how."""
+
+    diver: str | None = option(None, "Only this athlete, with every dive.", metavar="NAME")
+    dive: str | None = option(None, "Only this dive number, e.g. 107B.")
+    output_format: Literal["table", "json", "csv"] = option("table", "How to print the history.", flag="--format")
+
+
+def history(
+    results: Annotated[
+        Path,
+        typer.Argument(
+            metavar="RESULTS",
+            help="A .csv or .jsonl that score has written, or a folder of results.",
+            show_default=False,
+        ),
+    ],
+    options: HistoryOptions,
+) -> None:
+    """Show the dives of each athlete over time: marks, best, last, and a trend where there are enough.
+
+    Score into one file over weeks: finecausal score week-23/ -o results.csv. A manifest says who dives when
+    (columns diver and date); else the folder's name and the time of the file.
+    """
+    from finecausal_cli.diving import parse_dive_number
+    from finecausal_cli.report.history import deliver_history
+
+    dive = None if options.dive is None else str(parse_dive_number(options.dive))
+    deliver_history(results, options.output_format, diver=options.diver, dive=dive)
+
+
 # ``finecausal explain``: one dive, the reasons for its score, and what it would be if a stage were another.
 
 
@@ -92,7 +127,10 @@ def explain(
     """Explain the score of a dive: stages, interventions, and where the network looked."""
     from finecausal_cli.batch import TIMEOUT_S
     from finecausal_cli.report.score import reading_ahead
+    from finecausal_cli.video.source import STANDARD_INPUT, is_standard_input, local_file
 
+    given = STANDARD_INPUT if is_standard_input(path) else path
+    path = local_file(path)
     score = replace(score, timeout_s=TIMEOUT_S)
     with reading_ahead(path, asdict(score), runtime.weights) as ahead:
         from finecausal_cli.errors import RefusedError
@@ -102,6 +140,7 @@ def explain(
         from finecausal_cli.report.overlay import overlay_clip
         from finecausal_cli.report.pages import write_page
         from finecausal_cli.report.score import deliver_unscored, store_corrections
+        from finecausal_cli.scoring.results import Unscored
         from finecausal_cli.scoring.scorer import Scorer
 
         files = asdict(pages)
@@ -113,6 +152,7 @@ def explain(
             with searching("explaining", ahead):
                 explanation, evidence = Scorer.load(**asdict(runtime)).explain(path, score, options, ahead=ahead)
         except RefusedError as error:
+            error.found = error.found.renamed(path, given) if isinstance(error.found, Unscored) else error.found
             raise typer.Exit(deliver_unscored(error, target.output_format, target.output, *files.values())) from None
     if pages.overlay is not None:
         overlay_clip(pages.overlay, explanation.assessment, evidence)
@@ -122,7 +162,7 @@ def explain(
         write_explanation_figures(pages.figures, explanation, evidence)
     if pages.html is not None:
         write_page(pages.html, explanation, evidence, overlay=pages.overlay)
-    deliver(explanation, target.output_format, target.output, print_explanation)
+    deliver(explanation.renamed(path, given), target.output_format, target.output, print_explanation)
 
 
 # ``finecausal compare``: two dives against each other, stage by stage.
@@ -151,7 +191,10 @@ def compare(
     from finecausal_cli.report.score import deliver_unscored
     from finecausal_cli.scoring.compare import compare_dives
     from finecausal_cli.scoring.scorer import Scorer
+    from finecausal_cli.video.source import STANDARD_INPUT, is_standard_input, local_file
 
+    given = {local_file(path): STANDARD_INPUT if is_standard_input(path) else path for path in (a, b)}
+    a, b = (local_file(path) for path in (a, b))
     check_targets([a, b], output=target.output, **asdict(pages))
     if pages.figures is not None:
         require_figures("leave out --figures")
@@ -168,4 +211,6 @@ def compare(
         write_side_by_side(pages.figures, strips_of(comparison, evidence))
     if pages.html is not None and evidence is not None:
         write_comparison_page(pages.html, comparison, evidence)
+    for path, name in given.items():
+        comparison = comparison.renamed(path, name)
     deliver(comparison, target.output_format, target.output, print_comparison)

@@ -11,6 +11,7 @@ import math
 import os
 import re
 from dataclasses import dataclass
+from datetime import date, datetime
 from pathlib import Path, PureWindowsPath
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -115,6 +116,24 @@ def _parse_split(text: str) -> Split:
     return _SPLITS[text]
 
 
+_DATE = re.compile(r"(\d{1,2})\.(\d{1,2})\.(\d{4})(?: (\d{1,2}:\d{2}(?::\d{2})?))?", re.ASCII)
+
+
+def _parse_date(text: str) -> str:
+    """Read ``2026-05-31``, ``2026/05/31`` or ``31.05.2026``, perhaps with a time; return it as ISO 8601."""
+    match = _DATE.fullmatch(text)
+    if match:
+        day, month, year, time = match.groups()
+        text = f"{year}-{month:>02}-{day:>02}" + (f"T{time:0>5}" if time else "")
+    elif re.match(r"\d{4}/\d{2}/\d{2}", text):
+        text = text.replace("/", "-")
+    try:
+        when = datetime.fromisoformat(text.replace("Z", "+00:00"))
+    except ValueError:
+        raise _wrong(f"{text!r} is not a date", "write it like 2026-05-31 or 31.05.2026") from None
+    return when.date().isoformat() if len(text) <= len("2026-05-31") else when.isoformat()
+
+
 _Number = Annotated[float, BeforeValidator(_parse_number)]
 _Frame = Annotated[int, BeforeValidator(_parse_frame)]
 
@@ -136,6 +155,8 @@ class ManifestRow(BaseModel):
         split: ``train``, ``val`` or ``test``.
         start_s: Start of the dive in its video, seconds.
         end_s: End of the dive in its video, seconds.
+        diver: Who dives, for ``finecausal history``.
+        date: When, ISO 8601: ``2026-05-31``, perhaps with a time.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -153,6 +174,8 @@ class ManifestRow(BaseModel):
     split: Annotated[Split, BeforeValidator(_parse_split)] | None = None
     start_s: _Number | None = None
     end_s: _Number | None = None
+    diver: str = ""
+    date: Annotated[str, BeforeValidator(_parse_date)] = ""
 
     @property
     def key(self) -> str:
@@ -252,9 +275,25 @@ def _read_table(manifest: Path) -> tuple[list[Cells], str | None]:
     return [cells for cells in rows if cells.errors or any(cells.texts.get(column) for column in COLUMNS)], note
 
 
+_OTHER_NAMES = {
+    "video": "file filename file_name path clip video_path video_file datei dateiname fichier archivo",
+    "dive": "dive_number dive_no number code sprung sprungnummer",
+    "height_m": "height platform board höhe hauteur altura",
+    "score": "points total punkte",
+    "diver": "athlete name springer springerin",
+    "date": "day datum fecha",
+}
+
+
+def _guess(name: str, columns: Sequence[str] = COLUMNS) -> str | None:
+    """Return the column that is meant by a name that is none."""
+    named = (column for column in columns if name in _OTHER_NAMES.get(column, "").split())
+    return next(named, None) or next(iter(difflib.get_close_matches(name, columns, n=1)), None)
+
+
 def _name_with_guess(name: str) -> str:
-    guess = difflib.get_close_matches(name, COLUMNS, n=1)
-    return f"{name!r} (meant {guess[0]!r}?)" if guess else repr(name)
+    guess = _guess(name)
+    return f"{name!r} (meant {guess!r}?)" if guess else repr(name)
 
 
 def _read_csv(manifest: Path) -> Iterator[Cells]:
@@ -322,8 +361,8 @@ def _checked_header(manifest: Path, names: Sequence[str]) -> list[str]:
     header = [_column(name) for name in names]
     if "video" not in header:
         there = f"; the columns are {', '.join(repr(name) for name in header)}" if any(header) else ""
-        guess = difflib.get_close_matches("video", header, n=1)
-        hint = f"rename {guess[0]!r} to 'video'; {_COLUMNS_HINT}" if guess else _COLUMNS_HINT
+        meant = next((name for name in header if _guess(name, ("video",))), None)
+        hint = f"rename {meant!r} to 'video'; {_COLUMNS_HINT}" if meant else _COLUMNS_HINT
         raise DatasetError(f"no column 'video'{there}", where=manifest, hint=hint)
     for name in COLUMNS:
         if header.count(name) > 1:
@@ -393,6 +432,8 @@ def _text(value: object) -> str:
         return ""
     if isinstance(value, str):
         return value.strip()
+    if isinstance(value, date):  # a time of day as well in its subclass
+        return value.isoformat()
     if isinstance(value, (int, float)) and not isinstance(value, bool):
         return str(value)
     if isinstance(value, list) and all(isinstance(part, (int, float)) and not isinstance(part, bool) for part in value):

@@ -3,14 +3,12 @@
 from __future__ import annotations
 
 import sys
-import time
 from collections import Counter
 from contextlib import suppress
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Protocol
 
 from rich.cells import cell_len
-from rich.progress import TextColumn
 from rich.text import Text
 
 from finecausal_cli.batch.records import options_that_matter
@@ -159,15 +157,13 @@ class BatchReporter(Reporter):
     def __init__(
         self, *, writer: RowWriter | None = None, write_files: Callable[[], Sequence[Path]] = lambda: ()
     ) -> None:
-        self._bar = progress_bar(spent=TextColumn("{task.fields[rate]}"))
+        self._bar = progress_bar()
         # On one terminal the bar has to make room for a line, and it can do that only for its own console.
         shares_terminal = sys.stdout.isatty() and sys.stderr.isatty() and not is_quiet()
         self._console = self._bar.console if shares_terminal else open_console()
         self._writer = writer
         self._write_files = write_files
-        self._task = self._bar.add_task("", total=None, rate="")
-        self._begun = time.monotonic()
-        self._done = 0
+        self._task = self._bar.add_task("", total=None)
 
     def __enter__(self) -> BatchReporter:
         self._bar.start()
@@ -187,15 +183,11 @@ class BatchReporter(Reporter):
 
     def start(self, task: str, total: int | None) -> None:
         """Begin a part of the work."""
-        self._begun, self._done = time.monotonic(), 0
-        self._bar.reset(self._task, total=total, description=task, rate="")
+        self._bar.reset(self._task, total=total, description=task)
 
     def advance(self) -> None:
         """Count one dive."""
-        self._done += 1
-        spent_s = time.monotonic() - self._begun
-        rate = f"{60 * self._done / spent_s:.0f} a minute" if spent_s > 1 else ""
-        self._bar.update(self._task, advance=1, rate=rate)
+        self._bar.advance(self._task)
 
     def show(self, outcome: Outcome) -> None:
         """Count one dive, and write its row or its line."""

@@ -20,6 +20,8 @@ from rich.progress import (
     MofNCompleteColumn,
     Progress,
     ProgressColumn,
+    Task,
+    TaskProgressColumn,
     TextColumn,
     TimeElapsedColumn,
     TimeRemainingColumn,
@@ -263,38 +265,72 @@ def error_console(*, quiet: bool | None = None) -> Console:
 
 @contextmanager
 def working(what: str) -> Iterator[None]:
-    """Show a spinner while a block runs; on a terminal only."""
+    """Show what is done and for how long already while a block runs; on a terminal only."""
     with searching(what, None):
         yield
 
 
 @contextmanager
 def searching(what: str, ahead: ReadAhead | None) -> Iterator[None]:
-    """Show a spinner with the progress of the dive search; on a terminal only."""
+    """Show how far the dive search is and how long it will take, then how long the rest takes; on a terminal only."""
     console = error_console()
-    if console.quiet or not console.is_terminal:
-        yield
-        return
-    with console.status(f"{what} ...") as status:
+    columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TimeElapsedColumn(), _Remaining())
+    with Progress(*columns, console=console, transient=True, disable=console.quiet or not console.is_terminal) as bar:
+        task = bar.add_task(what, total=None)
+
+        def show(share: float) -> None:
+            is_searched = share >= 1
+            description, total = (what, None) if is_searched else ("searching the video", 1.0)
+            if bar.tasks[task].total != total:
+                bar.reset(task, total=total, description=description)
+            bar.update(task, completed=0.0 if is_searched else share)
+
         if ahead is not None:
-            ahead.progress = lambda share: status.update(f"{what} ... searched {share:.0%} of the video")
+            ahead.progress = show
         yield
 
 
-def progress_bar(console: Console | None = None, *, spent: ProgressColumn | None = None) -> Progress:
-    """Return a progress bar with count, time spent and time left; it vanishes when done.
+_COLUMNS_FOR_TIME_SPENT = 60
+_PER_SECOND = 1.0
+"""Speed from which it is given by the second; by the minute below."""
+
+
+class _Rate(ProgressColumn):
+    """Steps done a second or a minute."""
+
+    def render(self, task: Task) -> Text:
+        speed = task.finished_speed or task.speed
+        return Text("" if speed is None else rate_in_words(speed))
+
+
+class _Remaining(TimeRemainingColumn):
+    """The time left, with a word that tells it from the time spent."""
+
+    def render(self, task: Task) -> Text:
+        return Text.assemble(super().render(task), " left") if task.total is not None and task.speed else Text("")
+
+
+def rate_in_words(per_second: float) -> str:
+    """Write a rate as people read it: ``12/s``, ``7.5/min``."""
+    value, unit = (per_second, "s") if per_second >= _PER_SECOND else (60 * per_second, "min")
+    return f"{value:.0f}/{unit}" if value >= 10 else f"{value:.1f}/{unit}"
+
+
+def progress_bar(console: Console | None = None) -> Progress:
+    """Return a progress bar with count, rate, time spent and time left; it vanishes when done.
 
     Args:
-        console: Where it is drawn; standard error when absent.
-        spent: What stands in place of the time spent.
+        console: Where it is drawn; standard error when absent. A narrow one has no room for the time spent.
     """
     console = console or error_console()
+    spent = (TimeElapsedColumn(),) if console.width >= _COLUMNS_FOR_TIME_SPENT else ()
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
-        spent or TimeElapsedColumn(),
-        TimeRemainingColumn(),
+        _Rate(),
+        *spent,
+        _Remaining(),
         console=console,
         transient=True,
         disable=console.quiet or not console.is_terminal,

@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Literal, get_args
 
 from finecausal_cli.atomic import atomic_write, is_stream
+from finecausal_cli.batch import RESULTS_NAME
 from finecausal_cli.batch.inputs import MANIFEST_SUFFIXES
 from finecausal_cli.batch.records import COLUMNS, Journal, Row, merge_journals, read_result_rows, to_line
 from finecausal_cli.batch.runner import BatchRunner, Reporter
@@ -47,7 +48,6 @@ FileFormat = Literal["json", "jsonl", "csv", "parquet", "html"]
 _FORMATS: dict[str, FileFormat] = {f".{name}": name for name in get_args(FileFormat)}
 _ENDINGS = ", ".join(_FORMATS)
 
-RESULTS_NAME = "results.jsonl"
 TABLE_NAME = "results.csv"
 PAGE_NAME = "report.html"
 _JOURNAL_ENDING = ".journal.jsonl"
@@ -368,7 +368,8 @@ def _deliver_whole(config: BatchConfig, runner: BatchRunner, inputs: Inputs, ahe
         stats = runner.run(inputs, reporter, whole=True)
     if stats.exit_signal:
         return stats.exit_signal
-    deliver(reporter.result, config.output_format or "table", output, print_result)
+    (item,) = inputs.items
+    deliver(reporter.result.renamed(item.path, item.source), config.output_format or "table", output, print_result)
     return exit_code(reporter.result)
 
 

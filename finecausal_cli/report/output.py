@@ -133,33 +133,34 @@ def to_json(result: Value, *, indent: int | None = 2) -> str:
 
 def assessment_schema() -> str:
     """Return the JSON Schema of an assessment, versioned like its ``schema_version``; every field is always there."""
-    return _schema(Assessment, "assessment", SCHEMA_VERSION)
+    return schema_of(Assessment, "assessment", SCHEMA_VERSION)
 
 
 def unscored_schema() -> str:
     """Return the JSON Schema of a result without points."""
-    return _schema(Unscored, "unscored", SCHEMA_VERSION)
+    return schema_of(Unscored, "unscored", SCHEMA_VERSION)
 
 
 def explanation_schema() -> str:
     """Return the JSON Schema of an explanation."""
-    return _schema(Explanation, "explanation", EXPLANATION_SCHEMA_VERSION)
+    return schema_of(Explanation, "explanation", EXPLANATION_SCHEMA_VERSION)
 
 
 def comparison_schema() -> str:
     """Return the JSON Schema of a comparison."""
-    return _schema(Comparison, "comparison", COMPARISON_SCHEMA_VERSION)
+    return schema_of(Comparison, "comparison", COMPARISON_SCHEMA_VERSION)
 
 
 def row_schema() -> str:
     """Return the JSON Schema of a row: one dive of many, scored, refused or failed."""
-    return _schema(Row, "row", ROW_VERSION)
+    return schema_of(Row, "row", ROW_VERSION)
 
 
-def _schema(kind: type[Value], name: str, version: int) -> str:
+def schema_of(kind: type[Value], name: str, version: int) -> str:
+    """Return the JSON Schema of a result; every field is required, for each is written."""
     schema = kind.model_json_schema(mode="serialization")
     for definition in (schema, *schema.get("$defs", {}).values()):
-        if "properties" in definition:  # every field is written, those with a default too
+        if "properties" in definition:
             definition["required"] = list(definition["properties"])
     header = {"$schema": _DIALECT, "$id": f"urn:finecausal:{name}:{version}"}
     return json.dumps(header | schema, ensure_ascii=False, indent=2)

@@ -518,6 +518,7 @@ def build_bank(
     model: FineCausal,
     weights_digest: str,
     cache: DiveInputs,
+    total: Callable[[int], object] = lambda count: None,  # noqa: ARG005
     advance: Callable[[], object] = lambda: None,
 ) -> Bank:
     """Make a bank of a few dives of each number.
@@ -529,6 +530,7 @@ def build_bank(
         model: The network, in evaluation mode.
         weights_digest: Digest of its weights.
         cache: Where the clips come from.
+        total: Called once with the number of exemplars.
         advance: Called after each encoded dive.
 
     Raises:
@@ -538,6 +540,7 @@ def build_bank(
     chosen = spread_exemplars([dive for dive in dives if dive.score is not None and dive.number], options.per_number)
     if not chosen:
         raise BankError("no dive with a score and a dive number to build from", where=folder)
+    total(len(chosen))
     encoded = encode_dives(model, chosen, cache, advance=advance)
     exemplars = []
     for dive, exemplar_id in zip(chosen, _names(chosen), strict=True):

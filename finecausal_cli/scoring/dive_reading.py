@@ -260,6 +260,7 @@ class ReadAhead:
                 timeout_s=self._timeout_s,
                 progress=lambda share: self.progress(share),
             )
+            self.progress(1.0)
         except Exception as error:  # raised by the thread that asks for the result
             self._found = error
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
@@ -11,6 +11,9 @@ from finecausal_cli.errors import ErrorKind  # noqa: TC001 - pydantic reads it
 from finecausal_cli.retrieval import BUNDLED
 from finecausal_cli.video import CLIP_FRAMES
 from finecausal_cli.weights import TrainedOn  # noqa: TC001 - pydantic reads it
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
 
 # The verdict on one dive, as one value. The tables, the JSON and a library user all read this.
 #
@@ -36,6 +39,19 @@ class Value(BaseModel):
     """A value that never changes and refuses what it does not know."""
 
     model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
+
+    def renamed(self, path: str, name: str) -> Self:
+        """Return the same with ``name`` wherever the path of a temporary file stands."""
+        values = {field: _renamed(getattr(self, field), path, name) for field in type(self).model_fields}
+        return self.model_copy(update=values)
+
+
+def _renamed(value: Any, path: str, name: str) -> Any:
+    if isinstance(value, Value):
+        return value.renamed(path, name)
+    if isinstance(value, tuple):
+        return tuple(_renamed(each, path, name) for each in value)
+    return value.replace(path, name) if isinstance(value, str) else value
 
 
 class Stage(Value):

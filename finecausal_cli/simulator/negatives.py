@@ -61,7 +61,13 @@ class Clip:
 
 
 def write_negatives(
-    out: str | PathLike[str], kinds: Sequence[str], count: int, seed: int, photos: Sequence[str] = ()
+    out: str | PathLike[str],
+    kinds: Sequence[str],
+    count: int,
+    seed: int,
+    photos: Sequence[str] = (),
+    *,
+    progress: Callable[[int, int], object] = lambda done, total: None,  # noqa: ARG005
 ) -> Path:
     """Write ``count`` clips of each kind and a table of them.
 
@@ -71,6 +77,7 @@ def write_negatives(
         count: Clips of each kind.
         seed: Same seed, same clips.
         photos: Paths of photographs that may stand behind.
+        progress: Called with (finished, all) after every clip.
 
     Returns:
         The path of the table, ``negatives.csv``: video, kind, fps, frames.
@@ -93,6 +100,7 @@ def write_negatives(
             name, written = f"{kind}-{number:02d}.mp4", _Counter()
             write_video(Path(out) / name, written.count(clip.frames), clip.fps, crf=clip.crf, preset=_PRESET)
             rows.append((name, kind, round(clip.fps, 4), written.number))
+            progress(len(rows), len(chosen) * count)
     table = io.StringIO()
     writer = csv.writer(table, lineterminator="\n")
     writer.writerows([COLUMNS, *rows])

@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
+import shutil
 import stat
+import sys
+import tempfile
 from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import lru_cache
@@ -16,7 +20,7 @@ import numpy as np
 from av.stream import Disposition
 from PIL import Image
 
-from finecausal_cli.errors import VideoError
+from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.video import is_uneven
 
 if TYPE_CHECKING:
@@ -150,6 +154,41 @@ def check_path(path: str | os.PathLike[str]) -> Path:
     if stat.S_ISREG(status.st_mode) and status.st_size == 0:
         raise VideoError("The file is empty.", where=path, kind="empty")
     return Path(path).absolute()
+
+
+# Standard input as a video: decoders seek in files, and read in processes that have another standard input.
+
+STANDARD_INPUT = "standard input"
+"""What results call a video that was read from there."""
+
+_STANDARD_INPUT = frozenset(("-", "/dev/stdin", "/dev/fd/0", "/proc/self/fd/0"))
+
+
+def is_standard_input(path: str | os.PathLike[str]) -> bool:
+    """Tell whether a path means standard input."""
+    return os.fspath(path) in _STANDARD_INPUT
+
+
+def local_file(path: str | os.PathLike[str]) -> str:
+    """Return the path itself, or of standard input a temporary copy that goes when the process ends.
+
+    Raises:
+        UsageError: Standard input is a terminal.
+    """
+    return _spooled() if is_standard_input(path) else os.fspath(path)
+
+
+@lru_cache(maxsize=1)  # it can be read but once
+def _spooled() -> str:
+    if sys.stdin is None or sys.stdin.isatty():
+        hint = "pipe one into the command, or name a file"
+        raise UsageError("no video on standard input, which is a terminal", where="-", hint=hint)
+    folder = tempfile.mkdtemp(prefix="finecausal-")
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    path = os.path.join(folder, "standard-input")  # noqa: PTH118 - a str, as every path of a clip
+    with open(path, "wb") as copy:  # noqa: PTH123
+        shutil.copyfileobj(sys.stdin.buffer, copy)
+    return path
 
 
 # Probing of a video file: format, streams, the time of every frame, completeness.

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import re
 import shutil
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +16,8 @@ from finecausal_cli.atomic import atomic_write
 from finecausal_cli.config import DEFAULT_WEIGHTS
 from finecausal_cli.errors import OutputError, UsageError, WeightsError
 from finecausal_cli.weights import CONFIG_NAME
+
+logger = logging.getLogger(__name__)
 
 # Weights from a model hub: ``hf://owner/repo@revision``.
 #
@@ -166,9 +170,12 @@ def _download(name: HubName, commit: str, folder: Path) -> None:
     """Download a commit into a folder beside its own, verify it and move it. An interrupted download is resumed."""
     from filelock import FileLock
     from huggingface_hub import snapshot_download
+    from huggingface_hub.utils import disable_progress_bars
 
     from finecausal_cli.weights.store import load_weights
 
+    if not sys.stderr.isatty() or not logger.isEnabledFor(logging.WARNING):
+        disable_progress_bars()
     part = folder.with_name(f".{commit}.part")
     try:
         folder.parent.mkdir(parents=True, exist_ok=True)

@@ -366,3 +366,14 @@ def test_output_goes_to_a_file(finecausal, tmp_path):
     done = finecausal("score", DIVE, "--dive", "107B", "--height", "10", "--format", "json", "-o", target)
     assert (done.returncode, done.stdout) == (0, "")
     assert json.loads(target.read_text())["dive"] == "107B"
+
+
+@pytest.mark.parametrize(
+    ("line", "words"),
+    [("finecausal hi", ["history"]), ("finecausal history --format ", ["table", "json", "csv"])],
+)
+def test_the_shell_completes_commands_and_the_values_of_their_options(finecausal, monkeypatch, line, words):
+    monkeypatch.setenv("_FINECAUSAL_COMPLETE", "complete_bash")
+    monkeypatch.setenv("COMP_WORDS", line)
+    monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
+    assert finecausal().stdout.split() == words
