@@ -19,6 +19,7 @@ from finecausal_cli.cli.options import (
     FormatOptions,
     Given,
     OutputFormat,
+    Without,
     add_command,
 )
 from finecausal_cli.config import DEFAULT_WEIGHTS, OptionGroup, option
@@ -88,12 +89,12 @@ def _write_negatives(out: Path, options: SimulateOptions, photos: Sequence[str])
 
 # ``finecausal dataset``: what is in a dataset, and what is wrong with it.
 
-dataset_app = typer.Typer(help="Check a dataset before training on it.", no_args_is_help=True)
+dataset_app = typer.Typer(help="Import a published dataset, and check one before training on it.", no_args_is_help=True)
 
 
 @dataset_app.callback()
 def group() -> None:
-    """Check a dataset before training on it."""
+    """Import a published dataset, and check one before training on it."""
 
 
 @dataclass(frozen=True)
@@ -101,6 +102,7 @@ class CheckOptions(FormatOptions):
     """How a dataset is checked."""
 
     decode: bool = option(False, "Decode every clip and its masks: slow, but finds damaged files.")
+    every: bool = option(False, "Print every problem; by default many of one kind are one line.", flag="--all")
 
 
 def check(
@@ -134,12 +136,67 @@ def check(
     if options.output_format == "json":
         typer.echo(dataset_json(checked))
     else:
-        print_dataset(checked, open_console())
+        print_dataset(checked, open_console(), every=options.every)
     if checked.problems:
         raise typer.Exit(1)
 
 
 add_command(dataset_app, check)
+
+
+@dataclass(frozen=True)
+class ImportOptions(OptionGroup):
+    """Where the manifest goes."""
+
+    output: Path | None = option(
+        None, "The manifest to write, a .csv; dives.csv in SOURCE by default.", flag="-o,--output", metavar="FILE"
+    )
+
+
+def import_(
+    sources: Annotated[
+        list[Path],
+        typer.Argument(
+            metavar="SOURCE...",
+            help="Folders of FineDiving-HM, MTL-AQA, or FineDiving as tables and clips (Hugging Face).",
+            show_default=False,
+        ),
+    ],
+    options: ImportOptions,
+    layout: Annotated[LayoutOptions, Without("allow_outside")],
+) -> None:
+    """Write one manifest of the dives of published datasets; pictures in frames.zip are unpacked beside it.
+
+    What is not recognised is named. Check the result with: finecausal dataset check MANIFEST
+    """
+    from finecausal_cli.data.importing import import_datasets
+    from finecausal_cli.data.manifest import MANIFEST_NAME
+    from finecausal_cli.errors import UsageError
+    from finecausal_cli.report.assets import print_import
+    from finecausal_cli.report.console import error_console, progress_bar
+
+    if options.output is None and len(sources) > 1:
+        raise UsageError("several sources make one manifest", where="-o", hint="-o FOLDER/dives.csv")
+    manifest = options.output or sources[0] / MANIFEST_NAME
+    with progress_bar() as bar:
+        task = bar.add_task("reading the labels", total=None)
+        imported = import_datasets(
+            sources,
+            manifest,
+            annotations=layout.annotations,
+            frames=layout.frames,
+            start=lambda clips: bar.reset(task, total=clips, description="unpacking clips"),
+            advance=lambda: bar.advance(task),
+        )
+    print_import(imported, error_console())
+    if any(Path(source).resolve() != manifest.parent.resolve() for source in sources):
+        error_console().print("clips lie outside of the manifest's folder: read it with --allow-outside", style="dim")
+    typer.echo(imported.manifest)
+    if any(problem.stops for problem in imported.problems):
+        raise typer.Exit(1)
+
+
+add_command(dataset_app, import_, name="import")
 
 
 # ``finecausal evaluate``: metrics on a dataset's held-out dives.

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, ClassVar, Literal
@@ -121,6 +122,19 @@ class Problem:
     def error(self) -> DatasetError:
         """Return the problem as an error to raise."""
         return DatasetError(self.what, where=self.where, hint=self.hint)
+
+
+_VARIES = re.compile(r"'[^']*'|\"[^\"]*\"|\S*/\S*|\d+(?:[.,]\d+)*")
+"""What tells two problems of one kind apart: names, paths and numbers."""
+
+
+def group_problems(problems: Iterable[Problem]) -> list[tuple[Problem, ...]]:
+    """Put problems together that say the same of other dives, in the order of the first of each."""
+    groups: dict[tuple[object, ...], list[Problem]] = {}
+    for problem in problems:
+        key = problem.kind, problem.stops, _VARIES.sub("", problem.what), _VARIES.sub("", problem.hint or "")
+        groups.setdefault(key, []).append(problem)
+    return [tuple(group) for group in groups.values()]
 
 
 Report = Callable[[Problem], object]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 from dataclasses import dataclass
 from itertools import pairwise
@@ -26,7 +27,7 @@ from finecausal_cli.data.annotation import (
 from finecausal_cli.errors import DatasetError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
     from finecausal_cli.data import Report
@@ -82,15 +83,23 @@ def read_finediving(path: Path, annotations: Path, *, report: Report = refuse) -
     labels = annotations / LABELS_NAME
     entries = read_annotation(labels)
     splits = read_splits({split: annotations / name for split, name in _SPLIT_NAMES.items()}, entries, report)
-    if not (path / FRAMES_NAME).is_dir():
-        hint = f"name the folder that holds {FRAMES_NAME} and {MASKS_NAME}"
-        raise DatasetError(f"no folder {FRAMES_NAME}", where=path, hint=hint)
-    if not (path / MASKS_NAME).is_dir():
+    names = [f"{key[0]}/{key[1]}" for key in splits if type(key) is tuple and len(key) == 2]
+    frames = _folder_of_clips(path, FRAMES_NAME, names)
+    if frames is None:
+        where = f"{FRAMES_NAME}/{names[0] if names else '<competition>/<index>'}"
+        there = ", ".join(sorted(entry.name for entry in path.iterdir())[:8]) or "nothing"
+        what = f"no folder {FRAMES_NAME} with the frames of the dives, such as {where}"
+        raise DatasetError(what, where=path, hint=f"name the folder that holds it and {MASKS_NAME}; there is: {there}")
+    masks = _folder_of_clips(path, MASKS_NAME, names)
+    if masks is None:
         what = f"no folder {MASKS_NAME}: no dive has masks"
         report(Problem("masks", str(path), what, "training goes on without them", stops=False))
+    for name, folder in ((FRAMES_NAME, frames), (MASKS_NAME, masks)):
+        if folder not in (None, path / name):
+            report(Problem("frames", str(path), f"{name} is read from {folder.relative_to(path)}", stops=False))
     coarse = annotations / COARSE_NAME
     marks = read_annotation(coarse) if coarse.exists() else {}
-    reader = _Reader(path, splits, _Coarse(coarse, marks, report), report)
+    reader = _Reader(frames, masks, splits, _Coarse(coarse, marks, report), report)
     return read_entries(labels, entries, splits, reader.dive, report)
 
 
@@ -123,9 +132,30 @@ class _Coarse:
             raise WrongEntryError("score", f"the score is {show(other)}, and {score:g} in {LABELS_NAME}")
 
 
+def _folder_of_clips(path: Path, name: str, clips: Sequence[str]) -> Path | None:
+    """Find the folder that holds the clips: as published, or one level off, as archives unpack.
+
+    Args:
+        path: The dataset.
+        name: What the folder is called.
+        clips: ``<competition>/<index>`` of each dive.
+
+    Returns:
+        The first folder that holds one of the clips; else the one of that name, where there is none of the clips.
+    """
+    published = path / name
+    places = [published, published / name, *sorted(path.glob(f"*/{name}")), *sorted(published.glob("*"))]
+    if name == FRAMES_NAME:
+        places.append(path)
+    sample = clips[:: max(1, len(clips) // 20)]
+    found = (place for place in places if any(os.path.isdir(place / clip) for clip in sample))  # noqa: PTH112
+    return next(found, published if published.is_dir() and not any(published.iterdir()) else None)
+
+
 @dataclass(frozen=True, slots=True)
 class _Reader:
-    root: Path
+    frames: Path
+    masks: Path | None
     splits: Mapping[Any, Split]
     coarse: _Coarse
     report: Report
@@ -158,7 +188,7 @@ class _Reader:
         )
 
     def _frames(self, name: str, labelled: int) -> Path:
-        folder = self.root / FRAMES_NAME / name
+        folder = self.frames / name
         if not folder.is_dir():
             raise WrongEntryError("frames", f"no folder of frames {folder}")
         frames = len(frame_names(folder))
@@ -168,10 +198,10 @@ class _Reader:
         return folder
 
     def _masks(self, name: str) -> Path | None:
-        if not (self.root / MASKS_NAME).is_dir():
+        if self.masks is None:
             return None
-        folder = self.root / MASKS_NAME / name
-        frames = frame_names(self.root / FRAMES_NAME / name)
+        folder = self.masks / name
+        frames = frame_names(self.frames / name)
         masks = frame_names(folder) if folder.is_dir() else set()
         if frames == masks:
             return folder

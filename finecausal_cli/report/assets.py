@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import json
 from collections import defaultdict
-from dataclasses import asdict, astuple, fields
+from dataclasses import asdict, astuple, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,6 +14,7 @@ from rich.table import Table
 from rich.text import Text
 
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.data import group_problems
 from finecausal_cli.diving import COUNTING_MARKS, apparatus, describe_dive, difficulty, explain_dive, heights_for
 from finecausal_cli.diving.competition import competition_marks, competition_statistics, describe_competition
 from finecausal_cli.report.console import (
@@ -38,6 +39,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.data import Problem
     from finecausal_cli.data.datasets import DatasetCheck, DatasetSummary, Quantiles
+    from finecausal_cli.data.importing import Imported
     from finecausal_cli.diving import DiveNumber
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.retrieval.bank import BankIndex, Exemplar, JudgedClip
@@ -81,22 +83,51 @@ _MOST_NUMBERS = 12
 """Dive numbers that the table names; JSON names them all."""
 
 
-def print_dataset(check: DatasetCheck, console: Console) -> None:
-    """Print every problem, grouped by what it concerns, and the figures of what can be read."""
-    by_kind: dict[str, list[Problem]] = defaultdict(list)
-    for problem in check.problems:
-        by_kind[problem.kind].append(problem)
-    for kind, problems in by_kind.items():
-        console.print(Text(f"{kind} ({len(problems)})", style="bold"))
-        for problem in problems:
-            _print_problem(problem, check.path, console)
-        console.print()
+_EXAMPLES = 3
+"""Problems of one kind that are shown; the rest is counted."""
+
+
+def print_dataset(check: DatasetCheck, console: Console, *, every: bool = False) -> None:
+    """Print the problems, grouped by what they concern, and the figures of what can be read.
+
+    Args:
+        check: The result of a check.
+        console: Where to print.
+        every: Print each problem; otherwise those that say the same of many dives are one line with three of them.
+    """
+    print_problems(check.problems, check.path, console, every=every)
     _print_summary(check, console)
     count = len(check.problems)
     if count:
         console.print(Text("1 problem." if count == 1 else f"{count} problems.", style="bold red"))
     else:
         console.print(Text("No problems.", style="green"))
+
+
+def print_problems(problems: Sequence[Problem], root: Path, console: Console, *, every: bool = False) -> None:
+    """Print problems by kind; see ``print_dataset``."""
+    by_kind: dict[str, list[Problem]] = defaultdict(list)
+    for problem in problems:
+        by_kind[problem.kind].append(problem)
+    for kind, of_kind in by_kind.items():
+        console.print(Text(f"{kind} ({len(of_kind)})", style="bold"))
+        for group in [(problem,) for problem in of_kind] if every else group_problems(of_kind):
+            if len(group) <= _EXAMPLES:
+                for problem in group:
+                    _print_problem(problem, root, console)
+                continue
+            shown = "; ".join(problem.what for problem in group[:_EXAMPLES])
+            what = f"{len(group)} times, for example: {shown}; and {len(group) - _EXAMPLES} more"
+            _print_problem(replace(group[0], what=what), root, console)
+        console.print()
+
+
+def print_import(imported: Imported, console: Console) -> None:
+    """Print what was imported, and what was not recognised."""
+    print_problems(imported.problems, imported.manifest.parent, console)
+    splits = ", ".join(f"{split or 'no split'} {count}" for split, count in imported.splits.items() if count)
+    layouts = ", ".join(dict.fromkeys(imported.layouts))
+    console.print(Text(printable(f"{imported.dives} dives ({splits}) of {layouts}", console), style="bold"))
 
 
 def dataset_json(check: DatasetCheck) -> str:

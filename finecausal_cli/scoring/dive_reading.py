@@ -235,6 +235,10 @@ class ReadAhead:
         self._process.close()
         self._thread.join()
 
+    def stop(self) -> None:
+        """End the process; whoever waits for the result gets a ``VideoError``."""
+        self._process.close()
+
     def result(self, path: str, wanted: Wanted, viewing: Viewing) -> DivesRead | None:
         """Wait for what was read; None if something else was asked for.
 
