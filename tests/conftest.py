@@ -13,6 +13,7 @@ from finecausal_cli.scoring.results import Stage
 from finecausal_cli.scoring.scorer import Scorer
 from finecausal_cli.video.writer import write_video
 from finecausal_cli.weights import WeightsInfo
+from tests.browser import CHROMIUM, Browser
 
 FEATURES = 32
 
@@ -157,3 +158,12 @@ def make_search():
         )
 
     return make
+
+
+@pytest.fixture
+def browser():
+    """A headless Chromium; the test is skipped where there is none."""
+    if CHROMIUM is None:
+        pytest.skip("there is no Chromium")
+    with Browser() as running:
+        yield running

@@ -34,6 +34,7 @@ _ROOMS = {
     "PretrainOptions": "training",
     "ReaderOptions": "training",
     "ScoreOptions": "scoring",
+    "ServeOptions": "report",
     "SimulateOptions": "simulator",
     "TrainOptions": "training",
 }

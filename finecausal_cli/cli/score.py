@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
+import sys
+from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Literal
@@ -13,7 +17,10 @@ from finecausal_cli.config import OptionGroup, RuntimeConfig, option
 
 if TYPE_CHECKING:
     from finecausal_cli.batch import BatchConfig
+    from finecausal_cli.report import ServeOptions
     from finecausal_cli.scoring import CompareOptions, ExplainOptions, ScoreOptions
+
+logger = logging.getLogger(__name__)
 
 # ``finecausal score``: one dive with the reasons for its score, or many, a line each.
 
@@ -163,6 +170,37 @@ def explain(
     if pages.html is not None:
         write_page(pages.html, explanation, evidence, overlay=pages.overlay)
     deliver(explanation.renamed(path, given), target.output_format, target.output, print_explanation)
+
+
+# ``finecausal serve``: a page on this machine to drop videos on.
+
+
+def serve(options: ServeOptions, runtime: RuntimeConfig) -> None:
+    """Open a page on this machine to drop videos on: a queue, and the same results as score and explain.
+
+    It listens to this machine alone unless --host names another address. Videos are deleted after scoring, results
+    when it ends: Ctrl-C.
+    """
+    from finecausal_cli.report.console import working
+    from finecausal_cli.report.server import is_loopback, run_server
+
+    if not is_loopback(options.host):
+        logger.warning(
+            "warning: everybody who reaches %s can upload videos and see all results, without a password", options.host
+        )
+    with ExitStack() as stack:
+        stack.enter_context(working("loading the weights"))
+
+        def ready(url: str) -> None:
+            stack.close()
+            typer.echo(url)
+            logger.warning("open %s in a browser; Ctrl-C ends it", url)
+
+        code, has_ended = run_server(options, runtime, ready=ready)
+    if not has_ended:  # a computation that cannot be interrupted; no file is left
+        sys.stdout.flush()
+        os._exit(code)
+    raise typer.Exit(code)
 
 
 # ``finecausal compare``: two dives against each other, stage by stage.

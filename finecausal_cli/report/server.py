@@ -18,14 +18,13 @@ import socket
 import threading
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Final
+from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
-from finecausal_cli.config import OptionGroup, RuntimeConfig, __version__, option
+from finecausal_cli.config import __version__
 from finecausal_cli.diving import difficulty, parse_dive_number
 from finecausal_cli.errors import FinecausalError, OutputError
 from finecausal_cli.report.output import render_page
@@ -38,13 +37,12 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
     from types import FrameType
 
+    from finecausal_cli.config import RuntimeConfig
+    from finecausal_cli.report import ServeOptions
     from finecausal_cli.report.upload_queue import Upload
     from finecausal_cli.weights import TrainedOn
 
 logger = logging.getLogger(__name__)
-
-DEFAULT_PORT: Final = 8107
-LOOPBACK: Final = "127.0.0.1"
 
 OWN_HEADER: Final = "X-Finecausal"
 """Sent by our page with whatever changes something. A page of another site would need a permission for it."""
@@ -69,21 +67,8 @@ _RESULT_POLICY: Final = (
 """The page of a result is a file that works alone: its script and style are in it, and it asks for nothing."""
 
 
-@dataclass(frozen=True)
-class ServeOptions(OptionGroup):
-    """Where the server listens, and what it takes."""
-
-    panel: ClassVar[str] = "Server"
-
-    port: int = option(DEFAULT_PORT, "Port; 0 takes a free one.", min=0, max=65535)
-    host: str = option(
-        LOOPBACK, "Address to listen at. With any other than loopback everybody who reaches it can use the page."
-    )
-    max_mb: int = option(500, "Largest video, MB.", min=1)
-
-
-class Refusal(Exception):
-    """A request that is refused: status and why."""
+class RequestRefusedError(Exception):
+    """A request is refused: status and why."""
 
     def __init__(self, status: HTTPStatus, why: str) -> None:
         self.status, self.why = status, why
@@ -116,7 +101,7 @@ class UploadServer(ThreadingHTTPServer):
             super().__init__((options.host, options.port), _Handler)
         except (OSError, OverflowError) as error:
             what = f"cannot listen: {getattr(error, 'strerror', None) or error}"
-            hint = "--port 0 takes a free port" if self_inflicted(error) else "check --host and --port"
+            hint = "--port 0 takes a free port" if _is_taken(error) else "check --host and --port"
             raise OutputError(what, where=f"{options.host}:{options.port}", hint=hint) from None
         self._names = {options.host, "localhost"} if self.is_local else {options.host, socket.gethostname()}
 
@@ -175,8 +160,7 @@ def _is_address(host: str) -> bool:
     return True
 
 
-def self_inflicted(error: BaseException) -> bool:
-    """Tell whether a port is taken already."""
+def _is_taken(error: BaseException) -> bool:
     return getattr(error, "errno", None) in (48, 98, 10048)
 
 
@@ -202,14 +186,15 @@ class _Handler(BaseHTTPRequestHandler):
         logger.debug(format, *values)
 
     def _answer(self, work: Callable[[str], None]) -> None:
-        path = urlsplit(self.path).path
+        path, announced = urlsplit(self.path).path, self.headers.get("Content-Length", "")
+        self._unread = int(announced) if announced.isascii() and announced.isdigit() else 0
         try:
             if not self.server.knows(self.headers.get("Host")):
-                raise Refusal(HTTPStatus.MISDIRECTED_REQUEST, "this server is not known by that name")
+                raise RequestRefusedError(HTTPStatus.MISDIRECTED_REQUEST, "this server is not known by that name")
             if self.command != "GET":
                 self._check_origin()
             work(path)
-        except Refusal as refusal:
+        except RequestRefusedError as refusal:
             self.close_connection = True
             self._send_json({"error": refusal.why}, refusal.status)
             self._drain()
@@ -219,7 +204,7 @@ class _Handler(BaseHTTPRequestHandler):
         origin = self.headers.get("Origin")
         is_ours = origin is None or self.server.knows(urlsplit(origin).netloc)
         if not is_ours or self.headers.get(OWN_HEADER) is None:
-            raise Refusal(HTTPStatus.FORBIDDEN, "only the page of this server may do that")
+            raise RequestRefusedError(HTTPStatus.FORBIDDEN, "only the page of this server may do that")
 
     def _get(self, path: str) -> None:
         if path == "/":
@@ -231,7 +216,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif path.startswith("/results/"):
             self._send_result(path.removeprefix("/results/"))
         else:
-            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such page")
+            raise RequestRefusedError(HTTPStatus.NOT_FOUND, "there is no such page")
 
     def _send_result(self, name: str) -> None:
         upload_id, _, ending = name.partition(".")
@@ -242,18 +227,20 @@ class _Handler(BaseHTTPRequestHandler):
         except OSError:
             content = None
         if content is None:
-            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such result, or it has made room for newer ones")
+            raise RequestRefusedError(
+                HTTPStatus.NOT_FOUND, "there is no such result, or it has made room for newer ones"
+            )
         kind = "application/json" if ending else "text/html"
         self._send(content, f"{kind}; charset=utf-8", policy=_RESULT_POLICY)
 
     def _delete(self, path: str) -> None:
         if not self.server.uploads.remove(path.removeprefix("/uploads/")):
-            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such upload, or it is being scored")
+            raise RequestRefusedError(HTTPStatus.NOT_FOUND, "there is no such upload, or it is being scored")
         self._send_json({})
 
     def _post(self, path: str) -> None:
         if path != "/uploads":
-            raise Refusal(HTTPStatus.NOT_FOUND, "there is no such page")
+            raise RequestRefusedError(HTTPStatus.NOT_FOUND, "there is no such page")
         fields = {name: values[0] for name, values in parse_qs(urlsplit(self.path).query).items()}
         size = self._announced_size()
         name = safe_name(fields.get("name", ""))
@@ -269,46 +256,51 @@ class _Handler(BaseHTTPRequestHandler):
     def _announced_size(self) -> int:
         text = self.headers.get("Content-Length", "")
         if not (text.isascii() and text.isdigit()) or self.headers.get("Transfer-Encoding"):
-            raise Refusal(HTTPStatus.LENGTH_REQUIRED, "the size of the video must be announced")
+            raise RequestRefusedError(HTTPStatus.LENGTH_REQUIRED, "the size of the video must be announced")
         size, most = int(text), self.server.most_bytes
         if size > most:
-            raise Refusal(HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"larger than {most / 10**6:g} MB: see --max-mb")
+            raise RequestRefusedError(
+                HTTPStatus.REQUEST_ENTITY_TOO_LARGE, f"larger than {most / 10**6:g} MB: see --max-mb"
+            )
         if size == 0:
-            raise Refusal(HTTPStatus.BAD_REQUEST, "the file is empty")
+            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "the file is empty")
         if self.server.uploads.is_full:
-            raise Refusal(HTTPStatus.SERVICE_UNAVAILABLE, "too many videos wait: try again when some are done")
+            raise RequestRefusedError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "too many videos wait: try again when some are done"
+            )
         return size
 
     def _bank(self, bank: str) -> str | None:
         if bank and bank not in self.server.banks:  # a name of the form, never a path
-            raise Refusal(HTTPStatus.BAD_REQUEST, f"there is no exemplar bank {bank!r}")
+            raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"there is no exemplar bank {bank!r}")
         return bank or None
 
     def _receive(self, upload: Upload, size: int) -> None:
         """Write the body into the upload's file, no more than was announced at a time as the disk holds."""
         if shutil.disk_usage(upload.folder).free < size + _SPARE_BYTES:
-            raise Refusal(HTTPStatus.INSUFFICIENT_STORAGE, "the disk of this machine is too full for it")
+            raise RequestRefusedError(HTTPStatus.INSUFFICIENT_STORAGE, "the disk of this machine is too full for it")
         left = size
         try:
             with upload.video.open("wb") as file:
                 while left:
                     chunk = self.rfile.read(min(left, _CHUNK))
                     if not chunk:
-                        raise Refusal(HTTPStatus.BAD_REQUEST, "the upload was cut short")
+                        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "the upload was cut short")
                     file.write(chunk)
                     left -= len(chunk)
                     self._unread = left
         except TimeoutError:
-            raise Refusal(HTTPStatus.REQUEST_TIMEOUT, "the upload stopped") from None
+            raise RequestRefusedError(HTTPStatus.REQUEST_TIMEOUT, "the upload stopped") from None
         except OSError as error:
             if isinstance(error, ConnectionError):
-                raise Refusal(HTTPStatus.BAD_REQUEST, "the upload was cut short") from None
-            raise Refusal(HTTPStatus.INSUFFICIENT_STORAGE, f"it cannot be stored: {error.strerror}") from None
+                raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "the upload was cut short") from None
+            raise RequestRefusedError(
+                HTTPStatus.INSUFFICIENT_STORAGE, f"it cannot be stored: {error.strerror}"
+            ) from None
 
     def _drain(self) -> None:
         """Read some of a body that nobody wants."""
-        text = self.headers.get("Content-Length", "")
-        left = min(getattr(self, "_unread", int(text) if text.isascii() and text.isdigit() else 0), _DRAIN_BYTES)
+        left = min(self._unread, _DRAIN_BYTES)
         with suppress(OSError):
             self.connection.settimeout(2)
             while left > 0 and (chunk := self.rfile.read(min(left, _CHUNK))):
@@ -345,14 +337,16 @@ def safe_name(name: str) -> str:
     """Return the name of an uploaded file without its folders, as it may be written here.
 
     Raises:
-        Refusal: It is not the name of a video.
+        RequestRefusedError: It is not the name of a video.
     """
     base = name.replace("\\", "/").rpartition("/")[2]
     base = "".join(char for char in base if char.isprintable()).strip().lstrip(".")
     stem, suffix = Path(base).stem, Path(base).suffix.lower()
     if suffix not in VIDEO_SUFFIXES:
         kinds = ", ".join(sorted(VIDEO_SUFFIXES))
-        raise Refusal(HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{base or 'this'} is not a video: {kinds} are taken")
+        raise RequestRefusedError(
+            HTTPStatus.UNSUPPORTED_MEDIA_TYPE, f"{base or 'this'} is not a video: {kinds} are taken"
+        )
     while len((stem + suffix).encode()) > _LONGEST_NAME:
         stem = stem[:-1]
     return stem + suffix
@@ -362,7 +356,7 @@ def score_options(fields: dict[str, str]) -> ScoreOptions:
     """Return what the form says of a dive.
 
     Raises:
-        Refusal: The dive number, the height or the difficulty is wrong.
+        RequestRefusedError: The dive number, the height or the difficulty is wrong.
     """
     try:
         number = parse_dive_number(fields["dive"]) if fields.get("dive") else None
@@ -371,9 +365,11 @@ def score_options(fields: dict[str, str]) -> ScoreOptions:
             difficulty(number, height_m)
         return ScoreOptions(dive=None if number is None else str(number), height_m=height_m)
     except ValueError:
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"{fields['height']!r} is not a height in metres") from None
+        raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{fields['height']!r} is not a height in metres") from None
     except FinecausalError as error:
-        raise Refusal(HTTPStatus.BAD_REQUEST, f"{error.what}" + (f" ({error.hint})" if error.hint else "")) from None
+        raise RequestRefusedError(
+            HTTPStatus.BAD_REQUEST, f"{error.what}" + (f" ({error.hint})" if error.hint else "")
+        ) from None
 
 
 def serve_page(server: UploadServer, nonce: str) -> str:
@@ -395,7 +391,7 @@ def serve_page(server: UploadServer, nonce: str) -> str:
 # Run it until a signal.
 
 
-class _Ended(Exception):
+class _EndedError(Exception):
     """A signal: its exit code."""
 
     def __init__(self, code: int) -> None:
@@ -410,7 +406,7 @@ def _signals() -> Iterator[None]:
     def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - of the standard library
         for each in before:
             signal.signal(each, signal.SIG_IGN)  # a second one must not leave files behind
-        raise _Ended(128 + number)
+        raise _EndedError(128 + number)
 
     before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
     for each in before:
@@ -454,6 +450,6 @@ def run_server(
                 finally:
                     server.shutdown()
                     has_ended = uploads.stop()
-    except _Ended as ended:
+    except _EndedError as ended:
         return ended.code, has_ended
     raise AssertionError("it serves until a signal")

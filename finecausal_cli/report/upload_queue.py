@@ -22,7 +22,7 @@ from finecausal_cli.errors import FinecausalError, OutputError, RefusedError
 from finecausal_cli.report.output import to_json
 from finecausal_cli.report.pages import write_page
 from finecausal_cli.scoring import ExplainOptions, ScoreOptions
-from finecausal_cli.scoring.dive_reading import ReadAhead
+from finecausal_cli.scoring.dive_reading import ReadAhead, reading_process
 from finecausal_cli.scoring.results import Unscored
 from finecausal_cli.scoring.scorer import Scorer
 
@@ -182,7 +182,7 @@ class UploadQueue:
         self._uploads: dict[str, Upload] = {}
         self._lock = threading.Lock()
         self._stopping = threading.Event()
-        self._reading: ReadAhead | None = None
+        self._process = reading_process()
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
 
     def load(self) -> Scorer:
@@ -191,15 +191,14 @@ class UploadQueue:
 
     def start(self) -> None:
         """Begin to work."""
+        self._process.start()
         self._thread.start()
 
     def stop(self, timeout_s: float = 20.0) -> bool:
         """End the upload under way and forget the others; return whether the thread has ended in time."""
         self._stopping.set()
         self._waiting.put(None)
-        with self._lock:
-            if self._reading is not None:
-                self._reading.stop()
+        self._process.close()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
@@ -299,10 +298,8 @@ class UploadQueue:
             if share >= 1:
                 upload.state = "scoring"
 
-        ahead = ReadAhead(str(upload.video), options.wanted, scorer.viewing, timeout_s=TIMEOUT_S)
+        ahead = ReadAhead(str(upload.video), options.wanted, scorer.viewing, timeout_s=TIMEOUT_S, process=self._process)
         ahead.progress = show
-        with self._lock:
-            self._reading = ahead
         return ahead
 
     def _scorer_of(self, bank: str | None) -> Scorer:

@@ -215,13 +215,16 @@ class ReadAhead:
         wanted: Which dives.
         viewing: How they will have to be shown.
         timeout_s: Most seconds without any progress.
+        process: Another one to do it in, which stays; made with ``reading_process``.
     """
 
-    def __init__(self, path: str, wanted: Wanted, viewing: Viewing, *, timeout_s: float) -> None:
+    def __init__(
+        self, path: str, wanted: Wanted, viewing: Viewing, *, timeout_s: float, process: WorkerProcess | None = None
+    ) -> None:
         self.progress: Progress = lambda _: None
         self._request = (path, wanted, viewing)
         self._timeout_s = timeout_s
-        self._process = reading_process()
+        self._process, self._is_mine = process or reading_process(), process is None
         self._found: DivesRead | Exception | None = None
         self._thread = Thread(target=self._read, daemon=True)
         self._thread.start()
@@ -232,12 +235,9 @@ class ReadAhead:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._process.close()
+        if self._is_mine:
+            self._process.close()
         self._thread.join()
-
-    def stop(self) -> None:
-        """End the process; whoever waits for the result gets a ``VideoError``."""
-        self._process.close()
 
     def result(self, path: str, wanted: Wanted, viewing: Viewing) -> DivesRead | None:
         """Wait for what was read; None if something else was asked for.
