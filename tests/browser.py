@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import base64
 import contextlib
+import fcntl
 import json
 import os
 import select
@@ -43,7 +44,7 @@ class Browser:
         self._in, from_browser = os.pipe()
 
         def put_in_place() -> None:  # Chromium reads from 3 and writes to 4
-            read, write = os.dup(to_browser), os.dup(from_browser)
+            read, write = (fcntl.fcntl(end, fcntl.F_DUPFD, 10) for end in (to_browser, from_browser))
             os.dup2(read, 3)
             os.dup2(write, 4)
 
@@ -105,7 +106,7 @@ class Browser:
         return result["result"].get("value")
 
     def wait(self, script: str, timeout_s: float = 60.0) -> object:
-        """Evaluate an expression until it is true; return its value."""
+        """Evaluate an expression until it is true, and no element (``!!`` makes one true); return its value."""
         until = time.monotonic() + timeout_s
         while time.monotonic() < until:
             if value := self.run(script):

@@ -218,8 +218,8 @@ class _Finder:
                 options = replace(self.options, **changes)
             except FinecausalError as error:
                 options, problem = self.options, problem or error
-            # PTH100: keeps links as they are.
-            yield Item(source, os.path.abspath(source), options, problem, named_in=where, **labels)  # noqa: PTH100
+            absolute = os.path.abspath(source)  # noqa: PTH100 - keeps links as they are
+            yield Item(source, absolute, options, problem, named_in=where, diver=labels["diver"], date=labels["date"])
 
     def _folder(self, path: str, *, is_named: bool, seen: set[tuple[int, int]]) -> Iterator[Item]:
         status = os.stat(path)  # noqa: PTH116 - beside os.scandir

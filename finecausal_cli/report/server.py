@@ -108,8 +108,8 @@ class UploadServer(ThreadingHTTPServer):
     @property
     def url(self) -> str:
         """The address of the page."""
-        host, port = self.server_address[:2]
-        return f"http://{f'[{host}]' if ':' in str(host) else host}:{port}/"
+        host, port = str(self.server_address[0]), self.server_address[1]
+        return f"http://{f'[{host}]' if ':' in host else host}:{port}/"
 
     def knows(self, host: str | None) -> bool:
         """Tell whether a ``Host`` header names this server: a name of another site that points here does not."""
@@ -128,8 +128,10 @@ class UploadServer(ThreadingHTTPServer):
         return is_loopback(hostname) if self.is_local else _is_address(hostname)
 
     def process_request(self, request: Any, client_address: Any) -> None:
-        """Handle a connection in a thread of its own; further ones wait."""
-        self._slots.acquire()
+        """Handle a connection in a thread of its own; too many at once are closed."""
+        if not self._slots.acquire(timeout=1):
+            self.shutdown_request(request)
+            return
         super().process_request(request, client_address)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:

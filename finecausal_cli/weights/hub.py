@@ -170,7 +170,7 @@ def _download(name: HubName, commit: str, folder: Path) -> None:
     """Download a commit into a folder beside its own, verify it and move it. An interrupted download is resumed."""
     from filelock import FileLock
     from huggingface_hub import snapshot_download
-    from huggingface_hub.utils import disable_progress_bars
+    from huggingface_hub.utils.tqdm import disable_progress_bars
 
     from finecausal_cli.weights.store import load_weights
 

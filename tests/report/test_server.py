@@ -254,7 +254,7 @@ def test_a_person_drops_a_video_in_chromium_and_reads_the_explanation(scorer, tm
         browser.run("document.getElementById('height').value = '10'")
         browser.choose_files("#files", dive, tmp_path / "notes.txt")
         browser.wait("document.querySelector('#list').textContent.includes('notes.txt is not a video')")
-        browser.wait("document.querySelector('#list a')", timeout_s=900)
+        browser.wait("!!document.querySelector('#list a')", timeout_s=900)
         assert "107B, 10 m: " in browser.run("document.querySelector('#list').textContent")
         address = browser.run("document.querySelector('#list a').href")
         result = json.loads(ask(server, "GET", f"{address.removeprefix(server.url.rstrip('/'))}.json")[2])
