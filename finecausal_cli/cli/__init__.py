@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
+import signal
 import sys
-from typing import Annotated
+from threading import current_thread, main_thread
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -14,8 +16,12 @@ from finecausal_cli.cli.options import add_command
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import FinecausalError, UsageError
 
+if TYPE_CHECKING:
+    from types import FrameType
+
 EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
+EXIT_TERMINATED = 143
 
 _ANYWHERE = {"--debug": "d", "--offline": "o", "--verbose": "v", "--quiet": "q", "-v": "v", "-q": "q"}
 """Flags that may stand before or behind the name of a command."""
@@ -68,8 +74,9 @@ def root(
 
 
 def run() -> None:
-    """Run the command line and exit with its code: 0 done, 1 failed, 2 wrong usage, 130 interrupted."""
+    """Run the command line and exit with its code: 0 done, 1 failed, 2 wrong usage, 130 interrupted, 143 terminated."""
     flags = ""
+    term = _Termination()
     try:
         arguments, flags = _split_flags(sys.argv[1:])
         _apply(flags)
@@ -79,6 +86,7 @@ def run() -> None:
             raise
         _fail(str(error), error.exit_code)
     except KeyboardInterrupt:
+        term.leave()
         sys.exit(EXIT_INTERRUPTED)
     except BrokenPipeError:
         _leave_closed_pipe()
@@ -90,8 +98,31 @@ def run() -> None:
         # typer and rich turn a closed pipe into the exit code 1.
         if isinstance(leaving.__context__, BrokenPipeError):
             _leave_closed_pipe()
+        term.leave()
         _flush()
         raise
+
+
+class _Termination:
+    """Turns SIGTERM (the limit of a queue, ``docker stop``) into what Ctrl-C is, so that everything is put away."""
+
+    def __init__(self) -> None:
+        self._has_come, self._process = False, os.getpid()
+        if current_thread() is main_thread():
+            signal.signal(signal.SIGTERM, self._handle)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - of the standard library
+        if os.getpid() != self._process:  # a process that was forked off ends as it would without us
+            signal.signal(number, signal.SIG_DFL)
+            os.kill(os.getpid(), number)
+            return
+        self._has_come = True
+        raise KeyboardInterrupt
+
+    def leave(self) -> None:
+        """Exit with the code of SIGTERM, if it has come."""
+        if self._has_come:
+            _fail("terminated", EXIT_TERMINATED)
 
 
 def _split_flags(arguments: list[str]) -> tuple[list[str], str]:

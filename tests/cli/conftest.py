@@ -1,3 +1,4 @@
+import signal
 import sys
 from dataclasses import dataclass
 
@@ -28,8 +29,10 @@ def finecausal(monkeypatch, capfd):
     def call(*arguments):
         monkeypatch.setattr(sys, "argv", ["finecausal", *map(str, arguments)])
         capfd.readouterr()
+        handler = signal.getsignal(signal.SIGTERM)
         with pytest.raises(SystemExit) as left:
             run()
+        signal.signal(signal.SIGTERM, handler)
         streams = capfd.readouterr()
         return Done(left.value.code, streams.out, streams.err)
 

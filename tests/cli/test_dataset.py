@@ -87,3 +87,23 @@ def test_a_pattern_that_is_none_is_wrong_usage(finecausal, tmp_path):
     done = finecausal("dataset", "check", tmp_path, "--frames", "frames")
     assert done.returncode == 2
     assert "no pattern of frames" in done.stderr
+
+
+def test_a_published_table_with_clips_is_imported_and_then_checked(finecausal, dataset):
+    (dataset / "dives.csv").unlink()
+    table = 'id,action_type,dive_score,difficulty,split,lane\na,107b,60,3.0,train,1\nb,407c,48.5,"3,4",test,2\n'
+    (dataset / "labels.csv").write_text(table)
+    done = finecausal("dataset", "import", dataset)
+    assert (done.returncode, done.stdout.strip()) == (0, str(dataset / "dives.csv"))
+    assert "columns that are not recognised: lane" in done.stderr
+    assert "2 dives (train 1, test 1) of tables and clips" in done.stderr
+    checked = finecausal("dataset", "check", dataset)
+    assert "dive numbers   2: 107B 1, 407C 1" in checked.stdout
+    assert "2 that can be read" in checked.stdout
+
+
+def test_an_import_of_nothing_that_is_known_is_one_line_with_what_is_there(finecausal, tmp_path):
+    (tmp_path / "notes.txt").write_text("x")
+    done = finecausal("dataset", "import", tmp_path)
+    assert (done.returncode, done.stdout, len(done.stderr.splitlines())) == (1, "", 1)
+    assert "there is: notes.txt" in done.stderr

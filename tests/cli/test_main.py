@@ -8,6 +8,7 @@ import logging
 import os
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -377,3 +378,15 @@ def test_the_shell_completes_commands_and_the_values_of_their_options(finecausal
     monkeypatch.setenv("COMP_WORDS", line)
     monkeypatch.setenv("COMP_CWORD", str(len(line.split(" ")) - 1))
     assert finecausal().stdout.split() == words
+
+
+@pytest.mark.thorough
+def test_a_command_that_the_system_ends_says_so_and_exits_with_143(tmp_path):
+    command = [sys.executable, "-m", "finecausal_cli", "simulate", str(tmp_path / "d"), "--count", "500"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+        while not list(tmp_path.glob("d/videos/*.mp4")):
+            time.sleep(0.1)
+        run.terminate()
+        out, said = run.communicate(timeout=60)
+    assert (run.returncode, out, said) == (143, "", "finecausal: terminated\n")
+    assert list(tmp_path.rglob("*.part")) == []
