@@ -320,17 +320,17 @@ def progress_bar(console: Console | None = None) -> Progress:
     """Return a progress bar with count, rate, time spent and time left; it vanishes when done.
 
     Args:
-        console: Where it is drawn; standard error when absent. A narrow one has no room for the time spent.
+        console: Where it is drawn; standard error when absent. A narrow one has room for the time left alone.
     """
     console = console or error_console()
-    spent = (TimeElapsedColumn(),) if console.width >= _COLUMNS_FOR_TIME_SPENT else ()
+    is_wide = console.width >= _COLUMNS_FOR_TIME_SPENT
+    times = (TimeElapsedColumn(), _Remaining()) if is_wide else (TimeRemainingColumn(compact=True),)
     return Progress(
         TextColumn("{task.description}"),
         BarColumn(bar_width=None),
         MofNCompleteColumn(),
         _Rate(),
-        *spent,
-        _Remaining(),
+        *times,
         console=console,
         transient=True,
         disable=console.quiet or not console.is_terminal,

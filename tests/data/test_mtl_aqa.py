@@ -5,8 +5,10 @@ import pytest
 from PIL import Image
 
 from finecausal_cli.data import Dive, FrameRange
-from finecausal_cli.data.cache import ClipCache
+from finecausal_cli.data.cache import ClipCache, read_dive
 from finecausal_cli.data.datasets import read_dataset
+from finecausal_cli.data.importing import import_datasets
+from finecausal_cli.data.manifest import read_manifest
 from finecausal_cli.data.published import read_mtl_aqa
 from finecausal_cli.errors import DatasetError, UsageError, VideoError
 
@@ -152,3 +154,12 @@ def test_a_missing_part_is_named(root, part):
     write(root, {(3, 1): broken, (3, 2): entry(120, 138)})
     with pytest.raises(DatasetError, match=f"entry 3/1: no {part}"):
         read_dataset(root)
+
+
+def test_a_part_of_a_long_folder_is_the_same_clip_through_the_manifest_of_an_import(root):
+    import_datasets([root], root / "dives.csv")
+    published, imported = read_dataset(root, annotations=root), read_manifest(root / "dives.csv")
+    assert [dive.score for dive in imported] == [91.2, 64.0]
+    for ours, theirs in zip(imported, published, strict=True):
+        clips = [read_dive(dive, geometry="fit", frame_size=32)[0] for dive in (ours, theirs)]
+        assert np.array_equal(clips[0].frames, clips[1].frames)

@@ -235,6 +235,14 @@ def test_what_is_no_dive_says_so_and_its_video_goes_at_once(scorer, film, tmp_pa
     assert list(folder.iterdir()) == []
 
 
+def test_another_bank_of_the_form_is_loaded_in_place_of_the_one_before(scorer, tmp_path):
+    loaded = []
+    uploads = UploadQueue(RuntimeConfig(), tmp_path, load=lambda config: loaded.append(config.bank) or scorer)
+    for bank in (None, "bundled", "bundled", "mine+bundled", None):
+        uploads._scorer_of(bank)
+    assert loaded == [None, "bundled", "mine+bundled", None]
+
+
 def test_the_oldest_results_make_room(scorer, tmp_path, monkeypatch):
     monkeypatch.setattr(queue_module, "MOST_KEPT", 2)
     with serving(scorer, tmp_path / "serve") as server:
@@ -259,7 +267,9 @@ def test_a_person_drops_a_video_in_chromium_and_reads_the_explanation(scorer, tm
         address = browser.run("document.querySelector('#list a').href")
         result = json.loads(ask(server, "GET", f"{address.removeprefix(server.url.rstrip('/'))}.json")[2])
         browser.open(address)
-        assert "my dive.mp4" in browser.run("document.body.textContent")
+        shown = browser.run("document.documentElement.outerHTML")
+        assert "my dive.mp4" in shown
+        assert str(tmp_path) not in shown
         assert all(request.startswith(server.url) for request in browser.requests)
         assert [error for error in browser.errors if "415" not in error] == []
         assert {path.name for path in files_of(server)} == {"result.html", "result.json"}
