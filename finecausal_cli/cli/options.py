@@ -37,6 +37,7 @@ _ROOMS = {
     "ServeOptions": "report",
     "SimulateOptions": "simulator",
     "TrainOptions": "training",
+    "VideoOptions": "report",
 }
 """Where the options of commands are declared. They are imported when a command is called: ``finecausal --help`` would
 take half as long again with them."""

@@ -17,8 +17,10 @@ from finecausal_cli.config import OptionGroup, RuntimeConfig, option
 
 if TYPE_CHECKING:
     from finecausal_cli.batch import BatchConfig
-    from finecausal_cli.report import ServeOptions
+    from finecausal_cli.report import ServeOptions, VideoOptions
     from finecausal_cli.scoring import CompareOptions, ExplainOptions, ScoreOptions
+    from finecausal_cli.scoring.background import Evidence
+    from finecausal_cli.scoring.comparison_results import Comparison
 
 logger = logging.getLogger(__name__)
 
@@ -214,6 +216,7 @@ def compare(
     b: Annotated[str, typer.Argument(metavar="B", help="The dive to compare it with.", show_default=False)],
     options: CompareOptions,
     pages: PageOptions,
+    video: VideoOptions,
     target: ResultOptions,
     runtime: RuntimeConfig,
 ) -> None:
@@ -222,33 +225,54 @@ def compare(
     The result is a difference. For a score of A, say how good B is: --execution, --score or --ask-bank.
     """
     from finecausal_cli.batch import TIMEOUT_S
-    from finecausal_cli.errors import RefusedError
-    from finecausal_cli.report.comparison import print_comparison, strips_of, write_comparison_page
-    from finecausal_cli.report.console import working
-    from finecausal_cli.report.output import check_targets, deliver, require_figures
-    from finecausal_cli.report.score import deliver_unscored
-    from finecausal_cli.scoring.compare import compare_dives
-    from finecausal_cli.scoring.scorer import Scorer
+    from finecausal_cli.report.score import reading_ahead
     from finecausal_cli.video.source import STANDARD_INPUT, is_standard_input, local_file
 
     given = {local_file(path): STANDARD_INPUT if is_standard_input(path) else path for path in (a, b)}
     a, b = (local_file(path) for path in (a, b))
-    check_targets([a, b], output=target.output, **asdict(pages))
+    options = replace(options, tracks=video.video is not None, timeout_s=TIMEOUT_S)
+    shared = {"timeout_s": TIMEOUT_S, "force": options.force}
+    ranges = [
+        {"start_s": start_s, "end_s": end_s, **shared}
+        for start_s, end_s in (options.query_range_s, options.exemplar_range_s)
+    ]
+    with reading_ahead(a, ranges[0], runtime.weights) as first, reading_ahead(b, ranges[1], runtime.weights) as second:
+        from finecausal_cli.errors import RefusedError
+        from finecausal_cli.report.comparison import print_comparison
+        from finecausal_cli.report.console import working
+        from finecausal_cli.report.output import check_targets, deliver, require_figures
+        from finecausal_cli.report.score import deliver_unscored
+        from finecausal_cli.scoring.compare import compare_dives
+        from finecausal_cli.scoring.scorer import Scorer
+
+        check_targets([a, b], output=target.output, video=video.video, **asdict(pages))
+        if pages.figures is not None:
+            require_figures("leave out --figures")
+        if pages.html is not None or pages.figures is not None:
+            options = replace(options, picture_size=_PICTURE_SIZE)
+        try:
+            with working("comparing"):
+                scorer = Scorer.load(**asdict(runtime))
+                comparison, evidence = compare_dives(scorer, a, b, options, ahead=(first, second))
+        except RefusedError as error:
+            raise typer.Exit(deliver_unscored(error, target.output_format, target.output)) from None
+    if video.video is not None and evidence is not None:
+        from finecausal_cli.report.side_by_side import side_by_side_clip
+
+        side_by_side_clip(video.video, comparison, evidence, video)
+    for path, name in given.items():
+        comparison = comparison.renamed(path, name)
+    if evidence is not None:
+        _write_pictures(comparison, evidence, pages)
+    deliver(comparison, target.output_format, target.output, print_comparison)
+
+
+def _write_pictures(comparison: Comparison, evidence: tuple[Evidence, Evidence], pages: PageOptions) -> None:
+    from finecausal_cli.report.comparison import strips_of, write_comparison_page
+
     if pages.figures is not None:
-        require_figures("leave out --figures")
-    picture_size = None if pages.html is None and pages.figures is None else _PICTURE_SIZE
-    options = replace(options, picture_size=picture_size, timeout_s=TIMEOUT_S)
-    try:
-        with working("comparing"):
-            comparison, evidence = compare_dives(Scorer.load(**asdict(runtime)), a, b, options)
-    except RefusedError as error:
-        raise typer.Exit(deliver_unscored(error, target.output_format, target.output)) from None
-    if pages.figures is not None and evidence is not None:
         from finecausal_cli.report.figures import write_side_by_side
 
         write_side_by_side(pages.figures, strips_of(comparison, evidence))
-    if pages.html is not None and evidence is not None:
+    if pages.html is not None:
         write_comparison_page(pages.html, comparison, evidence)
-    for path, name in given.items():
-        comparison = comparison.renamed(path, name)
-    deliver(comparison, target.output_format, target.output, print_comparison)

@@ -1,11 +1,41 @@
-"""What a person or a program reads of a result: tables, documents, pictures. Here: the options of the server."""
+"""What a person or a program reads of a result: tables, documents, pictures. Here: the options of its commands."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import ClassVar, Final
+from pathlib import Path
+from typing import ClassVar, Final, Literal
 
 from finecausal_cli.config import OptionGroup, option
+from finecausal_cli.errors import UsageError
+
+Drawing = Literal["skeleton", "outline", "none"]
+"""What is drawn on the athletes."""
+
+
+@dataclass(frozen=True)
+class VideoOptions(OptionGroup):
+    """The side-by-side video.
+
+    Raises:
+        UsageError: ``slow`` or ``draw`` is given without ``video``.
+    """
+
+    panel: ClassVar[str] = "Side by side"
+
+    video: Path | None = option(
+        None, "Write both dives side by side as MP4, in step at take-off and entry.", metavar="FILE"
+    )
+    slow: float = option(1.0, "How many times slower than real time the video plays.", min=1, max=20, metavar="N")
+    draw: Drawing = option("skeleton", "What the video draws on the athletes.")
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        given = {"--slow": self.slow != type(self).slow, "--draw": self.draw != type(self).draw}
+        for flag, is_given in given.items():
+            if self.video is None and is_given:
+                raise UsageError(f"{flag} is for the side-by-side video", where=flag, hint="add --video FILE")
+
 
 DEFAULT_PORT: Final = 8107
 LOOPBACK: Final = "127.0.0.1"

@@ -81,6 +81,11 @@ class Caption:
             pen.text((text // 2, step * (row + 1)), line, 255, font, anchor="ls")
         return np.asarray(image, np.uint8)
 
+    @property
+    def lines(self) -> NDArray[np.uint8] | None:
+        """The letters, uint8 [height, width], white on black; None where nothing is said."""
+        return self._letters
+
     def draw(self, picture: NDArray[np.uint8], *, at_top: bool) -> None:
         """Draw it onto a picture, uint8 [height, width, 3], in place."""
         if self._letters is None:
@@ -136,6 +141,8 @@ def draw_athlete(
     time_s: float,
     colour: Colour,
     excerpt: Excerpt | None = None,
+    *,
+    skeleton: bool = True,
 ) -> bool:
     """Draw outline, skeleton and path of the athlete onto a picture.
 
@@ -146,22 +153,29 @@ def draw_athlete(
         time_s: When the picture is shown, seconds of the file.
         colour: Of the outline.
         excerpt: What the picture shows of the source's; all of it at its own size when absent.
+        skeleton: Draw the bones, too.
 
     Returns:
         Whether there is an outline among it.
     """
     where = excerpt or Excerpt()
     line = max(1, round(min(picture.shape[:2]) * _BONE_SHARE))
-    if track.flight is not None:
-        path = path_until(track.flight, time_s)
-        if len(path) > 1:
-            _draw_lines(picture, [where.transform(path)[:, None]], _PATH, line, is_closed=False)
+    draw_path(picture, track, time_s, line, where)
     frame = track.frames[sample]
     if track.outlines is None or track.windows is None or frame.confidence < SEEN:
         return False
     _draw_lines(picture, trace(track.outlines[sample], track.windows[sample], where), colour, line, is_closed=True)
-    draw_skeleton(picture, frame.joints, line, where)
+    if skeleton:
+        draw_skeleton(picture, frame.joints, line, where)
     return True
+
+
+def draw_path(picture: NDArray[np.uint8], track: AthleteTrack, time_s: float, line: int, where: Excerpt) -> None:
+    """Draw the path of the flight so far, where it is known."""
+    if track.flight is not None:
+        path = path_until(track.flight, time_s)
+        if len(path) > 1:
+            _draw_lines(picture, [where.transform(path)[:, None]], _PATH, line, is_closed=False)
 
 
 def draw_skeleton(

@@ -90,7 +90,7 @@ def _check_kind(flag: str, name: str, target: Path) -> None:
         return
     if target.is_dir():
         raise UsageError(f"{flag} needs a file, and this is a folder", where=target)
-    if name == "overlay" and target.suffix.lower() != ".mp4":
+    if name in ("overlay", "video") and target.suffix.lower() != ".mp4":
         raise UsageError(f"{flag} writes MP4", where=target, hint="end the name in .mp4")
 
 

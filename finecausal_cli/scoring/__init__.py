@@ -398,6 +398,7 @@ class CompareOptions:
 
     Attributes:
         picture_size: Short side in pixels of the pictures to return; None returns none.
+        tracks: Return what is read of the athletes even without pictures.
         timeout_s: Most seconds that reading a clip may take; None sets no limit.
     """
 
@@ -419,6 +420,7 @@ class CompareOptions:
     force: bool = option(False, "Compare clips that would be refused; a warning is shown.")
     seed: int = option(0, "Random seed of the choice among exemplars of one number.")
     picture_size: int | None = None
+    tracks: bool = False
     timeout_s: float | None = None
 
     def __post_init__(self) -> None:

@@ -45,6 +45,7 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.athlete_track import PreparedDive
     from finecausal_cli.scoring.background import Evidence
     from finecausal_cli.scoring.comparison_results import PairSide
+    from finecausal_cli.scoring.dive_reading import ReadAhead
     from finecausal_cli.scoring.results import Row3
     from finecausal_cli.scoring.scorer import Scorer
 
@@ -65,6 +66,8 @@ def compare_dives(
     query: str | os.PathLike[str],
     exemplar: str | os.PathLike[str],
     options: CompareOptions | None = None,
+    *,
+    ahead: tuple[ReadAhead | None, ReadAhead | None] = (None, None),
 ) -> tuple[Comparison, tuple[Evidence, Evidence] | None]:
     """Compare two dives, stage by stage.
 
@@ -73,9 +76,10 @@ def compare_dives(
         query: A video file or a folder of frames.
         exemplar: The same; this dive plays the exemplar.
         options: How.
+        ahead: Have begun to read the two dives.
 
     Returns:
-        The comparison; and the pictures of both dives if ``picture_size`` asks for them.
+        The comparison; and the pictures of both dives if ``picture_size`` or ``tracks`` asks for them.
 
     Raises:
         RefusedError: A clip shows no dive; its ``found`` says what there is.
@@ -88,8 +92,8 @@ def compare_dives(
     options = replace(options, dive=number)
     degree, degree_from = _difficulty(options)
     execution, execution_from = _given_execution(options, degree)
-    first = _encode(scorer, os.fspath(query), options.query_range_s, options)
-    second = _encode(scorer, os.fspath(exemplar), options.exemplar_range_s, options)
+    first = _encode(scorer, os.fspath(query), options.query_range_s, options, ahead[0])
+    second = _encode(scorer, os.fspath(exemplar), options.exemplar_range_s, options, ahead[1])
     # The second dive is a bank of one; its execution, if it is known, is added afterwards.
     only = Exemplar(id="B", dive=options.dive, height_m=options.height_m, difficulty=degree or 1.0, execution=0.0)
     bank = Bank(os.fspath(exemplar), (only,), second.encoding, scorer.weights[1])
@@ -178,19 +182,23 @@ def _weighed(stage_deltas: Tensor) -> list[float]:
 
 
 def _encode(
-    scorer: Scorer, path: str, range_s: tuple[float | None, float | None], options: CompareOptions
+    scorer: Scorer,
+    path: str,
+    range_s: tuple[float | None, float | None],
+    options: CompareOptions,
+    ahead: ReadAhead | None,
 ) -> _EncodedDive:
     start_s, end_s = range_s
-    prepared = scorer.locate(
-        path, ScoreOptions(start_s=start_s, end_s=end_s, timeout_s=options.timeout_s, force=options.force)
-    )
+    how = ScoreOptions(start_s=start_s, end_s=end_s, timeout_s=options.timeout_s, force=options.force)
+    prepared = scorer.locate(path, how, ahead=ahead)
     clip = prepared.dive_clip.clip
     if not scorer.sees(prepared):
         raise refused_error(prepared.withheld())
-    encoding = scorer.encode_dive(prepared, foreground=options.picture_size is not None)
+    is_wanted = options.picture_size is not None or options.tracks
+    encoding = scorer.encode_dive(prepared, foreground=is_wanted)
     evidence = None
-    if options.picture_size is not None:
-        pictures = sampled_like(path, clip, options.picture_size)
+    if is_wanted:
+        pictures = None if options.picture_size is None else sampled_like(path, clip, options.picture_size)
         logits = None if encoding.foreground is None else encoding.foreground[-1][0]
         evidence = gather_evidence(clip, scorer.foreground(prepared, logits), pictures, prepared.track)
     return _EncodedDive(prepared, replace(encoding, foreground=None), evidence)

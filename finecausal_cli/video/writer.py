@@ -69,13 +69,15 @@ def write_video(
     *,
     crf: int = 18,
     preset: str = "veryfast",
+    threads: int = 1,
+    keyframes: int | None = None,
     times_s: NDArray[np.float64] | None = None,
     sample_aspect: float = 1.0,
 ) -> None:
     """Write RGB frames as H.264 (yuv420p, BT.709) in an MP4 that starts to play before it is fully loaded.
 
-    The encoder runs on one thread and leaves out version stamps of the container, so equal frames give equal
-    bytes. A side of odd length, which yuv420p cannot hold, gets its last row or column doubled.
+    Version stamps of the container are left out, so equal frames give equal bytes. A side of odd length, which yuv420p
+    cannot hold, gets its last row or column doubled.
 
     Args:
         path: File to write; an existing one is replaced at the end, in one step.
@@ -83,6 +85,9 @@ def write_video(
         fps: Frames a second.
         crf: Constant rate factor of x264, 0 (lossless) to 51; 18 is visually lossless.
         preset: Speed preset of x264.
+        threads: Of the encoder; each number of them gives bytes of its own.
+        keyframes: Most frames from one keyframe to the next: the fewer, the faster a player seeks and the larger the
+            file. None leaves it to the encoder (250).
         times_s: float64 [frames + 1], rising from 0: the time of each frame, and the end of the last one. None for a
             constant frame rate ``fps``.
         sample_aspect: Width of one pixel over its height.
@@ -92,7 +97,9 @@ def write_video(
         ValueError: A frame is not uint8 [height, width, 3], or its size differs from the first.
     """
     # x264's macroblock-tree rate control reads uninitialised memory, so its bytes change from run to run: off.
-    options = {"crf": str(crf), "preset": preset, "threads": "1", "x264-params": "mbtree=0"}
+    options = {"crf": str(crf), "preset": preset, "threads": str(threads), "x264-params": "mbtree=0"}
+    if keyframes is not None:
+        options["g"] = str(keyframes)
     codec = _Format("mp4", "libx264", "yuv420p", "rgb24")
     _write(path, map(_even_rgb, frames), _Timing(fps, times_s, sample_aspect), codec, options)
 
@@ -161,7 +168,7 @@ def _encode(
         stream.height, stream.width = first.shape[:2]
         stream.pix_fmt = codec.stored
         context = stream.codec_context
-        context.thread_count = 1
+        context.thread_count = int(options["threads"])
         if timing.times_s is not None:
             context.time_base = Fraction(1, _MAX_DENOMINATOR)
             context.flags |= Flags.frame_duration  # or the encoder guesses the duration of the last frame
