@@ -170,7 +170,7 @@ def explain(
 
         write_explanation_figures(pages.figures, explanation, evidence)
     if pages.html is not None:
-        write_page(pages.html, explanation, evidence, overlay=pages.overlay)
+        write_page(pages.html, explanation, evidence, source=given)
     deliver(explanation.renamed(path, given), target.output_format, target.output, print_explanation)
 
 

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Sequence
     from types import TracebackType
 
+    from rich.table import Column
     from typing_extensions import Self
 
     from finecausal_cli.scoring.dive_reading import ReadAhead
@@ -81,6 +82,11 @@ def shorten(text: str, columns: int) -> str:
     while cell_len(text) > columns - 3:
         text = text[1:]
     return f"...{text}"
+
+
+def file_name(source: str) -> str:
+    """Return the name of a file or a folder for a title; the whole of what names no file, such as ``-``."""
+    return source.rstrip("/\\").replace("\\", "/").rpartition("/")[2] or source
 
 
 def _can_show(char: str, encoding: str) -> bool:
@@ -181,9 +187,64 @@ def add_row(table: Table, *cells: str | Text) -> None:
     table.add_row(*(Text(cell) if isinstance(cell, str) else cell for cell in cells))
 
 
+_BETWEEN = 3
+"""Cells between two columns of a table."""
+
+_LONGEST_WORD = 16
+"""Longer words of a cell, such as paths and digests, may be folded; those of a heading never."""
+
+
 def print_table(table: Table, console: Console) -> None:
-    """Print a table no wider than the page."""
-    console.print(table, width=page_columns(console))
+    """Print a table no wider than the page. Where whole words do not fit side by side, rows become lists."""
+    room = page_columns(console)
+    if not table.show_header:
+        console.print(table, width=room)
+        return
+    cells = [_plain_cells(column, footer=table.show_footer) for column in table.columns]
+    widths = _column_widths(cells, room - _BETWEEN * (len(cells) - 1))
+    if widths is None:
+        _print_rows_as_lists(cells, console, room)
+        return
+    for column, width in zip(table.columns, widths, strict=True):
+        column.width = width
+    console.print(table, width=room)
+
+
+def _plain_cells(column: Column, *, footer: bool) -> list[str]:
+    """Return heading and cells of a column."""
+    parts = [column.header, *column.cells, *([column.footer] if footer else [])]
+    return [part.plain if isinstance(part, Text) else str(part) for part in parts]
+
+
+def _column_widths(cells: Sequence[Sequence[str]], room: int) -> list[int] | None:
+    """Share the room among columns so that no word is split; None where there is too little."""
+    least, most = [], []
+    for heading, *rest in cells:
+        words = [min(cell_len(word), _LONGEST_WORD) for cell in rest for word in cell.split()]
+        least.append(max([cell_len(word) for word in heading.split()] + words, default=0))
+        most.append(max(cell_len(cell) for cell in (heading, *rest)))
+    spare = room - sum(least)
+    if spare < 0:
+        return None
+    for index in sorted(range(len(least)), key=lambda index: most[index] - least[index]):
+        wanted = min(most[index] - least[index], spare)
+        least[index] += wanted
+        spare -= wanted
+    return least
+
+
+def _print_rows_as_lists(cells: Sequence[Sequence[str]], console: Console, room: int) -> None:
+    headings = [heading for heading, *_ in cells]
+    for row in zip(*(rest for _, *rest in cells), strict=True):
+        title = f"{headings[0]} {row[0]}".strip() if headings[0] and row[0] else row[0] or headings[0]
+        console.print(Text(title, style="bold", overflow="fold"), width=room)
+        grid = Table.grid(padding=(0, 2))
+        grid.add_column(style="dim", no_wrap=True)
+        grid.add_column(overflow="fold")
+        for heading, cell in zip(headings[1:], row[1:], strict=True):
+            if cell:
+                grid.add_row(Text(f"  {heading}".rstrip()), Text(cell))
+        console.print(grid, width=room)
 
 
 def facts_grid(facts: Iterable[tuple[str | Text, str | Text]], console: Console) -> Table:

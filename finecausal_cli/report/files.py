@@ -225,7 +225,8 @@ def write_file(path: Path, file_format: FileFormat, rows: Iterable[Row]) -> None
             return
         with part.open("wb") as stream:
             if file_format == "html":
-                stream.write(batch_page([row.light() for row in rows]).encode("utf-8", "replace"))
+                pages = {page.name for page in path.parent.glob("*.html")}
+                stream.write(batch_page([row.light() for row in rows], pages).encode("utf-8", "replace"))
                 return
             writer = row_writer(file_format, stream)
             for row in rows:

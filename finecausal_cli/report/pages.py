@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-import base64
+import os
 from importlib.util import find_spec
+from pathlib import Path
 from typing import TYPE_CHECKING, Final
+from urllib.parse import quote
 
 from markupsafe import Markup
 
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.config import __version__
-from finecausal_cli.diving import describe_dive, parse_dive_number
-from finecausal_cli.errors import DiveNumberError, OutputError
+from finecausal_cli.diving import GROUPS, describe_dive, parse_dive_number
+from finecausal_cli.errors import DiveNumberError
 from finecausal_cli.evaluation.predict import is_covered
 from finecausal_cli.report.batch import caveats_of, interval, points, summarise_rows
 from finecausal_cli.report.console import Row as Cells
-from finecausal_cli.report.console import Section, signed
+from finecausal_cli.report.console import Section, file_name, signed
 from finecausal_cli.report.evaluation import evaluation_sections, figure, setting_sentence, share
 from finecausal_cli.report.explanation import explanation_sections, limits_of, summarise_explanation, time_code
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
+from finecausal_cli.report.player import build_player, cut_excerpt, player_script, script_digest
 from finecausal_cli.report.score import (
     athlete_in_words,
     competition_in_words,
@@ -32,12 +35,12 @@ from finecausal_cli.report.score import (
 )
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
-    from pathlib import Path
+    from collections.abc import Collection, Mapping, Sequence
 
     from finecausal_cli.batch.records import Row
     from finecausal_cli.evaluation.predict import Prediction
     from finecausal_cli.evaluation.run import Evaluation
+    from finecausal_cli.report.player import ClipExcerpt
     from finecausal_cli.scoring.background import Evidence
     from finecausal_cli.scoring.results import Assessment, Explanation
 
@@ -56,30 +59,41 @@ CAPTIONS: Final = {
 }
 
 
-def write_page(path: Path, explanation: Explanation, evidence: Evidence, *, overlay: Path | None = None) -> None:
-    """Write the page as one self-contained file.
+_MAIN: Final = ("Likeliest dive numbers", "Measured facts", "Interventions", "Stages against")
+"""Beginnings of the titles of the tables that a coach reads first; the others fold away."""
+
+
+def write_page(path: Path, explanation: Explanation, evidence: Evidence, *, source: str | None = None) -> None:
+    """Write the page as one self-contained file, the video included.
 
     Args:
         path: The file.
         explanation: The explanation.
         evidence: Its frames and masks.
-        overlay: An MP4 video to embed.
+        source: What the page calls the video; by default what the assessment calls it.
 
     Raises:
-        OutputError: The file cannot be written, or the video cannot be read.
+        VideoError: A frame of the video cannot be decoded any more.
+        OutputError: The file cannot be written.
     """
     drawings: Mapping[str, str] = {}
     if find_spec("matplotlib") is not None:
         from finecausal_cli.report.figures import draw_charts
 
         drawings = draw_charts(explanation)
-    text = explanation_page(explanation, evidence, drawings, video=None if overlay is None else _read(overlay))
+    excerpt = cut_excerpt(explanation.assessment, evidence)
+    text = explanation_page(explanation, evidence, drawings, excerpt=excerpt, source=source)
     with atomic_write(path, "the report") as part:
         part.write_text(text, encoding="utf-8", errors="replace")
 
 
 def explanation_page(
-    explanation: Explanation, evidence: Evidence, drawings: Mapping[str, str], *, video: bytes | None = None
+    explanation: Explanation,
+    evidence: Evidence,
+    drawings: Mapping[str, str],
+    *,
+    excerpt: ClipExcerpt | None = None,
+    source: str | None = None,
 ) -> str:
     """Return the page.
 
@@ -87,20 +101,27 @@ def explanation_page(
         explanation: The explanation.
         evidence: Its frames and masks.
         drawings: SVG elements by name, made by ``draw_charts``; the page shows them as they are.
-        video: An MP4 video.
+        excerpt: The video of the dive; None shows the curves without it.
+        source: What the page calls the video; by default what the assessment calls it.
     """
     assessment = explanation.assessment
+    source = assessment.source if source is None else source
+    player = build_player(explanation, evidence, excerpt)
+    script, digest = player_script()
+    tables = explanation_sections(explanation)
     return render_page(
         _TEMPLATE,
         version=__version__,
         first_lines=first_lines(assessment),
-        source=assessment.source,
+        name=file_name(source),
+        source=source,
         dive=_dive_in_words(assessment),
         facts=_facts(assessment),
         cards=_cards(assessment),
         summary=summarise_explanation(explanation),
         holds=explanation.checks.holds,
-        video=None if video is None else base64.b64encode(video).decode("ascii"),
+        player=player,
+        unit=assessment.unit,
         strips=key_frames(KeyFrameStrip.of(assessment, evidence)),
         seen=athlete_in_words(assessment),
         colours=STAGE_COLOURS,
@@ -109,10 +130,14 @@ def explanation_page(
             (name, Markup(svg), CAPTIONS[name])  # noqa: S704 - our own drawing, its words escaped by matplotlib
             for name, svg in drawings.items()
         ],
-        tables=explanation_sections(explanation),
+        tables=[table for table in tables if table.title.startswith(_MAIN)],
+        more=[table for table in tables if not table.title.startswith(_MAIN)],
         limits=limits_of(explanation),
         made=assessment.provenance,
         chosen=assessment.provenance.exemplars_chosen,
+        data=Markup(player.data),  # noqa: S704 - JSON without "<"
+        script=Markup(script),  # noqa: S704 - our own file
+        script_digest=Markup(digest),  # noqa: S704 - base64
     )
 
 
@@ -159,32 +184,32 @@ def _facts(assessment: Assessment) -> list[str]:
     return [text for text in (f"Height: {height}" if height else "", competition_in_words(assessment)) if text]
 
 
-def _read(video: Path) -> bytes:
-    try:
-        return video.read_bytes()
-    except OSError as error:
-        raise OutputError(f"the overlay cannot be read: {error.strerror or error}", where=video) from error
-
-
 # The page of a batch.
 
 _BATCH_TEMPLATE = "batch_page.html"
 
-_HEADINGS: Cells = ("dive", "number", "score", "interval", "execution", "take-off", "flight", "entry")
-_FAILED_HEADINGS: Cells = ("dive", "kind", "what is wrong")
+_SCRIPT: Final = "folder.js"
+_HEADINGS: Cells = ("dive", "number", "group", "score", "interval", "execution", "take-off", "flight", "entry")
+_FAILED_HEADINGS: Cells = ("dive", "number", "mark", "kind", "what is wrong")
+_LESS: Final = ("group", "interval", "execution")
+"""Columns that a phone leaves out."""
+
 _BARS = 10
 
 
-def batch_page(rows: Sequence[Row]) -> str:
-    """Return the page. Everything from outside is escaped.
+def batch_page(rows: Sequence[Row], pages: Collection[str] = ()) -> str:
+    """Return the page, with sorting and filtering. Everything from outside is escaped.
 
     Args:
         rows: Of the batch, in the order to show.
+        pages: Names of the pages that lie beside it: a dive links to the page that is called as its video.
     """
     summary = summarise_rows(rows)
     scored = [row for row in rows if row.score is not None]
+    others = [row for row in rows if row.score is None]
     made = scored[0] if scored else None
     settings = {(row.weights, row.weights_digest, row.bank_digest, row.precision) for row in scored}
+    folder = _common_folder([row.source for row in rows])
     cards = [
         ("dives", f"{summary.count}", f"{summary.scored} scored, {summary.refused} refused, {summary.failed} failed")
     ]
@@ -193,32 +218,66 @@ def batch_page(rows: Sequence[Row]) -> str:
     if summary.best is not None and summary.worst is not None:
         cards += [
             ("mean", points(summary.mean), f"median {points(summary.median)}"),
-            ("best", points(summary.best.score), summary.best.source),
-            ("worst", points(summary.worst.score), summary.worst.source),
+            ("best", points(summary.best.score), _within(folder, summary.best.source)),
+            ("worst", points(summary.worst.score), _within(folder, summary.worst.source)),
         ]
+    cells = [_scored(row, folder) for row in scored], [_unscored(row, folder) for row in others]
+    shown = list(zip((*cells[0], *cells[1]), (*scored, *others), strict=True))
+    script = (Path(__file__).parent / _SCRIPT).read_text(encoding="utf-8")
     return render_page(
         _BATCH_TEMPLATE,
         version=__version__,
+        title=f"{file_name(folder)}: {summary.count} dives" if folder else f"{summary.count} dives",
+        folder=folder,
         cards=cards,
         caveats=[*caveats_of(rows), *_caveats(scored, mixed=len(settings) > 1)],
         bars=_bars(scored),
-        scored=Section("Scored", "", _HEADINGS, [_scored(row) for row in scored]),
+        scored=Section("Scored", "", _HEADINGS, cells[0]),
         failures=summary.failures,
-        failed=Section(
-            "Without points",
-            "",
-            _FAILED_HEADINGS,
-            [(row.source, row.error_kind or "", row.error or "") for row in rows if row.score is None],
-        ),
+        failed=Section("Without points", "", _FAILED_HEADINGS, cells[1]),
+        groups={cell: _group(row) for cell, row in shown},
+        group_names=[name for name in GROUPS.values() if any(_group(row) == name for row in rows)],
+        links={cell: _link(row, pages) for cell, row in shown},
+        less=_LESS,
+        zip=zip,
         made=made,
         level=None if made is None or made.interval_level is None else f"{made.interval_level:.0%}",
+        script=Markup(script),  # noqa: S704 - our own file
+        script_digest=Markup(script_digest(script)),  # noqa: S704 - base64
     )
 
 
-def _scored(row: Row) -> Cells:
+def _common_folder(sources: Sequence[str]) -> str:
+    """Return the folder that all dives lie in; empty where they have none in common."""
+    folders = {os.path.dirname(source) for source in sources}  # noqa: PTH120 - names that are no valid text
+    if not folders or any(os.path.isabs(each) for each in folders) != all(os.path.isabs(each) for each in folders):  # noqa: PTH117
+        return ""
+    return os.path.commonpath(folders) if all(folders) else ""
+
+
+def _within(folder: str, source: str) -> str:
+    return source[len(folder) :].lstrip("/\\") if folder else source
+
+
+def _link(row: Row, pages: Collection[str]) -> str:
+    """Return the address of a dive's own page; empty without one."""
+    name = f"{Path(row.source).stem}.html"
+    return quote(name) if name in pages else ""
+
+
+def _group(row: Row) -> str:
+    """Return the group of a dive's number in words; empty where it is not known."""
+    try:
+        return "" if row.dive is None else GROUPS[parse_dive_number(row.dive).group]
+    except DiveNumberError:
+        return ""
+
+
+def _scored(row: Row, folder: str) -> Cells:
     return (
-        row.source if row.start_s is None else f"{row.source} from {row.start_s:g} s",
+        _name(row, folder),
         row.dive or "?",
+        _group(row) or "?",
         points(row.score),
         interval(row) or "-",
         points(row.execution),
@@ -227,6 +286,16 @@ def _scored(row: Row) -> Cells:
             for value in (row.takeoff_points, row.flight_points, row.entry_points)
         ),
     )
+
+
+def _unscored(row: Row, folder: str) -> Cells:
+    mark = "-" if row.mark is None else points(row.mark)
+    return _name(row, folder), row.dive or "?", mark, row.error_kind or "", row.error or ""
+
+
+def _name(row: Row, folder: str) -> str:
+    name = _within(folder, row.source)
+    return name if row.start_s is None else f"{name} from {row.start_s:g} s"
 
 
 def _caveats(scored: Sequence[Row], *, mixed: bool) -> list[str]:

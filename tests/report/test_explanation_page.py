@@ -1,16 +1,21 @@
 from __future__ import annotations
 
 import base64
+import io
+import json
 import re
 from html.parser import HTMLParser
 from typing import TYPE_CHECKING
 
+import av
+import numpy as np
 import pytest
 
-from finecausal_cli.errors import OutputError
 from finecausal_cli.report import pages as page_module
 from finecausal_cli.report.figures import draw_charts
 from finecausal_cli.report.pages import explanation_page, write_page
+from finecausal_cli.report.player import ClipExcerpt, player_script, script_digest
+from finecausal_cli.video.writer import write_video
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -63,7 +68,7 @@ class _Page(HTMLParser):
         return " ".join(" ".join(self.text).split())
 
 
-def test_the_page_asks_nobody_runs_nothing_and_escapes_what_comes_from_outside(
+def test_the_page_asks_nobody_runs_its_own_script_alone_and_escapes_what_comes_from_outside(
     make_explanation: Callable[..., Explanation], evidence: Evidence
 ) -> None:
     explanation = make_explanation(text=EVIL)
@@ -74,17 +79,23 @@ def test_the_page_asks_nobody_runs_nothing_and_escapes_what_comes_from_outside(
     hostile = {"provenance": made, "votes": votes, "notes": (EVIL,), "dive": EVIL, "dive_from": EVIL}
     assessment = explanation.assessment.model_copy(update={**hostile, "difficulty_from": EVIL})
     explanation = explanation.model_copy(update={"assessment": assessment})
-    text = explanation_page(explanation, evidence, draw_charts(explanation), video=b"\x00mp4")
+    video = ClipExcerpt(b"\x00mp4", np.arange(5) / 25, 0.0, (120, 200), 5 / 3)
+    text = explanation_page(explanation, evidence, draw_charts(explanation), excerpt=video)
     page = _Page(text)
     assert page.open == []
-    assert not set(page.tags) & {"script", "link", "iframe", "object", "embed", "form", "base"}
+    assert not set(page.tags) & {"link", "iframe", "object", "embed", "form", "base"}
+    scripts = re.findall(r"<script([^>]*)>(.*?)</script>", text, re.DOTALL)
+    assert page.tags.count("script") == len(scripts) == 2
+    assert json.loads(scripts[0][1])["end"] == 0.16
+    assert scripts[1] == ("", player_script()[0])
     assert not any(name.startswith("on") for name in page.names)
     assert page.tags.count("img") == 12
     assert all(link.startswith(("#", "data:image/", "data:video/mp4;")) for link in page.links)
     assert {link[1:] for link in page.links if link[0] == "#"} <= set(page.ids)
     assert len(page.ids) == len(set(page.ids))
     assert {found[1:] for found in re.findall(r"url\((#[^)]*)\)", text)} <= set(page.ids)
-    assert page.policy == "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data:"
+    allowed = "default-src 'none'; style-src 'unsafe-inline'; img-src data:; media-src data: blob:; script-src "
+    assert page.policy == allowed + script_digest(scripts[1][1])
     assert "<img src=x" not in text
     assert page.words.count(EVIL) >= 12  # title, heading, dive, tables, limits, provenance
 
@@ -98,7 +109,7 @@ def test_the_page_says_what_the_terminal_says(explanation: Explanation, evidence
     assert "Trained on simulated dives only" in page.words
     assert "need not follow the usual meaning of a stage" in page.words
     assert "3f2a3f2a3f2a" in page.words
-    assert not {"svg", "video"} & set(page.tags)
+    assert "video" not in page.tags
 
 
 def test_a_failed_check_is_said_at_the_top(explanation: Explanation, evidence: Evidence) -> None:
@@ -119,25 +130,30 @@ def test_a_stage_without_frames_is_said_to_have_none(explanation: Explanation, e
 
 
 def test_the_file_carries_drawings_and_the_video(
-    explanation: Explanation, evidence: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    make_explanation: Callable[..., Explanation], evidence: Evidence, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    overlay = tmp_path / "overlay.mp4"
-    overlay.write_bytes(bytes(range(256)))
-    write_page(tmp_path / "report.html", explanation, evidence, overlay=overlay)
-    page = _Page((tmp_path / "report.html").read_text(encoding="utf-8"))
+    clip = tmp_path / "my dive.mp4"
+    write_video(clip, (np.full((60, 100, 3), index, np.uint8) for index in range(192)), 60)
+    explanation = make_explanation(text=str(clip))
+    write_page(tmp_path / "report.html", explanation, evidence)
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    page = _Page(text)
     assert page.tags.count("svg") == 4
+    assert "<h1>my dive.mp4</h1>" in text
     (video,) = (link for link in page.links if link.startswith("data:video/mp4;base64,"))
-    assert base64.b64decode(video.split(",")[1], validate=True) == overlay.read_bytes()
+    with av.open(io.BytesIO(base64.b64decode(video.split(",")[1], validate=True))) as container:
+        stream = container.streams.video[0]
+        assert (stream.codec_context.name, stream.codec_context.pix_fmt) == ("h264", "yuv420p")
+        assert (stream.frames, float(stream.average_rate)) == (192, 60)
     monkeypatch.setattr(page_module, "find_spec", lambda name: None)
-    write_page(tmp_path / "plain.html", explanation, evidence)
-    plain = _Page((tmp_path / "plain.html").read_text(encoding="utf-8"))
-    assert not {"svg", "video"} & set(plain.tags)
-    with pytest.raises(OutputError, match="overlay cannot be read"):
-        write_page(tmp_path / "none.html", explanation, evidence, overlay=tmp_path / "missing.mp4")
+    write_page(tmp_path / "plain.html", explanation, evidence, source="called so.mp4")
+    text = (tmp_path / "plain.html").read_text(encoding="utf-8")
+    assert "<h1>called so.mp4</h1>" in text
+    assert "svg" not in _Page(text).tags
 
 
 def test_a_name_that_is_not_text_can_be_written(
-    make_explanation: Callable[..., Explanation], evidence: Evidence, tmp_path: Path
+    make_explanation: Callable[..., Explanation], evidence: Evidence
 ) -> None:
-    write_page(tmp_path / "report.html", make_explanation(text="bad\udcff.mp4"), evidence)
-    assert "<h1>bad?.mp4</h1>" in (tmp_path / "report.html").read_text(encoding="utf-8")
+    text = explanation_page(make_explanation(text="bad\udcff.mp4"), evidence, {})
+    assert "<h1>bad?.mp4</h1>" in text.encode("utf-8", "replace").decode()

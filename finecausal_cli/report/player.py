@@ -1,0 +1,398 @@
+"""The player of a page: an excerpt of the video, the joints to draw on it, and the curves of what was measured."""
+
+from __future__ import annotations
+
+import base64
+import json
+import tempfile
+from dataclasses import dataclass
+from hashlib import sha256
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+import cv2
+import numpy as np
+
+from finecausal_cli.athlete import BONES, JOINT, JOINTS
+from finecausal_cli.athlete.track import trunk_angle
+from finecausal_cli.athlete.turns import body_inertia, count_turns
+from finecausal_cli.report.console import hundredths_that_add_up, signed
+from finecausal_cli.report.explanation import STAGE_WORDS, measured_facts
+from finecausal_cli.report.overlay import STAGE_COLOURS
+from finecausal_cli.scoring.athlete_track import SEEN
+from finecausal_cli.video.reader import open_footage
+from finecausal_cli.video.writer import write_video
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from numpy.typing import NDArray
+
+    from finecausal_cli.athlete.track import BodyTrack
+    from finecausal_cli.scoring.background import Evidence
+    from finecausal_cli.scoring.results import Assessment, Explanation
+    from finecausal_cli.video.reader import Footage
+
+    Array = NDArray[np.float64]
+
+
+# The excerpt: the clip that was judged, as H.264 that every browser plays, small enough to be embedded.
+
+_SIDES: Final = (480, 360, 256)
+"""Short sides of the excerpt, pixels: the first whose file is small enough."""
+
+_MOST_BYTES: Final = 5_000_000
+"""Of the excerpt: as text in the page it takes a third more, and the page stays below 8 MB."""
+
+_QUALITY: Final = 25
+"""Constant rate factor. A clip of 5 s at 454x256 takes 0.6 MB, one at 720p 1 to 3 MB."""
+
+_KEYFRAMES: Final = 10
+"""Frames between keyframes: a step back decodes ten at most."""
+
+
+@dataclass(frozen=True, slots=True)
+class ClipExcerpt:
+    """The judged part of a video.
+
+    Attributes:
+        video: The MP4 file.
+        times_s: float64 [frames + 1], rising from 0: when each frame is shown, and when the last one ends.
+        first_s: When the first frame is shown in the source, seconds.
+        size: Height and width of the source, pixels.
+        aspect: Width over height, as it is to be seen.
+    """
+
+    video: bytes
+    times_s: Array
+    first_s: float
+    size: tuple[int, int]
+    aspect: float
+
+    @property
+    def uri(self) -> str:
+        """The video as a data URI."""
+        return f"data:video/mp4;base64,{base64.b64encode(self.video).decode('ascii')}"
+
+
+def cut_excerpt(assessment: Assessment, evidence: Evidence) -> ClipExcerpt:
+    """Encode the clip that was judged, every frame at its own time, shrunk until it can be embedded.
+
+    Raises:
+        VideoError: A frame cannot be decoded.
+        OutputError: There is no room for a temporary file.
+    """
+    footage = open_footage(assessment.source, assessment.clip_start_s, assessment.clip_end_s)
+    sampled = int(evidence.source_frames[0]) - footage.first
+    first_s = evidence.time_s(0) - float(footage.times_s[min(max(0, sampled), len(footage) - 1)])
+    with tempfile.TemporaryDirectory(prefix="finecausal-") as folder:
+        path = Path(folder) / "excerpt.mp4"
+        for side in _SIDES:
+            write_video(
+                path,
+                _shrunk(footage, side),
+                footage.info.fps,
+                crf=_QUALITY,
+                threads=2,
+                keyframes=_KEYFRAMES,
+                times_s=None if footage.is_even else footage.times_s,
+            )
+            if path.stat().st_size <= _MOST_BYTES:
+                break
+        height, width = footage.size
+        aspect = width * footage.info.upright_sample_aspect / height
+        return ClipExcerpt(path.read_bytes(), footage.times_s, first_s, footage.size, aspect)
+
+
+def _shrunk(footage: Footage, side: int) -> Iterator[NDArray[np.uint8]]:
+    height, width = footage.size
+    wide = width * footage.info.upright_sample_aspect
+    scale = min(1.0, side / min(height, wide))
+    size = max(2, 2 * round(wide * scale / 2)), max(2, 2 * round(height * scale / 2))
+    for frame in footage.frames():
+        yield np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+
+
+# Curves of what was measured, a value for each sampled frame.
+
+_READ_S: Final = (-0.45, 0.12)
+"""Real time before the take-off and after the entry between which the joints count: a run-up begins outside of the
+window around the athlete, and later the body is under water."""
+
+_SPEED_OVER_S: Final = 0.12
+"""Real time over which a speed is fitted: shorter, errors of the joints show; longer, the entry is blurred."""
+
+
+class Curve(NamedTuple):
+    """One curve; its values are None where the clip cannot tell.
+
+    Attributes:
+        name: What it shows.
+        unit: Of its values.
+        values: One for each sampled frame.
+        digits: Decimals to show.
+    """
+
+    name: str
+    unit: str
+    values: tuple[float | None, ...]
+    digits: int
+
+    @property
+    def span(self) -> tuple[float, float]:
+        """Least and largest value; apart from each other."""
+        known = [value for value in self.values if value is not None]
+        low, high = min(known), max(known)
+        return (low, high) if high - low > 1e-6 else (low - 1, high + 1)
+
+
+def curves_of(track: BodyTrack | None) -> list[Curve]:
+    """Return how far the trunk has turned, the bends of hips and knees, height and speed of the body's middle.
+
+    Angles are degrees: the trunk's from upright at the take-off, growing the way that the dive turns; bends from
+    straight, 0, to folded, 180. The height is that of the centre of mass above its place at the take-off, metres; the
+    speed is in metres a second of real time, across the picture and up.
+
+    Args:
+        track: What is read of the dive; None gives no curve.
+    """
+    if track is None:
+        return []
+    times = np.asarray(track.times_s, np.float64)
+    begin, end = _READ_S[0], track.air_s + _READ_S[1]
+    told = (times >= begin) & (times <= end) & (np.asarray(track.seen) >= SEEN)
+    rows = np.flatnonzero(told & np.concatenate([[True], np.diff(times) > 1e-4]))
+    if len(rows) < 8:
+        return []
+    turns = count_turns(track)
+    camera = 1.0 if turns is None else max(turns.rotation.camera, 0.4)
+    joints = np.asarray(track.joints_m, np.float64)[rows] / np.array([camera, 1.0])
+    centre = np.asarray(track.path_m, np.float64)[rows] + body_inertia(track.joints_m[rows])[0]
+    at = times[rows]
+    trunk = np.unwrap(trunk_angle(joints))
+    if turns is not None:
+        expected = np.interp(at, turns.rotation.times_s, turns.rotation.angle)
+        trunk = expected + (trunk - expected + np.pi) % (2 * np.pi) - np.pi
+    sense = -1.0 if turns is not None and turns.rotation.counter_clockwise <= 0.5 else 1.0
+    start = trunk[np.abs(at).argmin()]
+    upright = np.round(start / np.pi - 0.5) * np.pi + np.pi / 2
+    speed = np.hypot(_slope(at, centre[:, 0]), _slope(at, centre[:, 1]))
+    heights = centre[:, 1] - float(np.interp(0.0, at, centre[:, 1]))
+    found = (
+        ("turn of the trunk", "°", np.degrees(sense * (trunk - upright)), 0),
+        ("bend of the hips", "°", _bend(joints, "shoulder", "hip", "knee"), 0),
+        ("bend of the knees", "°", _bend(joints, "hip", "knee", "ankle"), 0),
+        ("height of the body's middle", "m", heights, 2),
+        ("speed of the body's middle", "m/s", speed, 1),
+    )
+    return [
+        Curve(name, unit, _at_rows(values, rows, len(times), digits), digits) for name, unit, values, digits in found
+    ]
+
+
+def _bend(joints: Array, first: str, middle: str, last: str) -> Array:
+    """Return the bend at a joint [T], degrees, 0 straight: the mean of both sides."""
+    sides = []
+    for side in "lr":
+        a, b, c = (joints[:, JOINT[f"{name}_{side}"]] for name in (first, middle, last))
+        u, v = a - b, c - b
+        cross = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+        sides.append(180.0 - np.degrees(np.arctan2(np.abs(cross), (u * v).sum(axis=1))))
+    return np.asarray(np.mean(sides, axis=0))
+
+
+def _slope(times: Array, values: Array) -> Array:
+    """Return the slope [T] of a line fitted to the values about each time."""
+    slopes = np.zeros(len(times))
+    for index, time in enumerate(times):
+        near = np.flatnonzero(np.abs(times - time) <= _SPEED_OVER_S / 2)
+        if len(near) < 3:
+            near = np.argsort(np.abs(times - time))[:3]
+        about = times[near] - times[near].mean()
+        slopes[index] = float((about * values[near]).sum() / max(float((about**2).sum()), 1e-9))
+    return slopes
+
+
+def _at_rows(values: Array, rows: NDArray[np.int64], count: int, digits: int) -> tuple[float | None, ...]:
+    """Spread values over all samples; a repeated frame has the value of the one that it repeats."""
+    spread: list[float | None] = [None] * count
+    for place, (row, value) in enumerate(zip(rows.tolist(), values.tolist(), strict=True)):
+        following = rows[place + 1] if place + 1 < len(rows) else row + 1
+        shown = round(value, digits + 1) + 0.0
+        for index in range(row, following if following - row <= 4 else row + 1):
+            spread[index] = shown
+    return tuple(spread)
+
+
+# What the page is given: text for people, numbers for its script.
+
+_WIDTH, _HEIGHT = 1000.0, 100.0
+"""Of the drawing of a curve, in its own units."""
+
+_SCRIPT: Final = "player.js"
+
+
+class Seek(NamedTuple):
+    """Something to click on.
+
+    Attributes:
+        label: What happens then.
+        value: What was measured or judged of it.
+        time_s: When, seconds of the excerpt.
+        is_loss: Whether points are lost there.
+    """
+
+    label: str
+    value: str
+    time_s: float
+    is_loss: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Player:
+    """Everything that the template of the player shows.
+
+    Attributes:
+        excerpt: The video; None shows the curves alone.
+        stages: Name, share of the width, colour, and what clicking on it seeks.
+        losses: Stages in which points are lost, most first.
+        moments: Measured facts that belong to a moment.
+        curves: What is drawn below the video: the curve, its points as an SVG path, least and largest value.
+        data: For the script, JSON that is safe within HTML.
+    """
+
+    excerpt: ClipExcerpt | None
+    stages: Sequence[tuple[str, float, str, Seek]]
+    losses: Sequence[Seek]
+    moments: Sequence[Seek]
+    curves: Sequence[tuple[Curve, str, str, str]]
+    data: str
+
+
+def build_player(explanation: Explanation, evidence: Evidence, excerpt: ClipExcerpt | None) -> Player:
+    """Return the player of an explained dive.
+
+    Args:
+        explanation: The explanation.
+        evidence: What is read of its athlete.
+        excerpt: The video; None leaves it out.
+    """
+    assessment, track = explanation.assessment, evidence.track
+    samples = np.array([evidence.time_s(index) for index in range(len(evidence.source_frames))])
+    first_s = float(samples[0]) if excerpt is None else excerpt.first_s
+    end_s = float(samples[-1] - first_s) if excerpt is None else float(excerpt.times_s[-1])
+    at = np.clip(samples - first_s, 0, max(end_s, 1e-3))
+    curves = curves_of(None if track is None else track.body_track)
+    drawn = [(curve, _path(curve, at / max(end_s, 1e-3)), *_ends(curve)) for curve in curves]
+    stages = _stages(assessment, first_s, end_s)
+    data: dict[str, Any] = {
+        "end": end_s,
+        "offset": first_s,
+        "samples": np.round(at, 4).tolist(),
+        "stages": [[name, seek.time_s] for name, _, _, seek in stages],
+        "curves": [{"values": curve.values, "unit": curve.unit, "digits": curve.digits} for curve in curves],
+        "bones": _bones(),
+    }
+    if excerpt is not None:
+        data |= {"times": np.round(excerpt.times_s[:-1], 4).tolist(), "joints": _joints(evidence, excerpt.size)}
+    return Player(
+        excerpt=excerpt,
+        stages=stages,
+        losses=_losses(stages, assessment.unit),
+        moments=_moments(explanation, first_s, end_s, curves, at),
+        curves=drawn,
+        data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
+    )
+
+
+def player_script() -> tuple[str, str]:
+    """Return the script of the player and its digest, as a policy of the page names it."""
+    text = (Path(__file__).parent / _SCRIPT).read_text(encoding="utf-8")
+    return text, script_digest(text)
+
+
+def script_digest(text: str) -> str:
+    """Return the digest by which a page's policy allows one script and no other."""
+    return f"'sha256-{base64.b64encode(sha256(text.encode()).digest()).decode('ascii')}'"
+
+
+def _stages(assessment: Assessment, first_s: float, end_s: float) -> list[tuple[str, float, str, Seek]]:
+    values = hundredths_that_add_up(assessment.stage_values, sum(assessment.stage_values))
+    shown = []
+    for stage, value in zip(assessment.stages, values, strict=True):
+        begin, end = (min(max(time - first_s, 0.0), end_s) for time in (stage.start_s, stage.end_s))
+        name = STAGE_WORDS[stage.name]
+        seek = Seek(name, signed(value), round(begin, 4), value < 0)
+        shown.append((name, max(end - begin, 0.0) / max(end_s, 1e-3), STAGE_COLOURS[stage.name], seek))
+    return shown
+
+
+def _losses(stages: Sequence[tuple[str, float, str, Seek]], unit: str) -> list[Seek]:
+    lost = sorted((seek for *_, seek in stages if seek.is_loss), key=lambda seek: float(seek.value))
+    return [seek._replace(value=f"{seek.value} {unit}") for seek in lost]
+
+
+def _moments(explanation: Explanation, first_s: float, end_s: float, curves: Sequence[Curve], at: Array) -> list[Seek]:
+    """Return the measured facts that belong to a moment, in the order of the dive."""
+    begin, entry, scale = explanation.flight_start_s, explanation.entry_start_s, explanation.time_scale or 1.0
+    facts = dict(zip((fact.name for fact in explanation.measurements), explanation.measurements, strict=True))
+    moments: dict[str, float] = {}
+    if begin is not None:
+        moments |= dict.fromkeys(("takeoff_lean", "takeoff_speed"), begin)
+    if entry is not None:
+        opening = facts.get("opening")
+        if opening is not None and opening.value is not None:
+            moments["opening"] = entry - opening.value * scale
+        moments |= {"entry_angle": entry, "splash": entry + 0.3 * scale}
+    height = next((curve for curve in curves if curve.name.startswith("height")), None)
+    if height is not None:
+        moments["rise"] = first_s + float(at[max(range(len(at)), key=lambda i: height.values[i] or -1e9)])
+    shown = []
+    for fact, row in zip(explanation.measurements, measured_facts(explanation).rows, strict=True):
+        if fact.value is not None and fact.name in moments:
+            time_s = min(max(moments[fact.name] - first_s, 0.0), end_s)
+            shown.append(Seek(row[0], row[1], round(time_s, 4)))
+    return sorted(shown, key=lambda seek: seek.time_s)
+
+
+def _path(curve: Curve, shares: Array) -> str:
+    """Return a curve as an SVG path; what is not known is a gap."""
+    low, high = curve.span
+    parts, is_down = [], False
+    for share, value in zip(shares.tolist(), curve.values, strict=True):
+        if value is None:
+            is_down = False
+            continue
+        x, y = _WIDTH * share, _HEIGHT * (high - value) / (high - low)
+        parts.append(f"{'L' if is_down else 'M'}{x:.1f} {y:.1f}")
+        is_down = True
+    return "".join(parts)
+
+
+def _ends(curve: Curve) -> tuple[str, str]:
+    low, high = (f"{value:.{curve.digits}f} {curve.unit}".replace(" °", "°") for value in curve.span)
+    return low, high
+
+
+def _bones() -> list[list[int]]:
+    """Return pairs of joints, and 0 for the trunk, 1 for the left side, 2 for the right."""
+    sides = {"_l": 1, "_r": 2}
+    return [[begin, end, sides.get(JOINTS[end][-2:], 0)] for begin, end in BONES]
+
+
+def _joints(evidence: Evidence, size: tuple[int, int]) -> list[list[int]]:
+    """Return for each sample x, y (thousandths of the width and the height) and confidence (percent) of every joint."""
+    if evidence.track is None:
+        return []
+    height, width = size
+    rows: list[list[int]] = []
+    for frame in evidence.track.frames:
+        if frame.confidence < SEEN or not frame.joints:
+            rows.append([])
+            continue
+        row: list[int] = []
+        for name in JOINTS:
+            x, y, sure = frame.joints[name]
+            row += [round(1000 * x / width), round(1000 * y / height), round(100 * sure)]
+        rows.append(row)
+    return rows
