@@ -3,6 +3,7 @@
 # make test-thorough  whole commands and training runs, some seconds each
 # make test-cluster  the tests that start a Ray cluster on loopback (Linux)
 # make lint   style, types and layers
+# make pictures  draw the pictures of the README again (the page's needs Chromium)
 # make bench  measure, side by side, in one run
 # make benchmark-data   simulate the data of the named benchmark (SIZE=full or small, OUT=data/benchmark,
 #                       BACKGROUNDS=folder of photographs to stand behind its wild dives and negatives)
@@ -17,7 +18,7 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
-.PHONY: demo test test-thorough test-cluster lint bench benchmark-data clean
+.PHONY: demo test test-thorough test-cluster lint pictures bench benchmark-data clean
 
 demo: $(READY)
 	$(BIN)/finecausal score examples/dives/626C-10m-excellent.mp4 --dive 626C --height 10
@@ -40,6 +41,9 @@ lint: $(READY)
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/lint-imports
+
+pictures: $(READY)
+	$(BIN)/python examples/pictures.py
 
 bench: $(READY)
 	$(BIN)/python -m benchmarks

@@ -75,8 +75,8 @@ class Row(Value):
         default=None, description="When the athlete leaves the board, seconds of the source; None if nobody found it."
     )
     entry_start_s: float | None = Field(default=None, description="When the athlete touches the water; the same.")
-    exemplars_chosen: str | None = Field(default=None, description="How the voters were chosen, in words.")
-    voters: int | None = Field(default=None, description="How many exemplars voted.")
+    exemplars_chosen: str | None = Field(default=None, description="How the exemplars were chosen, in words.")
+    voters: int | None = Field(default=None, description="How many exemplars it was compared with.")
     start_s: float | None = Field(default=None, description="Where the dive starts in the source, if that was given.")
     end_s: float | None = None
     error_kind: RowErrorKind | None = Field(default=None, description="Why it has no score, as one of a closed list.")

@@ -355,7 +355,7 @@ def print_exemplars(
     print_table(table, console)
     if index.waiting:
         waiting = ", ".join(printable(exemplar.id, console) for exemplar in index.waiting)
-        text = f"Not encoded by these weights, so without a vote: {waiting} (exemplars rebuild --bank {name})"
+        text = f"Not encoded by these weights, so not compared with: {waiting} (exemplars rebuild --bank {name})"
         console.print(text, soft_wrap=True)
 
 

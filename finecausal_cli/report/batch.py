@@ -319,18 +319,18 @@ def print_failures(rows: list[Row], console: Console, *, most: int = 20) -> None
         console.print(Text(f"and {len(failed) - most} more: see column 'error' of the results", style="dim"))
 
 
-# What a batch would do: the dives, what is known of them, and who would vote.
+# What a batch would do: the dives, what is known of them, and the exemplars that they would be compared with.
 
 _NAME_COLUMNS = 36
 
 
 def print_dry_run(plan: Plan, items: Sequence[Item], bank: Bank, console: Console) -> None:
-    """Print each dive with what would be done and who would vote, then the counts."""
+    """Print each dive with what would be done and with what exemplars, then the counts."""
     columns = page_columns(console)
     todo, copies = ({job.row_key for job in jobs} for jobs in ((*plan.jobs, *plan.copies), plan.copies))
     done = {(row.clip_key, row.key): row for row in plan.done}
     table = new_table("dive")
-    for heading in ("number", "voters", "would be"):
+    for heading in ("number", "exemplars", "would be"):
         table.add_column(heading, overflow="fold")
     counts: Counter[str] = Counter()
     for item, key in zip(items, plan.keys, strict=True):
@@ -343,14 +343,14 @@ def print_dry_run(plan: Plan, items: Sequence[Item], bank: Bank, console: Consol
         counts[action] += 1
         name = shorten(printable(item.source, console), min(_NAME_COLUMNS, columns - 40))
         number = printable(str(options_that_matter(item.options)["dive"] or "?"), console)
-        add_row(table, name, number, _voters(item, bank), action)
+        add_row(table, name, number, _exemplars(item, bank), action)
     print_table(table, console)
     shown = ", ".join(f"{count} {action}" for action, count in counts.items())
     console.print()
     console.print(Text(f"{len(items)} dives: {shown}. Nothing was done.", style="bold"), width=columns)
 
 
-def _voters(item: Item, bank: Bank) -> str:
+def _exemplars(item: Item, bank: Bank) -> str:
     options = item.options
     if options.exemplar is not None:
         return options.exemplar

@@ -14,6 +14,7 @@ from finecausal_cli.report.console import (
     Row,
     Section,
     facts_grid,
+    file_name,
     hundredths_that_add_up,
     node_attention_section,
     page_columns,
@@ -80,8 +81,8 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     difficulty = comparison.difficulty
     degree = "" if difficulty is None else f"{difficulty:g}, "
     rows = [
-        ("A", comparison.query.source),
-        ("B", comparison.exemplar.source),
+        *_named("A", comparison.query.source),
+        *_named("B", comparison.exemplar.source),
         ("difficulty", f"{degree}{comparison.difficulty_from}"),
     ]
     origins = {"A": "that of B and the difference", "B": comparison.execution_from}
@@ -94,6 +95,12 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     if comparison.exemplar.execution is None:
         rows.append(("scores", comparison.execution_from))
     return rows
+
+
+def _named(letter: str, source: str) -> list[tuple[str, str]]:
+    """Return the name of a dive's file and, where that is more, where it lies."""
+    name = file_name(source)
+    return [(letter, name)] if name == source else [(letter, name), ("", source)]
 
 
 def all_sections(comparison: Comparison) -> list[Section]:
@@ -273,8 +280,8 @@ def comparison_page(comparison: Comparison, evidence: tuple[Evidence, Evidence])
         _TEMPLATE,
         version=__version__,
         first_lines=first_lines(comparison),
-        a=comparison.query.source,
-        b=comparison.exemplar.source,
+        a=file_name(comparison.query.source),
+        b=file_name(comparison.exemplar.source),
         standing=standing(comparison),
         facts=facts(comparison),
         summary=summarise_comparison(comparison),

@@ -257,14 +257,19 @@ def facts_grid(facts: Iterable[tuple[str | Text, str | Text]], console: Console)
     return grid
 
 
+def path_fact(source: str, console: Console) -> list[tuple[str | Text, str | Text]]:
+    """Return where a file lies, for the facts of a panel whose title is its name; empty where the name says it all."""
+    return [] if file_name(source) == source else [("file", Text(printable(source, console), style="dim"))]
+
+
 def print_panel(source: str, headline: Text, facts: Table, console: Console) -> None:
-    """Print the panel that opens a result: its name on the border, a headline, and facts."""
+    """Print the panel that opens a result: the name of its file on the border, a headline, and facts."""
     content = Table.grid()
     content.add_row(headline)
     if facts.row_count:
         content.add_row(facts)
     columns = page_columns(console)
-    title = Text(shorten(printable(source, console), columns - 8), style="bold cyan")
+    title = Text(shorten(printable(file_name(source), console), columns - 8), style="bold cyan")
     console.print(Panel(content, title=title, title_align="left", box=box.ROUNDED, width=columns, padding=(0, 2)))
 
 

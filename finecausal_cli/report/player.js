@@ -156,5 +156,8 @@
     event.preventDefault();
     action();
   });
+  // "page.html#t=2.5" opens at 2.5 s of the file.
+  const asked = /^#t=(\d+(\.\d+)?)$/.exec(location.hash);
+  if (asked) video.addEventListener("loadeddata", () => seek(frameAt(asked[1] - data.offset)), { once: true });
   show(0);
 })();

@@ -317,7 +317,7 @@ def script_digest(text: str) -> str:
 
 
 def _stages(assessment: Assessment, first_s: float, end_s: float) -> list[tuple[str, float, str, Seek]]:
-    values = hundredths_that_add_up(assessment.stage_values, sum(assessment.stage_values))
+    _, *values = hundredths_that_add_up((assessment.exemplar_value, *assessment.stage_values), assessment.value)
     shown = []
     for stage, value in zip(assessment.stages, values, strict=True):
         begin, end = (min(max(time - first_s, 0.0), end_s) for time in (stage.start_s, stage.end_s))

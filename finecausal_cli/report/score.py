@@ -20,6 +20,7 @@ from finecausal_cli.report.console import (
     hundredths_that_add_up,
     node_attention_section,
     page_columns,
+    path_fact,
     print_panel,
     print_section,
     printable,
@@ -94,6 +95,7 @@ def print_score_panel(assessment: Assessment, console: Console) -> None:
         *(("interval", text.removeprefix("interval ")) for text in (interval_in_words(assessment),) if text),
         *(("others", text) for text in (competition_in_words(assessment),) if text),
         *_flight_facts(assessment),
+        *path_fact(assessment.source, console),
     ]
     headline = Text.assemble((f"{assessment.value:.2f}", "bold green"), f" {assessment.unit}")
     if assessment.unit == "marks":
@@ -339,6 +341,7 @@ def print_unscored(unscored: Unscored, console: Console) -> None:
     facts += _flight_facts(unscored)
     facts += [(Text("note", style="yellow"), note) for note in later_notes(unscored.notes)]
     headline = Text.assemble((head, "bold red"), f"  {printable(unscored.message, console)}")
+    facts += path_fact(unscored.source, console)
     print_panel(unscored.source, headline, facts_grid(facts, console), console)
 
 

@@ -55,7 +55,7 @@ def _renamed(value: Any, path: str, name: str) -> Any:
 
 
 class Stage(Value):
-    """One stage of the dive against the exemplars, averaged over the voters."""
+    """One stage of the dive against the exemplars, averaged over the exemplars."""
 
     name: StageName
     start_frame: int = Field(description="First sampled frame (0..95) of the stage.")
@@ -105,13 +105,13 @@ class Vote(Value):
         default=0.0, description="What calibration by judged dives of one's own adds, execution units; see Provenance."
     )
     score: float | None = Field(
-        description="(execution + calibration + difference) * difficulty: the score by this voter alone; None where no "
-        "points are given."
+        description="(execution + calibration + difference) * difficulty: the score by this exemplar alone; None where "
+        "no points are given."
     )
 
 
 class Attention(Value):
-    """Where the model looked, averaged over the voters."""
+    """Where the model looked, averaged over the exemplars."""
 
     node_types: tuple[tuple[float, float, float, float], ...] = Field(
         description="Mean attention of the last graph layer from source type (row) to target type (column); "
@@ -177,7 +177,7 @@ class Provenance(Value):
     trained_on: TrainedOn = Field(default="unknown", description="Which dives the weights were trained on.")
     bank: str
     bank_digest: str
-    exemplars_chosen: str = Field(description="How the voters were chosen, in words.")
+    exemplars_chosen: str = Field(description="How the exemplars were chosen, in words.")
     calibration: str | None = Field(
         default=None,
         description="How votes are corrected by judged dives of one's own, in words; None if not.",
@@ -269,10 +269,10 @@ class Assessment(Value):
     )
     competition: Competition | None = Field(default=None, description="None where the number is not known.")
     exemplar_score: float | None = Field(
-        description="Mean execution of the voters, calibrated, * difficulty: where the sum starts; None without points."
+        description="Mean execution of the exemplars, calibrated, * difficulty: the sum's start; None without points."
     )
     exemplar_mark: float = Field(
-        default=0.0, description="Mean execution of the voters, calibrated, / 3: the same in marks."
+        default=0.0, description="Mean execution of the exemplars, calibrated, / 3: the same in marks."
     )
     interval: Interval | None = Field(description="None where the weights state none, or where it is withheld.")
     interval_withheld: str | None = Field(default=None, description="Why no interval is given.")
@@ -340,11 +340,12 @@ JITTER_FRAMES: Final = 2
 """Sampled frames by which the transitions are shifted to test stability."""
 
 Replacement = Literal["exemplar", "bank_mean", "bank_best"]
-"""Each voter's own stage; the mean stage of the bank's dives of the same number; that of the best of these."""
+"""Each exemplar's own stage; the mean stage of the bank's dives of the same number; that of the best of these."""
 
 BackgroundKind = Literal["bank_mean", "exemplar", "own_mean", "own_colour"]
-"""Mean picture of the voters' thumbnails; one exemplar's thumbnail (another venue, its athlete still in it). Where the
-bank has no pictures: the clip's own mean picture without the athlete; the mean colour of the clip's own background."""
+"""Mean picture of the exemplars' thumbnails; one exemplar's thumbnail (another venue, its athlete still in it). Where
+the bank has no pictures: the clip's own mean picture without the athlete; the mean colour of the clip's own
+background."""
 
 Row36 = tuple[float, ...]
 Row3 = tuple[float, float, float]
@@ -386,12 +387,12 @@ class StageIntervention(Value):
 
     stage: StageName
     replaced_by: Replacement
-    score: float = Field(description="Score after the replacement, averaged over the voters.")
+    score: float = Field(description="Score after the replacement, averaged over the exemplars.")
     change: float = Field(description="score after minus score before, points: what the stage has cost if positive.")
     stage_changes: Row3 = Field(
         description="Change of each stage's contribution, points; what differs from 0 in later stages came downstream."
     )
-    voters_gaining: int = Field(description="How many voters' verdicts rise by it.")
+    voters_gaining: int = Field(description="By how many exemplars the score rises with it.")
 
 
 class Ranking(Value):
@@ -446,7 +447,7 @@ class Checks(Value):
         description="|exemplar score + sum of the stages' contributions - score|, points."
     )
     self_error: float = Field(
-        description="With all three stages the exemplar's own, the largest distance over the voters between the "
+        description="With all three stages the exemplar's own, the largest distance over the exemplars between the "
         "difference found and that of the exemplar against itself, points."
     )
     self_difference: float = Field(
@@ -500,7 +501,7 @@ class Snippet(Value):
 
 
 class GraphAttention(Value):
-    """The attention of the causal intervention, averaged over the voters."""
+    """The attention of the causal intervention, averaged over the exemplars."""
 
     layer: int | None = Field(description="Layer shown; None for the mean of all.")
     head: int | None = Field(description="Head shown; None for the mean of all.")
@@ -521,7 +522,7 @@ class GraphAttention(Value):
 
 
 class StageAttention(Value):
-    """The temporal causal attention of the query, averaged over the voters."""
+    """The temporal causal attention of the query, averaged over the exemplars."""
 
     matrices: tuple[tuple[tuple[Row3, Row3, Row3], ...], ...] = Field(
         description="By layer and head: 3 x 3, row attends to column, lower triangular, rows add up to 1."

@@ -25,7 +25,7 @@ def test_the_page_of_an_explanation_begins_with_it(explanation: Explanation, evi
     made = explanation.assessment.provenance.model_copy(update={"trained_on": "simulated"})
     assessment = explanation.assessment.model_copy(update={"provenance": made, "forced": "it is <still>"})
     page = explanation_page(explanation.model_copy(update={"assessment": assessment}), evidence, {})
-    body = page[page.index("<body>") :]
+    body = page[page.index("<body") :]
     assert body.index("SCORED BY FORCE, though it is &lt;still&gt;") < body.index(SIMULATED_ONLY) < body.index("<h1>")
     assert SIMULATED_ONLY not in explanation_page(explanation, evidence, {})
 

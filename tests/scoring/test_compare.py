@@ -195,7 +195,7 @@ def test_a_stored_comparison_is_read_back_equal(comparison):
         ({"execution": float("nan")}, "--execution"),
         ({"score": -1.0}, "--score"),
         ({"difficulty": 0.0}, "--difficulty"),
-        ({"voters": 3}, "--voters is for exemplars of the bank"),
+        ({"voters": 3}, "--exemplars is for exemplars of the bank"),
         ({"seed": 1, "execution": 20.0}, "add --ask-bank"),
     ],
 )

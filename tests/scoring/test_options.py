@@ -7,7 +7,7 @@ from finecausal_cli.scoring import ScoreOptions
 
 
 def test_no_voters_is_refused():
-    with pytest.raises(UsageError, match="--voters"):
+    with pytest.raises(UsageError, match="--exemplars"):
         ScoreOptions(voters=0)
 
 
@@ -18,7 +18,7 @@ def test_an_impossible_difficulty_is_refused(difficulty):
 
 
 def test_one_exemplar_and_many_voters_contradict_each_other():
-    with pytest.raises(UsageError, match="names one voter"):
+    with pytest.raises(UsageError, match="names one dive"):
         ScoreOptions(exemplar="a", voters=3)
 
 
