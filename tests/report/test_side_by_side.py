@@ -49,8 +49,8 @@ def test_both_are_equally_high_even_and_fit_a_screen():
         (tall, first), (same, other) = panel_sizes(heights, aspects)
         assert tall == same
         assert all(side % 2 == 0 for side in (tall, first, other))
-        assert first + other <= 1920
-        assert 360 <= tall <= 720 or first + other > 1900
+        assert first + other <= 1440
+        assert 360 <= tall <= 720 or first + other > 1430
         assert first / tall == pytest.approx(aspects[0], rel=0.02)
 
 
