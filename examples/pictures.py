@@ -50,7 +50,7 @@ def frame_at(video: Path, time_s: float) -> Image.Image:
         for frame in container.decode(video=0):
             if frame.time is not None and frame.time >= time_s:
                 break
-        return frame.to_image()
+        return Image.fromarray(frame.to_ndarray(format="rgb24"))
 
 
 def screenshot(page: Path, target: Path, time_s: float) -> Image.Image | None:

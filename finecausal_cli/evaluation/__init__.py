@@ -34,7 +34,7 @@ class EvaluateOptions(OptionGroup):
     exemplars: Literal["train", "bank"] = option(
         "train", "Compare with the dataset's training dives, or with the weights' bank."
     )
-    voters: int = option(10, "Most exemplars to compare with.", min=1, flag="--exemplars")
+    voters: int = option(10, "Most exemplars to compare with.", min=1, flag="--most-exemplars")
     dive_given: bool = option(
         True, "Choose exemplars by the dive's number, or without it.", flag="--dive-given/--no-dive"
     )

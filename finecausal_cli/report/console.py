@@ -235,9 +235,10 @@ def _column_widths(cells: Sequence[Sequence[str]], room: int) -> list[int] | Non
 
 def _print_rows_as_lists(cells: Sequence[Sequence[str]], console: Console, room: int) -> None:
     headings = [heading for heading, *_ in cells]
+    if headings[0]:
+        console.print(Text(f"{headings[0]}:", style="dim"), width=room)
     for row in zip(*(rest for _, *rest in cells), strict=True):
-        title = f"{headings[0]} {row[0]}".strip() if headings[0] and row[0] else row[0] or headings[0]
-        console.print(Text(title, style="bold", overflow="fold"), width=room)
+        console.print(Text(row[0] or "-", style="bold", overflow="fold"), width=room)
         grid = Table.grid(padding=(0, 2))
         grid.add_column(style="dim", no_wrap=True)
         grid.add_column(overflow="fold")

@@ -302,7 +302,7 @@ class ScoreOptions:
     height_m: float | None = option(None, "Height in metres: 1, 3, 5, 7.5 or 10.", flag="--height")
     difficulty: float | None = option(None, "Degree of difficulty; overrides the listed one.")
     exemplar: str | None = option(None, "Compare with this exemplar alone.")
-    voters: int = option(10, "Most exemplars to compare with.", min=1, flag="--exemplars")
+    voters: int = option(10, "Most exemplars to compare with.", min=1, flag="--most-exemplars")
     start_s: float | None = option(None, "Where the dive starts in the video, seconds.", flag="--start")
     end_s: float | None = option(None, "Where the dive ends in the video, seconds.", flag="--end")
     takeoff_s: float | None = option(
@@ -324,11 +324,11 @@ class ScoreOptions:
 
     def __post_init__(self) -> None:
         if self.voters < 1:
-            raise UsageError(f"{self.voters} exemplars", where="--exemplars", hint="1 or more")
+            raise UsageError(f"{self.voters} exemplars", where="--most-exemplars", hint="1 or more")
         if self.difficulty is not None and not 0 < self.difficulty < 10:
             raise UsageError(f"difficulty {self.difficulty:g}", where="--difficulty", hint="real ones run from 1 to 5")
         if self.exemplar is not None and self.voters != type(self)().voters and self.voters != 1:
-            raise UsageError("--exemplar names one dive and --exemplars asks for more", where="--exemplars")
+            raise UsageError("--exemplar names one dive and --most-exemplars asks for more", where="--most-exemplars")
         if self.all_dives and self.corrections:
             hint = "leave out --all-dives, or give the part with --start and --end"
             raise UsageError("a correction is of one dive, and --all-dives asks for many", hint=hint)
@@ -412,7 +412,7 @@ class CompareOptions:
     execution: float | None = option(None, "Execution of B as judged, 0 to 30 (score / difficulty).")
     score: float | None = option(None, "Score of B as judged, points.")
     ask_bank: bool = option(False, "Estimate the execution of B from the exemplar bank.")
-    voters: int = option(10, "Most exemplars for --ask-bank.", min=1, flag="--exemplars")
+    voters: int = option(10, "Most exemplars for --ask-bank.", min=1, flag="--most-exemplars")
     start_s: float | None = option(None, "Where A starts in its video, seconds.", flag="--start")
     end_s: float | None = option(None, "Where A ends in its video, seconds.", flag="--end")
     b_start_s: float | None = option(None, "Where B starts in its video, seconds.", flag="--b-start")
@@ -432,7 +432,7 @@ class CompareOptions:
             raise UsageError(f"execution {self.execution:g}", where="--execution", hint="judges give 0 to 30")
         if self.score is not None and not 0 <= self.score < 10 * MAX_EXECUTION:
             raise UsageError(f"score {self.score:g}", where="--score", hint="execution times difficulty, in points")
-        for flag, value, default in (("--exemplars", self.voters, 10), ("--seed", self.seed, 0)):
+        for flag, value, default in (("--most-exemplars", self.voters, 10), ("--seed", self.seed, 0)):
             if value != default and not self.ask_bank:
                 raise UsageError(f"{flag} is for exemplars of the bank", where=flag, hint="add --ask-bank")
 

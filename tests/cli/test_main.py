@@ -65,7 +65,7 @@ def test_a_process_writes_json_alone_on_standard_output():
     ("arguments", "says"),
     [
         (["score"], "Missing argument"),
-        (["score", DIVE, "--exemplars", "0"], "--exemplars"),
+        (["score", DIVE, "--most-exemplars", "0"], "--most-exemplars"),
         (["score", DIVE, "--dive", "987Z"], "987Z"),
         (["score", DIVE, "--device", "toaster"], "toaster"),
         (["score", DIVE, "--nonsense"], "--nonsense"),

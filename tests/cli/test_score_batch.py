@@ -93,7 +93,7 @@ def parsed(text, output_format):
 
 def test_fail_fast_stops_and_says_so(score, dives):
     shutil.move(dives / "text.mp4", dives / "0.mp4")
-    code, out, _ = score("dives", "-o", "r.jsonl", "--exemplars", "1", "--fail-fast", "--workers", "1")
+    code, out, _ = score("dives", "-o", "r.jsonl", "--most-exemplars", "1", "--fail-fast", "--workers", "1")
     assert code == 1
     assert "stopped at the first failure; 2 without a row" in out
     assert list(rows_of("r.jsonl")) == ["0.mp4"]
@@ -102,7 +102,7 @@ def test_fail_fast_stops_and_says_so(score, dives):
 @pytest.mark.thorough
 def test_rows_are_alone_on_standard_output(score, dives):
     for output_format in ("jsonl", "json", "csv"):
-        code, out, err = score("dives", "--format", output_format, "--exemplars", "1")
+        code, out, err = score("dives", "--format", output_format, "--most-exemplars", "1")
         assert code == 1
         assert sorted(row["status"] for row in parsed(out, output_format)) == ["failed", "scored", "scored"]
         assert "dives" in err
@@ -111,16 +111,16 @@ def test_rows_are_alone_on_standard_output(score, dives):
 
 @pytest.mark.thorough
 def test_one_dive_as_a_row_and_without_failures_the_code_is_0(score, dives):
-    code, out, _ = score("dives/107B-10m-good.mp4", "--format", "jsonl", "--exemplars", "1")
+    code, out, _ = score("dives/107B-10m-good.mp4", "--format", "jsonl", "--most-exemplars", "1")
     assert (code, json.loads(out)["source"]) == (0, "dives/107B-10m-good.mp4")
-    code, out, err = score("dives/107B-10m-good.mp4", "-o", "r.parquet", "--exemplars", "1")
+    code, out, err = score("dives/107B-10m-good.mp4", "-o", "r.parquet", "--most-exemplars", "1")
     assert (code, err) == (0, "")
     assert "written: r.parquet, r.parquet.journal.jsonl" in out
 
 
 @pytest.mark.thorough
 def test_one_dive_goes_where_the_output_says_in_the_format_that_its_name_says(score, dives):
-    clip = ("dives/107B-10m-good.mp4", "--exemplars", "1", "--dive", "107B")
+    clip = ("dives/107B-10m-good.mp4", "--most-exemplars", "1", "--dive", "107B")
     assert score(*clip, "-o", "a.json")[:2] == (0, "")
     whole = json.loads(Path("a.json").read_text())
     assert whole["schema_version"] == 4
@@ -144,7 +144,7 @@ def test_one_dive_goes_where_the_output_says_in_the_format_that_its_name_says(sc
 def test_lists_shares_and_merge(score, dives, capsys):
     Path("list.txt").write_text("dives/107B-10m-good.mp4\ndives/text.mp4\ndives/107B-10m-poor.mp4\n")
     for share in (1, 2):
-        score("--from-file", "list.txt", "--shard", f"{share}/2", "-o", f"s{share}.jsonl", "--exemplars", "1")
+        score("--from-file", "list.txt", "--shard", f"{share}/2", "-o", f"s{share}.jsonl", "--most-exemplars", "1")
     found = [rows_of(f"s{share}.jsonl") if Path(f"s{share}.jsonl").exists() else {} for share in (1, 2)]
     assert not set(found[0]) & set(found[1])
     assert len(found[0]) + len(found[1]) == 3
@@ -168,7 +168,7 @@ def test_a_manifest_gives_each_dive_its_number(score, dives):
     Path("dives/dives.csv").write_text(
         "video,dive,height_m,start_s,end_s\n107B-10m-good.mp4,107B,10,,\n107B-10m-poor.mp4,,,0.5,4\ntext.mp4,999Z,,,\n"
     )
-    code, _, _ = score("dives", "-o", "r.jsonl", "--exemplars", "1")
+    code, _, _ = score("dives", "-o", "r.jsonl", "--most-exemplars", "1")
     assert code == 1
     rows = rows_of("r.jsonl")
     assert rows["text.mp4"]["error_kind"] == "not_a_video"
@@ -219,7 +219,7 @@ def test_killed_at_any_moment_and_run_again_the_rows_are_those_of_one_run(dives,
         with (dives / f"{number}.mp4").open("ab") as stream:
             stream.write(bytes([0, 0, 0, 9]) + b"free" + bytes([number]))
     whole, cut = (tmp_path / f"{name}.jsonl" for name in ("whole", "cut"))
-    arguments = ("--exemplars", "1", dives, "-o")
+    arguments = ("--most-exemplars", "1", dives, "-o")
     assert subprocess.run(command(*arguments, whole), capture_output=True, check=False).returncode == 1
     for rows in (0, 1, 3, 6, 8, 11):
         process = subprocess.Popen(command(*arguments, cut), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -242,7 +242,7 @@ def test_interrupted_by_hand_the_results_are_whole_and_the_code_is_130(dives, tm
         with (dives / f"{number}.mp4").open("ab") as stream:
             stream.write(bytes([0, 0, 0, 9]) + b"free" + bytes([number]))
     out = tmp_path / "out"
-    process = subprocess.Popen(command("--exemplars", "1", dives, "-o", out), stdout=subprocess.PIPE, text=True)
+    process = subprocess.Popen(command("--most-exemplars", "1", dives, "-o", out), stdout=subprocess.PIPE, text=True)
     wait_for(lambda: lines_in(out / "results.jsonl") >= 2, process)
     process.send_signal(signal.SIGINT)
     said, _ = process.communicate(timeout=60)
@@ -257,7 +257,7 @@ def test_watching_scores_what_appears_until_it_is_interrupted(dives, tmp_path):
     (dives / "text.mp4").unlink()
     out = tmp_path / "r.jsonl"
     process = subprocess.Popen(
-        command("--watch", "--exemplars", "1", dives, "-o", out),
+        command("--watch", "--most-exemplars", "1", dives, "-o", out),
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,

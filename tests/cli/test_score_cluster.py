@@ -154,7 +154,7 @@ def dives(tmp_path_factory):
 @pytest.fixture(scope="module")
 def local(nodes, dives, tmp_path_factory):
     out = tmp_path_factory.mktemp("local") / "r.jsonl"
-    run = nodes.score(dives, "-o", out, "--exemplars", "1")
+    run = nodes.score(dives, "-o", out, "--most-exemplars", "1")
     run.communicate(timeout=300)
     assert run.returncode == 1
     return rows_of(out)
@@ -162,7 +162,7 @@ def local(nodes, dives, tmp_path_factory):
 
 @pytest.mark.cluster
 def test_two_nodes_give_the_rows_of_one_machine_and_resume_like_it(nodes, dives, local, tmp_path):
-    arguments = (dives, "--cluster", ADDRESS, "-o", tmp_path / "r.jsonl", "--exemplars", "1")
+    arguments = (dives, "--cluster", ADDRESS, "-o", tmp_path / "r.jsonl", "--most-exemplars", "1")
     run = nodes.score(*arguments)
     said, complained = run.communicate(timeout=600)
     assert (run.returncode, complained) == (1, ""), said
@@ -184,7 +184,7 @@ def wait_for_rows(path, count, run):
 @pytest.mark.cluster
 def test_an_actor_that_is_killed_loses_and_doubles_nothing(nodes, dives, local, tmp_path):
     out = tmp_path / "r.jsonl"
-    run = nodes.score(dives, "--cluster", ADDRESS, "-o", out, "--exemplars", "1")
+    run = nodes.score(dives, "--cluster", ADDRESS, "-o", out, "--most-exemplars", "1")
     wait_for_rows(out, 2, run)
     victim = nodes.actors()[0]
     os.kill(victim, signal.SIGKILL)
@@ -196,7 +196,7 @@ def test_an_actor_that_is_killed_loses_and_doubles_nothing(nodes, dives, local, 
 @pytest.mark.cluster
 def test_interrupted_by_hand_the_code_is_130_and_a_second_run_does_the_rest(nodes, dives, local, tmp_path):
     out = tmp_path / "r.jsonl"
-    arguments = (dives, "--cluster", ADDRESS, "-o", out, "--exemplars", "1")
+    arguments = (dives, "--cluster", ADDRESS, "-o", out, "--most-exemplars", "1")
     run = nodes.score(*arguments)
     wait_for_rows(out, 2, run)
     run.send_signal(signal.SIGINT)

@@ -53,7 +53,7 @@ def test_a_run_shows_its_best_and_its_last_epoch(dataset, run_folder, cache, tmp
 
 
 def test_json_is_what_the_library_finds(dataset, run_folder, cache):
-    options = ("--no-dive", "--exemplars", 2, "--seed", 3, "--no-cache", "--format", "json")
+    options = ("--no-dive", "--most-exemplars", 2, "--seed", 3, "--no-cache", "--format", "json")
     document = json.loads(call(dataset, "--weights", run_folder / "best", *options))
     found = evaluate(
         dataset,

@@ -26,7 +26,9 @@ def assert_whole(headings, show):
     for width in WIDTHS:
         text = printed(show, width)
         for word in {word for heading in headings for word in heading.split()}:
-            assert re.search(rf"(?<!\S){re.escape(word)}(?!\S)", text), f"{word!r} is split at {width} columns:\n{text}"
+            assert re.search(rf"(?<!\S){re.escape(word)}(?![^\s:])", text), (
+                f"{word!r} is split at {width} columns:\n{text}"
+            )
         assert max(cell_len(line.rstrip()) for line in text.splitlines()) <= width, text
 
 
@@ -67,10 +69,11 @@ def test_rows_that_do_not_fit_side_by_side_become_lists():
     add_row(table, "rise", "0.9 m", "none", "hardly")
     text = printed(lambda console: print_table(table, console), 30)
     assert [line.rstrip() for line in text.splitlines()] == [
-        "fact time in the air",
+        "fact:",
+        "time in the air",
         "  measured value  1.42 s",
         "  usual error     0.04 s",
-        "fact rise",
+        "rise",
         "  measured value  0.9 m",
         "  usual error     none",
         "  how certain     hardly",

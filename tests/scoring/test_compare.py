@@ -21,7 +21,7 @@ def searched_once(scorer):
     """Let scorers of one geometry share what the search found: it is the same for all, and takes most of the time."""
     locate = scorer.locate
 
-    def once(path, options):
+    def once(path, options, ahead=None):
         if (path, options) not in SEARCHED:
             SEARCHED[path, options] = locate(path, options)
         return SEARCHED[path, options]
@@ -195,7 +195,7 @@ def test_a_stored_comparison_is_read_back_equal(comparison):
         ({"execution": float("nan")}, "--execution"),
         ({"score": -1.0}, "--score"),
         ({"difficulty": 0.0}, "--difficulty"),
-        ({"voters": 3}, "--exemplars is for exemplars of the bank"),
+        ({"voters": 3}, "--most-exemplars is for exemplars of the bank"),
         ({"seed": 1, "execution": 20.0}, "add --ask-bank"),
     ],
 )

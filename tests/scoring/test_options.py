@@ -7,7 +7,7 @@ from finecausal_cli.scoring import ScoreOptions
 
 
 def test_no_voters_is_refused():
-    with pytest.raises(UsageError, match="--exemplars"):
+    with pytest.raises(UsageError, match="--most-exemplars"):
         ScoreOptions(voters=0)
 
 
