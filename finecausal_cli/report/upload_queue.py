@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 
 import platformdirs
 from filelock import FileLock, Timeout
-from markupsafe import escape
 
 from finecausal_cli.batch import TIMEOUT_S
 from finecausal_cli.errors import FinecausalError, OutputError, RefusedError
@@ -281,9 +280,7 @@ class UploadQueue:
                 refusal = error.found.renamed(path, upload.name)
                 upload.result.write_text(to_json(refusal), encoding="utf-8")
                 return "refused", refusal.message
-        write_page(upload.page, explanation, evidence)
-        page, folder = upload.page.read_text(encoding="utf-8"), str(escape(f"{upload.folder}{os.sep}"))
-        upload.page.write_text(page.replace(folder, ""), encoding="utf-8")  # the name, not where it lies for now
+        write_page(upload.page, explanation, evidence, source=upload.name)
         explanation = explanation.renamed(path, upload.name)
         upload.result.write_text(to_json(explanation), encoding="utf-8")
         assessment = explanation.assessment
