@@ -353,19 +353,37 @@ Row3 = tuple[float, float, float]
 
 MeasurementName = Literal[
     "air_time",
+    "file_air_time",
     "rise",
-    "takeoff_speed",
+    "takeoff_velocity",
+    "entry_velocity",
     "distance",
+    "total_turn",
     "half_somersaults",
+    "half_twists",
     "rotation",
     "opening",
     "takeoff_lean",
     "entry_angle",
     "splash",
 ]
-"""Time in the air; rise of the centre of mass after the take-off; its speed then; distance travelled across the
-picture; half somersaults; fastest rotation; opening before the entry; lean at the take-off; angle at the entry; size of
-the splash."""
+"""Time in the air, real and in the file; rise of the centre of mass after the take-off; its velocity upwards then, and
+downwards at the entry; distance travelled across the picture; the whole turn; half somersaults and half twists;
+fastest rotation; opening before the entry; lean at the take-off; angle at the entry; size of the splash."""
+
+MeasurementReason = Literal[
+    "no_dive",
+    "no_takeoff",
+    "no_entry",
+    "not_read",
+    "not_seen",
+    "camera_along",
+    "turns_unsure",
+    "twists_hidden",
+    "never_closed",
+    "no_splash",
+]
+"""Why a fact is not told, as one of a closed list."""
 
 
 class Measurement(Value):
@@ -379,7 +397,10 @@ class Measurement(Value):
         "value, for counts, and where it is not known."
     )
     probability: float | None = Field(default=None, description="Of a count: that it is right, 0..1; else None.")
-    reason: str | None = Field(default=None, description="Why there is no value; None if there is one.")
+    reason_kind: MeasurementReason | None = Field(
+        default=None, description="Why there is no value, as one of a closed list; None if there is one."
+    )
+    reason: str | None = Field(default=None, description="The same in words.")
 
 
 class StageIntervention(Value):
