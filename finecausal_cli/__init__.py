@@ -17,6 +17,7 @@ from finecausal_cli.config import __version__
 
 if TYPE_CHECKING:
     from finecausal_cli.batch import BatchConfig
+    from finecausal_cli.batch.measuring import MeasuredDive, Measurer, measure
     from finecausal_cli.batch.records import Row
     from finecausal_cli.batch.runner import score_many
     from finecausal_cli.errors import FinecausalError, RefusedError
@@ -51,6 +52,8 @@ _HOMES = {
     "Explanation": "scoring.results",
     "FinecausalError": "errors",
     "LocatedDive": "scoring.dives",
+    "MeasuredDive": "batch.measuring",
+    "Measurer": "batch.measuring",
     "ModelConfig": "model.config",
     "PRESETS": "model.config",
     "RefusedError": "errors",
@@ -63,6 +66,7 @@ _HOMES = {
     "evaluate": "evaluation.run",
     "find_dives": "scoring.athlete_track",
     "load_bank": "retrieval.bank",
+    "measure": "batch.measuring",
     "read_clip": "video.reader",
     "score_many": "batch.runner",
     "train": "training.run",
@@ -85,6 +89,8 @@ __all__ = [
     "Explanation",
     "FinecausalError",
     "LocatedDive",
+    "MeasuredDive",
+    "Measurer",
     "ModelConfig",
     "RefusedError",
     "Row",
@@ -97,6 +103,7 @@ __all__ = [
     "evaluate",
     "find_dives",
     "load_bank",
+    "measure",
     "read_clip",
     "score_many",
     "train",

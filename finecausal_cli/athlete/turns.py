@@ -23,6 +23,7 @@ import numpy as np
 
 from finecausal_cli.athlete import JOINT
 from finecausal_cli.diving import listed_dives, parse_dive_number
+from finecausal_cli.diving.competition import competition_statistics
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -70,6 +71,12 @@ _INERTIA_POWER: Final = 0.7
 """Measured joints are noisy, so the inertia of a closed body is read too small."""
 
 _ARMSTANDS: Final = 0.08
+
+_AS_LISTED: Final = 0.3
+"""Part of the listed numbers, beside those of competition, in how common a count is: not everybody competes."""
+
+_OUTWARDS_M_S, _OUTWARDS_SPREAD, _STANDING_M_S = 1.1, 0.5, 0.1
+"""Usual speed outwards of a dive, the standard deviation of its logarithm as it is read, and what counts as none."""
 
 GRAVITY_M_S2: Final = 9.81
 _FALLING_M_S: Final = -1.2
@@ -153,7 +160,9 @@ class Rotation:
     angle: Array
 
 
-def trunk_rotation(times_s: Array, joints_m: Array, confidence: Array, air_s: float) -> Rotation:
+def trunk_rotation(
+    times_s: Array, joints_m: Array, confidence: Array, air_s: float, travel_m_s: float | None = None
+) -> Rotation:
     """Return how the trunk turns.
 
     Args:
@@ -161,6 +170,8 @@ def trunk_rotation(times_s: Array, joints_m: Array, confidence: Array, air_s: fl
         joints_m: [T, J, 2], right and up, any origin.
         confidence: [T, J], 0..1.
         air_s: Real seconds in the air.
+        travel_m_s: Speed across the picture; where it is given, it says how far off the side the camera is, and counts
+            are as common as in competition. None leaves every angle, and every listed number, alike.
     """
     trunk = joints_m[:, JOINT["neck"]] - joints_m[:, JOINT["pelvis"]]
     trunk = trunk / max(float(np.quantile(np.hypot(*trunk.T), 0.9)), 1e-3)
@@ -183,12 +194,14 @@ def trunk_rotation(times_s: Array, joints_m: Array, confidence: Array, air_s: fl
     counts = np.arange(MOST_HALVES + 1)
     whole = np.abs(turns[0, 0, :, 0]) / np.pi
     sign = np.sign(turns[0, 0, :, 0])
-    prior = _priors()
+    prior = _priors() if travel_m_s is None else _competition_priors()
     end = (whole[:, None] + sign[:, None] * _DEVIATIONS / np.pi)[None] - counts[:, None, None]  # [count, turn, D]
     log_end = _at_an_end(end * np.pi / _END_SPREAD)
     joint = np.stack([_log_sum(belief + log_end[count], (3,)) for count in counts])  # [count, camera, base, turn]
     with np.errstate(divide="ignore"):
         joint = joint + np.log(prior)[:, None, :, None]
+    if travel_m_s is not None:
+        joint = joint + _camera_likelihood(abs(travel_m_s))[None, :, None, None]
     weight = np.exp(joint - joint.max())
     weight /= weight.sum()
     count, camera, base, turn = np.unravel_index(int(weight.argmax()), weight.shape)
@@ -293,6 +306,22 @@ def _priors() -> Array:
     return np.asarray(prior * np.array([1 - _ARMSTANDS, _ARMSTANDS]))
 
 
+@lru_cache(maxsize=1)
+def _competition_priors() -> Array:
+    """Return the same as the counts are dived in competition, with a part of those that are listed."""
+    prior = np.zeros((MOST_HALVES + 1, 2))
+    for dive, marks in competition_statistics().numbers.items():
+        prior[dive.half_somersaults, int(dive.armstand)] += marks.dives
+    return np.asarray((1 - _AS_LISTED) * prior / prior.sum() + _AS_LISTED * _priors())
+
+
+def _camera_likelihood(across_m_s: float) -> Array:
+    """Return the log likelihood of each camera, if a dive travels so fast across its picture."""
+    expected = np.log(np.maximum(_OUTWARDS_M_S * np.array(_CAMERA), _STANDING_M_S))
+    off = (np.log(max(across_m_s, _STANDING_M_S)) - expected) / _OUTWARDS_SPREAD
+    return np.asarray(np.log(0.95 * np.exp(-0.5 * off**2) + 0.05))
+
+
 # What the body looks like in the air: bent or straight, how early, and to which side.
 
 _NARROWEST: Final = 0.4
@@ -353,11 +382,6 @@ def _frames(share: Array, begin: float, end: float) -> NDArray[np.intp]:
     """Return the frames within shares of the flight, the nearest one if there is none."""
     inside = np.flatnonzero((share > begin) & (share < end))
     return inside if len(inside) else np.array([np.abs(share - (begin + end) / 2).argmin()])
-
-
-def hip_bend(joints: Array) -> Array:
-    """Return the bend of the hips [T], degrees, of joints [T, J, 2]; 0 is straight."""
-    return _bends(joints, np.ones(joints.shape[:2]))[0]
 
 
 def _bends(joints: Array, confidence: Array) -> tuple[Array, Array, Array, Array]:
@@ -459,11 +483,13 @@ class BodyTurns:
         return shape.hip >= _LEAST_TUCK_DEG and shape.knee >= _STRAIGHT_KNEES_DEG
 
 
-def count_turns(track: BodyTrack) -> BodyTurns | None:
+def count_turns(track: BodyTrack, *, by_travel: bool = False) -> BodyTurns | None:
     """Count what the body does between take-off and entry.
 
     Args:
         track: What is read of the dive.
+        by_travel: Let the speed across the picture tell the camera's angle, and competition how common a count is:
+            more counts are right, and none is ruled out by much.
 
     Returns:
         The counts; None where the athlete is seen in too few frames of the flight to count anything, or falls already
@@ -478,7 +504,8 @@ def count_turns(track: BodyTrack) -> BodyTurns | None:
         np.asarray(values[frames], np.float64)
         for values in (track.times_s, track.joints_m, track.confidence, track.path_m)
     )
-    if free_fall(times_s, path + body_inertia(joints)[0])[0] < _FALLING_M_S:
+    rise_m_s, travel_m_s = free_fall(times_s, path + body_inertia(joints)[0])
+    if rise_m_s < _FALLING_M_S:
         return None
-    rotation = trunk_rotation(times_s, joints, confidence, air_s)
+    rotation = trunk_rotation(times_s, joints, confidence, air_s, travel_m_s if by_travel else None)
     return BodyTurns(rotation, flight_shape(times_s, joints, confidence, path, air_s, rotation))

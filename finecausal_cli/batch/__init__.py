@@ -106,3 +106,66 @@ class BatchConfig:
         """Whether an option is given that has a meaning for rows only, though a single dive may be named."""
         flags = self.overwrite, self.retry_failed, self.dry_run, self.watch, self.fail_fast, self.options.all_dives
         return any(flags) or self.shard is not None or self.cluster is not None
+
+
+@dataclass(frozen=True, slots=True)
+class MeasureConfig:
+    """What to measure, how, and where the results go: every option of ``finecausal measure``.
+
+    Attributes:
+        paths: Videos, folders of videos or of frames, patterns, manifests.
+        dive: Which dive of a clip, and its height.
+        output_format: Format of the results; None lets the ending of ``output`` decide, else a table.
+        output: File for the results; None prints them.
+    """
+
+    panel: ClassVar[str] = "Many dives: inputs"
+
+    paths: tuple[str, ...] = ()
+    dive: ScoreOptions = field(default_factory=ScoreOptions)
+    output_format: BatchFormat | None = option(
+        None,
+        "How to print the result: table by default; -o FILE says it by its ending.",
+        flag="--format",
+        panel="Options",
+    )
+    output: str | None = option(
+        None,
+        "Write the result to a file; of many, a rerun measures what is missing.",
+        flag="-o,--output",
+        metavar="FILE",
+        is_path=True,
+        panel="Options",
+    )
+    joints: str | None = option(
+        None,
+        "Write the body frame by frame: .csv, .parquet, or .trc and .mot for OpenSim.",
+        metavar="FILE",
+        is_path=True,
+        panel="Options",
+    )
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.", panel="Options")
+
+    all_dives: bool = option(False, "Measure every dive of a video, not only the most certain one.")
+    recursive: bool = option(False, "Include sub-folders.", flag="--recursive,-r")
+    from_file: str | None = option(
+        None, "Read more paths from a file, one a line; - is standard input.", metavar="LIST|-", is_path=True
+    )
+    allow_outside: bool = option(False, "Accept a manifest's paths that lead out of its folder.")
+    workers: int | None = option(None, "Processes that read clips; one a core by default.", min=1, panel=_HOW)
+    timeout_s: float = option(
+        TIMEOUT_S, "Time limit for reading a clip without progress, seconds.", flag="--timeout", metavar="S", panel=_HOW
+    )
+    overwrite: bool = option(False, "Measure dives that have a result again.", panel=_HOW)
+
+    def __post_init__(self) -> None:
+        if self.workers is not None and self.workers < 1:
+            raise UsageError(f"{self.workers} is too few", where="--workers", hint="1 or more")
+        if not self.timeout_s > 0:
+            raise UsageError(f"a time limit of {self.timeout_s:g} s", where="--timeout", hint="more than 0")
+        _ = self.options  # refuses a correction of one dive beside --all-dives
+
+    @property
+    def options(self) -> ScoreOptions:
+        """What is measured of each clip."""
+        return replace(self.dive, all_dives=self.all_dives or self.dive.all_dives, attention=False)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
 from threading import Event, Lock, Thread
-from typing import TYPE_CHECKING, Final, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeVar
 
 import torch
 
@@ -225,30 +225,58 @@ def score_jobs(
         with JobScorer(scorer, timeout_s=config.timeout_s, ahead=ahead) as job_scorer:
             yield from job_scorer.score(first[0])
         return
-    pipeline = _Pipeline(scorer, chain(first, jobs), config)
+    finish = partial(score_reads, scorer)
+    yield from run_jobs(chain(first, jobs), scorer.viewing, finish, config, is_cpu=scorer.device.type == "cpu")
+
+
+def run_jobs(
+    jobs: Iterator[Job],
+    viewing: Viewing,
+    finish: Callable[[Sequence[ReadJob]], Sequence[T]],
+    config: BatchConfig,
+    *,
+    is_cpu: bool,
+) -> Iterator[T]:
+    """Read dives in processes of their own, and finish several at a time; close the iterator to end them.
+
+    Args:
+        jobs: The dives; drawn no faster than they are read.
+        viewing: How clips are to be shown.
+        finish: Makes a result of each dive that was read; never raises for a bad clip.
+        config: How to use this machine.
+        is_cpu: Whether ``finish`` computes on the CPU.
+    """
+    pipeline = _Pipeline(jobs, viewing, finish, config, is_cpu=is_cpu)
     try:
         yield from pipeline.run()
     finally:
         pipeline.stop()
 
 
-class _Pipeline:
+class _Pipeline(Generic[T]):
     """Reading threads, then scoring threads, with a short queue between them."""
 
-    def __init__(self, scorer: Scorer, jobs: Iterator[Job], config: BatchConfig) -> None:
-        is_cpu = scorer.device.type == "cpu"
+    def __init__(
+        self,
+        jobs: Iterator[Job],
+        viewing: Viewing,
+        finish: Callable[[Sequence[ReadJob]], Sequence[T]],
+        config: BatchConfig,
+        *,
+        is_cpu: bool,
+    ) -> None:
         self._scorers: Final = min(cores(), _MOST_SCORERS) if is_cpu else 1
         # Also where scoring needs the cores as well: reading a clip may take longer than scoring it with a small
         # network, and a reader that is ahead waits.
         self._workers: Final = config.workers or min(cores(), _MOST_WORKERS)
         self._batch_size: Final = config.batch_size or (1 if is_cpu else _GPU_BATCH)
         self._timeout_s: Final = config.timeout_s
-        self._scorer = scorer
-        self._viewing = scorer.viewing
+        self._finish = finish
+        self._viewing = viewing
         self._jobs = jobs
         self._jobs_lock = Lock()
         self._reads: queue.Queue[ReadJob | None] = queue.Queue(self._scorers * self._batch_size + 1)
-        self._outcomes: queue.Queue[Outcome | BaseException | None] = queue.Queue(4 * _MOST_WORKERS)
+        self._outcomes: queue.Queue[T | BaseException | None] = queue.Queue(4 * _MOST_WORKERS)
         self._stopping = Event()
         self._processes = [reading_process() for _ in range(self._workers)]
         self._readers_left = self._workers
@@ -257,7 +285,7 @@ class _Pipeline:
         self._threads_before: Final = torch.get_num_threads()
         self._threads_each: Final = max(1, self._threads_before // self._scorers)
 
-    def run(self) -> Iterator[Outcome]:
+    def run(self) -> Iterator[T]:
         torch.set_num_threads(self._threads_each)
         bodies: list[Callable[[], None]] = [partial(self._read, process) for process in self._processes]
         bodies += [self._score] * self._scorers
@@ -296,7 +324,7 @@ class _Pipeline:
                 break
             for read in read_job(process, job, self._viewing, self._timeout_s):
                 if isinstance(read.dive, Exception) or not read.dive.clips:
-                    for outcome in score_reads(self._scorer, [read]):
+                    for outcome in self._finish([read]):
                         self._put(self._outcomes, outcome)
                 else:
                     self._put(self._reads, read)
@@ -314,7 +342,7 @@ class _Pipeline:
         while not is_over and not self._stopping.is_set():
             batch = self._next_batch()
             is_over = batch[-1:] == [None]
-            for outcome in score_reads(self._scorer, [read for read in batch if read is not None]):
+            for outcome in self._finish([read for read in batch if read is not None]):
                 self._put(self._outcomes, outcome)
         self._put(self._outcomes, None)
 
@@ -331,7 +359,7 @@ class _Pipeline:
                 break
         return batch
 
-    def _put(self, into: queue.Queue[T], item: T) -> None:
+    def _put(self, into: queue.Queue[Any], item: object) -> None:
         while not self._stopping.is_set():
             try:
                 into.put(item, timeout=_POLL_S)

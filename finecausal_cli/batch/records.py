@@ -11,7 +11,7 @@ import stat
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timezone
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any, Final, Literal
+from typing import IO, TYPE_CHECKING, Any, Final, Literal, TypeVar
 
 from filelock import FileLock, Timeout
 from pydantic import Field, ValidationError, model_validator
@@ -43,6 +43,8 @@ version 2 gave points whether or not the dive number was sure."""
 
 Status = Literal["scored", "refused", "failed"]
 """``refused``: the clip can be read and shows no dive that could be judged."""
+
+RowType = TypeVar("RowType", bound=Value)
 
 ClipKey = tuple[str, float | None, float | None]
 """A requested part of a video: source, start and end."""
@@ -254,7 +256,7 @@ def failed_row(job: Job, error: Exception, *, seconds: float | None = None) -> R
         height_m=options.height_m,
         difficulty=options.difficulty,
         error_kind=error.kind if isinstance(error, FinecausalError) else "unexpected",
-        error=_in_one_line(error, job),
+        error=error_in_one_line(error, job),
         seconds=seconds,
     )
 
@@ -286,7 +288,7 @@ def _file_time(path: str) -> str | None:
         return None
 
 
-def _in_one_line(error: Exception, job: Job) -> str:
+def error_in_one_line(error: Exception, job: Job) -> str:
     """Return what is wrong and what to do; another column names the dive."""
     if not isinstance(error, FinecausalError):
         return " ".join(f"{type(error).__name__}: {error}".split())
@@ -438,10 +440,13 @@ class Journal:
 
     Args:
         path: The file, JSON Lines; made when missing.
+        kind: What its rows are.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, kind: type[Value] = Row) -> None:
         self.path = path
+        self._kind = kind
+        self._begin = f'{{"{next(iter(kind.model_fields))}"'.encode()
         # Hidden, and left behind: removing a lock file would let two writers hold "the" lock.
         self._lock = FileLock(path.with_name(f".{path.name}.lock"))
         self._stream: IO[bytes] | None = None
@@ -475,7 +480,7 @@ class Journal:
         self._close()
         self._lock.release()
 
-    def append(self, row: Row) -> None:
+    def append(self, row: Value) -> None:
         """Add a row; when this returns it is on the disk.
 
         Raises:
@@ -493,18 +498,18 @@ class Journal:
                 self._stream.truncate(whole)
             raise self._unwritable(error) from error
 
-    def drop(self, is_stale: Callable[[Row], bool]) -> int:
+    def drop(self, is_stale: Callable[[Any], bool]) -> int:
         """Take rows out, in one step; return how many.
 
         Raises:
             OutputError: The file cannot be written; then it is as it was.
         """
         dropped = 0
-        if not any(is_stale(row) for row in read_result_rows(self.path)):
+        if not any(is_stale(row) for row in read_rows_of(self._kind, self.path)):
             return 0
         self._close()
         with atomic_write(self.path, "the results") as part, part.open("wb") as stream:
-            for row in read_result_rows(self.path):
+            for row in read_rows_of(self._kind, self.path):
                 if is_stale(row):
                     dropped += 1
                 else:
@@ -530,7 +535,8 @@ class Journal:
             with self.path.open("rb+") as stream:
                 end = _end_of_whole_lines(stream)
                 if end < stream.seek(0, os.SEEK_END):
-                    if not _begins_as_a_row(stream):  # what never was a journal must not be cut
+                    stream.seek(0)
+                    if not self._begin.startswith(stream.read(len(self._begin))):  # what never was a journal must not be cut
                         raise _no_row(self.path, 1, "it begins as something else")
                     stream.truncate(end)
                     os.fsync(stream.fileno())
@@ -542,14 +548,19 @@ class Journal:
         return OutputError(what, where=self.path, hint="check the folder, its rights and the free space")
 
 
-def to_line(row: Row) -> bytes:
+def to_line(row: Value) -> bytes:
     """Return a row as one line of JSON, with everything that it holds."""
     text = json.dumps(row.model_dump(mode="json"), ensure_ascii=False, allow_nan=False)
     return (_LONE_SURROGATE.sub(lambda match: f"\\u{ord(match.group()):04x}", text) + "\n").encode()
 
 
 def read_result_rows(path: Path) -> Iterator[Row]:
-    """Read the rows of a journal one by one; a last line that is not whole is left out, as if it were not there yet.
+    """Read the rows of a journal of scores; see ``read_rows_of``."""
+    return read_rows_of(Row, path)
+
+
+def read_rows_of(kind: type[RowType], path: Path) -> Iterator[RowType]:
+    """Read the rows, of one kind, of a journal one by one; a last line that is not whole is left out.
 
     Raises:
         DatasetError: The file is missing, unreadable, or a line of it is no row.
@@ -560,15 +571,15 @@ def read_result_rows(path: Path) -> Iterator[Row]:
                 if not line.endswith(b"\n"):
                     return
                 if line.strip():
-                    yield _parse(line, path, number)
+                    yield _parse(kind, line, path, number)
     except OSError as error:
         raise DatasetError(f"the results cannot be read: {error.strerror or error}", where=path) from error
 
 
-def _parse(line: bytes, path: Path, number: int) -> Row:
+def _parse(kind: type[RowType], line: bytes, path: Path, number: int) -> RowType:
     try:
         # Not by pydantic's own reader of JSON: a name that is no valid text is written as escapes that it refuses.
-        return Row.model_validate(json.loads(line))
+        return kind.model_validate(json.loads(line))
     except ValidationError as error:
         first = error.errors()[0]
         raise _no_row(path, number, f"{'.'.join(map(str, first['loc']))}: {first['msg']}") from None
@@ -593,12 +604,6 @@ def _end_of_whole_lines(stream: IO[bytes]) -> int:
             return start + last + 1
         position = start
     return 0 if size else size
-
-
-def _begins_as_a_row(stream: IO[bytes]) -> bool:
-    stream.seek(0)
-    begin = b'{"row_version"'
-    return begin.startswith(stream.read(len(begin)))
 
 
 # Join the results of several runs.

@@ -307,7 +307,7 @@ class BatchRunner:
         self._scorer = scorer
         self._ahead = ahead
         self._shard = None if config.shard is None else Shard.parse(config.shard)
-        self._listed = _read_listed(config.from_file)
+        self._listed = read_listed(config.from_file)
         self._stop = Event()
 
     def find(self) -> Inputs:
@@ -487,7 +487,12 @@ def _handled(number: signal.Signals, handler: Callable[[int, FrameType | None], 
         signal.signal(number, before)
 
 
-def _read_listed(name: str | None) -> list[str]:
+def read_listed(name: str | None) -> list[str]:
+    """Return the paths in a list, or on standard input for ``-``.
+
+    Raises:
+        UsageError: The list cannot be read.
+    """
     if name is None:
         return []
     if name == "-":

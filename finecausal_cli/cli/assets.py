@@ -495,10 +495,10 @@ add_command(exemplars_app, rebuild)
 
 def schema(
     result: Annotated[
-        Literal["score", "explain", "compare", "row", "unscored", "history"],
+        Literal["score", "explain", "compare", "measure", "row", "unscored", "history"],
         typer.Argument(
             metavar="COMMAND",
-            help="score, explain, compare or history; row for a line of many; unscored for a clip without points.",
+            help="score, explain, compare, measure or history; row for a line of many; unscored for a clip without points.",
         ),
     ] = "score",
 ) -> None:
@@ -508,6 +508,7 @@ def schema(
         assessment_schema,
         comparison_schema,
         explanation_schema,
+        measured_schema,
         row_schema,
         unscored_schema,
     )
@@ -516,6 +517,7 @@ def schema(
         "score": assessment_schema,
         "explain": explanation_schema,
         "compare": comparison_schema,
+        "measure": measured_schema,
         "row": row_schema,
         "unscored": unscored_schema,
         "history": history_schema,

@@ -29,6 +29,7 @@ _ROOMS = {
     "ExplainOptions": "scoring",
     "JudgedOptions": "retrieval",
     "LayoutOptions": "data",
+    "MeasureConfig": "batch",
     "NetworkOptions": "training",
     "PretrainNetworkOptions": "training",
     "PretrainOptions": "training",

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 import typer
 
-from finecausal_cli.cli.options import Clip, PageOptions, ResultOptions
+from finecausal_cli.cli.options import Clip, PageOptions, ResultOptions, Without
 from finecausal_cli.config import OptionGroup, RuntimeConfig, option
 
 if TYPE_CHECKING:
-    from finecausal_cli.batch import BatchConfig
+    from finecausal_cli.batch import BatchConfig, MeasureConfig
     from finecausal_cli.report import ServeOptions, VideoOptions
     from finecausal_cli.scoring import CompareOptions, ExplainOptions, ScoreOptions
     from finecausal_cli.scoring.background import Evidence
@@ -203,6 +203,36 @@ def serve(options: ServeOptions, runtime: RuntimeConfig) -> None:
         sys.stdout.flush()
         os._exit(code)
     raise typer.Exit(code)
+
+
+# ``finecausal measure``: the physics of dives, without weights that judge.
+
+
+def measure(
+    dive: Annotated[ScoreOptions, Without("dive", "difficulty", "exemplar", "voters", "seed")],
+    config: MeasureConfig,
+    paths: Annotated[
+        list[str] | None,
+        typer.Argument(
+            metavar="CLIP...", help="Videos, folders of videos or of frames, patterns, manifests.", show_default=False
+        ),
+    ] = None,
+) -> None:
+    """Measure dives: times, rise, velocities, turns, opening, lean, entry, splash.
+
+    No weights that judge take part. Every fact has its unit and its usual error; what a clip cannot tell has the
+    reason. One dive is a table, many are a line each. --joints writes the body frame by frame.
+    """
+    from finecausal_cli.report.score import measuring_ahead
+
+    config = replace(config, paths=tuple(paths or ()), dive=dive)
+    alone = config.paths[0] if len(config.paths) == 1 and not config.all_dives and config.from_file is None else ""
+    with measuring_ahead(alone, replace(config.options, timeout_s=config.timeout_s)) as ahead:
+        from finecausal_cli.report.measurements import deliver_measured
+
+        code = deliver_measured(config, ahead)
+    if code:
+        raise typer.Exit(code)
 
 
 # ``finecausal compare``: two dives against each other, stage by stage.

@@ -415,6 +415,11 @@ class BarDisplay:
         self._console = error_console(quiet=quiet or is_quiet())
         self._bar = progress_bar(self._console)
 
+    @property
+    def bar(self) -> Progress:
+        """The bar."""
+        return self._bar
+
     def __enter__(self) -> Self:
         self._bar.start()
         return self

@@ -43,6 +43,7 @@ if TYPE_CHECKING:
         Assessment,
         Explanation,
         GraphAttention,
+        Measurement,
         MeasurementName,
         Ranking,
         Replacement,
@@ -86,42 +87,49 @@ def shown_change(explanation: Explanation, score: float) -> float:
 
 MEASURED: Final[dict[MeasurementName, str]] = {
     "air_time": "time in the air",
+    "file_air_time": "the same in the file",
     "rise": "rise above the take-off",
-    "takeoff_speed": "speed at the take-off",
-    "distance": "distance across the picture",
+    "takeoff_velocity": "upwards at the take-off",
+    "entry_velocity": "downwards at the entry",
+    "distance": "distance travelled",
+    "total_turn": "total turn",
     "half_somersaults": "half somersaults",
+    "half_twists": "half twists",
     "rotation": "fastest rotation",
     "opening": "opening before the entry",
     "takeoff_lean": "lean at the take-off",
     "entry_angle": "angle at the entry",
     "splash": "size of the splash",
 }
+"""What each fact is called."""
 
-_DIGITS: Final[dict[MeasurementName, int]] = {"half_somersaults": 0, "rotation": 0, "takeoff_lean": 0, "entry_angle": 0}
-_TWO_DIGITS: Final = 2
+_DIGITS: Final[dict[str, int]] = {"s": 2, "m": 2, "m/s": 1, "0..1": 2}
+_SIGNED: Final = ("takeoff_lean", "entry_angle")
+_WITHOUT_UNIT: Final = ("half_somersaults", "half_twists", "splash")
 
 
-def measured_facts(explanation: Explanation) -> Section:
-    """What was measured of the dive, each fact with its usual error, or why it cannot be told."""
-    rows = []
-    for fact in explanation.measurements:
-        digits = _DIGITS.get(fact.name, _TWO_DIGITS)
-        if fact.value is None:
-            rows.append((MEASURED[fact.name], "-", fact.reason or ""))
-            continue
-        unit = "" if fact.name in ("half_somersaults", "splash") else f" {fact.unit}"
-        certainty = f"{fact.probability:.0%} sure" if fact.probability is not None else ""
-        if fact.error is not None:
-            certainty = f"± {fact.error:.{digits}f}{unit}"
-        signs = "+" if fact.name in ("takeoff_lean", "entry_angle") else ""
-        rows.append((MEASURED[fact.name], f"{fact.value:{signs}.{digits}f}{unit}", certainty))
+def measured_section(measurements: Sequence[Measurement]) -> Section:
+    """Return what was measured of a dive, each fact with its usual error, or why it cannot be told."""
     return Section(
         "Measured facts",
         "Measured in the video, without the weights that judge. Lean: 0 is upright, + to where the dive travels. "
         "Entry: 0 is vertical, + turned too far, - too little. ±: 68% of the errors on simulated footage are smaller.",
         ("fact", "measured", ""),
-        tuple(rows),
+        tuple((MEASURED[fact.name], *fact_in_words(fact)) for fact in measurements),
     )
+
+
+def fact_in_words(fact: Measurement) -> tuple[str, str]:
+    """Return the value of a fact with its unit, and how sure it is; or a dash, and why it is not told."""
+    if fact.value is None:
+        return "-", fact.reason or ""
+    digits = _DIGITS.get(fact.unit, 0)
+    unit = "" if fact.name in _WITHOUT_UNIT else f" {fact.unit}"
+    sign = "+" if fact.name in _SIGNED else ""
+    sure = [] if fact.error is None else [f"± {fact.error:.{digits}f}{unit}"]
+    if fact.probability is not None:
+        sure.append(f"{fact.probability:.0%} sure")
+    return f"{fact.value:{sign}.{digits}f}{unit}", ", ".join(sure)
 
 
 def timeline(explanation: Explanation) -> Section:
@@ -521,7 +529,7 @@ def explanation_sections(explanation: Explanation, *, snippets_shown: int | None
     graph, stages = explanation.graph_attention, stage_attention(explanation, layers=snippets_shown is None)
     return [
         *([candidates(explanation.assessment)] if explanation.assessment.candidates else []),
-        *([measured_facts(explanation)] if explanation.measurements else []),
+        *([measured_section(explanation.measurements)] if explanation.measurements else []),
         *interventions(explanation),
         contributions(explanation.assessment),
         timeline(explanation),

@@ -23,7 +23,7 @@ from finecausal_cli.evaluation.run import write_evaluation, write_json
 from finecausal_cli.report.batch import BatchReporter, caveats_of, print_dry_run, print_figures, summarise_rows
 from finecausal_cli.report.console import open_console, printable, searching, working
 from finecausal_cli.report.evaluation import ablation_json, evaluation_json, print_ablation, print_evaluation
-from finecausal_cli.report.output import check_targets, deliver, resolve_format
+from finecausal_cli.report.output import check_targets, deliver, journal_beside, resolve_format
 from finecausal_cli.report.pages import batch_page, evaluation_page
 from finecausal_cli.report.score import exit_code, print_first_lines, print_result
 
@@ -50,7 +50,6 @@ _ENDINGS = ", ".join(_FORMATS)
 
 TABLE_NAME = "results.csv"
 PAGE_NAME = "report.html"
-_JOURNAL_ENDING = ".journal.jsonl"
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,11 +138,6 @@ def _file_format(path: Path, requested: BatchFormat | None) -> FileFormat | None
     if requested is not None and by_ending not in (None, requested):
         raise UsageError(f"--format {requested} and a name that says otherwise", where=path, hint="leave out --format")
     return requested or by_ending
-
-
-def journal_beside(output: Path) -> Path:
-    """Return where the rows of a table are kept as they come."""
-    return output.with_name(output.name + _JOURNAL_ENDING)
 
 
 def find_journal(given: Path) -> Path:

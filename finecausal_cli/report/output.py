@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from finecausal_cli.atomic import atomic_write, is_stream
+from finecausal_cli.batch.measuring import MEASURED_VERSION, MeasuredDive
 from finecausal_cli.batch.records import ROW_VERSION, Row
 from finecausal_cli.errors import UsageError
 from finecausal_cli.report.console import open_console
@@ -94,6 +95,14 @@ def _check_kind(flag: str, name: str, target: Path) -> None:
         raise UsageError(f"{flag} writes MP4", where=target, hint="end the name in .mp4")
 
 
+_JOURNAL_ENDING = ".journal.jsonl"
+
+
+def journal_beside(output: Path) -> Path:
+    """Return where the rows of a table are kept as they come."""
+    return output.with_name(output.name + _JOURNAL_ENDING)
+
+
 # Self-contained HTML pages: no network, no script; for light and dark screens and for print.
 
 
@@ -149,6 +158,11 @@ def explanation_schema() -> str:
 def comparison_schema() -> str:
     """Return the JSON Schema of a comparison."""
     return schema_of(Comparison, "comparison", COMPARISON_SCHEMA_VERSION)
+
+
+def measured_schema() -> str:
+    """Return the JSON Schema of a measured dive."""
+    return _schema(MeasuredDive, "measured", MEASURED_VERSION)
 
 
 def row_schema() -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from rich.text import Text
 
+from finecausal_cli.athlete.track import AFTER_S, BEFORE_S
 from finecausal_cli.batch.inputs import MANIFEST_SUFFIXES
 from finecausal_cli.diving import COUNTING_MARKS, MAX_MARK, describe_dive, parse_dive_number
 from finecausal_cli.errors import DiveNumberError, FinecausalError
@@ -29,7 +30,7 @@ from finecausal_cli.report.console import (
 )
 from finecausal_cli.report.output import deliver
 from finecausal_cli.scoring import ScoreOptions, keep_corrections, with_corrections
-from finecausal_cli.scoring.dive_reading import ReadAhead, viewing_of
+from finecausal_cli.scoring.dive_reading import ReadAhead, Viewing, viewing_of
 from finecausal_cli.scoring.dives import SLOW_FROM
 from finecausal_cli.scoring.results import NODE_TYPES, Assessment, Unscored
 from finecausal_cli.video import CLIP_FRAMES
@@ -405,9 +406,30 @@ def reading_ahead(path: str, options: Mapping[str, Any], weights: str) -> Iterat
         yield ahead
 
 
-def _begin(path: str, options: Mapping[str, Any], weights: str) -> ReadAhead | None:
+@contextmanager
+def measuring_ahead(path: str, options: ScoreOptions) -> Iterator[ReadAhead | None]:
+    """Read a file ahead, as the athlete reader alone wants it, while a block runs; see ``reading_ahead``."""
+    if not _is_plain(path) or not list_readers():
+        yield None
+        return
+    try:
+        known, _ = with_corrections(path, options)
+        wanted = known.wanted
+    except FinecausalError:  # reported by whoever measures
+        yield None
+        return
+    viewing = Viewing("fit", 112, None, _USUAL_SQUARE, (BEFORE_S, AFTER_S))
+    with ReadAhead(path, wanted, viewing, timeout_s=known.timeout_s or 120.0) as ahead:
+        yield ahead
+
+
+def _is_plain(path: str) -> bool:
     is_file = os.path.isfile(path) and os.path.splitext(path)[1].lower() not in MANIFEST_SUFFIXES  # noqa: PTH113, PTH122
-    if not is_file or weights.startswith(SCHEME) or find_spec("av") is None:
+    return is_file and find_spec("av") is not None
+
+
+def _begin(path: str, options: Mapping[str, Any], weights: str) -> ReadAhead | None:
+    if not _is_plain(path) or weights.startswith(SCHEME):
         return None
     try:
         known, _ = with_corrections(path, ScoreOptions(**options))

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.athlete.track import BodyTrack
     from finecausal_cli.athlete.turns import BodyTurns
+    from finecausal_cli.scoring.dives import LocatedDive
     from finecausal_cli.scoring.results import MeasurementName, MeasurementReason
 
     Array = NDArray[np.float64]
@@ -119,9 +120,9 @@ def measured_errors() -> dict[str, Any]:
     """Return the errors of every fact on simulated films as filmed.
 
     Returns:
-        ``films`` and ``dataset``; and ``facts``, by name: ``told`` (share of the films), ``median``, ``p68``, ``p90`` of
-        the absolute error in the fact's unit, and, where a tolerance is set, ``tolerance`` and ``within`` (share of all
-        films, those where it is not told among them).
+        ``films`` and ``dataset``; and ``facts``, by name: ``told`` (share of the films), ``median``, ``p68`` and ``p90``
+        of the absolute error in the fact's unit, and, where a tolerance is set, ``tolerance`` and ``within`` (share of
+        all films, those where it is not told among them).
     """
     return dict(json.loads(ERRORS_FILE.read_text(encoding="utf-8")))
 
@@ -174,10 +175,39 @@ def measure_dive(
         "file_air_time": _known("file_air_time", track.air_s * time_scale),
         "splash": _unknown("splash", "no_splash") if track.splash is None else _known("splash", track.splash),
     }
-    turns = turns or count_turns(track)
+    turns = turns or count_turns(track, by_travel=True)
     if turns is not None:
         known |= {fact.name: fact for fact in _of_the_flight(track, turns, height_m)}
     return tuple(known.get(name) or _unknown(name, "not_seen") for name in UNITS)
+
+
+def measure_prepared(
+    dive: LocatedDive,
+    track: BodyTrack | None,
+    given_height_m: float | None = None,
+    turns: BodyTurns | None = None,
+) -> tuple[Measurement, ...]:
+    """Measure a dive that is located and read: what ``measure`` and ``explain`` show.
+
+    Args:
+        dive: Where it is.
+        track: What is read of it; None where the athlete or the ends of the flight are not known.
+        given_height_m: Height of the board, metres, as the user says; told from the time in the air if absent.
+        turns: What was counted in the track, by the travel; counted here if absent.
+    """
+    from finecausal_cli.scoring.assessment import tell_height
+    from finecausal_cli.scoring.tracks import with_measured_splash
+
+    missing: MeasurementReason = "not_read"
+    if dive.takeoff_s is None or dive.entry_s is None:
+        missing = "no_takeoff" if dive.takeoff_s is None else "no_entry"
+    return measure_dive(
+        None if track is None else with_measured_splash(track),
+        turns,
+        time_scale=dive.time_scale or 1.0,
+        height_m=tell_height(given_height_m, None, dive).metres,
+        missing=missing,
+    )
 
 
 def _of_the_flight(track: BodyTrack, turns: BodyTurns, height_m: float | None) -> list[Measurement]:
@@ -195,7 +225,9 @@ def _of_the_flight(track: BodyTrack, turns: BodyTurns, height_m: float | None) -
         _known("distance", raw.distance_m),
         _known("total_turn", raw.turn, probability=sure),
         counted,
-        _known("half_twists", 0.0) if turns.shape.early > _NO_TWIST_BEND_DEG else _unknown("half_twists", "twists_hidden"),
+        _known("half_twists", 0.0)
+        if turns.shape.early > _NO_TWIST_BEND_DEG
+        else _unknown("half_twists", "twists_hidden"),
         _told("rotation", end_on or unsure, raw.rotation),
         _told("opening", end_on or (None if raw.opening_s is not None else "never_closed"), raw.opening_s),
         _told("takeoff_lean", end_on, raw.lean),
@@ -298,13 +330,13 @@ class Kinematics:
         """Return how far the line from the ankles to the neck leans at the take-off, the way that the dive turns."""
         ankles = self.joints_m[:, [JOINT["ankle_l"], JOINT["ankle_r"]]].mean(axis=1)
         angle = _direction_near(self.times_s, self.joints_m[:, JOINT["neck"]] - ankles, _LEAN_S)
-        upright = 90.0 if abs(self.start_deg) < 90 else -90.0
+        upright = 90.0 if self.start_deg == 0.0 else -90.0
         return self.travel * self.sense * _off(angle, upright)
 
     @property
     def start_deg(self) -> float:
         """Where the trunk is before the take-off: 0 on the feet, 180 on the hands."""
-        return 180.0 if abs(float(np.interp(0.0, self.times_s, self.trunk_deg)) - 180.0) < 90.0 else 0.0
+        return 180.0 if abs(float(np.interp(0.0, self.times_s, self.trunk_deg)) % 360.0 - 180.0) < 90.0 else 0.0
 
     def entry_angle(self, air_s: float) -> float:
         """Return how far the body has turned beyond the vertical when it meets the water, degrees."""
@@ -312,7 +344,9 @@ class Kinematics:
         contact_s = air_s - gap / 2 - _CONTACT_LATE_S
         angle = _unwrapped(body_axis(self.picture_m), self.times_s, contact_s)
         near = np.argsort(np.abs(self.times_s - contact_s))[:2]
-        window = (self.times_s >= contact_s + _ENTRY_S[0] - gap / 2) & (self.times_s <= contact_s + _ENTRY_S[1] + gap / 2)
+        window = (self.times_s >= contact_s + _ENTRY_S[0] - gap / 2) & (
+            self.times_s <= contact_s + _ENTRY_S[1] + gap / 2
+        )
         window[near] = True
         return self.sense * float(np.degrees(_line_at(self.times_s[window] - contact_s, angle[window]) - np.pi / 2))
 

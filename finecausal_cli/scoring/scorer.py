@@ -35,7 +35,7 @@ from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive, ref
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets, read_foreground
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.scoring.explain import build_explanation, freeze_flight
-from finecausal_cli.scoring.measurements import measure_dive
+from finecausal_cli.scoring.measurements import measure_prepared
 from finecausal_cli.scoring.results import Assessment, Familiarity, Provenance, Unscored
 from finecausal_cli.scoring.tracks import with_splash
 from finecausal_cli.video import crop
@@ -312,16 +312,12 @@ class Scorer:
             encode=None if self.reads_bodies else self.encode,
             bank_folder=self._bank_folder,
             athlete=prepared.track.frames,
-            measurements=measure_dive(self._with_splash(prepared.body_track)),
+            measurements=measure_prepared(prepared.dive_clip.dive, prepared.body_track, options.height_m),
             frozen=self._encode_frozen(prepared),
         )
         size = explain.picture_size
         pictures = None if size is None else sampled_like(path, clip, size)
         return explanation, gather_evidence(clip, probabilities, pictures, prepared.track)
-
-    def _with_splash(self, track: BodyTrack | None) -> BodyTrack | None:
-        """Return a track with the size of its splash, where the weights tell it."""
-        return with_splash(self._model, track) if track is not None and self.reads_bodies else track
 
     def _encode_frozen(self, prepared: PreparedDive) -> tuple[Encoding, int] | None:
         """Encode a dive with its flight frozen; also return how many frames that are. None without a flight."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zipfile import BadZipFile
@@ -14,6 +15,7 @@ import torch
 
 from finecausal_cli.athlete.track import AFTER_S, BEFORE_S, BodyTrack, track_features
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.config import DEFAULT_WEIGHTS
 from finecausal_cli.data.cache import (
     NO_TRANSITION,
     CacheSize,
@@ -23,11 +25,13 @@ from finecausal_cli.data.cache import (
     file_states,
     true_transitions,
 )
-from finecausal_cli.errors import NoTrackError
+from finecausal_cli.errors import NoTrackError, WeightsError
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.athlete_track import prepare_dive
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives
 from finecausal_cli.scoring.results import Unscored
+from finecausal_cli.weights import read_manifest
+from finecausal_cli.weights.hub import resolve_weights
 
 if TYPE_CHECKING:
     import os
@@ -39,6 +43,7 @@ if TYPE_CHECKING:
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.scoring.athlete_track import PreparedDive
 
+_SPLASH_TENSOR: Final = "video_trunk.splash"
 SUFFIX: Final = ".track.npz"
 _VERSION: Final = 1
 _PICTURE_SIZE: Final = 112
@@ -111,6 +116,39 @@ def with_splash(model: FineCausal, track: BodyTrack) -> BodyTrack:
     return replace(track, splash=float(size))
 
 
+@lru_cache(maxsize=1)
+def _splash_map() -> NDArray[np.float64] | None:
+    """Return the linear map from what is seen of the water to the size of the splash; None where it is not installed.
+
+    It comes with the default weights, in one tensor that is read alone: nothing that judges is loaded.
+    """
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        folder = resolve_weights(DEFAULT_WEIGHTS)
+        for name in read_manifest(folder).shards:
+            with safe_open(folder / name, framework="np") as shard:
+                for key in shard.keys():  # noqa: SIM118 - it is no dictionary
+                    if key.endswith(_SPLASH_TENSOR):
+                        return np.asarray(shard.get_tensor(key), np.float64)
+    except (WeightsError, OSError, SafetensorError):
+        pass
+    return None
+
+
+def with_measured_splash(track: BodyTrack) -> BodyTrack:
+    """Return a track with the size of its splash, by the map that comes with the default weights."""
+    sizes = _splash_map()
+    if track.splash_view is None or sizes is None:
+        return track
+    return replace(track, splash=float(np.clip(track.splash_view @ sizes[:-1] + sizes[-1], 0, 1)))
+
+
+def track_viewing(reader: AthleteReader) -> Viewing:
+    """Return how a reader of athletes alone wants its clips."""
+    return Viewing("fit", _PICTURE_SIZE, None, reader.square_size, (BEFORE_S, AFTER_S))
+
+
 def read_track(
     path: str | os.PathLike[str],
     reader: AthleteReader,
@@ -124,8 +162,7 @@ def read_track(
         VideoError: The file cannot be read, or shows no whole dive.
     """
     options = ScoreOptions(start_s=start_s, end_s=end_s)
-    viewing = Viewing("fit", _PICTURE_SIZE, None, reader.square_size, (BEFORE_S, AFTER_S))
-    prepared = prepare_dive(read_dives(path, options.wanted, viewing), options, reader, source=str(path))
+    prepared = prepare_dive(read_dives(path, options.wanted, track_viewing(reader)), options, reader, source=str(path))
     stored = None if isinstance(prepared, Unscored) else StoredTrack.of(prepared)
     if stored is None:
         why = prepared.message if isinstance(prepared, Unscored) else "an end of the flight is not in the file"
