@@ -26,7 +26,7 @@ from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import DatasetError, FinecausalError
 from finecausal_cli.scoring.dives import LocatedDive
-from finecausal_cli.scoring.measurements import ERRORS_FILE, UNITS, measure_prepared
+from finecausal_cli.scoring.measurements import ERRORS_FILE, UNITS, ReadDive
 from finecausal_cli.scoring.tracks import TrackCache
 from finecausal_cli.simulator.athlete import JOINT
 from finecausal_cli.simulator.recording import DatasetPlan
@@ -130,7 +130,7 @@ def measure_film(dive: Dive, simulated: SimulatedDive, record: Mapping[str, Any]
     try:
         stored = cache.track(dive)
         located = LocatedDive(0.0, 0.0, stored.takeoff_s, stored.entry_s, stored.time_scale)
-        told = {fact.name: fact.value for fact in measure_prepared(located, stored.track)}
+        told = {fact.name: fact.value for fact in ReadDive.of(located, stored.track).measure()}
     except FinecausalError as error:
         if isinstance(error, DatasetError):
             raise

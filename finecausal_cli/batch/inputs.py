@@ -6,6 +6,7 @@ import glob
 import hashlib
 import os
 import re
+import sys
 import time
 from collections import defaultdict
 from dataclasses import dataclass, field, replace
@@ -184,6 +185,23 @@ def read_list(stream: IO[bytes]) -> list[str]:
     content = stream.read()
     lines = content.split(b"\0") if b"\0" in content else content.splitlines()
     return [os.fsdecode(line) for line in lines if line.strip()]
+
+
+def read_listed(name: str | None) -> list[str]:
+    """Return the paths in a list, or on standard input for ``-``.
+
+    Raises:
+        UsageError: The list cannot be read.
+    """
+    if name is None:
+        return []
+    if name == "-":
+        return read_list(sys.stdin.buffer)
+    try:
+        with Path(name).open("rb") as stream:
+            return read_list(stream)
+    except OSError as error:
+        raise UsageError(f"the list cannot be read: {error.strerror}", where=name, hint="--from-file LIST") from None
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 from pydantic import Field
 
-from finecausal_cli.athlete.turns import count_turns
 from finecausal_cli.batch import TIMEOUT_S, BatchConfig, MeasureConfig
-from finecausal_cli.batch.inputs import find_inputs
+from finecausal_cli.batch.inputs import Item, find_inputs, read_listed
 from finecausal_cli.batch.pipeline import ReadJob, read_job, run_jobs
 from finecausal_cli.batch.records import (
     Job,
@@ -25,15 +24,13 @@ from finecausal_cli.batch.records import (
     identify,
     read_rows_of,
 )
-from finecausal_cli.batch.runner import read_listed
 from finecausal_cli.config import __version__
 from finecausal_cli.device import one_thread, resolve_device
 from finecausal_cli.errors import FinecausalError, RefusedError, UsageError
 from finecausal_cli.scoring import ScoreOptions, keep_corrections
-from finecausal_cli.scoring.assessment import tell_height
 from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive
 from finecausal_cli.scoring.dive_reading import reading_process
-from finecausal_cli.scoring.measurements import Kinematics, measure_prepared
+from finecausal_cli.scoring.measurements import Kinematics, ReadDive
 from finecausal_cli.scoring.results import Measurement, Unscored, Value
 from finecausal_cli.scoring.tracks import track_viewing
 
@@ -45,8 +42,7 @@ if TYPE_CHECKING:
 
     from finecausal_cli.athlete.reader import AthleteReader
     from finecausal_cli.athlete.track import BodyTrack
-    from finecausal_cli.athlete.turns import BodyTurns
-    from finecausal_cli.batch.inputs import Inputs, Item
+    from finecausal_cli.batch.inputs import Inputs
     from finecausal_cli.scoring.dive_reading import ReadAhead, Viewing
 
 MEASURED_VERSION: Final = 1
@@ -176,8 +172,6 @@ class Measurer:
         self, path: str, options: ScoreOptions, ahead: ReadAhead | None = None, timeout_s: float = TIMEOUT_S
     ) -> Iterator[Measured]:
         """Measure the surest dive of a file, or all of them with ``all_dives``; raises where it cannot be read."""
-        from finecausal_cli.batch.inputs import Item
-
         job = identify(Item(path, path, options), None)
         with closing(reading_process()) as process:
             for read in read_job(process, job, self.viewing, timeout_s, ahead):
@@ -215,9 +209,8 @@ class Measurer:
                 measurements=(),
             )
             return Measured(refused)
-        dive, track = prepared.dive_clip.dive, prepared.body_track
-        turns = None if track is None else count_turns(track, by_travel=True)
-        height = tell_height(item.options.height_m, None, dive)
+        dive = prepared.dive_clip.dive
+        read_dive = ReadDive.of(dive, prepared.body_track, item.options.height_m)
         measured = MeasuredDive(
             **facts,
             status="measured",
@@ -225,26 +218,27 @@ class Measurer:
             dives_found=prepared.dives,
             flight_start_s=dive.takeoff_s,
             entry_start_s=dive.entry_s,
-            time_scale=dive.time_scale,
-            height_m=height.metres,
-            height_from=height.source,
-            measurements=measure_prepared(dive, track, item.options.height_m, turns),
+            time_scale=None if dive.time_scale is None else read_dive.time_scale,
+            height_m=read_dive.height.metres,
+            height_from=read_dive.height.source,
+            measurements=read_dive.measure(),
             athlete_seen=prepared.track.seen_in,
             forced=prepared.forced,
             notes=(*dive.missing, *dive.notes, *prepared.notes),
         )
-        return Measured(measured, None if track is None or turns is None else _body(prepared, track, turns))
+        return Measured(measured, _body(prepared, read_dive))
 
 
 def _kind_of(dive: MeasuredDive) -> Any:
     return None if dive.error_kind in (None, "unexpected") else dive.error_kind
 
 
-def _body(prepared: PreparedDive, track: BodyTrack, turns: BodyTurns) -> DiveBody:
-    clip = prepared.dive_clip.clip
-    kinematics = Kinematics.of(track, turns)
+def _body(prepared: PreparedDive, read_dive: ReadDive) -> DiveBody | None:
+    if read_dive.track is None or read_dive.turns is None:
+        return None
+    kinematics, clip = Kinematics.of(read_dive.track, read_dive.turns), prepared.dive_clip.clip
     file_s = np.array([clip.time_s(row) for row in kinematics.rows.tolist()])
-    return DiveBody(kinematics, track, file_s, np.asarray(clip.source_frames, np.int64)[kinematics.rows])
+    return DiveBody(kinematics, read_dive.track, file_s, np.asarray(clip.source_frames, np.int64)[kinematics.rows])
 
 
 def _identity(job: Job, started: float) -> dict[str, Any]:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import signal
-import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing, contextmanager
@@ -16,7 +15,7 @@ from threading import Event, current_thread, main_thread
 from typing import TYPE_CHECKING, cast
 
 from finecausal_cli.batch import BatchConfig
-from finecausal_cli.batch.inputs import Inputs, Shard, find_inputs, read_list, watch
+from finecausal_cli.batch.inputs import Inputs, Shard, find_inputs, read_listed, watch
 from finecausal_cli.batch.pipeline import Outcome, score_jobs
 from finecausal_cli.batch.records import (
     ClipKey,
@@ -485,23 +484,6 @@ def _handled(number: signal.Signals, handler: Callable[[int, FrameType | None], 
         yield
     finally:
         signal.signal(number, before)
-
-
-def read_listed(name: str | None) -> list[str]:
-    """Return the paths in a list, or on standard input for ``-``.
-
-    Raises:
-        UsageError: The list cannot be read.
-    """
-    if name is None:
-        return []
-    if name == "-":
-        return read_list(sys.stdin.buffer)
-    try:
-        with Path(name).open("rb") as stream:
-            return read_list(stream)
-    except OSError as error:
-        raise UsageError(f"the list cannot be read: {error.strerror}", where=name, hint="--from-file LIST") from None
 
 
 class _CallOnRow(Reporter):

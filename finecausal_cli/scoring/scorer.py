@@ -35,7 +35,7 @@ from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive, ref
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets, read_foreground
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.scoring.explain import build_explanation, freeze_flight
-from finecausal_cli.scoring.measurements import measure_prepared
+from finecausal_cli.scoring.measurements import ReadDive
 from finecausal_cli.scoring.results import Assessment, Familiarity, Provenance, Unscored
 from finecausal_cli.scoring.tracks import with_splash
 from finecausal_cli.video import crop
@@ -312,7 +312,7 @@ class Scorer:
             encode=None if self.reads_bodies else self.encode,
             bank_folder=self._bank_folder,
             athlete=prepared.track.frames,
-            measurements=measure_prepared(prepared.dive_clip.dive, prepared.body_track, options.height_m),
+            measurements=ReadDive.of(prepared.dive_clip.dive, prepared.body_track, options.height_m).measure(),
             frozen=self._encode_frozen(prepared),
         )
         size = explain.picture_size
