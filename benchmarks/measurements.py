@@ -106,7 +106,7 @@ def truth_of(dive: SimulatedDive, record: Mapping[str, Any]) -> dict[str, float]
         "rise": float(centre[:, 2].max() - centre[0, 2]),
         "takeoff_velocity": float(velocity[1]),
         "entry_velocity": float(-velocity[-2]),
-        "distance": abs(float(centre[-1, 0] - centre[0, 0])),
+        "distance": abs(float(centre[-1, 0] - centre[0, 0])) * abs(np.cos(np.radians(_azimuth_deg(record)))),
         "total_turn": abs(float(turned[-1] - turned[0])),
         "half_somersaults": number.half_somersaults,
         "half_twists": number.half_twists,
@@ -116,6 +116,11 @@ def truth_of(dive: SimulatedDive, record: Mapping[str, Any]) -> dict[str, float]
         "entry_angle": dive.seen.entry_deg,
         "splash": dive.seen.splash,
     }
+
+
+def _azimuth_deg(record: Mapping[str, Any]) -> float:
+    """Return the angle of the camera off the side; the picture shows its cosine of what lies in the plane."""
+    return float(record.get("camera", {}).get("azimuth_deg", 0.0))
 
 
 def measure_film(dive: Dive, simulated: SimulatedDive, record: Mapping[str, Any], cache: TrackCache) -> Film:

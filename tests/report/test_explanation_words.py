@@ -7,7 +7,7 @@ from finecausal_cli.report.explanation import (
     attention_in_words,
     checks,
     limits_of,
-    measured_facts,
+    measured_section,
     summarise_explanation,
 )
 
@@ -103,7 +103,7 @@ def test_attention_tells_if_its_snippet_costs_twice_what_others_do(
 
 
 def test_facts_are_shown_with_unit_and_error_or_with_the_reason_why_not(explanation: Explanation) -> None:
-    assert measured_facts(explanation).rows == (
+    assert measured_section(explanation.measurements).rows == (
         ("time in the air", "1.43 s", "± 0.05 s"),
         ("half somersaults", "5", "97% sure"),
         ("fastest rotation", "812 deg/s", "± 61 deg/s"),
