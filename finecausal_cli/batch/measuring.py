@@ -163,16 +163,14 @@ class Measurer:
             UsageError: The times or the athlete make no sense.
         """
         options = replace(options or ScoreOptions(), all_dives=False)
-        (found,) = self.run(os.fspath(path), options)
+        (found,) = self.run(Item(os.fspath(path), os.fspath(path), options))
         if found.dive.status == "refused":
             raise RefusedError(found.dive.error or "no dive", where=os.fspath(path), kind=_kind_of(found.dive))
         return found.dive
 
-    def run(
-        self, path: str, options: ScoreOptions, ahead: ReadAhead | None = None, timeout_s: float = TIMEOUT_S
-    ) -> Iterator[Measured]:
+    def run(self, item: Item, ahead: ReadAhead | None = None, timeout_s: float = TIMEOUT_S) -> Iterator[Measured]:
         """Measure the surest dive of a file, or all of them with ``all_dives``; raises where it cannot be read."""
-        job = identify(Item(path, path, options), None)
+        job = identify(item, None)
         with closing(reading_process()) as process:
             for read in read_job(process, job, self.viewing, timeout_s, ahead):
                 if isinstance(read.dive, Exception):

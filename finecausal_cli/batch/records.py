@@ -536,7 +536,9 @@ class Journal:
                 end = _end_of_whole_lines(stream)
                 if end < stream.seek(0, os.SEEK_END):
                     stream.seek(0)
-                    if not self._begin.startswith(stream.read(len(self._begin))):  # what never was a journal must not be cut
+                    if not self._begin.startswith(
+                        stream.read(len(self._begin))
+                    ):  # what never was a journal must not be cut
                         raise _no_row(self.path, 1, "it begins as something else")
                     stream.truncate(end)
                     os.fsync(stream.fileno())

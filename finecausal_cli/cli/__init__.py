@@ -35,7 +35,16 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 for _panel, _commands in {
-    "Score": (score.score, score.merge, score.history, score.explain, score.compare, score.measure, score.serve, assets.dive),
+    "Score": (
+        score.score,
+        score.merge,
+        score.history,
+        score.explain,
+        score.compare,
+        score.measure,
+        score.serve,
+        assets.dive,
+    ),
     "Research": (research.simulate, research.pretrain, research.train, research.evaluate),
 }.items():
     for _command in _commands:

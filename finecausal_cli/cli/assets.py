@@ -498,7 +498,7 @@ def schema(
         Literal["score", "explain", "compare", "measure", "row", "unscored", "history"],
         typer.Argument(
             metavar="COMMAND",
-            help="score, explain, compare, measure or history; row for a line of many; unscored for a clip without points.",
+            help="score, explain, compare, measure or history; row for a line of many; unscored without points.",
         ),
     ] = "score",
 ) -> None:

@@ -7,6 +7,7 @@ import io
 import json
 import logging
 from contextlib import ExitStack, nullcontext
+from dataclasses import replace
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, Final
 
@@ -40,6 +41,7 @@ from finecausal_cli.report.output import journal_beside, to_json
 from finecausal_cli.scoring.dives import SLOW_FROM
 from finecausal_cli.scoring.measurements import UNITS
 from finecausal_cli.video import CLIP_FRAMES
+from finecausal_cli.video.source import is_standard_input
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -47,7 +49,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from finecausal_cli.batch import MeasureConfig
-    from finecausal_cli.batch.inputs import Inputs
+    from finecausal_cli.batch.inputs import Inputs, Item
     from finecausal_cli.scoring.dive_reading import ReadAhead
     from finecausal_cli.scoring.results import MeasurementName
 
@@ -252,18 +254,22 @@ def deliver_measured(config: MeasureConfig, ahead: ReadAhead | None = None) -> i
     with ExitStack() as stack:
         joints = stack.enter_context(nullcontext() if config.joints is None else JointWriter(Path(config.joints)))
         if inputs.is_one_dive:
-            dives = _measure_one(config, ahead, joints)
+            dives = _measure_one(config, inputs.items[0], ahead, joints)
             _hand_over(dives, chosen, config, one=not config.options.all_dives)
         else:
             dives = _measure_all(config, inputs, chosen, joints)
     return 0 if all(dive.status == "measured" for dive in dives) else EXIT_NOT_ALL
 
 
-def _measure_one(config: MeasureConfig, ahead: ReadAhead | None, joints: JointWriter | None) -> list[MeasuredDive]:
+def _measure_one(
+    config: MeasureConfig, item: Item, ahead: ReadAhead | None, joints: JointWriter | None
+) -> list[MeasuredDive]:
     dives = []
+    # Read ahead is the file under the name that was given; of standard input there is a copy.
+    item = item if is_standard_input(item.source) else replace(item, path=item.source)
     with searching("measuring", ahead):
         measurer = Measurer.load(config.device)
-        for found in measurer.run(config.paths[0], config.options, ahead, config.timeout_s):
+        for found in measurer.run(item, ahead, config.timeout_s):
             dives.append(found.dive)
             if joints is not None:
                 joints.add(found)

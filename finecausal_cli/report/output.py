@@ -162,7 +162,7 @@ def comparison_schema() -> str:
 
 def measured_schema() -> str:
     """Return the JSON Schema of a measured dive."""
-    return _schema(MeasuredDive, "measured", MEASURED_VERSION)
+    return schema_of(MeasuredDive, "measured", MEASURED_VERSION)
 
 
 def row_schema() -> str:
