@@ -535,10 +535,8 @@ class Journal:
             with self.path.open("rb+") as stream:
                 end = _end_of_whole_lines(stream)
                 if end < stream.seek(0, os.SEEK_END):
-                    stream.seek(0)
-                    if not self._begin.startswith(
-                        stream.read(len(self._begin))
-                    ):  # what never was a journal must not be cut
+                    stream.seek(0)  # what never was a journal must not be cut
+                    if not self._begin.startswith(stream.read(len(self._begin))):
                         raise _no_row(self.path, 1, "it begins as something else")
                     stream.truncate(end)
                     os.fsync(stream.fileno())

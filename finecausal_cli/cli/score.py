@@ -214,7 +214,9 @@ def measure(
     paths: Annotated[
         list[str] | None,
         typer.Argument(
-            metavar="CLIP...", help="Videos, folders of videos or of frames, patterns, manifests.", show_default=False
+            metavar="CLIP...",
+            help="Videos, folders of videos or of frames, patterns, manifests; - is standard input.",
+            show_default=False,
         ),
     ] = None,
 ) -> None:

@@ -41,7 +41,7 @@ from finecausal_cli.report.output import journal_beside, to_json
 from finecausal_cli.scoring.dives import SLOW_FROM
 from finecausal_cli.scoring.measurements import UNITS
 from finecausal_cli.video import CLIP_FRAMES
-from finecausal_cli.video.source import is_standard_input
+from finecausal_cli.video.source import STANDARD_INPUT
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Sequence
@@ -266,7 +266,7 @@ def _measure_one(
 ) -> list[MeasuredDive]:
     dives = []
     # Read ahead is the file under the name that was given; of standard input there is a copy.
-    item = item if is_standard_input(item.source) else replace(item, path=item.source)
+    item = item if item.source == STANDARD_INPUT else replace(item, path=item.source)
     with searching("measuring", ahead):
         measurer = Measurer.load(config.device)
         for found in measurer.run(item, ahead, config.timeout_s):
