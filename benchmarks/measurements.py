@@ -26,7 +26,7 @@ from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import DatasetError, FinecausalError
 from finecausal_cli.scoring.dives import LocatedDive
-from finecausal_cli.scoring.measurements import ERRORS_FILE, UNITS, ReadDive
+from finecausal_cli.scoring.measurements import ERRORS_FILE, SIDE_ON, UNITS, ReadDive
 from finecausal_cli.scoring.tracks import TrackCache
 from finecausal_cli.simulator.athlete import JOINT
 from finecausal_cli.simulator.recording import DatasetPlan
@@ -53,12 +53,14 @@ class Film:
         truth: Every fact, as simulated.
         tolerance: The largest error that counts as right, of the facts that have one.
         told: What was told; None where it was not.
+        along: Whether the camera was taken to look along the dive.
     """
 
     name: str
     truth: Mapping[str, float]
     tolerance: Mapping[str, float]
     told: Mapping[str, float | None]
+    along: bool = False
 
     def error(self, fact: str) -> float | None:
         """Return told minus true; None where it is not told."""
@@ -132,14 +134,17 @@ def measure_film(dive: Dive, simulated: SimulatedDive, record: Mapping[str, Any]
         "entry_angle": ENTRY_DEG,
     }
     told: dict[str, float | None] = {}
+    along = False
     try:
         stored = cache.track(dive)
         located = LocatedDive(0.0, 0.0, stored.takeoff_s, stored.entry_s, stored.time_scale)
-        told = {fact.name: fact.value for fact in ReadDive.of(located, stored.track).measure()}
+        read = ReadDive.of(located, stored.track)
+        told = {fact.name: fact.value for fact in read.measure()}
+        along = read.turns is not None and read.turns.rotation.camera < SIDE_ON
     except FinecausalError as error:
         if isinstance(error, DatasetError):
             raise
-    return Film(f"{dive.video.parent.parent.name}/{dive.video.stem}", truth, tolerance, told)
+    return Film(f"{dive.video.parent.parent.name}/{dive.video.stem}", truth, tolerance, told, along)
 
 
 def films_of(root: Path, cache: TrackCache, first: int, last: int | None) -> Iterator[Film]:
@@ -152,12 +157,17 @@ def films_of(root: Path, cache: TrackCache, first: int, last: int | None) -> Ite
 
 def errors_of(films: Sequence[Film]) -> dict[str, dict[str, float]]:
     """Return the errors of every fact that is told at all; see ``measurements.measured_errors``."""
-    result = {}
+    result: dict[str, dict[str, float]] = {}
     for fact in UNITS:
         errors = np.array([abs(error) for film in films if (error := film.error(fact)) is not None])
         if not len(errors):
             continue
         row = {"told": len(errors) / len(films)}
+        if fact == "entry_angle":
+            is_along = np.array([film.along for film in films if film.error(fact) is not None])
+            if is_along.any() and not is_along.all():
+                row["p68_along"] = float(np.quantile(errors[is_along], 0.68))
+                errors = errors[~is_along]
         row |= {name: float(np.quantile(errors, q)) for name, q in (("median", 0.5), ("p68", 0.68), ("p90", 0.9))}
         if fact in films[0].tolerance:
             row["within"] = sum(_is_right(film, fact) for film in films) / len(films)

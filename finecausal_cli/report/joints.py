@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from contextlib import ExitStack
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 import numpy as np
 
@@ -13,7 +13,7 @@ from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import FinecausalError, UsageError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from pathlib import Path
     from types import TracebackType
     from typing import IO
@@ -157,7 +157,12 @@ class JointWriter:
     def __enter__(self) -> JointWriter:
         part = self._stack.enter_context(atomic_write(self._path, "the joints"))
         stream = self._stack.enter_context(part.open("wb"))
-        kinds = {".csv": _Csv, ".parquet": _Parquet, ".trc": _OpenSim, ".mot": _OpenSim}
+        kinds: dict[str, Callable[[IO[bytes], Path], _File]] = {
+            ".csv": _Csv,
+            ".parquet": _Parquet,
+            ".trc": _OpenSim,
+            ".mot": _OpenSim,
+        }
         self._file = kinds[self._path.suffix.lower()](stream, self._path)
         return self
 
@@ -175,6 +180,12 @@ class JointWriter:
     def add(self, measured: Measured) -> None:
         """Write the frames of a dive; none where its flight was not read."""
         self._file.add(measured)
+
+
+class _File(Protocol):
+    def add(self, measured: Measured) -> None: ...
+
+    def close(self) -> None: ...
 
 
 class _Csv:

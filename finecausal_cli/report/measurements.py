@@ -331,9 +331,9 @@ def _hand_over(dives: Sequence[MeasuredDive], chosen: str, config: MeasureConfig
     elif one and chosen == "json":
         console.file.write(to_json(dives[0]) + "\n")
     else:
-        stream = io.BytesIO()
-        _WRITERS[chosen](dives, stream)
-        console.file.write(stream.getvalue().decode())
+        printed = io.BytesIO()
+        _WRITERS[chosen](dives, printed)
+        console.file.write(printed.getvalue().decode())
 
 
 def _check_targets(config: MeasureConfig, inputs: Inputs) -> None:

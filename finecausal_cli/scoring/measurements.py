@@ -33,8 +33,8 @@ if TYPE_CHECKING:
     Array = NDArray[np.float64]
 
 _FEWEST_FRAMES: Final = 8
-_SIDE_ON: Final = 0.35
-"""Cosine of the camera's angle off the side below which angles in the plane of the dive are not told."""
+SIDE_ON: Final = 0.35
+"""Cosine of the camera's angle off the side below which it looks along the dive: angles are hardly seen."""
 
 _CLOSED_DEG: Final = 90.0
 """Bend of the hips, held for a quarter of the flight, from which on there is something to open."""
@@ -107,6 +107,8 @@ UNITS: Final[dict[MeasurementName, str]] = {
 }
 """Every fact and its unit, in the order in which they are shown."""
 
+_COUNTS: Final = ("half_somersaults", "half_twists")
+
 REASONS: Final[dict[MeasurementReason, str]] = {
     "no_dive": "no dive is found",
     "no_takeoff": "the take-off is not in the clip",
@@ -131,16 +133,23 @@ def measured_errors() -> dict[str, Any]:
 
     Returns:
         ``films`` and ``dataset``; and ``facts``, by name: ``told`` (share of the films), ``median``, ``p68``, ``p90``
-        of the absolute error in the fact's unit, and, where a tolerance is set, ``within``: the share of all films,
-        those where it is not told among them.
+        of the absolute error in the fact's unit, ``p68_along`` where the camera looks along the dive (the others are
+        without these films) and, where a tolerance is set, ``within``: the share of all films, those where it is not
+        told among them.
     """
     return dict(json.loads(ERRORS_FILE.read_text(encoding="utf-8")))
 
 
-def usual_error(name: MeasurementName) -> float | None:
-    """Return the error, in the unit of a fact, below which 68% of the errors were; None where it was not measured."""
-    found = measured_errors()["facts"].get(name)
-    return None if found is None else found["p68"]
+def usual_error(name: MeasurementName, *, along: bool = False) -> float | None:
+    """Return the error, in the unit of a fact, below which 68% of the errors were; None where it was not measured.
+
+    Args:
+        name: The fact.
+        along: Whether the camera looks along the dive.
+    """
+    found = measured_errors()["facts"].get(name, {})
+    error = found.get("p68_along", found.get("p68")) if along else found.get("p68")
+    return None if error is None else float(error)
 
 
 @dataclass(frozen=True, slots=True)
@@ -289,7 +298,7 @@ def _of_the_flight(track: BodyTrack, turns: BodyTurns, height_m: float | None) -
     raw = measure_track(track, turns, height_m)
     halves, sure = turns.half_somersaults
     unsure: MeasurementReason | None = None if turns.sure else "turns_unsure"
-    end_on: MeasurementReason | None = "camera_along" if turns.rotation.camera < _SIDE_ON else None
+    end_on: MeasurementReason | None = "camera_along" if turns.rotation.camera < SIDE_ON else None
     counted = _known("half_somersaults", halves, probability=sure)
     if unsure:
         counted = _unknown("half_somersaults", unsure, probability=sure, more=_between(turns.possible_half_somersaults))
@@ -306,7 +315,7 @@ def _of_the_flight(track: BodyTrack, turns: BodyTurns, height_m: float | None) -
         _told("rotation", end_on or unsure, raw.rotation),
         _told("opening", end_on or (None if raw.opening_s is not None else "never_closed"), raw.opening_s),
         _told("takeoff_lean", end_on, raw.lean),
-        _told("entry_angle", end_on, raw.entry),
+        _known("entry_angle", raw.entry, error=usual_error("entry_angle", along=end_on is not None)),
     ]
 
 
@@ -514,10 +523,11 @@ def _between(counts: Sequence[int]) -> str:
     return f": {counts[0]} to {counts[-1]}" if len(counts) > 1 else ""
 
 
-def _known(name: MeasurementName, value: float, probability: float | None = None) -> Measurement:
-    return Measurement(
-        name=name, value=float(value), unit=UNITS[name], error=usual_error(name), probability=probability
-    )
+def _known(
+    name: MeasurementName, value: float, probability: float | None = None, error: float | None = None
+) -> Measurement:
+    error = usual_error(name) if error is None and name not in _COUNTS else error
+    return Measurement(name=name, value=float(value), unit=UNITS[name], error=error, probability=probability)
 
 
 def _told(name: MeasurementName, why_not: MeasurementReason | None, value: float | None) -> Measurement:
