@@ -17,7 +17,7 @@ from finecausal_cli.athlete import BONES, JOINT, JOINTS
 from finecausal_cli.athlete.track import trunk_angle
 from finecausal_cli.athlete.turns import body_inertia, count_turns
 from finecausal_cli.report.console import hundredths_that_add_up, signed
-from finecausal_cli.report.explanation import STAGE_WORDS, measured_facts
+from finecausal_cli.report.explanation import MEASURED, STAGE_WORDS, fact_in_words
 from finecausal_cli.report.overlay import STAGE_COLOURS
 from finecausal_cli.scoring.athlete_track import SEEN
 from finecausal_cli.video.reader import open_footage
@@ -338,20 +338,20 @@ def _moments(explanation: Explanation, first_s: float, end_s: float, curves: Seq
     facts = dict(zip((fact.name for fact in explanation.measurements), explanation.measurements, strict=True))
     moments: dict[str, float] = {}
     if begin is not None:
-        moments |= dict.fromkeys(("takeoff_lean", "takeoff_speed"), begin)
+        moments |= dict.fromkeys(("takeoff_lean", "takeoff_velocity"), begin)
     if entry is not None:
         opening = facts.get("opening")
         if opening is not None and opening.value is not None:
             moments["opening"] = entry - opening.value * scale
-        moments |= {"entry_angle": entry, "splash": entry + 0.3 * scale}
+        moments |= {"entry_velocity": entry, "entry_angle": entry, "splash": entry + 0.3 * scale}
     height = next((curve for curve in curves if curve.name.startswith("height")), None)
     if height is not None:
         moments["rise"] = first_s + float(at[max(range(len(at)), key=lambda i: height.values[i] or -1e9)])
     shown = []
-    for fact, row in zip(explanation.measurements, measured_facts(explanation).rows, strict=True):
+    for fact in explanation.measurements:
         if fact.value is not None and fact.name in moments:
             time_s = min(max(moments[fact.name] - first_s, 0.0), end_s)
-            shown.append(Seek(row[0], row[1], round(time_s, 4)))
+            shown.append(Seek(MEASURED[fact.name], fact_in_words(fact)[0], round(time_s, 4)))
     return sorted(shown, key=lambda seek: seek.time_s)
 
 
