@@ -167,7 +167,8 @@ def import_(
 ) -> None:
     """Write one manifest of the dives of published datasets; pictures in frames.zip are unpacked beside it.
 
-    What is not recognised is named. Check the result with: finecausal dataset check MANIFEST
+    What is not recognised is named. Check the result with:
+    finecausal dataset check MANIFEST
     """
     from finecausal_cli.data.importing import import_datasets
     from finecausal_cli.data.manifest import MANIFEST_NAME

@@ -103,8 +103,9 @@ def history(
 ) -> None:
     """Show the dives of each athlete over time: marks, best, last, and a trend where there are enough.
 
-    Score into one file over weeks: finecausal score week-23/ -o results.csv. A manifest says who dives when
-    (columns diver and date); else the folder's name and the time of the file.
+    Score into one file over weeks: finecausal score week-23/ -o results.csv.
+    A manifest says who dives when (columns diver and date); else the folder's
+    name and the time of the file.
     """
     from finecausal_cli.diving import parse_dive_number
     from finecausal_cli.report.history import deliver_history
@@ -180,8 +181,8 @@ def explain(
 def serve(options: ServeOptions, runtime: RuntimeConfig) -> None:
     """Open a page on this machine to drop videos on: a queue, and the same results as score and explain.
 
-    It listens to this machine alone unless --host names another address. Videos are deleted after scoring, results
-    when it ends: Ctrl-C.
+    It listens to this machine alone unless --host names another address.
+    Videos are deleted after scoring, results when it ends: Ctrl-C.
     """
     from finecausal_cli.report.console import working
     from finecausal_cli.report.server import is_loopback, run_server

@@ -16,8 +16,7 @@ import shutil
 import signal
 import socket
 import threading
-import time
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -34,8 +33,8 @@ from finecausal_cli.video.source import VIDEO_SUFFIXES
 from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator, Sequence
-    from types import FrameType
+    from collections.abc import Callable, Sequence
+    from types import FrameType, TracebackType
 
     from finecausal_cli.config import RuntimeConfig
     from finecausal_cli.report import ServeOptions
@@ -55,6 +54,7 @@ _DRAIN_BYTES: Final = 8 * 2**20
 """What is read of a body that is refused, so that a browser shows the answer and not a broken connection."""
 
 _MOST_CONNECTIONS: Final = 32
+_LOOK_S: Final = 0.5
 _LONGEST_NAME: Final = 100
 _PAGE_POLICY: Final = (
     "default-src 'none'; style-src 'unsafe-inline'; script-src 'nonce-{nonce}'; connect-src 'self'; img-src data:; "
@@ -393,31 +393,42 @@ def serve_page(server: UploadServer, nonce: str) -> str:
 # Run it until a signal.
 
 
-class _EndedError(Exception):
-    """A signal: its exit code."""
-
-    def __init__(self, code: int) -> None:
-        self.code = code
-        super().__init__(code)
+class _EndedError(BaseException):
+    """A signal has come while the weights were loaded."""
 
 
-@contextmanager
-def _signals() -> Iterator[None]:
-    """Turn Ctrl-C and SIGTERM into an exception with their exit code."""
+class _Signals:
+    """Takes note of Ctrl-C and SIGTERM. Use it as a context manager.
 
-    def end(number: int, frame: FrameType | None) -> None:  # noqa: ARG001 - of the standard library
-        for each in before:
-            signal.signal(each, signal.SIG_IGN)  # a second one must not leave files behind
-        raise _EndedError(128 + number)
+    Attributes:
+        code: Exit code of the signal that has come; 0 before.
+        come: Set by the signal.
+        interrupts: Whether a signal also interrupts what the main thread does. Not while it waits for one: an exception
+            that is raised anywhere may be swallowed there, and the signal would be lost.
+    """
 
-    before = {each: signal.getsignal(each) for each in (signal.SIGINT, signal.SIGTERM)}
-    for each in before:
-        signal.signal(each, end)
-    try:
-        yield
-    finally:
-        for each, handler in before.items():
+    def __init__(self) -> None:
+        self.code = 0
+        self.come = threading.Event()
+        self.interrupts = True
+
+    def __enter__(self) -> _Signals:
+        self._before = {each: signal.signal(each, self._handle) for each in (signal.SIGINT, signal.SIGTERM)}
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for each, handler in self._before.items():
             signal.signal(each, handler)
+
+    def _handle(self, number: int, frame: FrameType | None) -> None:  # noqa: ARG002 - of the standard library
+        if self.code:  # a second one must not leave files behind
+            return
+        self.code = 128 + number
+        self.come.set()
+        if self.interrupts:
+            raise _EndedError
 
 
 def run_server(
@@ -438,20 +449,18 @@ def run_server(
         FinecausalError: The weights or the bank cannot be loaded, or the port is taken.
     """
     has_ended = True
-    try:
-        with _signals(), PrivateFolder(folder) as private:
-            uploads = UploadQueue(runtime, private.path)
-            trained_on = uploads.load().info.trained_on
-            with UploadServer(options, uploads, banks=list_banks(runtime), trained_on=trained_on) as server:
-                uploads.start()
-                threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
-                try:
-                    ready(server.url)
-                    while True:
-                        time.sleep(3600)
-                finally:
-                    server.shutdown()
-                    has_ended = uploads.stop()
-    except _EndedError as ended:
-        return ended.code, has_ended
-    raise AssertionError("it serves until a signal")
+    with _Signals() as signals, suppress(_EndedError), PrivateFolder(folder) as private:
+        uploads = UploadQueue(runtime, private.path)
+        trained_on = uploads.load().info.trained_on
+        with UploadServer(options, uploads, banks=list_banks(runtime), trained_on=trained_on) as server:
+            signals.interrupts = False
+            uploads.start()
+            threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.2}, daemon=True).start()
+            ready(server.url)
+            try:
+                while not signals.come.wait(_LOOK_S):
+                    pass  # the system may give a signal to another thread, and only this one handles it, once it wakes
+            finally:
+                server.shutdown()
+                has_ended = uploads.stop()
+    return signals.code, has_ended

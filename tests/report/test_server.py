@@ -12,7 +12,7 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from urllib.parse import urlencode
 
@@ -284,14 +284,18 @@ def test_a_person_drops_a_video_in_chromium_and_reads_the_explanation(scorer, tm
 def test_a_signal_ends_it_with_its_code_and_no_file_left(tmp_path, number, code):
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     command = [sys.executable, "-m", "finecausal_cli", "serve", "--port", "0"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment) as run:
+    run = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment)
+    try:
         host = run.stdout.readline().strip().removeprefix("http://").rstrip("/")
-        connection = http.client.HTTPConnection(host, timeout=30)
-        connection.request("POST", "/uploads?name=a.mp4", (EXAMPLES / "107B-10m-poor.mp4").read_bytes(), OURS)
-        assert connection.getresponse().status == 201
-        assert list(tmp_path.rglob("a.mp4"))
+        with closing(http.client.HTTPConnection(host, timeout=300)) as connection:
+            connection.request("POST", "/uploads?name=a.mp4", (EXAMPLES / "107B-10m-poor.mp4").read_bytes(), OURS)
+            assert connection.getresponse().status == 201
+        assert list(tmp_path.rglob(".lock"))
         run.send_signal(number)
-        _, said = run.communicate(timeout=60)
+        _, said = run.communicate(timeout=300)
+    finally:
+        run.kill()
+        run.communicate()
     assert run.returncode == code
     assert "Traceback" not in said
     assert [path for path in tmp_path.rglob("*") if "serve" in path.parts and path.is_file()] == []
