@@ -11,6 +11,7 @@ from finecausal_cli.config import __version__
 from finecausal_cli.diving import COUNTING_MARKS
 from finecausal_cli.report.console import (
     STAGE_ATTENTION_CAPTION,
+    STAGE_WORDS,
     Row,
     Section,
     facts_grid,
@@ -67,12 +68,14 @@ def summarise_comparison(comparison: Comparison) -> list[str]:
     share = largest.contribution * factor
     if abs(share) >= _EQUAL:
         leader = "A" if share > 0 else "B"
-        sentences.append(f"The largest part is the {largest.name}: {abs(share):.2f} {name} for {leader}.")
+        sentences.append(f"The largest part is the {STAGE_WORDS[largest.name]}: {abs(share):.2f} {name} for {leader}.")
         for exchange in comparison.exchanges:
             if exchange.stage == largest.name:
                 letter, other = _letters(exchange.given_to)
                 after = signed(exchange.difference * factor)
-                sentences.append(f"Had {letter} had {other}'s {exchange.stage}, A minus B would be {after}.")
+                sentences.append(
+                    f"Had {letter} had {other}'s {STAGE_WORDS[exchange.stage]}, A minus B would be {after}."
+                )
     return sentences
 
 
@@ -120,7 +123,10 @@ def contributions(comparison: Comparison) -> Section:
         )
         for factor in factors.values()
     ]
-    rows = [(stage.name, *(signed(column[row]) for column in columns)) for row, stage in enumerate(comparison.stages)]
+    rows = [
+        (STAGE_WORDS[stage.name], *(signed(column[row]) for column in columns))
+        for row, stage in enumerate(comparison.stages)
+    ]
     return Section(
         "Stages, A minus B",
         "What each stage adds to A minus B: in marks of a judge (0 to 10)"
@@ -138,7 +144,7 @@ def borders(comparison: Comparison) -> Section:
         durations = [round(stage.end_s - stage.start_s, 2) for stage in (first, second)]
         rows.append(
             (
-                first.name,
+                STAGE_WORDS[first.name],
                 time_code(first.start_s),
                 f"{durations[0]:.2f}",
                 time_code(second.start_s),
@@ -165,13 +171,18 @@ def exchanges(comparison: Comparison) -> Section:
         parts = hundredths_that_add_up([part * factor for part in exchange.stage_changes], after - before)
         change = signed(after - before)
         rows.append(
-            (f"{letter} with {other}'s {exchange.stage}", signed(after), change, *(signed(part) for part in parts))
+            (
+                f"{letter} with {other}'s {STAGE_WORDS[exchange.stage]}",
+                signed(after),
+                change,
+                *(signed(part) for part in parts),
+            )
         )
     return Section(
         "Interventions: stages exchanged",
         f"A minus B, {name}, had one dive had the other's stage; and what that changes in each stage. A stage can "
         "change later stages, never earlier ones.",
-        ("exchange", "A minus B", "change", *(f"in {stage.name}" for stage in comparison.stages)),
+        ("exchange", "A minus B", "change", *(f"in {STAGE_WORDS[stage.name]}" for stage in comparison.stages)),
         tuple(rows),
     )
 
@@ -184,7 +195,7 @@ def node_attention(attention: PairAttention) -> Section:
 
 def stage_attention(comparison: Comparison, attention: PairAttention) -> Section:
     """Attention of each stage to itself and to earlier stages, for both dives."""
-    names = [stage.name for stage in comparison.stages]
+    names = [STAGE_WORDS[stage.name] for stage in comparison.stages]
     return Section(
         "Stage attention",
         STAGE_ATTENTION_CAPTION,
@@ -295,6 +306,7 @@ def comparison_page(comparison: Comparison, evidence: tuple[Evidence, Evidence])
             )
         ],
         colours=STAGE_COLOURS,
+        words=STAGE_WORDS,
         tables=all_sections(comparison),
         limits=limits_of_comparison(comparison),
         made=comparison.provenance,

@@ -37,6 +37,7 @@ if TYPE_CHECKING:
     from typing_extensions import Self
 
     from finecausal_cli.scoring.dive_reading import ReadAhead
+    from finecausal_cli.scoring.results import StageName
 
 
 # Output streams: a terminal, a pipe or a log file, in any encoding.
@@ -428,6 +429,12 @@ class BarDisplay:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self._bar.stop()
+
+
+# Words.
+
+STAGE_WORDS: Final[dict[StageName, str]] = {"takeoff": "take-off", "flight": "flight", "entry": "entry"}
+"""What people call the stages."""
 
 
 # Rounding.

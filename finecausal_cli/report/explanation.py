@@ -9,6 +9,7 @@ from rich.text import Text
 from finecausal_cli.report.console import (
     PERCENT,
     STAGE_ATTENTION_CAPTION,
+    STAGE_WORDS,
     Row,
     Section,
     add_row,
@@ -142,7 +143,7 @@ def timeline(explanation: Explanation) -> Section:
     attention = (None, None, None) if graph is None else graph.stage_shares
     rows = [
         (
-            stage.name,
+            STAGE_WORDS[stage.name],
             time_code(stage.start_s),
             time_code(stage.end_s),
             f"{stage.start_frame}-{stage.end_frame - 1}" if stage.end_frame > stage.start_frame else "none",
@@ -168,7 +169,7 @@ def interventions(explanation: Explanation) -> list[Section]:
             parts = hundredths_that_add_up(by_stage[name].stage_changes, change)
             rows.append(
                 (
-                    name,
+                    STAGE_WORDS[name],
                     f"{by_stage[name].score:.2f}",
                     signed(change),
                     *(signed(part) for part in parts),
@@ -179,7 +180,7 @@ def interventions(explanation: Explanation) -> list[Section]:
             "replaced",
             assessment.value_name,
             "change",
-            *(f"in {stage.name}" for stage in assessment.stages),
+            *(f"in {STAGE_WORDS[stage.name]}" for stage in assessment.stages),
             "gain",
         )
         tables.append(
@@ -341,7 +342,8 @@ def _stages_of_snippet(snippet: Snippet, assessment: Assessment) -> str:
     """Name the stage, with the share of its frames there unless all are."""
     shares = {stage.name: share for stage, share in zip(assessment.stages, snippet.stage_shares, strict=True)}
     share = shares[snippet.stage]
-    return snippet.stage if share > 0.995 else f"{snippet.stage} {share:.0%}"
+    name = STAGE_WORDS[snippet.stage]
+    return name if share > 0.995 else f"{name} {share:.0%}"
 
 
 def node_attention(graph: GraphAttention) -> Section:
@@ -371,7 +373,7 @@ def stage_attention(explanation: Explanation, *, layers: bool = True) -> Section
     attention = explanation.stage_attention
     if attention is None:
         return None
-    names = [stage.name for stage in explanation.assessment.stages]
+    names = [STAGE_WORDS[stage.name] for stage in explanation.assessment.stages]
     several_heads = any(len(layer) > 1 for layer in attention.matrices)
     rows: list[Row] = []
     for number, layer in enumerate(attention.matrices if layers else (), 1):
@@ -389,8 +391,6 @@ def stage_attention(explanation: Explanation, *, layers: bool = True) -> Section
 
 
 # The summary in sentences. It states measured quantities only: no advice, no cause that was not measured.
-
-STAGE_WORDS: Final[dict[StageName, str]] = {"takeoff": "take-off", "flight": "flight", "entry": "entry"}
 
 LIMITS: Final = (
     "The network predicts where a stage begins and ends. Weights trained without stage labels need not follow the "

@@ -10,7 +10,7 @@ from matplotlib.colors import LinearSegmentedColormap, TwoSlopeNorm
 from matplotlib.figure import Figure
 
 from finecausal_cli.evaluation.predict import group_by_number, is_covered
-from finecausal_cli.report.console import hundredths_that_add_up, signed
+from finecausal_cli.report.console import STAGE_WORDS, hundredths_that_add_up, signed
 from finecausal_cli.report.explanation import REPLACED_BY, shown_change, which_attention
 from finecausal_cli.report.output import BLUE, INK, STYLE, VERMILION, draw_for_page, plain, save_figures
 from finecausal_cli.report.overlay import FRAMES_OF_STAGE, STAGE_COLOURS, KeyFrameStrip, key_frames
@@ -217,7 +217,7 @@ def _filmstrip(strips: Sequence[KeyFrameStrip]) -> Figure:
             axes.set_xlabel(f"{frame.time_s:.2f} s", fontsize=9, labelpad=3)
         if not frames:
             line[0].set_xlabel("no frame", fontsize=9)
-        name = stage if len(strips) == 1 else f"{stage}, {'AB'[index]}"
+        name = STAGE_WORDS[stage] if len(strips) == 1 else f"{STAGE_WORDS[stage]}, {'AB'[index]}"
         line[0].set_ylabel(name, fontsize=10, fontweight="bold")
     names = [strip.name for strip in strips]
     title = names[0] if len(names) == 1 else "\n".join(f"{'AB'[index]}: {name}" for index, name in enumerate(names))
@@ -242,7 +242,7 @@ def _contributions(assessment: Assessment) -> Figure:
     for row, level in ((0, levels[0]), (len(levels), levels[-1])):
         axes.plot([level] * 2, [row - 0.28, row + 0.28], color=INK, lw=3)
         _label(axes, level, row, f"{level:.2f}", reach)
-    stages = [stage.name for stage in assessment.stages]
+    stages = [STAGE_WORDS[stage.name] for stage in assessment.stages]
     names = [_printable(exemplars_in_words(assessment)), *stages, assessment.value_name]
     axes.set_yticks(range(len(names)), [plain(_shortened(name)) for name in names])
     axes.set(xlabel=assessment.unit, ylim=(len(names) - 0.5, -0.5), xlim=(low - 0.08 * reach, high + 0.25 * reach))
@@ -287,7 +287,7 @@ def _interventions(explanation: Explanation) -> Figure:
     axes.axvline(0, color=INK, lw=0.8)
     for kind in kinds:
         axes.bar(0, 0, color=_FAINT, hatch=_HATCHES[kind], edgecolor=INK, lw=0, label=REPLACED_BY[kind])
-    axes.set_yticks(range(len(stages)), stages)
+    axes.set_yticks(range(len(stages)), [STAGE_WORDS[stage] for stage in stages])
     low = min(0.0, -jitter.largest, *change.values())
     high = max(0.0, jitter.largest, *change.values())
     axes.set(
@@ -338,7 +338,7 @@ def _graph_attention(graph: GraphAttention) -> Figure:
 
 def _stage_attention(attention: StageAttention, assessment: Assessment) -> Figure:
     """3 x 3 for each layer and head: a stage sees itself and earlier ones."""
-    names = [stage.name for stage in assessment.stages]
+    names = [STAGE_WORDS[stage.name] for stage in assessment.stages]
     layers, heads = len(attention.matrices), len(attention.matrices[0])
     figure = Figure(figsize=(_WIDTH_IN, 0.4 + 2.3 * heads), layout="constrained")
     grid = figure.subplots(heads, layers, squeeze=False)

@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image, ImageDraw, ImageFont
 
 from finecausal_cli.errors import UsageError
-from finecausal_cli.report.console import hundredths_that_add_up, progress_bar, signed
+from finecausal_cli.report.console import STAGE_WORDS, hundredths_that_add_up, progress_bar, signed
 from finecausal_cli.report.drawing import SHADE, WHITE, Caption, Colour, Excerpt, draw_athlete, text_size
 from finecausal_cli.report.explanation import time_code
 from finecausal_cli.report.score import first_lines, interval_in_words
@@ -75,7 +75,7 @@ class ScoreOverlay:
     """
 
     def __init__(self, assessment: Assessment, borders: Sequence[int], size: tuple[int, int]) -> None:
-        self._names = [stage.name for stage in assessment.stages]
+        self._names = [STAGE_WORDS[stage.name] for stage in assessment.stages]
         values = (assessment.exemplar_value, *assessment.stage_values)
         start, *parts = hundredths_that_add_up(values, assessment.value)
         self._unit = assessment.unit
@@ -251,7 +251,8 @@ class KeyFrame:
     @property
     def caption(self) -> str:
         """Stage, time and share of the athlete, as alternative text."""
-        return f"{self.stage} at {time_code(self.time_s)}, athlete outlined, {self.athlete:.1%} of the picture"
+        when = f"{STAGE_WORDS[self.stage]} at {time_code(self.time_s)}"
+        return f"{when}, athlete outlined, {self.athlete:.1%} of the picture"
 
     def data_uri(self) -> str:
         """Return the picture as a JPEG data URI."""

@@ -16,8 +16,8 @@ from finecausal_cli.diving import GROUPS, describe_dive, parse_dive_number
 from finecausal_cli.errors import DiveNumberError
 from finecausal_cli.evaluation.predict import is_covered
 from finecausal_cli.report.batch import caveats_of, interval, points, summarise_rows
+from finecausal_cli.report.console import STAGE_WORDS, Section, file_name, signed
 from finecausal_cli.report.console import Row as Cells
-from finecausal_cli.report.console import Section, file_name, signed
 from finecausal_cli.report.evaluation import evaluation_sections, figure, setting_sentence, share
 from finecausal_cli.report.explanation import explanation_sections, limits_of, summarise_explanation, time_code
 from finecausal_cli.report.output import render_page
@@ -125,6 +125,7 @@ def explanation_page(
         strips=key_frames(KeyFrameStrip.of(assessment, evidence)),
         seen=athlete_in_words(assessment),
         colours=STAGE_COLOURS,
+        words=STAGE_WORDS,
         segments=_segments(assessment),
         drawings=[
             (name, Markup(svg), CAPTIONS[name])  # noqa: S704 - our own drawing, its words escaped by matplotlib

@@ -13,13 +13,13 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple
 import cv2
 import numpy as np
 
-from finecausal_cli.athlete import BONES, JOINT, JOINTS
-from finecausal_cli.athlete.track import trunk_angle
-from finecausal_cli.athlete.turns import body_inertia, count_turns
-from finecausal_cli.report.console import hundredths_that_add_up, signed
-from finecausal_cli.report.explanation import MEASURED, STAGE_WORDS, fact_in_words
+from finecausal_cli.athlete import BONES, JOINTS
+from finecausal_cli.athlete.turns import count_turns
+from finecausal_cli.report.console import STAGE_WORDS, hundredths_that_add_up, signed
+from finecausal_cli.report.explanation import MEASURED, fact_in_words
 from finecausal_cli.report.overlay import STAGE_COLOURS
 from finecausal_cli.scoring.athlete_track import SEEN
+from finecausal_cli.scoring.measurements import Kinematics
 from finecausal_cli.video.reader import open_footage
 from finecausal_cli.video.writer import write_video
 
@@ -119,6 +119,9 @@ _READ_S: Final = (-0.45, 0.12)
 """Real time before the take-off and after the entry between which the joints count: a run-up begins outside of the
 window around the athlete, and later the body is under water."""
 
+_FEWEST: Final = 8
+"""Frames from which on a curve says something."""
+
 _SPEED_OVER_S: Final = 0.12
 """Real time over which a speed is fitted: shorter, errors of the joints show; longer, the entry is blurred."""
 
@@ -149,56 +152,32 @@ class Curve(NamedTuple):
 def curves_of(track: BodyTrack | None) -> list[Curve]:
     """Return how far the trunk has turned, the bends of hips and knees, height and speed of the body's middle.
 
-    Angles are degrees: the trunk's from upright at the take-off, growing the way that the dive turns; bends from
+    Angles are degrees: the trunk's from where it stands before the take-off, growing the way that the dive turns; bends from
     straight, 0, to folded, 180. The height is that of the centre of mass above its place at the take-off, metres; the
     speed is in metres a second of real time, across the picture and up.
 
     Args:
-        track: What is read of the dive; None gives no curve.
+        track: What is read of the dive; without it, or where its turns cannot be counted, there is no curve.
     """
-    if track is None:
+    turns = None if track is None else count_turns(track)
+    if track is None or turns is None:
         return []
-    times = np.asarray(track.times_s, np.float64)
-    begin, end = _READ_S[0], track.air_s + _READ_S[1]
-    told = (times >= begin) & (times <= end) & (np.asarray(track.seen) >= SEEN)
-    rows = np.flatnonzero(told & np.concatenate([[True], np.diff(times) > 1e-4]))
-    if len(rows) < 8:
+    body = Kinematics.of(track, turns)
+    read = (body.times_s >= _READ_S[0]) & (body.times_s <= track.air_s + _READ_S[1])
+    read &= np.asarray(track.seen)[body.rows] >= SEEN
+    if read.sum() < _FEWEST:
         return []
-    turns = count_turns(track)
-    camera = 1.0 if turns is None else max(turns.rotation.camera, 0.4)
-    joints = np.asarray(track.joints_m, np.float64)[rows] / np.array([camera, 1.0])
-    centre = np.asarray(track.path_m, np.float64)[rows] + body_inertia(track.joints_m[rows])[0]
-    at = times[rows]
-    trunk = np.unwrap(trunk_angle(joints))
-    if turns is not None:
-        expected = np.interp(at, turns.rotation.times_s, turns.rotation.angle)
-        trunk = expected + (trunk - expected + np.pi) % (2 * np.pi) - np.pi
-    sense = -1.0 if turns is not None and turns.rotation.counter_clockwise <= 0.5 else 1.0
-    start = trunk[np.abs(at).argmin()]
-    upright = np.round(start / np.pi - 0.5) * np.pi + np.pi / 2
+    rows, at, centre = body.rows[read], body.times_s[read], body.centre_m[read]
     speed = np.hypot(_slope(at, centre[:, 0]), _slope(at, centre[:, 1]))
-    heights = centre[:, 1] - float(np.interp(0.0, at, centre[:, 1]))
     found = (
-        ("turn of the trunk", "°", np.degrees(sense * (trunk - upright)), 0),
-        ("bend of the hips", "°", _bend(joints, "shoulder", "hip", "knee"), 0),
-        ("bend of the knees", "°", _bend(joints, "hip", "knee", "ankle"), 0),
-        ("height of the body's middle", "m", heights, 2),
+        ("turn of the trunk", "°", body.trunk_deg[read] - body.start_deg, 0),
+        ("bend of the hips", "°", body.hips_deg[read].mean(axis=1), 0),
+        ("bend of the knees", "°", body.knees_deg[read].mean(axis=1), 0),
+        ("height of the body's middle", "m", centre[:, 1] - float(np.interp(0.0, at, centre[:, 1])), 2),
         ("speed of the body's middle", "m/s", speed, 1),
     )
-    return [
-        Curve(name, unit, _at_rows(values, rows, len(times), digits), digits) for name, unit, values, digits in found
-    ]
-
-
-def _bend(joints: Array, first: str, middle: str, last: str) -> Array:
-    """Return the bend at a joint [T], degrees, 0 straight: the mean of both sides."""
-    sides = []
-    for side in "lr":
-        a, b, c = (joints[:, JOINT[f"{name}_{side}"]] for name in (first, middle, last))
-        u, v = a - b, c - b
-        cross = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
-        sides.append(180.0 - np.degrees(np.arctan2(np.abs(cross), (u * v).sum(axis=1))))
-    return np.asarray(np.mean(sides, axis=0))
+    count = len(track.times_s)
+    return [Curve(name, unit, _at_rows(values, rows, count, digits), digits) for name, unit, values, digits in found]
 
 
 def _slope(times: Array, values: Array) -> Array:

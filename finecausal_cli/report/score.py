@@ -16,6 +16,7 @@ from finecausal_cli.diving import COUNTING_MARKS, MAX_MARK, describe_dive, parse
 from finecausal_cli.errors import DiveNumberError, FinecausalError
 from finecausal_cli.report.console import (
     STAGE_ATTENTION_CAPTION,
+    STAGE_WORDS,
     Section,
     facts_grid,
     hundredths_that_add_up,
@@ -224,7 +225,11 @@ def contributions(assessment: Assessment) -> Section:
         columns.append(hundredths_that_add_up(values, assessment.value))
     longest = max(1e-9, *(abs(value) for value in columns[0][1:]))
     rows = [
-        (stage.name, f"{stage.start_s:.2f}-{stage.end_s:.2f}", *(signed(column[row]) for column in columns))
+        (
+            STAGE_WORDS[stage.name],
+            f"{stage.start_s:.2f}-{stage.end_s:.2f}",
+            *(signed(column[row]) for column in columns),
+        )
         for row, stage in enumerate(stages, 1)
     ]
     first = "exemplar" if len(assessment.votes) == 1 else exemplars_in_words(assessment)
@@ -283,7 +288,7 @@ def exemplar_votes(assessment: Assessment) -> Section:
 
 def attention_sections(assessment: Assessment, attention: Attention) -> tuple[Section, Section]:
     """Attention by kind of node of the graph, and by stage."""
-    names = [stage.name for stage in assessment.stages]
+    names = [STAGE_WORDS[stage.name] for stage in assessment.stages]
     return (
         node_attention_section(NODE_NAMES, attention.node_types, attention.node_uniform, ""),
         Section(

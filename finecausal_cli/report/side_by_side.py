@@ -15,9 +15,8 @@ from finecausal_cli.athlete import JOINTS
 from finecausal_cli.errors import UsageError
 from finecausal_cli.report import VideoOptions
 from finecausal_cli.report.comparison import first_lines, standing, unit
-from finecausal_cli.report.console import hundredths_that_add_up, progress_bar, signed
+from finecausal_cli.report.console import STAGE_WORDS, hundredths_that_add_up, progress_bar, signed
 from finecausal_cli.report.drawing import WHITE, Caption, Excerpt, draw_athlete, draw_path, draw_skeleton, text_size
-from finecausal_cli.report.explanation import STAGE_WORDS
 from finecausal_cli.report.overlay import OVERLAY_COLOURS
 from finecausal_cli.scoring.athlete_track import SEEN
 from finecausal_cli.video.reader import open_footage

@@ -72,6 +72,6 @@ def test_two_dives_stand_side_by_side_stage_by_stage(
     drawing = svg.read_text(encoding="utf-8")
     assert len(list(ET.fromstring(drawing).iter(f"{SVG}image"))) == 24  # noqa: S314 - our own file
     said = words(drawing).splitlines()
-    labels = ["takeoff, A", "takeoff, B", "flight, A", "flight, B", "entry, A", "entry, B"]
+    labels = ["take-off, A", "take-off, B", "flight, A", "flight, B", "entry, A", "entry, B"]
     assert [line for line in said if line in labels] == labels
     assert "B: other.mp4" in said

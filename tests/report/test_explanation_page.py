@@ -104,7 +104,7 @@ def test_the_page_says_what_the_terminal_says(explanation: Explanation, evidence
     page = _Page(explanation_page(explanation, evidence, {}))
     assert "Most lost at flight: -1.99 points against 2 exemplars." in page.words
     assert "score 78.89 90% interval 74.7 to 83.1" in page.words
-    assert "takeoff, 0:00.00 to 0:01.37" in page.words
+    assert "take-off, 0:00.00 to 0:01.37" in page.words
     assert "flight 81.08 +2.19 +0.00 +1.99 +0.20 2/2" in page.words
     assert "Trained on simulated dives only" in page.words
     assert "need not follow the usual meaning of a stage" in page.words

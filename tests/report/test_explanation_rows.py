@@ -28,7 +28,7 @@ def test_a_time_code_counts_minutes_and_hours(seconds: float, code: str) -> None
 
 def test_the_timeline_follows_the_stages(explanation: Explanation) -> None:
     assert explanation_rows.timeline(explanation).rows == (
-        ("takeoff", "0:00.00", "0:01.37", "0-40", "3.1%", "0.90"),
+        ("take-off", "0:00.00", "0:01.37", "0-40", "3.1%", "0.90"),
         ("flight", "0:01.37", "0:02.57", "41-76", "2.2%", "1.00"),
         ("entry", "0:02.57", "0:03.20", "77-95", "0.8%", "1.20"),
     )
@@ -50,7 +50,7 @@ def test_contributions_add_up_as_shown(assessment: Assessment) -> None:
 def test_interventions_come_best_first_and_add_up_as_shown(explanation: Explanation) -> None:
     # Contributions: 0.4, -1.205 and -1.8 in execution, weighted 3:5:2, times 3.3: the flight has cost most.
     exemplar, bank, best = explanation_rows.interventions(explanation)
-    assert [row[0] for row in exemplar.rows] == ["flight", "entry", "takeoff"]
+    assert [row[0] for row in exemplar.rows] == ["flight", "entry", "take-off"]
     before = round(explanation.assessment.score * 100)
     for _, score, change, *parts, gain in (*exemplar.rows, *bank.rows, *best.rows):
         assert hundredths(score) - before == hundredths(change) == sum(hundredths(part) for part in parts)
@@ -80,7 +80,7 @@ def test_snippets_come_by_attention_with_what_they_move(explanation: Explanation
     )
     everything = attention_rows.snippets(explanation)
     assert sorted(row[0] for row in everything.rows) == [str(index) for index in range(9)]
-    assert next(row for row in everything.rows if row[0] == "3")[3] == "takeoff 69%"  # frames 30..40 of 30..45
+    assert next(row for row in everything.rows if row[0] == "3")[3] == "take-off 69%"  # frames 30..40 of 30..45
 
 
 def test_node_attention_is_held_against_no_preference(make_explanation: Callable[..., Explanation]) -> None:
@@ -93,7 +93,7 @@ def test_node_attention_is_held_against_no_preference(make_explanation: Callable
     assert section.rows[1][1] == "4.55 (+1.69)"
 
 
-@pytest.mark.parametrize(("heads", "first"), [(1, "layer 1: takeoff"), (2, "layer 1, head 1: takeoff")])
+@pytest.mark.parametrize(("heads", "first"), [(1, "layer 1: take-off"), (2, "layer 1, head 1: take-off")])
 def test_stage_attention_never_looks_ahead(
     heads: int, first: str, make_explanation: Callable[..., Explanation]
 ) -> None:

@@ -49,7 +49,7 @@ def in_stage_table(page: str, column: int) -> tuple[int, list[int], int]:
     """Return the exemplars' value, the three stages' and the dive's of a column (marks, points), in hundredths."""
     table = {row[0]: row for row in rows(page, "Stages against the exemplars")}
     start = next(row for name, row in table.items() if name.endswith(("exemplars", "exemplar")) and len(row) < 4)
-    stages = [hundredths(table[name][2 + column]) for name in ("takeoff", "flight", "entry")]
+    stages = [hundredths(table[name][2 + column]) for name in ("take-off", "flight", "entry")]
     return hundredths(start[1 + column]), stages, hundredths(table["the dive"][1 + column])
 
 
@@ -71,7 +71,7 @@ def test_the_shown_points_add_up_to_the_shown_score(
 def test_stage_rows_show_time_marks_and_points(make_assessment: Make) -> None:
     page = printed(make_assessment([(1.0, -2.0, 0.5)], [25.0], difficulty=3.0))
     table = {row[0]: row[1:4] for row in rows(page, "Stages against the exemplars")}
-    assert table["takeoff"] == ["0.00-1.37", "+0.10", "+0.90"]
+    assert table["take-off"] == ["0.00-1.37", "+0.10", "+0.90"]
     assert table["flight"] == ["1.37-2.57", "-0.33", "-3.00"]
     assert table["entry"] == ["2.57-3.20", "+0.03", "+0.30"]
     assert in_stage_table(page, 0) == (833, [10, -33, 3], 813)
@@ -145,7 +145,11 @@ def test_node_attention_is_shown_against_no_preference(assessment: Assessment) -
 
 def test_stage_attention_shares_a_hundred_percent_and_never_looks_ahead(assessment: Assessment) -> None:
     table = rows(printed(assessment), "Stage attention of the query")[-3:]
-    assert table == [["takeoff", "100.0", "-", "-"], ["flight", "40.0", "60.0", "-"], ["entry", "20.0", "33.0", "47.0"]]
+    assert table == [
+        ["take-off", "100.0", "-", "-"],
+        ["flight", "40.0", "60.0", "-"],
+        ["entry", "20.0", "33.0", "47.0"],
+    ]
 
 
 def test_provenance_and_caveats_are_there(assessment: Assessment) -> None:
