@@ -152,9 +152,9 @@ class Curve(NamedTuple):
 def curves_of(track: BodyTrack | None) -> list[Curve]:
     """Return how far the trunk has turned, the bends of hips and knees, height and speed of the body's middle.
 
-    Angles are degrees: the trunk's from where it stands before the take-off, growing the way that the dive turns; bends from
-    straight, 0, to folded, 180. The height is that of the centre of mass above its place at the take-off, metres; the
-    speed is in metres a second of real time, across the picture and up.
+    Angles are degrees: the trunk's from where it stands before the take-off, growing the way that the dive turns; bends
+    from straight, 0, to folded, 180. The height is that of the centre of mass above its place at the take-off, metres;
+    the speed is in metres a second of real time, across the picture and up.
 
     Args:
         track: What is read of the dive; without it, or where its turns cannot be counted, there is no curve.
