@@ -260,9 +260,11 @@ class UploadQueue:
                 what = " ".join(filter(None, (where and f"{where}:", error.what)))
                 upload.message = what if error.hint is None else f"{what} ({error.hint})"
                 upload.state = "failed"
-            except Exception:
-                logger.exception("an upload could not be scored")
-                upload.state, upload.message = "failed", "an error of this program: see its log"
+            except Exception as error:
+                why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                logger.error("an upload could not be scored: %s", why)
+                logger.debug("where that happened", exc_info=True)
+                upload.state, upload.message = "failed", f"an error of this program: {why}"
             upload.seconds = time.monotonic() - started
             with suppress(OSError):
                 upload.video.unlink()
