@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any, Final, TypeVar
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from finecausal_cli.atomic import atomic_write, is_stream
-from finecausal_cli.batch.measuring import MEASURED_VERSION, MeasuredDive
 from finecausal_cli.batch.records import ROW_VERSION, Row
 from finecausal_cli.errors import UsageError
 from finecausal_cli.report.console import open_console
@@ -162,6 +161,8 @@ def comparison_schema() -> str:
 
 def measured_schema() -> str:
     """Return the JSON Schema of a measured dive."""
+    from finecausal_cli.batch.measuring import MEASURED_VERSION, MeasuredDive  # it reads athletes, with torch
+
     return schema_of(MeasuredDive, "measured", MEASURED_VERSION)
 
 
