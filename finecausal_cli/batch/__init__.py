@@ -125,8 +125,9 @@ class MeasureConfig:
     dive: ScoreOptions = field(default_factory=ScoreOptions)
     output_format: BatchFormat | None = option(
         None,
-        "How to print the result: table by default; -o FILE says it by its ending.",
+        "table (default), json, jsonl, csv or parquet; -o FILE says it by its ending.",
         flag="--format",
+        metavar="FORMAT",
         panel="Options",
     )
     output: str | None = option(

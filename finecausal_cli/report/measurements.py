@@ -112,13 +112,14 @@ def print_line(dive: MeasuredDive, console: Console) -> None:
     console.print(head, soft_wrap=True)
 
 
-def print_end(dives: Sequence[MeasuredDive], console: Console) -> None:
-    """Print how many were measured, and why others were not."""
+def print_end(dives: Sequence[MeasuredDive], console: Console, *, known: int = 0) -> None:
+    """Print how many were measured, how many of them before this run, and why others were not."""
     counts = [
         f"{sum(dive.status == status for dive in dives)} {status}" for status in ("measured", "refused", "failed")
     ]
     console.print()
-    console.print(Text(", ".join(counts), style="bold"))
+    before = f"; {known} known from before" if known else ""
+    console.print(Text(", ".join(counts) + before, style="bold"), width=page_columns(console))
     for dive in dives:
         if dive.status != "measured":
             line = f"{shorten(dive.source, page_columns(console) // 2)}: {dive.error}"
@@ -289,7 +290,10 @@ def _measure_all(config: MeasureConfig, inputs: Inputs, chosen: str, joints: Joi
         bar = display.bar
         task = bar.add_task("measuring", total=None)
 
+        new: list[str] = []
+
         def show(found: Measured) -> None:
+            new.append(found.dive.source)
             bar.advance(task)
             if joints is not None:
                 joints.add(found)
@@ -306,7 +310,8 @@ def _measure_all(config: MeasureConfig, inputs: Inputs, chosen: str, joints: Joi
         )
     if not lines and (chosen != "jsonl" or journal is None):
         _hand_over(dives, chosen, config, one=False)
-    print_end(dives, console if lines or output is not None else open_console(_standard_error()))
+    end = console if lines or output is not None else open_console(_standard_error())
+    print_end(dives, end, known=len(dives) - len(new))
     return dives
 
 

@@ -316,7 +316,7 @@ class ScoreOptions:
         "Correct who the athlete is: a point in pixels and its time, or one of two; stored beside the clip.",
         metavar="X,Y[,S]|left|right",
     )
-    force: bool = option(False, "Score clips that would be refused; a warning is shown.")
+    force: bool = option(False, "Take clips that would be refused; a warning is shown.")
     seed: int = option(0, "Random seed of the choice among exemplars of one number.")
     attention: bool = True
     timeout_s: float | None = None
