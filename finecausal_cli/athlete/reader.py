@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import cv2
 import numpy as np
@@ -24,6 +24,7 @@ from finecausal_cli.athlete.network import (
     direction_track,
     steps_of,
 )
+from finecausal_cli.athlete.splash import SplashNetwork, looks_at
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.model.i3d import fold_for_inference
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
     from numpy.typing import NDArray
-    from torch import Tensor
+    from torch import Tensor, nn
 
 CONFIG_NAME: Final = "reader.json"
 """Not ``config.json``, which marks weights of the scoring network."""
@@ -41,12 +42,11 @@ TENSORS_NAME: Final = "reader.safetensors"
 FORMAT_VERSION: Final = 1
 
 _SEQUENCE: Final = "sequence."
-"""What the names of the sequence network's tensors begin with in the file."""
+_SPLASH: Final = "splash."
+"""What the names of the tensors of the sequence network and of the splash network begin with in the file."""
 
 _SHORTEST_MOTION: Final = 5
 _AT_ONCE: Final = 32
-_POOLED: Final = 432
-"""Channels of the two coarsest maps of the backbone together."""
 _PEAK_CELLS: Final = 2
 """A joint's position is the mean of its distribution within so many cells of its peak: the mean over all of it would
 lie between the left and the right joint."""
@@ -104,6 +104,7 @@ class AthleteReader:
     Args:
         network: The network of single frames, in evaluation mode; a copy of it is folded for speed.
         sequence: The network that smooths joints over time; None leaves single frames.
+        splash: The network that sizes splashes; None leaves them unknown.
         digest: Digest of its weights, for provenance.
         device: Device of the networks.
     """
@@ -112,6 +113,7 @@ class AthleteReader:
         self,
         network: AthleteNetwork,
         sequence: SequenceNetwork | None = None,
+        splash: SplashNetwork | None = None,
         *,
         digest: str = "",
         device: str | torch.device = "cpu",
@@ -121,6 +123,7 @@ class AthleteReader:
         self._device = torch.device(device)
         self._network = fold_for_inference(network).to(self._device)
         self._sequence = None if sequence is None else sequence.eval().to(self._device)
+        self._splash = None if splash is None else splash.eval().to(self._device)
 
     def __repr__(self) -> str:
         return f"AthleteReader({self.digest or 'unsaved'}, window {self.window_size} px, {self._device})"
@@ -145,8 +148,8 @@ class AthleteReader:
         weights = folder or next((path for path in _FOLDERS if (path / CONFIG_NAME).is_file()), None)
         if weights is None:
             raise WeightsError("the athlete reader's weights are missing", hint="install the package again")
-        network, sequence, config = load_network(weights)
-        return cls(network, sequence, digest=str(config["digest"]), device=device)
+        stored = load_network(weights)
+        return cls(stored.network, stored.sequence, stored.splash, digest=str(stored.config["digest"]), device=device)
 
     def read_motion(
         self, pictures: NDArray[np.uint8], real_times_s: Sequence[float], in_flight: NDArray[np.bool_] | None = None
@@ -213,25 +216,19 @@ class AthleteReader:
         whole = np.tile(np.array([side / 2, side / 2, side], np.float32), (len(windows), 1))
         return BodyReading(joints, confidence, outline, seen, direction, whole)
 
-    def pool(self, pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """Return what the backbone sees in pictures, float32 [N, 432]: the means of its two coarsest maps.
+    def size_splash(self, pictures: NDArray[np.uint8], since_entry_s: NDArray[np.float64]) -> float | None:
+        """Return the size of the splash, 0 (rip) to 1; None where the water is not seen long enough.
 
         Args:
-            pictures: uint8 [N, R, R, 3], RGB; brought to the reader's ``window_size``.
+            pictures: uint8 [N, R, R, 3], RGB, squares as in ``read_motion``, which hold their place after the entry.
+            since_entry_s: float64 [N], real seconds since the entry, rising.
         """
-        side = self.window_size
-        pooled = [np.zeros((0, _POOLED), np.float32)]
-        for first in range(0, len(pictures), _AT_ONCE):
-            part = [
-                cv2.resize(each, (side, side), interpolation=cv2.INTER_AREA)
-                for each in pictures[first : first + _AT_ONCE]
-            ]
-            pixels = torch.from_numpy(np.stack(part)).to(self._device).permute(0, 3, 1, 2)
-            with torch.inference_mode():
-                *_, coarse, coarsest = self._network.backbone_maps(pixels)
-            means = torch.cat([coarse.float().mean((2, 3)), coarsest.float().mean((2, 3))], dim=1)
-            pooled.append(means.cpu().numpy().astype(np.float32))
-        return np.concatenate(pooled)
+        looks = None if self._splash is None or not len(pictures) else looks_at(pictures, since_entry_s)
+        if looks is None or self._splash is None:
+            return None
+        shown, known = (torch.from_numpy(each)[None].to(self._device) for each in looks)
+        with torch.inference_mode():
+            return float(self._splash(shown, known).size[0])
 
     def predict_mask(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of athlete over whole frames, float32 [N, H/4, W/4].
@@ -364,6 +361,7 @@ def save_network(
     tensors: Mapping[str, Tensor],
     facts: Mapping[str, Any],
     sequence: SequenceNetwork | None = None,
+    splash: SplashNetwork | None = None,
 ) -> None:
     """Write a reader's weights in half precision, with its configuration and metadata.
 
@@ -373,6 +371,7 @@ def save_network(
         tensors: Its state dict.
         facts: Metadata: source, licence, training, metrics.
         sequence: The network that smooths joints over time.
+        splash: The network that sizes splashes.
     """
     import hashlib
 
@@ -380,6 +379,9 @@ def save_network(
     if sequence is not None:
         tensors = {**tensors, **{f"{_SEQUENCE}{name}": value for name, value in sequence.state_dict().items()}}
         facts = {"sequence": sequence.config.as_dict(), **facts}
+    if splash is not None:
+        tensors = {**tensors, **{f"{_SPLASH}{name}": value for name, value in splash.state_dict().items()}}
+        facts = {**facts, "splash": True}
     kept = {
         name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
         for name, value in tensors.items()
@@ -393,8 +395,17 @@ def save_network(
         part.write_text(json.dumps(described, indent=1) + "\n", encoding="utf-8")
 
 
-def load_network(folder: Path) -> tuple[AthleteNetwork, SequenceNetwork | None, dict[str, Any]]:
-    """Load a reader's networks, in evaluation mode, and its configuration.
+class StoredReader(NamedTuple):
+    """A reader's networks, in evaluation mode, and its configuration."""
+
+    network: AthleteNetwork
+    sequence: SequenceNetwork | None
+    splash: SplashNetwork | None
+    config: dict[str, Any]
+
+
+def load_network(folder: Path) -> StoredReader:
+    """Load a reader's networks and its configuration.
 
     Raises:
         WeightsError: A file is missing, damaged, of another version or does not belong.
@@ -425,13 +436,25 @@ def load_network(folder: Path) -> tuple[AthleteNetwork, SequenceNetwork | None, 
         stored = {name: value.float() for name, value in load_file(folder / TENSORS_NAME).items()}
     except (SafetensorError, OSError) as error:
         raise WeightsError("the weights are damaged", where=folder / TENSORS_NAME) from error
-    counters = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
-    frames = {name: value for name, value in stored.items() if not name.startswith(_SEQUENCE)}
-    motion = {name.removeprefix(_SEQUENCE): value for name, value in stored.items() if name.startswith(_SEQUENCE)}
+    splash = SplashNetwork() if config.get("splash") else None
+    frames = {name: value for name, value in stored.items() if not name.startswith((_SEQUENCE, _SPLASH))}
     try:
-        network.load_state_dict({**frames, **counters})
-        if sequence is not None:
-            sequence.load_state_dict(motion)
+        network.load_state_dict(frames | _counters(network))
+        for prefix, part in ((_SEQUENCE, sequence), (_SPLASH, splash)):
+            if part is not None:
+                part.load_state_dict(_under(prefix, stored) | _counters(part))
     except RuntimeError as error:
         raise WeightsError("the weights do not fit the network", where=folder / TENSORS_NAME) from error
-    return network.eval(), None if sequence is None else sequence.eval(), config
+    for part in (network, sequence, splash):
+        if part is not None:
+            part.eval()
+    return StoredReader(network, sequence, splash, config)
+
+
+def _under(prefix: str, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
+
+
+def _counters(network: nn.Module) -> dict[str, Tensor]:
+    """Return the counters of batches, which are not stored."""
+    return {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}

@@ -50,12 +50,6 @@ _MOST_JOINT_M, _MOST_PATH_M, _MOST_AREA_M2 = 1.5, 15.0, 1.2
 _SPIN_RAD_S, _SPEED_M_S, _PATH_M = 20.0, 10.0, 5.0
 _LEAST_STEP_S: Final = 5e-3
 
-SPLASH_TIMES_S: Final = (-0.2, 0.0, 0.1, 0.2, 0.3, 0.45, 0.6, 0.8, 0.9)
-"""Real times about the entry at which the water is looked at."""
-
-SPLASH_VIEW: Final = 432 * len(SPLASH_TIMES_S)
-"""Numbers of a ``BodyTrack.splash_view``: 432 pooled features of the reader's backbone at each of those times."""
-
 CHANNELS: Final = 2 * 2 * len(JOINTS) + len(JOINTS) + 3 + 4 + 1 + 3 + 3 + 2 * len(_LIMBS) + 1 + 2
 """Numbers that describe a body at one moment: joints as they are and about the trunk, their confidence, direction and
 spin of the trunk, path and speed, whether it is seen, the stage, three times, the limbs' angles, area, splash."""
@@ -75,8 +69,6 @@ class BodyTrack:
         area_m2: float32 [F], area of the outline.
         air_s: Real seconds in the air.
         splash: Size of the splash, 0 (none) to 1; None where it is not known.
-        splash_view: float32 [SPLASH_VIEW], what the reader's backbone sees of the water about the entry, from which
-            a network tells the size of the splash; None where it was not looked at.
     """
 
     times_s: NDArray[np.float64]
@@ -87,7 +79,6 @@ class BodyTrack:
     area_m2: NDArray[np.float32]
     air_s: float
     splash: float | None = None
-    splash_view: NDArray[np.float32] | None = None
 
     @property
     def transitions(self) -> tuple[int, int]:

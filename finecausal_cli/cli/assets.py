@@ -26,7 +26,7 @@ from finecausal_cli.errors import WeightsError
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
 
-    from rich.progress import TaskID
+    from rich.progress import Progress, TaskID
 
     from finecausal_cli.data import LayoutOptions
     from finecausal_cli.retrieval import BankOptions, JudgedOptions
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring import ScoreOptions
     from finecausal_cli.scoring.judged_dives import JudgedRow
     from finecausal_cli.scoring.scorer import Scorer
-    from finecausal_cli.training import ClassifierOptions, ReaderOptions, SkeletonOptions
+    from finecausal_cli.training import ClassifierOptions, ReaderOptions, SkeletonOptions, SplashOptions
 
 
 logger = logging.getLogger(__name__)
@@ -185,19 +185,40 @@ def reader(options: ReaderOptions) -> None:
     from finecausal_cli.training.athlete_reader import train_athlete_reader
 
     with progress_bar() as bar:
-        tasks: dict[str, TaskID] = {}
-
-        def show(phase: str, done: int, of: int, figures: Mapping[str, float]) -> None:
-            if phase not in tasks:
-                tasks[phase] = bar.add_task(phase, total=of)
-            loss = f"  loss {figures['total']:.3f}" if "total" in figures else ""
-            bar.update(tasks[phase], completed=done, total=of, description=phase + loss)
-
-        written = train_athlete_reader(options, show)
+        written = train_athlete_reader(options, _phases(bar))
     typer.echo(written)
 
 
+def _phases(bar: Progress) -> Callable[[str, int, int, Mapping[str, float]], None]:
+    """Return a callback that shows each phase of a run as a row of a progress bar."""
+    tasks: dict[str, TaskID] = {}
+
+    def show(phase: str, done: int, of: int, figures: Mapping[str, float]) -> None:
+        if phase not in tasks:
+            tasks[phase] = bar.add_task(phase, total=of)
+        loss = f"  loss {figures['total']:.3f}" if "total" in figures else ""
+        bar.update(tasks[phase], completed=done, total=of, description=phase + loss)
+
+    return show
+
+
 add_command(weights_app, reader)
+
+
+def splash(options: SplashOptions) -> None:
+    """Train the network that sizes splashes on simulated entries, and add it to an athlete reader.
+
+    A stopped run continues.
+    """
+    from finecausal_cli.report.console import progress_bar
+    from finecausal_cli.training.splash import train_splash
+
+    with progress_bar() as bar:
+        written = train_splash(options, _phases(bar))
+    typer.echo(written)
+
+
+add_command(weights_app, splash)
 
 
 @weights_app.command()

@@ -24,6 +24,7 @@ _ROOMS = {
     "BatchConfig": "batch",
     "ClassifierOptions": "training",
     "SkeletonOptions": "training",
+    "SplashOptions": "training",
     "CompareOptions": "scoring",
     "EvaluateOptions": "evaluation",
     "ExplainOptions": "scoring",

@@ -267,11 +267,6 @@ class FineCausal(nn.Module):
         )
         return encoding, vectors
 
-    def size_splash(self, view: Tensor) -> Tensor:
-        """Return the size of splashes, 0 to 1, from what the reader sees of the water [..., SPLASH_VIEW]."""
-        assert isinstance(self.video_trunk, SkeletonBackbone)  # noqa: S101 -- only bodies come without the water
-        return self.video_trunk.size_splash(view)
-
     def unfamiliarity(self, encoding: Encoding) -> Tensor | None:
         """Return how far dives are from the calibration dives [B], 1 for the farthest but 5%; None if it is not known.
 

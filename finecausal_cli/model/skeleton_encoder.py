@@ -16,9 +16,6 @@ TRACK_CHANNELS: Final = 108
 VECTOR_FEATURES: Final = 128
 """Features of one frame, as many as the ``frames`` backbone has: the dive-number classifier reads either."""
 
-SPLASH_VIEW: Final = 3888
-"""Numbers that describe the water about the entry: ``athlete.track.SPLASH_VIEW``."""
-
 FAMILIAR_AXES: Final = 24
 """Axes along which a dive's distance from the calibration dives is measured."""
 
@@ -51,7 +48,6 @@ class SkeletonBackbone(nn.Module):
         width: Width multiplier: D = 1024 * width.
     """
 
-    splash: Tensor
     familiar: Tensor
     familiar_distance: Tensor
 
@@ -62,15 +58,9 @@ class SkeletonBackbone(nn.Module):
         self.blocks = nn.Sequential(*(TemporalBlock(VECTOR_FEATURES, dilation) for dilation in _DILATIONS))
         self.leave = nn.GroupNorm(8, VECTOR_FEATURES)
         self.snippet = nn.Linear(2 * VECTOR_FEATURES, self.features)
-        # Fitted by regression on what the athlete reader's backbone sees about the entry; not trained by descent.
-        self.register_buffer("splash", torch.zeros(SPLASH_VIEW + 1))
         # Mean and whitened axes of the encodings of calibration dives, and the distance that 95% of them keep.
         self.register_buffer("familiar", torch.zeros(1 + FAMILIAR_AXES, self.features))
         self.register_buffer("familiar_distance", torch.zeros(()))
-
-    def size_splash(self, view: Tensor) -> Tensor:
-        """Map what the reader sees of the water [..., SPLASH_VIEW] to the size of the splash [...], 0 to 1."""
-        return (view.to(self.splash) @ self.splash[:-1] + self.splash[-1]).clamp(0, 1)
 
     def unfamiliarity(self, fused: Tensor) -> Tensor:
         """Return how far dives are from the calibration dives [B], 1 for the farthest but 5% of these.

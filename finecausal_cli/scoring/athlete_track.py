@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from finecausal_cli.athlete import JOINT, JOINTS
-from finecausal_cli.athlete.track import SPLASH_TIMES_S, BodyTrack
+from finecausal_cli.athlete.track import BodyTrack
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import ErrorKind, RefusedError
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal, search_dives
@@ -58,7 +58,6 @@ _SEEN_WELL: Final = 0.8
 _LEAST_TURN: Final = 0.28
 """Half somersaults below which a body does not turn."""
 
-_SPLASH_TOLERANCE_S: Final = 0.12
 """Farthest in real time of a sampled frame from a moment at which the water is looked at."""
 
 _BOX_MARGIN: Final = 0.12
@@ -150,7 +149,10 @@ def read_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> AthleteTr
     body = _body(dive_clip, reading, times_s, windows[first])
     body_track = _body_track(dive_clip, frames, outlines, closer)
     if body_track is not None:
-        body_track = replace(body_track, splash_view=_splash_view(reader, dive_clip, body_track))
+        dive = dive_clip.dive
+        assert dive.entry_s is not None  # noqa: S101 -- there is no track without
+        since_entry_s = (times_s - dive.entry_s) / (dive.time_scale or 1.0)
+        body_track = replace(body_track, splash=reader.size_splash(dive_clip.crops, since_entry_s))
     return AthleteTrack(frames, outlines, closer, flight, body, body_track)
 
 
@@ -216,16 +218,6 @@ def _body_track(
         area_m2=((outlines > _OUTLINE).mean(axis=(1, 2)) * (windows[:, 2] / px_per_m) ** 2).astype(np.float32),
         air_s=float(air_s),
     )
-
-
-def _splash_view(reader: AthleteReader, dive_clip: DiveClip, track: BodyTrack) -> NDArray[np.float32] | None:
-    """Return what the reader's backbone sees about the entry; None where the clip ends too soon after it."""
-    assert dive_clip.crops is not None  # noqa: S101 -- checked by the caller
-    wanted = track.air_s + np.array(SPLASH_TIMES_S)
-    nearest = np.abs(track.times_s[None] - wanted[:, None]).argmin(axis=1)
-    if np.abs(track.times_s[nearest] - wanted).max() > _SPLASH_TOLERANCE_S:
-        return None
-    return reader.pool(dive_clip.crops[dive_clip.frame_indices[nearest]]).ravel()
 
 
 def _in_flight(dive_clip: DiveClip, times_s: NDArray[np.float64]) -> NDArray[np.bool_]:

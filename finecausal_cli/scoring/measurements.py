@@ -228,7 +228,6 @@ class ReadDive:
             given_height_m: Height of the board, metres, as the user says; told from the time in the air if absent.
         """
         from finecausal_cli.scoring.assessment import tell_height
-        from finecausal_cli.scoring.tracks import with_measured_splash
 
         height, scale = tell_height(given_height_m, None, dive), dive.time_scale or 1.0
         if track is None:
@@ -239,7 +238,7 @@ class ReadDive:
         if scale >= SLOW_FROM:
             factor = _slower(track, given_height_m)
             track, scale = _at_speed(track, factor), scale * factor
-        return cls(with_measured_splash(track), count_turns(track, by_travel=True), scale, height)
+        return cls(track, count_turns(track, by_travel=True), scale, height)
 
     def measure(self) -> tuple[Measurement, ...]:
         """Measure it."""

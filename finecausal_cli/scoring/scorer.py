@@ -37,7 +37,6 @@ from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, 
 from finecausal_cli.scoring.explain import build_explanation, freeze_flight
 from finecausal_cli.scoring.measurements import ReadDive
 from finecausal_cli.scoring.results import Assessment, Familiarity, Provenance, Unscored
-from finecausal_cli.scoring.tracks import with_splash
 from finecausal_cli.video import crop
 from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.hub import resolve_weights
@@ -446,12 +445,7 @@ class Scorer:
             UsageError: The network reads bodies, and a track is missing.
         """
         if self.reads_bodies:
-            inputs = torch.stack(
-                [
-                    torch.from_numpy(track_features(with_splash(self._model, track)))
-                    for track in self._known(clips, tracks)
-                ]
-            )
+            inputs = torch.stack([torch.from_numpy(track_features(track)) for track in self._known(clips, tracks)])
             inputs = inputs.to(self._device)
         else:
             frames = np.stack([crop(clip.frames, self._model.config.frame_size) for clip in clips])

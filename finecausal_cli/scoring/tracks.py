@@ -5,17 +5,14 @@ from __future__ import annotations
 import hashlib
 import json
 from dataclasses import dataclass, fields, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zipfile import BadZipFile
 
 import numpy as np
-import torch
 
 from finecausal_cli.athlete.track import AFTER_S, BEFORE_S, BodyTrack, track_features
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.config import DEFAULT_WEIGHTS
 from finecausal_cli.data.cache import (
     NO_TRANSITION,
     CacheSize,
@@ -25,13 +22,11 @@ from finecausal_cli.data.cache import (
     file_states,
     true_transitions,
 )
-from finecausal_cli.errors import NoTrackError, WeightsError
+from finecausal_cli.errors import NoTrackError
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.athlete_track import prepare_dive
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives
 from finecausal_cli.scoring.results import Unscored
-from finecausal_cli.weights import read_manifest
-from finecausal_cli.weights.hub import resolve_weights
 
 if TYPE_CHECKING:
     import os
@@ -43,9 +38,8 @@ if TYPE_CHECKING:
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.scoring.athlete_track import PreparedDive
 
-_SPLASH_TENSOR: Final = "video_trunk.splash"
 SUFFIX: Final = ".track.npz"
-_VERSION: Final = 1
+_VERSION: Final = 2
 _PICTURE_SIZE: Final = 112
 """Side of the pictures that are decoded beside the windows; nobody looks at them here."""
 
@@ -107,43 +101,6 @@ class StoredTrack:
             return None
 
 
-def with_splash(model: FineCausal, track: BodyTrack) -> BodyTrack:
-    """Return a track with the size of its splash, as a network that reads bodies tells it; unchanged without a view."""
-    if track.splash_view is None:
-        return track
-    with torch.inference_mode():
-        size = model.size_splash(torch.from_numpy(track.splash_view))
-    return replace(track, splash=float(size))
-
-
-@lru_cache(maxsize=1)
-def _splash_map() -> NDArray[np.float64] | None:
-    """Return the linear map from what is seen of the water to the size of the splash; None where it is not installed.
-
-    It comes with the default weights, in one tensor that is read alone: nothing that judges is loaded.
-    """
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        folder = resolve_weights(DEFAULT_WEIGHTS)
-        for name in read_manifest(folder).shards:
-            with safe_open(folder / name, framework="np") as shard:
-                for key in shard.keys():  # noqa: SIM118 - it is no dictionary
-                    if key.endswith(_SPLASH_TENSOR):
-                        return np.asarray(shard.get_tensor(key), np.float64)
-    except (WeightsError, OSError, SafetensorError):
-        pass
-    return None
-
-
-def with_measured_splash(track: BodyTrack) -> BodyTrack:
-    """Return a track with the size of its splash, by the map that comes with the default weights."""
-    sizes = _splash_map()
-    if track.splash_view is None or sizes is None:
-        return track
-    return replace(track, splash=float(np.clip(track.splash_view @ sizes[:-1] + sizes[-1], 0, 1)))
-
-
 def track_viewing(reader: AthleteReader) -> Viewing:
     """Return how a reader of athletes alone wants its clips."""
     return Viewing("fit", _PICTURE_SIZE, None, reader.square_size, (BEFORE_S, AFTER_S))
@@ -176,20 +133,13 @@ class TrackCache:
     Args:
         folder: Where the files go; created on first use. None keeps nothing and reads every time.
         reader: Reads athletes.
-        model: Tells the size of splashes; None leaves them unknown.
     """
 
     geometry: Literal["fit"] = "fit"
 
-    def __init__(
-        self,
-        folder: Path | None,
-        reader: AthleteReader,
-        model: FineCausal | None = None,
-    ) -> None:
+    def __init__(self, folder: Path | None, reader: AthleteReader) -> None:
         self._folder = None if folder is None else folder / "bodies"
         self._reader = reader
-        self._model = model
 
     def track(self, dive: Dive) -> StoredTrack:
         """Return the track of a dive's video, reading it the first time.
@@ -213,7 +163,7 @@ class TrackCache:
         Raises as ``track`` does.
         """
         stored = self.track(dive)
-        track = stored.track if self._model is None else with_splash(self._model, stored.track)
+        track = stored.track
         known = true_transitions(dive, stored.source_frames)
         first, entry = (
             read if true == NO_TRANSITION else true for true, read in zip(known, track.transitions, strict=True)
@@ -251,4 +201,4 @@ def inputs_for(model: FineCausal, cache: Path | None) -> DiveInputs:
     from finecausal_cli.athlete.reader import AthleteReader
 
     device = next(model.parameters()).device
-    return TrackCache(cache, AthleteReader.load(device=device), model)
+    return TrackCache(cache, AthleteReader.load(device=device))

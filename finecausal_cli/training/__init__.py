@@ -306,6 +306,32 @@ class ReaderOptions(OptionGroup):
 
 
 @dataclass(frozen=True)
+class SplashOptions(OptionGroup):
+    """Data and options of the training of a network that sizes splashes.
+
+    Attributes:
+        reader: Folder of the athlete reader whose other networks are kept.
+        out: Folder of the run; the reader is written to ``out/reader``.
+        device: ``auto`` or ``cpu``.
+    """
+
+    panel: ClassVar[str] = OPTIMISATION_PANEL
+
+    reader: Path = option(REQUIRED, "Athlete reader whose other networks are kept.", metavar="DIR", panel="Data")
+    out: Path = option(REQUIRED, "Folder of the run.", flag="-o,--output", metavar="DIR", panel="Data")
+    backgrounds: Path | None = option(
+        None, "Photographs to put behind some of the athletes.", metavar="DIR", panel="Data"
+    )
+    dives: int = option(6000, "Simulated dives whose entries are rendered.", min=1, metavar="N")
+    held_out: int = option(300, "Dives to validate on.", min=1, metavar="N")
+    steps: int = option(2400, "Optimiser steps.", min=1, metavar="N")
+    lr: float = option(2e-3, "Peak learning rate.", min=0)
+    workers: int = option(1, "Processes that render.", min=1, metavar="N")
+    seed: int = option(0, "Random seed.")
+    device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
+
+
+@dataclass(frozen=True)
 class SkeletonOptions(OptionGroup):
     """Data and options of the training of a network that reads bodies.
 

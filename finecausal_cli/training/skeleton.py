@@ -25,8 +25,8 @@ from finecausal_cli.errors import DatasetError
 from finecausal_cli.model.config import STAGE_WEIGHTS, ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.frame_encoder import PARTS, values_of
-from finecausal_cli.model.skeleton_encoder import SPLASH_VIEW, VECTOR_FEATURES
-from finecausal_cli.scoring.tracks import TrackCache, with_splash
+from finecausal_cli.model.skeleton_encoder import VECTOR_FEATURES
+from finecausal_cli.scoring.tracks import TrackCache
 from finecausal_cli.training.pairs import EXECUTION_SPREAD, STAGE_SPREAD
 from finecausal_cli.training.skeleton_calibration import (
     build_body_bank,
@@ -41,6 +41,7 @@ from finecausal_cli.training.track_errors import (
     SEEN,
     BodyFilm,
     JudgedBody,
+    SplashErrors,
     measure_errors,
     poses_are_its_own,
     read_bodies,
@@ -59,7 +60,6 @@ if TYPE_CHECKING:
 
     from finecausal_cli.athlete.reader import AthleteReader
     from finecausal_cli.model.outputs import Encoding
-    from finecausal_cli.model.skeleton_encoder import SkeletonBackbone
     from finecausal_cli.training import SkeletonOptions
     from finecausal_cli.training.checkpoint import Progress
 
@@ -76,39 +76,6 @@ _BODIES_A_BATCH: Final = 48
 _GROUP, _GROUPS = 4, 6
 _FREQUENCY: Final = 0.75
 """Power of a number's share: rare numbers are drawn more often than they are dived."""
-_RIDGE: Final = 1000.0
-_FOLDS: Final = 5
-
-
-def fit_splash(films: Sequence[JudgedBody]) -> tuple[Tensor, float]:
-    """Fit the size of the splash to what the reader's backbone sees of the water (ridge regression).
-
-    Returns:
-        float32 [SPLASH_VIEW + 1], weights and bias; and the standard deviation of its error on films left out.
-    """
-    known = [
-        (film.read.track.splash_view, film.seen["splash"])
-        for film in films
-        if film.read is not None and film.read.track.splash_view is not None and "splash" in film.seen
-    ]
-    if len(known) < 4 * _FOLDS:
-        return torch.zeros(SPLASH_VIEW + 1), math.inf
-    views = np.stack([view for view, _ in known]).astype(np.float64)
-    sizes = np.array([size for _, size in known])
-    fold = np.arange(len(known)) % _FOLDS
-    errors = np.zeros(len(known))
-    for left_out in range(_FOLDS):
-        weights = _ridge(views[fold != left_out], sizes[fold != left_out])
-        errors[fold == left_out] = views[fold == left_out] @ weights[:-1] + weights[-1] - sizes[fold == left_out]
-    return torch.from_numpy(_ridge(views, sizes).astype(np.float32)), float(np.sqrt((errors**2).mean()))
-
-
-def _ridge(views: NDArray[np.float64], sizes: NDArray[np.float64]) -> NDArray[np.float64]:
-    mean, spread = views.mean(axis=0), views.std(axis=0) + 1e-3
-    standard = (views - mean) / spread
-    inner = standard @ standard.T + _RIDGE * np.eye(len(views))
-    weights = standard.T @ np.linalg.solve(inner, sizes - sizes.mean()) / spread
-    return np.append(weights, sizes.mean() - mean @ weights)
 
 
 @dataclass(frozen=True)
@@ -168,7 +135,6 @@ class SkeletonTask(Task[BodyBatch]):
         bodies: Simulated bodies.
         films: Films as read; may be none.
         film: Shows bodies with the reader's errors.
-        splash: Tells the splash of a film.
         options: The run.
         validation: Held-out films.
     """
@@ -242,7 +208,7 @@ class SkeletonTask(Task[BodyBatch]):
         """Return a body as it may be read."""
         if body.motion is None:
             assert body.read is not None  # noqa: S101 -- a body or a film
-            return with_splash(self.network.model, body.read.track).varied(rng)
+            return body.read.track.varied(rng)
         position = body.number.position
         if not lost:
             return self._film(body.motion, position, rng)
@@ -371,13 +337,11 @@ def train_skeleton(
     errors = measure_errors(films)
     options.out.mkdir(parents=True, exist_ok=True)
     errors.write(options.out / ERRORS_NAME)
-    splash, splash_error = fit_splash(films)
+    splashes = SplashErrors.of(films)
     films = [film for film in films if poses_are_its_own(film)]
     torch.manual_seed(options.seed)
     model = FineCausal(config or options.network())
-    with torch.no_grad():
-        cast("SkeletonBackbone", model.video_trunk).splash.copy_(splash)
-    film = BodyFilm(errors, splash_error if math.isfinite(splash_error) else 1.0)
+    film = BodyFilm(errors, splashes)
     folder = options.out / BEST
 
     def keep(
@@ -392,7 +356,7 @@ def train_skeleton(
             "validation": dict(metrics),
             "bodies": len(bodies),
             "films": len(films),
-            "splash_error": splash_error,
+            "splash_error": splashes.rmse(),
             "options": _without_folders(options),
         }
         note = "trained on simulated dives only; not calibrated for filmed ones"

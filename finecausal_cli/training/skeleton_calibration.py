@@ -22,7 +22,6 @@ from finecausal_cli.evaluation.predict import relative_l2, spearman
 from finecausal_cli.model.frame_encoder import log_probs
 from finecausal_cli.model.skeleton_encoder import FAMILIAR_AXES, SkeletonBackbone
 from finecausal_cli.retrieval.bank import THUMBNAILS, Bank, Exemplar, draw_body, load_bank, save_bank
-from finecausal_cli.scoring.tracks import with_splash
 from finecausal_cli.training.pairs import INTERVAL_LEVEL, conformal_half_width
 from finecausal_cli.weights import StoredFamiliarity, StoredInterval
 
@@ -60,7 +59,7 @@ def spread_bodies(bodies: Sequence[JudgedBody], per_number: int) -> list[JudgedB
 
 def encode_tracks(model: FineCausal, tracks: Sequence[BodyTrack], device: torch.device) -> Encoding:
     """Encode tracks in one pass."""
-    features = torch.from_numpy(np.stack([track_features(with_splash(model, track)) for track in tracks]))
+    features = torch.from_numpy(np.stack([track_features(track) for track in tracks]))
     with torch.inference_mode():
         return model.encode(features.to(device)).map(lambda tensor: tensor.float().clone())
 

@@ -345,17 +345,57 @@ def measure_errors(films: Sequence[JudgedBody]) -> TrackErrors:
     return TrackErrors.stack(each)
 
 
+@dataclass(frozen=True)
+class SplashErrors:
+    """Sizes of splashes as they are and as they were read, N films in the order of the true ones.
+
+    Attributes:
+        true: float64 [N], 0 to 1.
+        read: float64 [N], not-a-number where none was read.
+    """
+
+    true: NDArray[np.float64]
+    read: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, films: Sequence[JudgedBody]) -> SplashErrors:
+        """Collect those of simulated films."""
+        known = [
+            (film.seen["splash"], math.nan if film.read.track.splash is None else film.read.track.splash)
+            for film in films
+            if film.read is not None and "splash" in film.seen
+        ]
+        pairs = np.array(sorted(known), np.float64).reshape(-1, 2)
+        return cls(pairs[:, 0], pairs[:, 1])
+
+    def rmse(self) -> float | None:
+        """Return the root of the mean squared error; None where nothing was read."""
+        error = (self.read - self.true)[~np.isnan(self.read)]
+        return float(np.sqrt((error**2).mean())) if len(error) else None
+
+    def draw(self, size: float, rng: np.random.Generator) -> float | None:
+        """Return how a splash may be read: with the error of a film whose splash is much the same."""
+        if rng.random() < _SPLASH_UNSEEN or not len(self.true):
+            return None
+        at = int(np.searchsorted(self.true, size)) + int(rng.integers(-_ALIKE_SPLASHES, _ALIKE_SPLASHES + 1))
+        index = int(np.clip(at, 0, len(self.true) - 1))
+        if np.isnan(self.read[index]):
+            return None
+        spread = rng.uniform(0.8, 1.2)
+        return float(np.clip(size + spread * (self.read[index] - self.true[index]) + rng.normal(0, 0.02), 0, 1))
+
+
 class BodyFilm:
     """Shows bodies as the reader reads them in films: with its errors, or with none.
 
     Args:
         errors: The reader's errors.
-        splash_error: Standard deviation of the size of a splash as it is read.
+        splashes: Its errors on splashes.
     """
 
-    def __init__(self, errors: TrackErrors, splash_error: float) -> None:
+    def __init__(self, errors: TrackErrors, splashes: SplashErrors) -> None:
         self._errors = errors
-        self._splash_error = splash_error
+        self._splashes = splashes
 
     def __call__(
         self,
@@ -402,7 +442,6 @@ class BodyFilm:
         if not is_exact:
             joints, confidence, path = self._spoil(joints, path, film, phase, rng)
             seen = errors.seen[film, phase].astype(np.float64)
-        splash = float(np.clip(motion.splash + rng.normal(0, self._splash_error), 0, 1))
         return BodyTrack(
             times_s=read_s,
             joints_m=joints.astype(np.float32),
@@ -411,7 +450,7 @@ class BodyFilm:
             path_m=path.astype(np.float32),
             area_m2=errors.area_m2[film, phase].astype(np.float32),
             air_s=float(air_s),
-            splash=None if rng.random() < _SPLASH_UNSEEN else splash,
+            splash=self._splashes.draw(motion.splash, rng),
         )
 
     def _spoil(
@@ -458,7 +497,10 @@ _ALIKE: Final = 0.8
 _EXACT: Final = 0.05
 """How often a body is shown without any error."""
 
-_SPLASH_UNSEEN: Final = 0.12
+_SPLASH_UNSEEN: Final = 0.08
+_ALIKE_SPLASHES: Final = 8
+"""So many films with smaller splashes, and so many with larger ones, lend a splash their errors."""
+
 _SURE: Final = 0.9
 _END_SD_S: Final = 0.015
 _SHIFT: Final = 8
