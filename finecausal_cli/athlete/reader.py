@@ -431,30 +431,25 @@ def load_network(folder: Path) -> StoredReader:
         raise WeightsError(f"format {version} is not known", where=folder, hint="install a newer version")
     if hashlib.sha256(content).hexdigest()[:16] != digest:
         raise WeightsError("the weights are not those of the configuration", where=folder / TENSORS_NAME)
-    network = AthleteNetwork(sizes)
     try:
         stored = {name: value.float() for name, value in load_file(folder / TENSORS_NAME).items()}
     except (SafetensorError, OSError) as error:
         raise WeightsError("the weights are damaged", where=folder / TENSORS_NAME) from error
     splash = SplashNetwork() if config.get("splash") else None
-    frames = {name: value for name, value in stored.items() if not name.startswith((_SEQUENCE, _SPLASH))}
+    network = AthleteNetwork(sizes)
     try:
-        network.load_state_dict(frames | _counters(network))
+        _fill(network, {name: value for name, value in stored.items() if not name.startswith((_SEQUENCE, _SPLASH))})
         for prefix, part in ((_SEQUENCE, sequence), (_SPLASH, splash)):
-            if part is not None:
-                part.load_state_dict(_under(prefix, stored) | _counters(part))
+            _fill(part, {name.removeprefix(prefix): stored[name] for name in stored if name.startswith(prefix)})
     except RuntimeError as error:
         raise WeightsError("the weights do not fit the network", where=folder / TENSORS_NAME) from error
-    for part in (network, sequence, splash):
-        if part is not None:
-            part.eval()
     return StoredReader(network, sequence, splash, config)
 
 
-def _under(prefix: str, stored: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    return {name.removeprefix(prefix): value for name, value in stored.items() if name.startswith(prefix)}
-
-
-def _counters(network: nn.Module) -> dict[str, Tensor]:
-    """Return the counters of batches, which are not stored."""
-    return {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
+def _fill(network: nn.Module | None, tensors: Mapping[str, Tensor]) -> None:
+    """Give a network its tensors, all but the counters of batches, which are not stored."""
+    if network is None:
+        return
+    counters = {name: value for name, value in network.state_dict().items() if name.endswith("num_batches_tracked")}
+    network.load_state_dict({**tensors, **counters})
+    network.eval()

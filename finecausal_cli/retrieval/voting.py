@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from finecausal_cli.diving import COUNTING_MARKS, DiveNumber, parse_dive_number
+from finecausal_cli.diving import COUNTING_MARKS, MAX_EXECUTION, DiveNumber, parse_dive_number
 from finecausal_cli.errors import BankError, DiveNumberError
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.model.frame_encoder import log_probs
@@ -273,11 +273,13 @@ class ExemplarVotes:
         pairs: The network's output for the V pairs (dive, exemplar).
         exemplar_executions: float64 [V], the exemplars' own executions; calibrated, if their part of the bank is.
         scales: float64 [V], calibration of the differences; None leaves them as they are.
+        is_held: Whether they were scaled to end at what judges can give.
     """
 
     pairs: PairOutput
     exemplar_executions: Tensor
     scales: Tensor | None = None
+    is_held: bool = False
 
     @property
     def differences(self) -> Tensor:
@@ -352,10 +354,25 @@ def compare_with_exemplars(
 def _calibrated(pairs: PairOutput, executions: Tensor, calibrations: Sequence[Calibration | None]) -> ExemplarVotes:
     """Correct each vote: both what the exemplar has and what the dive has more."""
     if not any(calibrations):
-        return ExemplarVotes(pairs, executions)
+        return hold_within(ExemplarVotes(pairs, executions))
     scales = torch.tensor([1.0 if each is None else each.scale for each in calibrations], dtype=torch.float64)
     offsets = torch.tensor([0.0 if each is None else each.offset for each in calibrations], dtype=torch.float64)
-    return ExemplarVotes(pairs, scales * executions + offsets, scales)
+    return hold_within(ExemplarVotes(pairs, scales * executions + offsets, scales))
+
+
+def hold_within(votes: ExemplarVotes) -> ExemplarVotes:
+    """Return votes whose mean is an execution that judges can give, 0..30.
+
+    Where the differences lead beyond an end, as for a failed dive, all of them are scaled by what leads just to it: the
+    stages still add up to the score.
+    """
+    start, reached = float(votes.exemplar_executions.mean()), votes.execution
+    end = min(max(reached, 0.0), MAX_EXECUTION)
+    if end == reached or not 0 <= start <= MAX_EXECUTION:
+        return votes
+    share = (end - start) / (reached - start)
+    scales = torch.ones_like(votes.exemplar_executions) if votes.scales is None else votes.scales
+    return replace(votes, scales=scales * share, is_held=True)
 
 
 def _rows(pairs: PairOutput, rows: slice) -> PairOutput:
@@ -425,5 +442,5 @@ class VotingContext:
         """
         with torch.inference_mode():
             pairs = self.model.compare(query, self.voters, transitions=transitions)
-        votes = ExemplarVotes(pairs, self.votes.exemplar_executions, self.votes.scales)
+        votes = hold_within(ExemplarVotes(pairs, self.votes.exemplar_executions, self.votes.scales))
         return votes.execution * self.scale

@@ -387,10 +387,9 @@ def build_assessment(
     votes, difficulty, execution = context.votes, context.difficulty, context.votes.execution
     caveat = caveat_of(provenance.trained_on)
     notes = [*([] if caveat is None else [caveat]), *choice.caveats, *clip.notes]
-    if execution < 0:
-        notes.append(f"execution {execution:.1f} is below what judges can give: read it as 0, a failed dive")
-    elif execution > MAX_EXECUTION:
-        notes.append(f"execution {execution:.1f} is above what judges can give: read it as {MAX_EXECUTION:g}")
+    if votes.is_held:
+        end = "0, a failed dive" if execution < MAX_EXECUTION / 2 else f"{MAX_EXECUTION / COUNTING_MARKS:g}"
+        notes.append(f"the differences lead beyond what judges can give: the mark is held at {end}")
     is_sure = is_number_sure(choice, familiarity)
     dive = choice.dive if is_sure else None
     interval, withheld, factor = build_interval(stored, execution, difficulty, familiarity)

@@ -74,6 +74,9 @@ _NUMBER_WEIGHT, _TRANSITION_WEIGHT, _SEEN_WEIGHT = 0.35, 0.3, 0.5
 _TRANSITION_BALANCE: Final = 8.0
 _BODIES_A_BATCH: Final = 48
 _GROUP, _GROUPS = 4, 6
+_SEEN_TWICE: Final = 0.35
+"""Share of the groups with two looks at one dive (another camera, other errors), which must not differ in points."""
+
 _FREQUENCY: Final = 0.75
 """Power of a number's share: rare numbers are drawn more often than they are dived."""
 
@@ -170,7 +173,10 @@ class SkeletonTask(Task[BodyBatch]):
         chosen, groups = [], []
         for group in range(_GROUPS):
             name = self._names[rng.choice(len(self._names), p=self._shares)]
-            chosen += [(self._draw(name, rng), rng.random() < self.options.lost) for _ in range(_GROUP)]
+            drawn = [self._draw(name, rng) for _ in range(_GROUP)]
+            if rng.random() < _SEEN_TWICE:
+                drawn[-1] = drawn[0]
+            chosen += [(body, rng.random() < self.options.lost) for body in drawn]
             groups.append(tuple(range(group * _GROUP, (group + 1) * _GROUP)))
         return self._collate(chosen, groups, rng)
 

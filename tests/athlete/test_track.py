@@ -6,9 +6,8 @@ import numpy as np
 import pytest
 
 from finecausal_cli.athlete import JOINT, JOINTS
-from finecausal_cli.athlete import track as body_tracks
 from finecausal_cli.athlete.track import AFTER_S, BEFORE_S, CHANNELS, BodyTrack, track_features, trunk_angle, turn
-from finecausal_cli.model.skeleton_encoder import SPLASH_VIEW, TRACK_CHANNELS
+from finecausal_cli.model.skeleton_encoder import TRACK_CHANNELS
 
 
 def somersault(turns: float = 2.0, frames: int = 96) -> BodyTrack:
@@ -33,7 +32,6 @@ def somersault(turns: float = 2.0, frames: int = 96) -> BodyTrack:
 def test_the_network_takes_as_many_channels_as_a_track_gives() -> None:
     assert track_features(somersault()).shape == (CHANNELS, 96)
     assert CHANNELS == TRACK_CHANNELS
-    assert body_tracks.SPLASH_VIEW == SPLASH_VIEW
 
 
 def test_transitions_are_the_first_frames_in_the_air_and_in_the_water() -> None:

@@ -2,7 +2,7 @@ import pytest
 import torch
 
 from finecausal_cli.model.outputs import PairOutput
-from finecausal_cli.retrieval.voting import ExemplarVotes, compare_with_exemplars
+from finecausal_cli.retrieval.voting import ExemplarVotes, compare_with_exemplars, hold_within
 
 NUMBERS = ["107B"] * 6
 
@@ -21,6 +21,30 @@ def test_execution_is_the_mean_of_exemplar_plus_difference():
     assert votes.executions.tolist() == [21.5, 23.5]
     assert votes.execution == 22.5
     assert votes.transitions.tolist() == [[30, 70], [33, 72]]
+
+
+@pytest.mark.parametrize(("shift", "end"), [(-30.0, 0.0), (30.0, 30.0)])
+def test_differences_that_lead_beyond_what_judges_can_give_are_scaled_to_end_there(shift, end):
+    stages = torch.tensor([[[-3.0, 0.0, 0.0]], [[0.0, 4.0, -5.0]]]) + shift
+    deltas = (stages * torch.tensor([0.3, 0.5, 0.2])).sum(-1)
+    pairs = PairOutput(torch.zeros(2, 2, 96, 2), torch.zeros(2, 2, 2, dtype=torch.long), torch.zeros(2), stages, deltas)
+    votes = hold_within(ExemplarVotes(pairs, torch.tensor([20.0, 24.0], dtype=torch.float64)))
+    assert votes.is_held
+    assert votes.execution == pytest.approx(end, abs=1e-5)
+    weighted = votes.stage_differences.mean(0) @ torch.tensor([0.3, 0.5, 0.2], dtype=torch.float64)
+    assert 22.0 + float(weighted) == pytest.approx(end, abs=1e-5)
+
+
+def test_differences_within_the_scale_stay_as_they_are():
+    pairs = PairOutput(
+        torch.zeros(1, 2, 96, 2),
+        torch.zeros(1, 2, 2, dtype=torch.long),
+        torch.zeros(1),
+        torch.zeros(1, 2, 3),
+        torch.tensor([[-4.0, 0.0]]),
+    )
+    votes = ExemplarVotes(pairs, torch.tensor([20.0], dtype=torch.float64))
+    assert hold_within(votes) is votes
 
 
 def test_a_vote_is_what_the_network_says_of_the_pair(make_bank, tiny_model, query):
@@ -76,8 +100,9 @@ def test_a_pairs_numbers_do_not_depend_on_its_batch(make_bank, tiny_model, make_
         for row, voter in enumerate(indices):
             (alone,) = compare_with_exemplars(tiny_model, [queries.select(index)], bank, [[voter]])
             assert torch.equal(votes.transitions[row], alone.transitions[0])
-            assert torch.allclose(votes.pairs.stage_deltas[row], alone.pairs.stage_deltas[0], atol=1e-5)
-            assert float(votes.executions[row]) == pytest.approx(alone.execution, abs=1e-5)
+            # Float32 sums in another order: up to 1e-4 of 7 units of execution on processors with AMX.
+            assert torch.allclose(votes.pairs.stage_deltas[row], alone.pairs.stage_deltas[0], atol=5e-4)
+            assert float(votes.executions[row]) == pytest.approx(alone.execution, abs=5e-4)
 
 
 def test_no_dives_have_no_votes(make_bank, tiny_model):

@@ -93,17 +93,18 @@ def test_weights_without_an_interval_state_none(tiny_model, make_scorer, film):
     assert make_scorer(tiny_model).score(str(film), OF_107B).interval is None
 
 
-def test_a_wild_guess_is_called_one_and_its_interval_stays_possible(tiny_model, make_scorer, film):
+def test_a_wild_guess_is_called_one_and_ends_at_what_judges_can_give(tiny_model, make_scorer, film):
     intervals = set()
     for factor in (-1e4, 1e4):
         model = deepcopy(tiny_model)
         with torch.no_grad():
             model.regression.judge[-1].weight *= factor
         found = make_scorer(model, interval={"level": 0.9, "execution_half_width": 1.5}).score(str(film), OF_107B)
-        assert not 0 <= found.execution <= 30
+        assert found.execution == pytest.approx(0 if factor < 0 else 30, abs=1e-9)
         assert any("what judges can give" in note for note in found.notes)
+        assert sum((found.exemplar_value, *found.stage_values)) == pytest.approx(found.value, abs=1e-6)
         intervals.add((found.interval.low, found.interval.high))
-    assert intervals == {(0.0, 0.0), (90.0, 90.0)}
+    assert intervals == {(0.0, 4.5), (85.5, 90.0)}
 
 
 def test_a_plausible_score_is_not_called_a_guess(assessment):

@@ -11,18 +11,19 @@ import pytest
 import torch
 
 from finecausal_cli.athlete import JOINTS
-from finecausal_cli.athlete.track import SPLASH_VIEW, BodyMotion, BodyTrack, project
+from finecausal_cli.athlete.track import BodyMotion, BodyTrack, project
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.scoring.tracks import StoredTrack
 from finecausal_cli.simulator.camera import axes_of
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.training import SkeletonOptions, skeleton
-from finecausal_cli.training.skeleton import fit_splash, train_skeleton
+from finecausal_cli.training.skeleton import train_skeleton
 from finecausal_cli.training.track_errors import (
     LOSSES,
     PHASES,
     BodyFilm,
     JudgedBody,
+    SplashErrors,
     TrackErrors,
     measure,
     read_bodies,
@@ -30,6 +31,7 @@ from finecausal_cli.training.track_errors import (
 from finecausal_cli.weights.store import load_weights
 
 AZIMUTH, ELEVATION = 20.0, 5.0
+EXACT_SPLASHES = SplashErrors(np.linspace(0, 1, 50), np.linspace(0, 1, 50))
 
 
 @pytest.fixture(scope="module")
@@ -145,7 +147,7 @@ def test_errors_survive_being_written(tmp_path: Path) -> None:
 def test_a_film_without_errors_shows_the_body_as_the_camera_does(bodies: Path) -> None:
     body = read_bodies(bodies)[0]
     assert body.motion is not None
-    track = BodyFilm(no_errors(), 0.0)(body.motion, "B", np.random.default_rng(0))
+    track = BodyFilm(no_errors(), EXACT_SPLASHES)(body.motion, "B", np.random.default_rng(0))
     lengths = np.linalg.norm(body.motion.joints_m[:, 1] - body.motion.joints_m[:, 0], axis=-1)
     seen = np.linalg.norm(track.joints_m[track.in_flight, 1] - track.joints_m[track.in_flight, 0], axis=-1)
     assert seen.max() <= lengths.max() * 1.25  # a trunk never looks longer than it is; its scale varies by some percent
@@ -157,7 +159,7 @@ def test_a_film_without_errors_shows_the_body_as_the_camera_does(bodies: Path) -
 def test_a_flight_that_is_taken_away_is_another_one(bodies: Path, loss: str) -> None:
     body, other, *_ = read_bodies(bodies)
     assert body.motion is not None
-    film = BodyFilm(no_errors(), 0.0)
+    film = BodyFilm(no_errors(), EXACT_SPLASHES)
     whole = film(body.motion, "B", np.random.default_rng(4))
     lost = film(body.motion, "B", np.random.default_rng(4), loss=loss, other=other.motion)  # type: ignore[arg-type]
     assert not np.allclose(whole.joints_m[whole.in_flight], lost.joints_m[whole.in_flight], atol=0.2)
@@ -165,22 +167,23 @@ def test_a_flight_that_is_taken_away_is_another_one(bodies: Path, loss: str) -> 
         assert np.ptp(lost.joints_m[lost.in_flight], axis=0).max() < 0.3
 
 
-def test_the_splash_is_fitted_to_what_is_seen_of_it(bodies: Path) -> None:
+def test_a_splash_is_shown_with_the_error_of_a_film_whose_splash_is_alike() -> None:
+    true = np.linspace(0, 1, 200)
+    read = np.where(true < 0.5, true + 0.2, true - 0.3)
+    splashes = SplashErrors(true, read)
     rng = np.random.default_rng(0)
-    direction = rng.normal(0, 1, SPLASH_VIEW)
-    base = read_bodies(bodies)[0]
-    films = []
-    for _ in range(80):
-        stored, _, _ = filmed(base)
-        size = float(rng.uniform(0, 1))
-        view = (direction * size + rng.normal(0, 0.05, SPLASH_VIEW)).astype(np.float32)
-        track = replace(stored.track, splash_view=view)
-        films.append(replace(base, motion=None, read=replace(stored, track=track), seen={"splash": size}))
-    weights, error = fit_splash(films)
-    assert error < 0.1
-    assert weights.shape == (SPLASH_VIEW + 1,)
-    view = torch.from_numpy((0.7 * direction).astype(np.float32))
-    assert float(view @ weights[:-1] + weights[-1]) == pytest.approx(0.7, abs=0.15)
+    small = [each for _ in range(200) if (each := splashes.draw(0.2, rng)) is not None]
+    large = [each for _ in range(200) if (each := splashes.draw(0.9, rng)) is not None]
+    assert np.mean(small) == pytest.approx(0.4, abs=0.02)
+    assert np.mean(large) == pytest.approx(0.6, abs=0.02)
+    assert 150 < len(small) < 200  # now and then it is not seen
+    assert splashes.rmse() == pytest.approx(np.sqrt((0.2**2 + 0.3**2) / 2), rel=0.02)
+
+
+def test_a_splash_that_no_film_shows_is_unknown() -> None:
+    nothing = SplashErrors(np.zeros(0), np.zeros(0))
+    assert nothing.draw(0.5, np.random.default_rng(0)) is None
+    assert nothing.rmse() is None
 
 
 @pytest.fixture
