@@ -16,6 +16,8 @@ CLEAN=${CLEAN:-40}                 # dives as the broadcast camera sees them
 HELD_OUT=${HELD_OUT:-32}
 STEPS=${STEPS:-3700}
 SEQUENCE_STEPS=${SEQUENCE_STEPS:-1500}
+SPLASHES=${SPLASHES:-4000}         # entries that are rendered for the network of splashes
+SPLASH_STEPS=${SPLASH_STEPS:-1600}
 WORKERS=${WORKERS:-2}
 DEVICE=${DEVICE:-cpu}
 PYTHON=${PYTHON:-.venv/bin/python}
@@ -51,4 +53,7 @@ say "training: $STEPS steps on single frames, $SEQUENCE_STEPS over time"
     --validation "$out/validation" --imagenet "$IMAGENET" --per-clip 28 \
     --backgrounds "$BACKGROUNDS" --output "$out/run" --steps "$STEPS" \
     --sequence-steps "$SEQUENCE_STEPS" --workers "$WORKERS" --device "$DEVICE"
-say "the reader is $out/run/reader; copy it over weights/athlete to ship it"
+say "the splash: rendering $SPLASHES entries, $SPLASH_STEPS steps"
+"${finecausal[@]}" weights splash --reader "$out/run/reader" --backgrounds "$BACKGROUNDS" --output "$out/splash" \
+    --dives "$SPLASHES" --steps "$SPLASH_STEPS" --workers "$WORKERS" --device "$DEVICE"
+say "the reader is $out/splash/reader; copy it over weights/athlete to ship it"
