@@ -357,6 +357,7 @@ class SkeletonOptions(OptionGroup):
     )
     out: Path = option(REQUIRED, "Folder of the run.", flag="-o,--output", metavar="DIR", panel="Data")
     cache: Path | None = option(None, "Where tracks read from films are kept.", metavar="DIR", panel="Data")
+    init: str | None = option(None, "Weights to start from, of the same preset.", metavar="WEIGHTS", panel="Data")
     ablate: str = option("", "Modules to leave out: gat, tca or gat,tca.")
     alone_steps: int = option(3000, "Optimiser steps on single dives.", min=0, metavar="N")
     pair_steps: int = option(2500, "Optimiser steps on pairs of dives.", min=1, metavar="N")

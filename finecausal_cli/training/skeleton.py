@@ -23,11 +23,11 @@ from finecausal_cli.data.batch import pairs_of, stage_execution
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.model.config import STAGE_WEIGHTS, ModelConfig
-from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.frame_encoder import PARTS, values_of
 from finecausal_cli.model.skeleton_encoder import VECTOR_FEATURES
 from finecausal_cli.scoring.tracks import TrackCache
 from finecausal_cli.training.pairs import EXECUTION_SPREAD, STAGE_SPREAD
+from finecausal_cli.training.run import init_model
 from finecausal_cli.training.skeleton_calibration import (
     build_body_bank,
     calibrate_numbers,
@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
     from finecausal_cli.athlete.reader import AthleteReader
+    from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding
     from finecausal_cli.training import SkeletonOptions
     from finecausal_cli.training.checkpoint import Progress
@@ -345,8 +346,7 @@ def train_skeleton(
     errors.write(options.out / ERRORS_NAME)
     splashes = SplashErrors.of(films)
     films = [film for film in films if poses_are_its_own(film)]
-    torch.manual_seed(options.seed)
-    model = FineCausal(config or options.network())
+    model, origin = init_model(config or options.network(), init=options.init, seed=options.seed)
     film = BodyFilm(errors, splashes)
     folder = options.out / BEST
 
@@ -360,6 +360,7 @@ def train_skeleton(
         facts = {
             "step": progress.step,
             "validation": dict(metrics),
+            "init": origin,
             "bodies": len(bodies),
             "films": len(films),
             "splash_error": splashes.rmse(),
