@@ -216,8 +216,12 @@ class AthleteReader:
         whole = np.tile(np.array([side / 2, side / 2, side], np.float32), (len(windows), 1))
         return BodyReading(joints, confidence, outline, seen, direction, whole)
 
-    def size_splash(self, pictures: NDArray[np.uint8], since_entry_s: NDArray[np.float64]) -> float | None:
-        """Return the size of the splash, 0 (rip) to 1; None where the water is not seen long enough.
+    def size_splash(
+        self, pictures: NDArray[np.uint8], since_entry_s: NDArray[np.float64]
+    ) -> tuple[float, float] | None:
+        """Return the size of the splash, 0 (rip) to 1, and the standard deviation of the error expected of it.
+
+        None where the water is not seen long enough.
 
         Args:
             pictures: uint8 [N, R, R, 3], RGB, squares as in ``read_motion``, which hold their place after the entry.
@@ -228,7 +232,8 @@ class AthleteReader:
             return None
         shown, known = (torch.from_numpy(each)[None].to(self._device) for each in looks)
         with torch.inference_mode():
-            return float(self._splash(shown, known).size[0])
+            told = self._splash(shown, known)
+        return float(told.size[0]), float(told.log_spread[0].exp())
 
     def predict_mask(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of athlete over whole frames, float32 [N, H/4, W/4].

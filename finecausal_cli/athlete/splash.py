@@ -13,8 +13,9 @@ from torch.nn import functional
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-LOOKS_S: Final = (-0.15, 0.05, 0.12, 0.2, 0.3, 0.4, 0.55, 0.75)
-"""Real times about the entry of the pictures that are read; the first, before it, shows the water as it was."""
+LOOKS_S: Final = (0.05, 0.12, 0.2, 0.3, 0.4, 0.55, 0.75)
+"""Real times after the entry of the pictures that are read. The first shows the water nearly as it was: before the
+entry the window still follows the athlete, and shows another place."""
 
 WINDOW_PX: Final = 64
 """Side of the pictures, pixels."""
@@ -25,7 +26,7 @@ WINDOW_M: Final = 3.0
 TOLERANCE_S: Final = 0.06
 """How far a picture may be from its time."""
 
-FEWEST_LOOKS: Final = 4
+FEWEST_LOOKS: Final = 3
 """Looks without which nothing is said: those up to 0.2 s, when a splash stands at its highest."""
 
 _CHANNELS: Final = (24, 48, 64, 96)
@@ -45,7 +46,7 @@ class SplashSize(NamedTuple):
 
 
 class SplashNetwork(nn.Module):
-    """Size a splash: every picture beside the first, which lacks it, by convolutions; then all of them together."""
+    """Size a splash: every picture beside the first, which hardly has it, by convolutions; then all together."""
 
     def __init__(self) -> None:
         super().__init__()

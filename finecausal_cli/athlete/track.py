@@ -49,6 +49,9 @@ _LIMBS: Final = tuple(
 _MOST_JOINT_M, _MOST_PATH_M, _MOST_AREA_M2 = 1.5, 15.0, 1.2
 _SPIN_RAD_S, _SPEED_M_S, _PATH_M = 20.0, 10.0, 5.0
 _LEAST_STEP_S: Final = 5e-3
+_SPLASH_SD, _LEAST_CERTAIN = 0.28, 0.05
+"""Standard deviation of the sizes of splashes: an error as large says nothing of a splash, but that there is one."""
+
 
 CHANNELS: Final = 2 * 2 * len(JOINTS) + len(JOINTS) + 3 + 4 + 1 + 3 + 3 + 2 * len(_LIMBS) + 1 + 2
 """Numbers that describe a body at one moment: joints as they are and about the trunk, their confidence, direction and
@@ -69,6 +72,7 @@ class BodyTrack:
         area_m2: float32 [F], area of the outline.
         air_s: Real seconds in the air.
         splash: Size of the splash, 0 (none) to 1; None where it is not known.
+        splash_error: Standard deviation of the error that is expected of it; 0 where it is exact.
     """
 
     times_s: NDArray[np.float64]
@@ -79,6 +83,7 @@ class BodyTrack:
     area_m2: NDArray[np.float32]
     air_s: float
     splash: float | None = None
+    splash_error: float = 0.0
 
     @property
     def transitions(self) -> tuple[int, int]:
@@ -154,7 +159,8 @@ def track_features(track: BodyTrack) -> NDArray[np.float32]:
     path = np.clip(np.asarray(track.path_m, np.float64), -_MOST_PATH_M, _MOST_PATH_M)
     speed = np.clip(np.gradient(path, axis=0) / step[:, None] / _SPEED_M_S, -2, 2)
     wet = (t >= air).astype(np.float64)
-    splash = np.stack([wet * (track.splash or 0.0), wet * (track.splash is not None)], -1)
+    certainty = 0.0 if track.splash is None else float(np.clip(1 - track.splash_error / _SPLASH_SD, _LEAST_CERTAIN, 1))
+    splash = np.stack([wet * (track.splash or 0.0), wet * certainty], -1)
     weighed = [np.clip(each, -_MOST_JOINT_M, _MOST_JOINT_M) * sure[..., None] for each in (joints, upright)]
     parts = (
         *(each.reshape(len(t), -1) for each in weighed),

@@ -152,7 +152,9 @@ def read_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> AthleteTr
         dive = dive_clip.dive
         assert dive.entry_s is not None  # noqa: S101 -- there is no track without
         since_entry_s = (times_s - dive.entry_s) / (dive.time_scale or 1.0)
-        body_track = replace(body_track, splash=reader.size_splash(dive_clip.crops, since_entry_s))
+        splash = reader.size_splash(dive_clip.crops, since_entry_s)
+        if splash is not None:
+            body_track = replace(body_track, splash=splash[0], splash_error=splash[1])
     return AthleteTrack(frames, outlines, closer, flight, body, body_track)
 
 

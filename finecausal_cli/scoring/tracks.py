@@ -94,8 +94,8 @@ class StoredTrack:
                 values: dict[str, Any] = {
                     field.name: file[field.name] for field in fields(BodyTrack) if field.name in file
                 }
-                values["air_s"], splash = float(values["air_s"]), float(values["splash"])
-                values["splash"] = None if np.isnan(splash) else splash
+                values |= {name: float(values[name]) for name in ("air_s", "splash", "splash_error")}
+                values["splash"] = None if np.isnan(values["splash"]) else values["splash"]
                 return cls(BodyTrack(**values), file["source_frames"], *file["located"].tolist())
         except (OSError, ValueError, KeyError, TypeError, BadZipFile):
             return None

@@ -322,6 +322,9 @@ class SplashOptions(OptionGroup):
     backgrounds: Path | None = option(
         None, "Photographs to put behind some of the athletes.", metavar="DIR", panel="Data"
     )
+    films: tuple[Path, ...] = option(
+        (), "Simulated films in which entries are found; may be repeated.", metavar="DIR", panel="Data"
+    )
     dives: int = option(6000, "Simulated dives whose entries are rendered.", min=1, metavar="N")
     held_out: int = option(300, "Dives to validate on.", min=1, metavar="N")
     steps: int = option(2400, "Optimiser steps.", min=1, metavar="N")

@@ -285,11 +285,12 @@ def read_bodies(dataset: Path) -> list[JudgedBody]:
         if dive.number is None or dive.score is None:
             continue
         motion = BodyMotion.read(dive.video)
-        bodies.append(JudgedBody(dive, parse_dive_number(dive.number), _seen(dive), motion))
+        bodies.append(JudgedBody(dive, parse_dive_number(dive.number), read_seen(dive), motion))
     return bodies
 
 
-def _seen(dive: Dive) -> dict[str, float]:
+def read_seen(dive: Dive) -> dict[str, float]:
+    """Return what the judges of a simulated dive saw, by name; nothing where its record is missing."""
     record = dive.video.parent.parent / "meta" / f"{dive.video.stem}.json"
     if not record.is_file():
         return {}
@@ -315,7 +316,7 @@ def read_films(
             except VideoError as error:
                 logger.info("passed over: %s", error)
                 continue
-            films.append(JudgedBody(dive, parse_dive_number(dive.number), _seen(dive), None, read))
+            films.append(JudgedBody(dive, parse_dive_number(dive.number), read_seen(dive), None, read))
     return films
 
 
@@ -352,37 +353,47 @@ class SplashErrors:
     Attributes:
         true: float64 [N], 0 to 1.
         read: float64 [N], not-a-number where none was read.
+        expected: float64 [N], the error that was expected of them.
     """
 
     true: NDArray[np.float64]
     read: NDArray[np.float64]
+    expected: NDArray[np.float64]
 
     @classmethod
     def of(cls, films: Sequence[JudgedBody]) -> SplashErrors:
         """Collect those of simulated films."""
         known = [
-            (film.seen["splash"], math.nan if film.read.track.splash is None else film.read.track.splash)
+            (
+                film.seen["splash"],
+                math.nan if film.read.track.splash is None else film.read.track.splash,
+                film.read.track.splash_error,
+            )
             for film in films
             if film.read is not None and "splash" in film.seen
         ]
-        pairs = np.array(sorted(known), np.float64).reshape(-1, 2)
-        return cls(pairs[:, 0], pairs[:, 1])
+        rows = np.array(sorted(known), np.float64).reshape(-1, 3)
+        return cls(rows[:, 0], rows[:, 1], rows[:, 2])
 
     def rmse(self) -> float | None:
         """Return the root of the mean squared error; None where nothing was read."""
         error = (self.read - self.true)[~np.isnan(self.read)]
         return float(np.sqrt((error**2).mean())) if len(error) else None
 
-    def draw(self, size: float, rng: np.random.Generator) -> float | None:
-        """Return how a splash may be read: with the error of a film whose splash is much the same."""
+    def draw(self, size: float, rng: np.random.Generator) -> tuple[float, float] | None:
+        """Return how a splash may be read, with the error of a film with a like splash, and the error expected of it.
+
+        None where it is not seen.
+        """
         if rng.random() < _SPLASH_UNSEEN or not len(self.true):
             return None
         at = int(np.searchsorted(self.true, size)) + int(rng.integers(-_ALIKE_SPLASHES, _ALIKE_SPLASHES + 1))
         index = int(np.clip(at, 0, len(self.true) - 1))
         if np.isnan(self.read[index]):
             return None
-        spread = rng.uniform(0.8, 1.2)
-        return float(np.clip(size + spread * (self.read[index] - self.true[index]) + rng.normal(0, 0.02), 0, 1))
+        factor = rng.uniform(0.8, 1.2)
+        error = factor * float(self.read[index] - self.true[index]) + rng.normal(0, 0.02)
+        return float(np.clip(size + error, 0, 1)), float(factor * self.expected[index])
 
 
 class BodyFilm:
@@ -442,6 +453,7 @@ class BodyFilm:
         if not is_exact:
             joints, confidence, path = self._spoil(joints, path, film, phase, rng)
             seen = errors.seen[film, phase].astype(np.float64)
+        splash = self._splashes.draw(motion.splash, rng)
         return BodyTrack(
             times_s=read_s,
             joints_m=joints.astype(np.float32),
@@ -450,7 +462,8 @@ class BodyFilm:
             path_m=path.astype(np.float32),
             area_m2=errors.area_m2[film, phase].astype(np.float32),
             air_s=float(air_s),
-            splash=self._splashes.draw(motion.splash, rng),
+            splash=None if splash is None else splash[0],
+            splash_error=0.0 if splash is None else splash[1],
         )
 
     def _spoil(

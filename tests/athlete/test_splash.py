@@ -12,10 +12,19 @@ from typer.testing import CliRunner
 
 from finecausal_cli.athlete.network import AthleteNetwork, NetworkConfig
 from finecausal_cli.athlete.reader import AthleteReader, load_network, save_network
-from finecausal_cli.athlete.splash import FEWEST_LOOKS, LOOKS_S, WINDOW_PX, SplashNetwork, looks_at, splash_loss
+from finecausal_cli.athlete.splash import (
+    FEWEST_LOOKS,
+    LOOKS_S,
+    WINDOW_M,
+    WINDOW_PX,
+    SplashNetwork,
+    looks_at,
+    splash_loss,
+)
 from finecausal_cli.cli import app
+from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.simulator.recording import plan_dataset
-from finecausal_cli.training.splash import EntrySet, cut_entries, cut_entry
+from finecausal_cli.training.splash import EntrySet, cut_entries, cut_entry, read_entries
 
 K = len(LOOKS_S)
 
@@ -75,12 +84,13 @@ def test_a_reader_keeps_its_splash_network(tmp_path: Path) -> None:
     times = np.arange(-0.5, 0.9, 0.02)
     rng = np.random.default_rng(2)
     pictures = rng.integers(0, 255, (len(times), 96, 96, 3), dtype=np.uint8)
-    size = AthleteReader(stored.network, None, stored.splash).size_splash(pictures, times)
+    told = AthleteReader(stored.network, None, stored.splash).size_splash(pictures, times)
     looks = looks_at(pictures, times)
     assert looks is not None
     with torch.inference_mode():
-        expected = splash(*(torch.from_numpy(each)[None] for each in looks)).size
-    assert size == pytest.approx(float(expected[0]), abs=2e-3)  # stored in half precision
+        expected = splash(*(torch.from_numpy(each)[None] for each in looks))
+    spread = float(expected.log_spread.exp())
+    assert told == pytest.approx((float(expected.size), spread), abs=4e-3)  # stored in half precision
     assert AthleteReader(stored.network).size_splash(pictures, times) is None
 
 
@@ -114,3 +124,16 @@ def test_the_command_adds_a_splash_network_to_a_reader(tmp_path: Path) -> None:
     facts = json.loads((tmp_path / "run" / "reader" / "reader.json").read_text())
     assert facts["source"] == "a test"
     assert {"splash_rmse", "splash_sd"} <= facts["splash_held_out_simulated"].keys()
+
+
+def test_entries_are_found_in_films_with_the_errors_of_the_search(tmp_path: Path) -> None:
+    write_dataset(tmp_path / "films", 2, 11, world="clean")
+    reader = AthleteReader.load()
+    file = read_entries(tmp_path / "films", reader, tmp_path)
+    entries = EntrySet([file], WINDOW_M, 0.0)
+    truth = [json.loads(each.read_text())["seen"]["splash"] for each in sorted((tmp_path / "films/meta").glob("*"))]
+    assert entries.sizes.tolist() == pytest.approx(truth)
+    assert entries.pictures.shape == (2, K, WINDOW_PX, WINDOW_PX, 3)
+    assert np.array_equal(entries.plain(0, 2)[0], entries.pictures)  # they are what is read
+    stamp = file.stat().st_mtime_ns
+    assert read_entries(tmp_path / "films", reader, tmp_path).stat().st_mtime_ns == stamp

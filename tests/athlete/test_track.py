@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -90,3 +92,14 @@ def test_a_splash_that_is_not_known_is_told_from_none_at_all() -> None:
     assert unknown.tolist() == [0, 0]
     assert none.tolist() == [0, 1]
     assert big.tolist() == [1, 1]
+
+
+def test_a_splash_of_which_nothing_is_certain_says_little() -> None:
+    wet = slice(-2, None)
+    sure, unsure, unknown = (
+        track_features(replace(somersault(), splash=splash, splash_error=error))[wet, -1].tolist()
+        for splash, error in ((0.3, 0.0), (0.3, 0.14), (None, 0.0))
+    )
+    assert sure == pytest.approx([0.3, 1.0])
+    assert unsure == pytest.approx([0.3, 0.5])
+    assert unknown == [0.0, 0.0]

@@ -31,7 +31,7 @@ from finecausal_cli.training.track_errors import (
 from finecausal_cli.weights.store import load_weights
 
 AZIMUTH, ELEVATION = 20.0, 5.0
-EXACT_SPLASHES = SplashErrors(np.linspace(0, 1, 50), np.linspace(0, 1, 50))
+EXACT_SPLASHES = SplashErrors(np.linspace(0, 1, 50), np.linspace(0, 1, 50), np.zeros(50))
 
 
 @pytest.fixture(scope="module")
@@ -170,18 +170,19 @@ def test_a_flight_that_is_taken_away_is_another_one(bodies: Path, loss: str) -> 
 def test_a_splash_is_shown_with_the_error_of_a_film_whose_splash_is_alike() -> None:
     true = np.linspace(0, 1, 200)
     read = np.where(true < 0.5, true + 0.2, true - 0.3)
-    splashes = SplashErrors(true, read)
+    splashes = SplashErrors(true, read, np.full(200, 0.25))
     rng = np.random.default_rng(0)
     small = [each for _ in range(200) if (each := splashes.draw(0.2, rng)) is not None]
     large = [each for _ in range(200) if (each := splashes.draw(0.9, rng)) is not None]
-    assert np.mean(small) == pytest.approx(0.4, abs=0.02)
-    assert np.mean(large) == pytest.approx(0.6, abs=0.02)
+    assert np.mean([size for size, _ in small]) == pytest.approx(0.4, abs=0.02)
+    assert np.mean([size for size, _ in large]) == pytest.approx(0.6, abs=0.02)
+    assert np.mean([error for _, error in small]) == pytest.approx(0.25, abs=0.01)
     assert 150 < len(small) < 200  # now and then it is not seen
     assert splashes.rmse() == pytest.approx(np.sqrt((0.2**2 + 0.3**2) / 2), rel=0.02)
 
 
 def test_a_splash_that_no_film_shows_is_unknown() -> None:
-    nothing = SplashErrors(np.zeros(0), np.zeros(0))
+    nothing = SplashErrors(np.zeros(0), np.zeros(0), np.zeros(0))
     assert nothing.draw(0.5, np.random.default_rng(0)) is None
     assert nothing.rmse() is None
 
