@@ -78,6 +78,9 @@ _GROUP, _GROUPS = 4, 6
 _SEEN_TWICE: Final = 0.35
 """Share of the groups with two looks at one dive (another camera, other errors), which must not differ in points."""
 
+_FEWEST_SPLASHES: Final = 20
+"""Held-out films that tell the errors of splashes."""
+
 _FREQUENCY: Final = 0.75
 """Power of a number's share: rare numbers are drawn more often than they are dived."""
 
@@ -215,7 +218,7 @@ class SkeletonTask(Task[BodyBatch]):
         """Return a body as it may be read."""
         if body.motion is None:
             assert body.read is not None  # noqa: S101 -- a body or a film
-            return body.read.track.varied(rng)
+            return self._film.with_splash(body.read.track, body.seen.get("splash"), rng).varied(rng)
         position = body.number.position
         if not lost:
             return self._film(body.motion, position, rng)
@@ -344,7 +347,8 @@ def train_skeleton(
     errors = measure_errors(films)
     options.out.mkdir(parents=True, exist_ok=True)
     errors.write(options.out / ERRORS_NAME)
-    splashes = SplashErrors.of(films)
+    # The network of splashes may have been trained on the films: its errors are those on films that were held out.
+    splashes = SplashErrors.of(held_out if len(held_out) >= _FEWEST_SPLASHES else films)
     films = [film for film in films if poses_are_its_own(film)]
     model, origin = init_model(config or options.network(), init=options.init, seed=options.seed)
     film = BodyFilm(errors, splashes)

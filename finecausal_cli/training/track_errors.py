@@ -12,7 +12,7 @@ from __future__ import annotations
 import json
 import logging
 import math
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any, Final, Literal
 from zipfile import BadZipFile
 
@@ -453,8 +453,7 @@ class BodyFilm:
         if not is_exact:
             joints, confidence, path = self._spoil(joints, path, film, phase, rng)
             seen = errors.seen[film, phase].astype(np.float64)
-        splash = self._splashes.draw(motion.splash, rng)
-        return BodyTrack(
+        track = BodyTrack(
             times_s=read_s,
             joints_m=joints.astype(np.float32),
             confidence=confidence.astype(np.float32),
@@ -462,8 +461,18 @@ class BodyFilm:
             path_m=path.astype(np.float32),
             area_m2=errors.area_m2[film, phase].astype(np.float32),
             air_s=float(air_s),
-            splash=None if splash is None else splash[0],
-            splash_error=0.0 if splash is None else splash[1],
+        )
+        return self.with_splash(track, motion.splash, rng)
+
+    def with_splash(self, track: BodyTrack, size: float | None, rng: np.random.Generator) -> BodyTrack:
+        """Return a track with a splash of a true size as it may be read; as it is where the true size is not known."""
+        if size is None:
+            return track
+        read = self._splashes.draw(size, rng)
+        return (
+            replace(track, splash=None, splash_error=0.0)
+            if read is None
+            else replace(track, splash=read[0], splash_error=read[1])
         )
 
     def _spoil(
