@@ -167,6 +167,17 @@ def _phase_times(air_s: float) -> NDArray[np.float64]:
     return np.concatenate([before, air, air_s + (np.arange(_AFTER) + 0.5) * _AFTER_STEP_S])
 
 
+def _flight_of(record: Mapping[str, Any]) -> tuple[float, float, float]:
+    """Return take-off and entry of a simulated film, file time, and its slow-motion factor.
+
+    Films of the clean world name the first frames after them alone, and are never slow.
+    """
+    if "flight_start_s" in record:
+        return record["flight_start_s"], record["entry_start_s"], record["time_scale"]
+    begin, end = ((record[name] - 0.5) / record["fps"] for name in ("twist_start", "entry_start"))
+    return begin, end, 1.0
+
+
 def measure(read: StoredTrack, record: Mapping[str, Any], truth: Mapping[str, NDArray[Any]]) -> dict[str, Any] | None:
     """Compare what was read of a simulated film with what is known of it.
 
@@ -178,7 +189,7 @@ def measure(read: StoredTrack, record: Mapping[str, Any], truth: Mapping[str, ND
     Returns:
         The fields of one film of `TrackErrors`; None where it shows too little of the flight.
     """
-    begin, end, scale_s = record["flight_start_s"], record["entry_start_s"], record["time_scale"]
+    begin, end, scale_s = _flight_of(record)
     track, frames = read.track, np.clip(read.source_frames, 0, len(truth["px_per_m"]) - 1)
     px_per_m = truth["px_per_m"][frames].astype(np.float64)
     upwards = np.array([1.0, -1.0])
