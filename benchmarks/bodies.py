@@ -36,7 +36,14 @@ from finecausal_cli.training import build_config
 from finecausal_cli.training.pairs import EXECUTION_SPREAD, STAGE_SPREAD
 from finecausal_cli.training.skeleton import by_number
 from finecausal_cli.training.skeleton_calibration import encode_tracks, judge_films, spread_bodies
-from finecausal_cli.training.track_errors import BodyFilm, JudgedBody, TrackErrors, read_bodies, read_films
+from finecausal_cli.training.track_errors import (
+    BodyFilm,
+    JudgedBody,
+    SplashErrors,
+    TrackErrors,
+    read_bodies,
+    read_films,
+)
 from finecausal_cli.training.trainer import warmed_cosine
 from finecausal_cli.weights.store import load_weights
 
@@ -159,9 +166,9 @@ def main() -> None:
     if reader is None:
         raise SystemExit("the athlete reader's weights are missing")
     start = load_weights(args.weights).model.eval()
-    film = BodyFilm(TrackErrors.read(args.errors), 0.18)
     bodies = read_bodies(args.bodies)
     films = read_films([args.films], TrackCache(args.cache, reader))
+    film = BodyFilm(TrackErrors.read(args.errors), SplashErrors.of(films))
     pool = EncodedBodies(start, bodies, film, args.views)
     exemplars = spread_bodies(bodies, 6)
     shown = [

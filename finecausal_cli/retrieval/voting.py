@@ -294,7 +294,8 @@ class ExemplarVotes:
     @property
     def execution(self) -> float:
         """The dive's execution: the mean over the exemplars."""
-        return float(self.executions.mean())
+        mean = float(self.executions.mean())
+        return min(max(mean, 0.0), MAX_EXECUTION) if self.is_held else mean  # but for rounding it is there already
 
     @property
     def stage_differences(self) -> Tensor:
@@ -325,6 +326,7 @@ def compare_with_exemplars(
     voters: Sequence[Sequence[int]],
     *,
     attention: bool = False,
+    hold: bool = True,
 ) -> list[ExemplarVotes]:
     """Compare each dive with its own voters, all pairs in one pass; a pair's numbers do not depend on other pairs.
 
@@ -334,6 +336,7 @@ def compare_with_exemplars(
         bank: The exemplars.
         voters: Indices, in the bank, of each dive's voters.
         attention: Keep the attention of the graph and of the stages.
+        hold: Let no execution lead beyond what judges can give (`hold_within`).
     """
     if not queries:
         return []
@@ -346,7 +349,8 @@ def compare_with_exemplars(
     for indices in voters:
         executions = torch.tensor([bank.exemplars[index].execution for index in indices], dtype=torch.float64)
         rows = _rows(pairs, slice(first, first + len(indices)))
-        votes.append(_calibrated(rows, executions, [bank.part_of(index).calibration for index in indices]))
+        counted = _calibrated(rows, executions, [bank.part_of(index).calibration for index in indices])
+        votes.append(hold_within(counted) if hold else counted)
         first += len(indices)
     return votes
 
@@ -354,10 +358,10 @@ def compare_with_exemplars(
 def _calibrated(pairs: PairOutput, executions: Tensor, calibrations: Sequence[Calibration | None]) -> ExemplarVotes:
     """Correct each vote: both what the exemplar has and what the dive has more."""
     if not any(calibrations):
-        return hold_within(ExemplarVotes(pairs, executions))
+        return ExemplarVotes(pairs, executions)
     scales = torch.tensor([1.0 if each is None else each.scale for each in calibrations], dtype=torch.float64)
     offsets = torch.tensor([0.0 if each is None else each.offset for each in calibrations], dtype=torch.float64)
-    return hold_within(ExemplarVotes(pairs, scales * executions + offsets, scales))
+    return ExemplarVotes(pairs, scales * executions + offsets, scales)
 
 
 def hold_within(votes: ExemplarVotes) -> ExemplarVotes:
@@ -392,6 +396,7 @@ class VotingContext:
         votes: What the voters say; with the attention kept where it is to be explained.
         difficulty: The dive's difficulty: turns execution into points. None where it is not known; then everything
             that is called points or a score is in marks of a judge (execution / 3).
+        hold: Whether no execution leads beyond what judges can give.
     """
 
     model: FineCausal
@@ -400,14 +405,22 @@ class VotingContext:
     query: Encoding
     votes: ExemplarVotes
     difficulty: float | None
+    hold: bool = True
 
     @classmethod
     def build(
-        cls, model: FineCausal, query: Encoding, bank: Bank, indices: Sequence[int], *, difficulty: float | None
+        cls,
+        model: FineCausal,
+        query: Encoding,
+        bank: Bank,
+        indices: Sequence[int],
+        *,
+        difficulty: float | None,
+        hold: bool = True,
     ) -> VotingContext:
         """Compare a dive with its voters, the attention kept."""
-        (votes,) = compare_with_exemplars(model, [query], bank, [indices], attention=True)
-        return cls(model, bank, tuple(indices), query, votes, difficulty)
+        (votes,) = compare_with_exemplars(model, [query], bank, [indices], attention=True, hold=hold)
+        return cls(model, bank, tuple(indices), query, votes, difficulty, hold)
 
     @property
     def scale(self) -> float:
@@ -442,5 +455,5 @@ class VotingContext:
         """
         with torch.inference_mode():
             pairs = self.model.compare(query, self.voters, transitions=transitions)
-        votes = hold_within(ExemplarVotes(pairs, self.votes.exemplar_executions, self.votes.scales))
-        return votes.execution * self.scale
+        votes = ExemplarVotes(pairs, self.votes.exemplar_executions, self.votes.scales)
+        return (hold_within(votes) if self.hold else votes).execution * self.scale

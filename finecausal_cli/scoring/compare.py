@@ -97,7 +97,7 @@ def compare_dives(
     # The second dive is a bank of one; its execution, if it is known, is added afterwards.
     only = Exemplar(id="B", dive=options.dive, height_m=options.height_m, difficulty=degree or 1.0, execution=0.0)
     bank = Bank(os.fspath(exemplar), (only,), second.encoding, scorer.weights[1])
-    context = VotingContext.build(scorer.model, first.encoding, bank, (0,), difficulty=degree or 1.0)
+    context = VotingContext.build(scorer.model, first.encoding, bank, (0,), difficulty=degree or 1.0, hold=False)
     pairs, reversal_error = context.votes.pairs, _reversal_error(context)
     stages = _stages(context.votes, degree)
     difference = sum(stage.contribution for stage in stages)

@@ -400,7 +400,7 @@ def train_skeleton(
 
 def _without_folders(options: SkeletonOptions) -> dict[str, Any]:
     """Return the options of a run but for where its data lay."""
-    folders = {"bodies", "films", "validation", "out", "cache", "device"}
+    folders = {"bodies", "films", "validation", "out", "cache", "device", "init"}
     return {name: value for name, value in options.to_dict().items() if name not in folders}
 
 

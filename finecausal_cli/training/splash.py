@@ -309,9 +309,12 @@ class SplashTask(Task[Entries]):
         if self._films is None:
             return self._train.draw(rng, self._batch_size)
         filmed = round(_FILMED_SHARE * self._batch_size)
-        drawn = self._train.draw(rng, self._batch_size - filmed), self._films.draw(rng, filmed)
-        pictures, known, sizes = (np.concatenate(pair) for pair in zip(*drawn, strict=True))
-        return pictures, known, sizes
+        drawn, found = self._train.draw(rng, self._batch_size - filmed), self._films.draw(rng, filmed)
+        return (
+            np.concatenate([drawn[0], found[0]]),
+            np.concatenate([drawn[1], found[1]]),
+            np.concatenate([drawn[2], found[2]]),
+        )
 
     def loss(self, network: nn.Module, batch: Any, device: torch.device) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return the loss of a step."""
