@@ -75,7 +75,7 @@ def test_a_folder_is_scored_and_a_second_run_does_nothing_and_says_so(score, div
         assert rows[name]["assessment"]["dive"] == "107B"
     with Path("out/results.csv").open(newline="") as stream:
         assert [row["status"] for row in csv.DictReader(stream)] == ["scored", "scored", "failed"]
-    assert "dives/text.mp4" in Path("out/report.html").read_text()
+    assert "text.mp4" in Path("out/report.html").read_text()
     before = Path("out/results.jsonl").read_bytes()
     code, out, _ = score("dives", "-o", "out", "--dive", "107b", "--height", "10")
     assert (code, Path("out/results.jsonl").read_bytes()) == (1, before)
