@@ -232,8 +232,8 @@ class AthleteReader:
             return None
         shown, known = (torch.from_numpy(each)[None].to(self._device) for each in looks)
         with torch.inference_mode():
-            told = self._splash(shown, known)
-        return float(told.size[0]), float(told.log_spread[0].exp())
+            predicted = self._splash(shown, known)
+        return float(predicted.size[0]), float(predicted.log_spread[0].exp())
 
     def predict_mask(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of athlete over whole frames, float32 [N, H/4, W/4].

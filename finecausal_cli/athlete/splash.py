@@ -77,15 +77,15 @@ class SplashNetwork(nn.Module):
         maps = self.look(beside.flatten(0, 1))
         seen = torch.cat([maps.mean((2, 3)), maps.amax((2, 3))], dim=1).reshape(*known.shape, -1)
         seen = torch.cat([seen * known[..., None], known[..., None].to(seen)], dim=2)
-        told = self.judge(seen.flatten(1))
-        return SplashSize(torch.sigmoid(told[:, 0]), told[:, 1].clamp(-5, 1))
+        predicted = self.judge(seen.flatten(1))
+        return SplashSize(torch.sigmoid(predicted[:, 0]), predicted[:, 1].clamp(-5, 1))
 
 
-def splash_loss(told: SplashSize, truth: Tensor) -> Tensor:
+def splash_loss(predicted: SplashSize, truth: Tensor) -> Tensor:
     """Return the Huber loss of the sizes plus the Gaussian likelihood of their errors given the spreads."""
-    error = told.size - truth
-    huber = functional.smooth_l1_loss(told.size, truth, beta=0.1)
-    likelihood = (0.5 * (error.detach() / told.log_spread.exp()) ** 2 + told.log_spread).mean()
+    error = predicted.size - truth
+    huber = functional.smooth_l1_loss(predicted.size, truth, beta=0.1)
+    likelihood = (0.5 * (error.detach() / predicted.log_spread.exp()) ** 2 + predicted.log_spread).mean()
     return 4 * huber + 0.1 * likelihood
 
 

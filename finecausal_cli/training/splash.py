@@ -39,6 +39,7 @@ from finecausal_cli.simulator.recording import find_photos, plan_dataset
 from finecausal_cli.simulator.wild import render_wild
 from finecausal_cli.tracking import crop_window
 from finecausal_cli.training import require_one_process
+from finecausal_cli.training.athlete_sequence import LR_FLOOR
 from finecausal_cli.training.track_errors import read_seen
 from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, linear_cosine, start_accelerator
 from finecausal_cli.video import CLIP_FRAMES
@@ -81,7 +82,6 @@ with a median error of 0.134, with this share of 0.103 (500 steps more)."""
 
 _FILMED_SHIFT_M: Final = 0.1
 _WARMUP: Final = 100
-LR_FLOOR: Final = 0.02
 
 
 def cut_entry(plan: DatasetPlan, index: int) -> dict[str, NDArray[Any]] | None:
@@ -326,16 +326,16 @@ class SplashTask(Task[Entries]):
         """Return the error on the held-out windows, beside the spread of their sizes, and the rank correlation."""
         from scipy.stats import spearmanr
 
-        told, truth = [], self._held_out.sizes
+        predicted, truth = [], self._held_out.sizes
         for first in range(0, len(truth), self._batch_size):
             pictures, known, _ = self._held_out.plain(first, min(first + self._batch_size, len(truth)))
             shown = (torch.from_numpy(each).to(device) for each in (pictures, known))
-            told.append(network(*shown).size.float().cpu().numpy())
-        error = np.concatenate(told) - truth
+            predicted.append(network(*shown).size.float().cpu().numpy())
+        error = np.concatenate(predicted) - truth
         return {
             "splash_rmse": float(np.sqrt((error**2).mean())),
             "splash_sd": float(truth.std()),
-            "splash_rho": float(spearmanr(np.concatenate(told), truth)[0]),
+            "splash_rho": float(spearmanr(np.concatenate(predicted), truth)[0]),
         }
 
     def lr_factor(self, step: int, steps: int) -> float:
