@@ -64,7 +64,6 @@ def make_scorer(tiny_bank):
             weights_name="tiny",
             weights_digest="w" * 64,
             device=torch.device("cpu"),
-            precision="fp32",
             reader=reader,
         )
 

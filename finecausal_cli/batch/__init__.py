@@ -61,7 +61,9 @@ class BatchConfig:
     shard: str | None = option(None, "Score the I-th of N equal shares; join them with merge.", metavar="I/N")
     dry_run: bool = option(False, "Print the plan and exit.")
     workers: int | None = option(None, "Processes that read clips; one a core by default.", min=1, panel=_HOW)
-    batch_size: int | None = option(None, "Most dives in one pass: 1 on a CPU, 8 on a GPU.", min=1, panel=_HOW)
+    batch_size: int | None = option(
+        None, "Most dives in one pass: 1 on a CPU; on a GPU by its memory.", min=1, panel=_HOW
+    )
     timeout_s: float = option(
         TIMEOUT_S, "Time limit for reading a clip without progress, seconds.", flag="--timeout", metavar="S", panel=_HOW
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import queue
 import time
@@ -29,6 +30,8 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.results import Assessment
     from finecausal_cli.scoring.scorer import Scorer
     from finecausal_cli.video.worker import WorkerProcess
+
+logger = logging.getLogger(__name__)
 
 
 # One job -> the outcomes of its dives: one, unless all dives of a video are scored.
@@ -152,11 +155,34 @@ def read_job(
         yield ReadJob(job, error, started, None if index is None else index + 1, count)
 
 
-def score_reads(scorer: Scorer, reads: Sequence[ReadJob]) -> list[Outcome]:
-    """Score dives together; an outcome for each, in their order. Never raises for a bad clip."""
+class BatchLimit:
+    """Most dives in one pass; halved whenever memory runs out.
+
+    Args:
+        size: How many to begin with, 1 or more.
+    """
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+
+    def halve(self, tried: int) -> None:
+        """Take note that ``tried`` dives were too many."""
+        self.size = min(self.size, max(1, tried // 2))
+        logger.warning("out of memory with %d dives in one pass: going on with %d", tried, self.size)
+
+
+def score_reads(scorer: Scorer, reads: Sequence[ReadJob], limit: BatchLimit | None = None) -> list[Outcome]:
+    """Score dives together; an outcome for each, in their order. Never raises for a bad clip.
+
+    Args:
+        scorer: Scores.
+        reads: The dives.
+        limit: Most of them in one pass; it is lowered if memory runs out. None scores all in one, if it can.
+    """
+    limit = limit or BatchLimit(max(1, len(reads)))
     prepared = [_prepare(scorer, read) for read in reads]
     ready = [(read, dive) for read, dive in zip(reads, prepared, strict=True) if isinstance(dive, PreparedDive)]
-    scored = iter(_score_together(scorer, ready))
+    scored = iter(_score_within(scorer, ready, limit))
     return [
         Outcome.of(read, next(scored) if isinstance(dive, PreparedDive) else dive)
         for read, dive in zip(reads, prepared, strict=True)
@@ -174,6 +200,24 @@ def _prepare(scorer: Scorer, read: ReadJob) -> PreparedDive | Unscored | Excepti
         return error
 
 
+def _score_within(
+    scorer: Scorer, ready: Sequence[tuple[ReadJob, PreparedDive]], limit: BatchLimit
+) -> list[Assessment | Unscored | Exception]:
+    """Score dives so many at a time as memory allows."""
+    results: list[Assessment | Unscored | Exception] = []
+    while len(results) < len(ready):
+        part = ready[len(results) : len(results) + limit.size]
+        try:
+            results += _score_together(scorer, part)
+        except torch.OutOfMemoryError as error:
+            torch.cuda.empty_cache()
+            if len(part) > 1:
+                limit.halve(len(part))
+            else:
+                results.append(error)
+    return results
+
+
 def _score_together(
     scorer: Scorer, ready: Sequence[tuple[ReadJob, PreparedDive]]
 ) -> Sequence[Assessment | Unscored | Exception]:
@@ -185,6 +229,8 @@ def _score_together(
         return scorer.score_prepared(
             dives, [read.job.item.options for read in reads], started=[read.started for read in reads]
         )
+    except torch.OutOfMemoryError:
+        raise
     except Exception as error:
         if len(ready) == 1:
             return [error]
@@ -200,7 +246,9 @@ T = TypeVar("T")
 
 _MOST_WORKERS = 16
 _MOST_SCORERS = 4
-_GPU_BATCH = 8
+_GPU_SCORERS = 2
+"""Threads that score on a GPU: while it computes for one, the other prepares dives and reads results."""
+
 _POLL_S = 0.2
 """How often a waiting thread looks whether it should stop."""
 
@@ -225,8 +273,10 @@ def score_jobs(
         with JobScorer(scorer, timeout_s=config.timeout_s, ahead=ahead) as job_scorer:
             yield from job_scorer.score(first[0])
         return
-    finish = partial(score_reads, scorer)
-    yield from run_jobs(chain(first, jobs), scorer.viewing, finish, config, is_cpu=scorer.device.type == "cpu")
+    limit = BatchLimit(config.batch_size or (scorer.fitting_batch() if first else 1))
+    finish = partial(score_reads, scorer, limit=limit)
+    is_cpu = scorer.device.type == "cpu"
+    yield from run_jobs(chain(first, jobs), scorer.viewing, finish, config, is_cpu=is_cpu, limit=limit)
 
 
 def run_jobs(
@@ -236,6 +286,7 @@ def run_jobs(
     config: BatchConfig,
     *,
     is_cpu: bool,
+    limit: BatchLimit | None = None,
 ) -> Iterator[T]:
     """Read dives in processes of their own, and finish several at a time; close the iterator to end them.
 
@@ -245,8 +296,9 @@ def run_jobs(
         finish: Makes a result of each dive that was read; never raises for a bad clip.
         config: How to use this machine.
         is_cpu: Whether ``finish`` computes on the CPU.
+        limit: Most dives that are finished in one pass; one when absent.
     """
-    pipeline = _Pipeline(jobs, viewing, finish, config, is_cpu=is_cpu)
+    pipeline = _Pipeline(jobs, viewing, finish, config, is_cpu=is_cpu, limit=limit or BatchLimit(1))
     try:
         yield from pipeline.run()
     finally:
@@ -264,18 +316,19 @@ class _Pipeline(Generic[T]):
         config: BatchConfig,
         *,
         is_cpu: bool,
+        limit: BatchLimit,
     ) -> None:
-        self._scorers: Final = min(cores(), _MOST_SCORERS) if is_cpu else 1
+        self._scorers: Final = min(cores(), _MOST_SCORERS) if is_cpu else _GPU_SCORERS
         # Also where scoring needs the cores as well: reading a clip may take longer than scoring it with a small
         # network, and a reader that is ahead waits.
         self._workers: Final = config.workers or min(cores(), _MOST_WORKERS)
-        self._batch_size: Final = config.batch_size or (1 if is_cpu else _GPU_BATCH)
+        self._limit: Final = limit
         self._timeout_s: Final = config.timeout_s
         self._finish = finish
         self._viewing = viewing
         self._jobs = jobs
         self._jobs_lock = Lock()
-        self._reads: queue.Queue[ReadJob | None] = queue.Queue(self._scorers * self._batch_size + 1)
+        self._reads: queue.Queue[ReadJob | None] = queue.Queue(self._scorers * limit.size + 1)
         self._outcomes: queue.Queue[T | BaseException | None] = queue.Queue(4 * _MOST_WORKERS)
         self._stopping = Event()
         self._processes = [reading_process() for _ in range(self._workers)]
@@ -352,7 +405,7 @@ class _Pipeline(Generic[T]):
         while not self._stopping.is_set() and not batch:
             with suppress(queue.Empty):
                 batch.append(self._reads.get(timeout=_POLL_S))
-        while batch and batch[-1] is not None and len(batch) < self._batch_size:
+        while batch and batch[-1] is not None and len(batch) < self._limit.size:
             try:
                 batch.append(self._reads.get_nowait())
             except queue.Empty:

@@ -20,8 +20,8 @@ from finecausal_cli.model.config import (
     STAGES,
     ModelConfig,
 )
-from finecausal_cli.model.frame_encoder import DiveNumberClassifier, FrameBackbone, FrameParser
-from finecausal_cli.model.i3d import I3D, fold_for_inference
+from finecausal_cli.model.frame_encoder import Depth, DiveNumberClassifier, FrameBackbone, FrameParser
+from finecausal_cli.model.i3d import I3D, fold_for_inference, follow_plan
 from finecausal_cli.model.outputs import Encoding, PairOutput, Regression
 from finecausal_cli.model.segmentation import SpatialActionParser
 from finecausal_cli.model.skeleton_encoder import TRACK_CHANNELS, SkeletonBackbone, SkeletonParser
@@ -35,6 +35,7 @@ from finecausal_cli.model.temporal import (
 )
 
 if TYPE_CHECKING:
+    from finecausal_cli.device import ExecutionPlan
     from finecausal_cli.model.segmentation import ForegroundRequest
 
 
@@ -383,9 +384,24 @@ class FineCausal(nn.Module):
         refined = means[..., None, :]
         return (refined if self.config.tca_mode == "replace" else tokens + refined), attention
 
-    def for_inference(self) -> FineCausal:
-        """Return an equal copy with folded norms, for inference only: it can be neither trained nor saved."""
-        return fold_for_inference(self)
+    def for_inference(self, plan: ExecutionPlan | None = None) -> FineCausal:
+        """Return an equal copy with folded norms, for inference only: it can be neither trained nor saved.
+
+        Args:
+            plan: How its backbones, which `encode` runs, are to compute; None leaves fp32 and volumes. Clips are then
+                of the plan's type.
+        """
+        folded = fold_for_inference(self)
+        if plan is not None and not isinstance(self.video_trunk, SkeletonBackbone):
+            resnet = None if folded.static is None else folded.static.resnet
+            for part in (folded.video_trunk, folded.parser, folded.recogniser, resnet):
+                if part is not None:
+                    follow_plan(part, plan)
+            if plan.compiled:
+                for module in folded.modules():
+                    if isinstance(module, I3D | Depth):
+                        module.compile(dynamic=False)
+        return folded
 
     def forward(
         self,

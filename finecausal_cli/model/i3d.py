@@ -1,4 +1,4 @@
-"""I3D, the reference encoder, and its folding for inference."""
+"""I3D, the reference encoder, its folding for inference, and equal forms of its convolutions."""
 
 from __future__ import annotations
 
@@ -13,6 +13,8 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+
+    from finecausal_cli.device import ExecutionPlan
 
 
 # Inflated Inception: a snippet of 16 frames to one feature vector.
@@ -222,6 +224,20 @@ def fold_for_inference(model: NetworkKind) -> NetworkKind:
     return to_channels_last(folded)
 
 
+def follow_plan(network: nn.Module, plan: ExecutionPlan) -> None:
+    """Bring a folded backbone into the form of an execution plan, in place; inputs must be of the plan's type."""
+    if plan.convolutions != "volumes":
+        for parent in list(network.modules()):
+            for name, child in parent.named_children():
+                form = _point_form(child) if plan.convolutions == "points" else _plane_form(child)
+                if form is not None:
+                    parent.add_module(name, form)
+    network.to(plan.dtype)
+    if plan.layout == "contiguous":
+        for parameter in network.parameters():
+            parameter.data = parameter.data.contiguous()
+
+
 def to_channels_last(model: NetworkKind) -> NetworkKind:
     """Convert kernels to channels-last, in place: convolutions run fastest so, up to three times on a CPU."""
     for parameter in model.parameters():
@@ -237,3 +253,136 @@ def _fold_norms(parent: nn.Module) -> None:
         if isinstance(conv, _CONVOLUTIONS) and isinstance(norm, _NORMS):
             parent.add_module(conv_name, fuse_conv_bn_eval(conv, norm))
             parent.add_module(norm_name, nn.Identity())
+
+
+# Other forms of 3-D convolutions, equal to rounding.
+#
+# GPUs multiply matrices and convolve in 2-D several times faster than in 3-D, above all below fp32. With the channels
+# innermost, a frame of a map of volumes is a map of a picture: what follows only looks at the same numbers otherwise,
+# but for the copies of a frame to its neighbours in time.
+
+
+def _frames_of(x: Tensor) -> Tensor:
+    """Show volumes [B, c, t, h, w] as pictures [B * t, c, h, w]; a view where channels are innermost."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def _volumes_of(frames: Tensor, t: int) -> Tensor:
+    """Show pictures [B * t, c, h, w] as volumes [B, c, t, h, w]."""
+    return frames.reshape(-1, t, *frames.shape[1:]).transpose(1, 2)
+
+
+class PointConvolution(nn.Module):
+    """A 1 x 1 x 1 convolution as a matrix product."""
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(conv.weight.flatten(1).clone(), requires_grad=False)
+        self.bias = conv.bias
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, t, h, w] to [B, outputs, t, h, w]."""
+        return functional.linear(x.movedim(1, -1), self.weight, self.bias).movedim(-1, 1)
+
+
+class PlaneConvolution(nn.Module):
+    """A convolution with a cubic kernel k and stride 1 as a 2-D one: each frame has its k neighbours as channels.
+
+    Args:
+        weight: [outputs, inputs, k, k, k].
+        bias: [outputs] or None.
+        pads: Zeros in front and behind, on every axis; they add to k - 1.
+    """
+
+    def __init__(self, weight: Tensor, bias: Tensor | None, pads: tuple[int, int]) -> None:
+        super().__init__()
+        stacked = weight.transpose(1, 2).flatten(1, 2).contiguous(memory_format=torch.channels_last)
+        self.weight = nn.Parameter(stacked, requires_grad=False)
+        self.bias = bias
+        self.kernel, (self.before, self.after) = weight.shape[2], pads
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, t, h, w] to [B, outputs, t, h, w]."""
+        t = x.shape[2]
+        if self.before != self.after:
+            x = functional.pad(x, (self.before, self.after) * 2)
+        batch, channels, _, h, w = x.shape
+        stacked = x.new_empty(batch, t, h, w, self.kernel * channels).movedim(-1, 1)
+        for index in range(self.kernel):
+            shift = index - self.before
+            first, last = max(0, -shift), t - max(0, shift)
+            part = stacked[:, index * channels : (index + 1) * channels]
+            part[:, :, first:last] = x[:, :, first + shift : last + shift]
+            part[:, :, :first] = 0
+            part[:, :, last:] = 0
+        padding = self.before if self.before == self.after else 0
+        return _volumes_of(functional.conv2d(_frames_of(stacked), self.weight, self.bias, padding=padding), t)
+
+
+class HalvingPlaneConvolution(nn.Module):
+    """The 7 x 7 x 7 convolution of stride 2: one of 4 x 4 x 4 and stride 1 on blocks of 2 x 2 x 2 as channels.
+
+    Three channels become 24, which fill the tiles of a matrix unit.
+    """
+
+    def __init__(self, conv: nn.Conv3d) -> None:
+        super().__init__()
+        outputs, inputs = conv.weight.shape[:2]
+        kernel = functional.pad(conv.weight, (0, 1) * 3).reshape(outputs, inputs, 4, 2, 4, 2, 4, 2)
+        blocks = kernel.permute(0, 1, 3, 5, 7, 2, 4, 6).flatten(1, 4)
+        self.planes = PlaneConvolution(blocks, conv.bias, (1, 2))
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, inputs, t, h, w], all even, to [B, outputs, t / 2, h / 2, w / 2]."""
+        batch, channels, t, h, w = x.shape
+        halves = x.reshape(batch, channels, t // 2, 2, h // 2, 2, w // 2, 2)
+        blocks = halves.permute(0, 2, 4, 6, 1, 3, 5, 7).flatten(4).movedim(-1, 1)
+        convolved: Tensor = self.planes(blocks)
+        return convolved
+
+
+class PlanePool(nn.Module):
+    """A max pool, first over pictures, then over time."""
+
+    def __init__(self, pool: nn.MaxPool3d) -> None:
+        super().__init__()
+        kernel, stride, padding = (
+            (value,) * 3 if isinstance(value, int) else tuple(value)
+            for value in (pool.kernel_size, pool.stride, pool.padding)
+        )
+        self.over_time = kernel[0], stride[0], padding[0]
+        self.over_pictures = nn.MaxPool2d(kernel[1:], stride[1:], padding[1:], ceil_mode=pool.ceil_mode)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Map [B, c, t, h, w], t a multiple of the stride, to [B, c, t / stride, h / stride, w / stride]."""
+        t = x.shape[2]
+        pooled = _volumes_of(self.over_pictures(_frames_of(x)), t)
+        kernel, stride, padding = self.over_time
+        if kernel == stride == 1:
+            return pooled
+        out = pooled[:, :, ::stride].clone(memory_format=torch.preserve_format)  # the frame at the pads' end
+        for offset in range(-padding, kernel - padding):
+            first = -(offset // stride) if offset < 0 else 0
+            seen = pooled[:, :, first * stride + offset :: stride]
+            count = min(seen.shape[2], out.shape[2] - first)
+            part = out[:, :, first : first + count]
+            torch.maximum(part, seen[:, :, :count], out=part)
+        return out
+
+
+def _point_form(module: nn.Module) -> nn.Module | None:
+    """Return the equal form of a 1 x 1 x 1 convolution; None of other modules."""
+    if isinstance(module, nn.Conv3d) and module.kernel_size == (1, 1, 1):
+        return PointConvolution(module)
+    return None
+
+
+def _plane_form(module: nn.Module) -> nn.Module | None:
+    """Return the equal form without 3-D operations; None of modules that have none."""
+    if isinstance(module, ConvUnit) and module.conv.kernel_size == (7, 7, 7):
+        return nn.Sequential(HalvingPlaneConvolution(module.conv), module.norm, nn.ReLU(inplace=True))
+    if isinstance(module, nn.Conv3d) and module.kernel_size == (3, 3, 3) and module.stride == (1, 1, 1):
+        return PlaneConvolution(module.weight, module.bias, (1, 1))
+    if isinstance(module, nn.MaxPool3d):
+        return PlanePool(module)
+    return _point_form(module)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import time
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 import torch
@@ -14,8 +14,9 @@ from finecausal_cli.athlete.track import track_features
 from finecausal_cli.athlete.turns import count_turns
 from finecausal_cli.config import DEFAULT_WEIGHTS, Precision, __version__
 from finecausal_cli.data.batch import normalise
-from finecausal_cli.device import computing, one_thread, resolve_device, resolve_precision
+from finecausal_cli.device import ExecutionPlan, PlannedEncoder, choose_plan, one_thread, resolve_device
 from finecausal_cli.errors import FinecausalError, UsageError, WeightsError
+from finecausal_cli.model.skeleton_encoder import TRACK_CHANNELS
 from finecausal_cli.retrieval.own_bank import BankNames, calibrated, leave_one_out, load_banks, resolve_banks
 from finecausal_cli.retrieval.voting import (
     Choice,
@@ -37,7 +38,7 @@ from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, 
 from finecausal_cli.scoring.explain import build_explanation, freeze_flight
 from finecausal_cli.scoring.measurements import ReadDive
 from finecausal_cli.scoring.results import Assessment, Familiarity, Provenance, Unscored
-from finecausal_cli.video import crop
+from finecausal_cli.video import CLIP_FRAMES, crop
 from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.hub import resolve_weights
 from finecausal_cli.weights.store import load_weights
@@ -61,6 +62,10 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.dives import LocatedDive
     from finecausal_cli.scoring.results import Explanation
     from finecausal_cli.video import Clip
+
+
+_MOST_TOGETHER: Final = 32
+"""Most clips in one pass on a GPU."""
 
 
 # Score a clip: one object that the command line and a library user call alike.
@@ -101,7 +106,7 @@ class Scorer:
         weights_name: Their name, for people.
         weights_digest: Their digest.
         device: Where to compute.
-        precision: How exactly the backbones compute.
+        plan: How the backbones of ``model`` compute; fp32 unless it was made for another one.
         bank_folder: Where the bank's thumbnails lie; None if nowhere, or if several banks vote.
         reader: Reads joints and outline of athletes; None if there is none.
         judged: How well exemplars of one's own are predicted; None without any.
@@ -116,7 +121,7 @@ class Scorer:
         weights_name: str,
         weights_digest: str,
         device: torch.device,
-        precision: Precision,
+        plan: ExecutionPlan | None = None,
         bank_folder: Path | None = None,
         reader: AthleteReader | None = None,
         judged: LeaveOneOut | None = None,
@@ -129,12 +134,12 @@ class Scorer:
         self._weights_name = weights_name
         self._weights_digest = weights_digest
         self._device = device
-        self._precision: Precision = precision
+        self._encode = PlannedEncoder(model.encode, plan or ExecutionPlan(), device)
         self._bank_folder = bank_folder
 
     def __repr__(self) -> str:
         bank = f"{len(self._bank.exemplars)} exemplars of {self._bank.name!r}"
-        return f"Scorer({self._weights_name!r}, {bank}, {self._device}, {self._precision})"
+        return f"Scorer({self._weights_name!r}, {bank}, {self._device}, {self.precision})"
 
     @classmethod
     def load(
@@ -167,7 +172,8 @@ class Scorer:
         banks = resolve_banks(bank, folder)
         with one_thread():
             loaded = load_weights(folder, device=resolved)
-            model, exemplars = loaded.model.for_inference(), load_banks(banks, weights_digest=loaded.digest)
+            plan = choose_plan(precision, resolved, loaded.config.trunk)
+            model, exemplars = loaded.model.for_inference(plan), load_banks(banks, weights_digest=loaded.digest)
             reader = load_reader(resolved)
         judged = leave_one_out(model, exemplars, device=resolved, calibrate=calibrate)
         return cls(
@@ -177,7 +183,7 @@ class Scorer:
             weights_name=folder.name,
             weights_digest=loaded.digest,
             device=resolved,
-            precision=resolve_precision(precision, resolved),
+            plan=plan,
             bank_folder=banks[0][1] if len(banks) == 1 else None,
             reader=reader,
             judged=judged,
@@ -221,7 +227,7 @@ class Scorer:
     @property
     def precision(self) -> Precision:
         """How exactly the backbones compute."""
-        return self._precision
+        return self._encode.plan.precision
 
     @property
     def frame_size(self) -> int:
@@ -450,9 +456,13 @@ class Scorer:
         else:
             frames = np.stack([crop(clip.frames, self._model.config.frame_size) for clip in clips])
             inputs = normalise(torch.from_numpy(frames).to(self._device))
-        with torch.inference_mode(), computing(self._precision, self._device):
-            encodings = self._model.encode(inputs, foreground="fused" if foreground else "none")
-        return encodings.map(lambda tensor: tensor.float())
+        return self._encode(inputs, foreground="fused") if foreground else self._encode(inputs)
+
+    def fitting_batch(self) -> int:
+        """Return how many clips to score in one pass: 1 on a CPU; on a GPU as many as its free memory holds."""
+        size = self.frame_size
+        shape = (1, TRACK_CHANNELS, CLIP_FRAMES) if self.reads_bodies else (1, 3, CLIP_FRAMES, size, size)
+        return self._encode.fitting_batch(torch.zeros(shape, device=self._device), _MOST_TOGETHER)
 
     def _known(self, clips: Sequence[Clip], tracks: Sequence[BodyTrack | None] | None) -> list[BodyTrack]:
         known = [track for track in tracks or () if track is not None]
@@ -616,7 +626,7 @@ class Scorer:
             exemplars_chosen=choice.how,
             calibration=None if self._judged is None else self._judged.in_words,
             device=str(self._device),
-            precision=self._precision,
+            precision=self.precision,
             decoder=clip.decoder,
             seconds=time.perf_counter() - started,
         )

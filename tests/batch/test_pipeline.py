@@ -13,9 +13,10 @@ import torch
 
 from finecausal_cli.batch import BatchConfig
 from finecausal_cli.batch import pipeline as pipeline_module
-from finecausal_cli.batch.pipeline import JobScorer, score_jobs
+from finecausal_cli.batch.pipeline import BatchLimit, JobScorer, ReadJob, score_jobs, score_reads
 from finecausal_cli.errors import UsageError
 from finecausal_cli.scoring import ScoreOptions
+from finecausal_cli.scoring.athlete_track import PreparedDive
 from finecausal_cli.scoring.scorer import Scorer
 from finecausal_cli.video import worker as child
 
@@ -151,6 +152,58 @@ def test_a_mistake_of_ours_is_the_row_of_the_dive_that_met_it(
         rows = one.rows(jobs)
     assert [row.error_kind for (row,) in rows] == ["no_number", "unexpected", "no_number"]
     assert rows[1][0].error == "ZeroDivisionError: three voters"
+
+
+class SmallMemory:
+    """Scores a dive by its index; more than ``most`` in one pass, or dive 3, do not fit."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.passes: list[list[int]] = []
+
+    def score_prepared(self, dives, options, *, started):
+        indices = [dive.index for dive in dives]
+        self.passes.append(indices)
+        if len(indices) > self.most or 3 in indices:
+            raise torch.OutOfMemoryError("CUDA out of memory")
+        return [ValueError(index) for index in indices]
+
+
+@pytest.mark.parametrize(
+    ("most", "passes", "size"),
+    [
+        (8, [[0, 1, 2, 3], [0, 1], [2, 3], [2], [3], [4]], 1),
+        (1, [[0, 1, 2, 3], [0, 1], [0], [1], [2], [3], [4]], 1),
+    ],
+)
+def test_out_of_memory_halves_the_batch_and_goes_on(
+    film: Path,
+    make_job: Callable[..., Job],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: pytest.LogCaptureFixture,
+    most: int,
+    passes: list[list[int]],
+    size: int,
+) -> None:
+    monkeypatch.setattr(pipeline_module, "_prepare", lambda _, read: PreparedDive(None, None, read.index, 1, ()))
+    reads = [ReadJob(make_job(film), None, 0.0, index, 5) for index in range(5)]
+    memory, limit = SmallMemory(most), BatchLimit(4)
+    outcomes = score_reads(memory, reads, limit)
+    assert (memory.passes, limit.size) == (passes, size)
+    assert [outcome.row.dive_index for outcome in outcomes] == [0, 1, 2, 3, 4]
+    wrong = [outcome.result for outcome in outcomes]
+    assert [error.args[0] for error in wrong if isinstance(error, ValueError)] == [0, 1, 2, 4]
+    assert isinstance(wrong[3], torch.OutOfMemoryError)
+    assert "out of memory with 4 dives in one pass: going on with 2" in caplog.text
+
+
+def test_a_batch_that_fits_keeps_its_size(
+    film: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(pipeline_module, "_prepare", lambda _, read: PreparedDive(None, None, read.index, 1, ()))
+    memory, limit = SmallMemory(4), BatchLimit(4)
+    outcomes = score_reads(memory, [ReadJob(make_job(film), None, 0.0, index, 9) for index in (5, 6, 7, 8, 9)], limit)
+    assert (memory.passes, limit.size, len(outcomes)) == ([[5, 6, 7, 8], [9]], 4, 5)
 
 
 def test_closing_early_ends_the_processes_and_gives_the_threads_back(

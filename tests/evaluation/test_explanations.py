@@ -34,7 +34,6 @@ def scorer(tiny_model, dataset, clips):
         weights_name="tiny",
         weights_digest="w" * 64,
         device=torch.device("cpu"),
-        precision="fp32",
     )
 
 

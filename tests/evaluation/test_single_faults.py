@@ -28,7 +28,6 @@ def scorer(tiny_model, make_encoded):
         weights_name="tiny",
         weights_digest="w" * 64,
         device=torch.device("cpu"),
-        precision="fp32",
     )
 
 

@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from finecausal_cli.device import resolve_device, resolve_precision
+from finecausal_cli.device import choose_plan, resolve_device
 from finecausal_cli.errors import UsageError
 from finecausal_cli.scoring import ScoreOptions
 
@@ -31,11 +31,7 @@ def test_the_cpu_is_always_there():
     assert resolve_device("cpu") == torch.device("cpu")
 
 
-def test_full_precision_is_the_default_on_a_cpu():
-    assert resolve_precision("auto", torch.device("cpu")) == "fp32"
-
-
 @pytest.mark.parametrize("precision", ["fp16", "int8"])
 def test_a_precision_that_a_cpu_lacks_is_refused(precision):
     with pytest.raises(UsageError, match="--precision"):
-        resolve_precision(precision, torch.device("cpu"))
+        choose_plan(precision, torch.device("cpu"), "i3d")
