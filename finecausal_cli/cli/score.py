@@ -291,9 +291,11 @@ def compare(
         except RefusedError as error:
             raise typer.Exit(deliver_unscored(error, target.output_format, target.output)) from None
     if video.video is not None and evidence is not None:
+        from finecausal_cli.report.console import file_name
         from finecausal_cli.report.side_by_side import side_by_side_clip
 
-        side_by_side_clip(video.video, comparison, evidence, video)
+        titles = [file_name(given[path]) for path in (a, b)]
+        side_by_side_clip(video.video, comparison, evidence, video, titles)
     for path, name in given.items():
         comparison = comparison.renamed(path, name)
     if evidence is not None:

@@ -242,6 +242,9 @@ _MOST_HEIGHT: Final = 720
 _LEAST_HEIGHT: Final = 360
 """Height of the dives in the video, pixels: smaller clips are enlarged, for text and skeleton to be legible."""
 
+_AHEAD: Final = 4
+"""Frames that are composed while others are encoded."""
+
 _GAP: Final = 4
 _INK: Final = (14, 17, 22)
 _FAINT: Final = (150, 158, 166)
@@ -252,14 +255,21 @@ _UNPLAYED, _RESTING = 0.35, 0.62
 class _Stage:
     """Everything of the picture but the dives: names, clocks, stages, what must be read first."""
 
-    def __init__(self, comparison: Comparison, clock: Clock, sizes: Sequence[tuple[int, int]], slow: float) -> None:
+    def __init__(
+        self,
+        comparison: Comparison,
+        titles: Sequence[str],
+        clock: Clock,
+        sizes: Sequence[tuple[int, int]],
+        slow: float,
+    ) -> None:
         self.sizes = sizes
         self._clock, self._slow = clock, slow
         height, self.width = sizes[0][0], sum(size[1] for size in sizes) + _GAP
         text = min(text_size((height, self.width)), max(11, round(self.width / 46)))
         self._font = ImageFont.load_default(text)
         self._line = round(1.5 * text)
-        self._comparison = comparison
+        self._comparison, self._titles = comparison, titles
         factor, _ = unit(comparison)
         parts = [stage.contribution * factor for stage in comparison.stages]
         self._parts = hundredths_that_add_up(parts, comparison.difference * factor)
@@ -278,10 +288,8 @@ class _Stage:
         pen = ImageDraw.Draw(image)
         left = 0
         clock_width = pen.textlength("  -00.00 s", self._font)
-        for letter, size, dive in zip(
-            "AB", self.sizes, (self._comparison.query, self._comparison.exemplar), strict=True
-        ):
-            name = self._fitting(pen, f"{letter}  {Path(dive.source).name}", size[1] - clock_width - self._line)
+        for letter, size, title in zip("AB", self.sizes, self._titles, strict=True):
+            name = self._fitting(pen, f"{letter}  {title}", size[1] - clock_width - self._line)
             pen.text((left + self._line // 2, self.top // 2), name, WHITE, self._font, anchor="lm")
             left += size[1] + _GAP
         row = self._row(0)
@@ -397,6 +405,7 @@ def write_side_by_side_video(
     evidence: tuple[Evidence, Evidence],
     options: VideoOptions | None = None,
     *,
+    titles: Sequence[str] | None = None,
     advance: Callable[[], object] = lambda: None,
 ) -> int:
     """Write both dives beside each other as H.264 that browsers and phones play; return the number of frames.
@@ -406,6 +415,7 @@ def write_side_by_side_video(
         comparison: The comparison; it names the sources.
         evidence: What is read of the athletes of A and B.
         options: Slow motion, and what is drawn.
+        titles: Names of A and B above their pictures; the names of the files if absent.
         advance: Called after each frame.
 
     Raises:
@@ -424,7 +434,7 @@ def write_side_by_side_video(
     frames = max(1, round(clock.end_s * options.slow * fps))
     times_s = (np.arange(frames) / (fps * options.slow)).astype(np.float64)
     sizes = panel_sizes([panel.footage.size[0] for panel in panels], [panel.aspect for panel in panels])
-    stage = _Stage(comparison, clock, sizes, options.slow)
+    stage = _Stage(comparison, titles or [Path(dive.source).name for dive in dives], clock, sizes, options.slow)
 
     def composed() -> Iterator[NDArray[np.uint8]]:
         shown = [np.array([clock.file_time(each, when) for each in times_s.tolist()]) for when in moments]
@@ -433,14 +443,20 @@ def write_side_by_side_video(
             yield stage.compose(pair, time_s, (float(a_s), float(b_s)))
             advance()
 
-    write_video(path, composed(), fps, crf=20, preset="superfast", threads=2)
+    write_video(path, composed(), fps, crf=20, preset="superfast", threads=2, ahead=_AHEAD)
     return frames
 
 
 def side_by_side_clip(
-    path: Path, comparison: Comparison, evidence: tuple[Evidence, Evidence], options: VideoOptions
+    path: Path,
+    comparison: Comparison,
+    evidence: tuple[Evidence, Evidence],
+    options: VideoOptions,
+    titles: Sequence[str] | None = None,
 ) -> None:
     """Write the video of ``write_side_by_side_video``, with a progress bar on a terminal."""
     with progress_bar() as progress:
         task = progress.add_task("side by side", total=None)
-        write_side_by_side_video(path, comparison, evidence, options, advance=lambda: progress.advance(task))
+        write_side_by_side_video(
+            path, comparison, evidence, options, titles=titles, advance=lambda: progress.advance(task)
+        )

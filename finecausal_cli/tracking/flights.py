@@ -22,6 +22,7 @@ from finecausal_cli.tracking.transitions import (
     diameters,
     implausibility,
     refine,
+    slow_motion_scale,
     time_scale,
     track,
 )
@@ -106,8 +107,9 @@ _SAME_PLACE_M = 2.5
 _AROUND_S = 2.0
 """Real seconds before and after a flight for which its camera is kept."""
 
-_SPLASH_S = 0.15
-"""Real seconds of splash without which an entry is not known: the shot may as well end in the air."""
+_LEAST_SHOWN = 0.6
+"""Likelihood that the shot shows the entry, and does not end in the air, from which on the entry is known. Of films cut
+0.04 s after the entry the median is 0.65, 0.08 s after it 0.93, 0.05 s before it 0.13."""
 
 _BEFORE_S, _AFTER_S = 0.4, 0.25
 """Real seconds before the take-off and after the entry over which the athlete is followed."""
@@ -353,10 +355,17 @@ class _Finder:
         ]
         path, ends, evidence = max(weighed, key=lambda one: one[2].confidence)
         confidence = evidence.confidence
+        if float(path.slow[0]) > 1.0:
+            apex_s = float(search.times[path.middle[0]] + apex(path)[0])
+            rise_s, fall_s = apex_s - ends.takeoff_s, ends.entry_s - apex_s
+            scale = slow_motion_scale(_radius_ratio(search, path), rise_s, fall_s)
+            _LOG.debug("slow %.2f, by rise and fall %.2f s and %.2f s %.2f", path.slow[0], rise_s, fall_s, scale)
+            path, ends, evidence = _weighed(search, path, scale)
+            confidence = max(confidence, evidence.confidence)
         _LOG.debug("score %.2f, confidence %.2f, %s, %s", path.score[0], confidence, ends, evidence)
         if confidence < 0.1:
             return None
-        flight = self._flight(search, path, (ends.takeoff_s, ends.entry_s), confidence)
+        flight = self._flight(search, path, ends, confidence)
         if flight.forward_m_s > _FASTEST_FORWARD_M_S:
             return None
         # What keeps its place in the picture while the camera follows may be a logo.
@@ -367,15 +376,15 @@ class _Finder:
         self,
         search: BallisticSearch,
         path: Paths,
-        ends_s: tuple[float, float],
+        found: Ends,
         confidence: float,
     ) -> Flight:
         times, slow = search.times, float(path.slow[0])
-        takeoff, entry = ends_s
+        takeoff, entry = found.takeoff_s, found.entry_s
         shot = np.flatnonzero(search.heat.camera.shots == search.heat.camera.shots[path.middle[0]])
         begins, ends = float(times[shot[0]]), float(times[shot[-1]])
         index = shot[(times[shot] >= takeoff - _BEFORE_S * slow) & (times[shot] <= entry + _AFTER_S * slow)]
-        x, y = _places(search, path, index, ends_s)
+        x, y = _places(search, path, index, (takeoff, entry))
         fx, fy = search.picture(index, x, y)
         sizes = gaussian_filter1d(diameters(search, path, index, fx, fy), 2.0, mode="nearest")
         to_full = np.array(self.scanner.to_full) * SHRINK * self._odd(search)
@@ -385,7 +394,7 @@ class _Finder:
         is_below = float(np.interp(entry, times[index], fy)) > search.heat.raw.shape[1]
         return Flight(
             takeoff_s=None if takeoff < begins + search.gap_s else takeoff,
-            entry_s=None if entry > ends - _SPLASH_S * slow or is_below else entry,
+            entry_s=None if entry > ends or found.shown < _LEAST_SHOWN or is_below else entry,
             first_s=float(times[index[0]]),
             last_s=float(times[index[-1]]),
             time_scale=slow,

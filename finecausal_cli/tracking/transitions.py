@@ -206,6 +206,19 @@ _AIR_S, _AIR_ERROR_S = 1.4, 0.35
 _SLOW_MOTION_COST = 1.5
 """How much less likely, as a logarithm, a clip is in slow motion than at its own speed."""
 
+_HEIGHTS_M = np.array([1.0, 3.0, 5.0, 7.5, 10.0, 10.0])
+_RISES_S = np.array([0.45, 0.45, 0.27, 0.27, 0.26, 0.08])
+_RISE_ERRORS_S = np.array([0.1, 0.1, 0.08, 0.08, 0.06, 0.05])
+_OFTEN = np.array([0.08, 0.4, 0.06, 0.04, 0.32, 0.1])
+"""Springboards, platforms and the armstand: heights, real time from the take-off to the highest point of the body's
+middle, its spread with what the search errs, and how often they are dived from."""
+
+_BELOW_M = 0.06
+"""How much farther than the board is high the body's middle drops until the hands are in the water."""
+
+_FALL_ERROR = 0.05
+"""Standard deviation of the logarithm of the time from the highest point to the water."""
+
 _SCALES = np.r_[1.0, np.geomspace(1.6, 10.0, 60)]
 
 _ANGLES = np.arange(16) / 16 * 2 * np.pi
@@ -253,6 +266,26 @@ def time_scale(radius_ratio: float, air_s: float) -> float:
     # How slow it is the time in the air tells better than the size of a body.
     slow = _SCALES[1:]
     return float(slow[int(implausibility(radius_ratio, air_s, slow, _SLOW_RADIUS_ERROR).argmin())])
+
+
+def slow_motion_scale(radius_ratio: float, rise_s: float, fall_s: float) -> float:
+    """Tell how many times slower than life a dive in slow motion is shown, from when it is highest.
+
+    A springboard throws the athlete up for half of the time of the fall, a platform for a sixth: the share of the rise
+    tells the height, and the height the real time of the fall.
+
+    Args:
+        radius_ratio: Radius of what falls over that of a body, in metres that the pull gives at real speed.
+        rise_s: File time from the take-off to the highest point of the path.
+        fall_s: File time from there to the entry.
+    """
+    scales = np.geomspace(1.3, 12.0, 400)
+    expected = np.sqrt(2 * (_HEIGHTS_M + _BELOW_M) / GRAVITY + _RISES_S**2)
+    fall = np.log(fall_s / scales[:, None] / expected) / _FALL_ERROR
+    rise = (rise_s / scales[:, None] - _RISES_S) / _RISE_ERRORS_S
+    likelihood = (_OFTEN / _RISE_ERRORS_S * np.exp(-(fall**2 + rise**2) / 2)).sum(axis=1)
+    size = np.log(np.sqrt(max(radius_ratio, 1e-3)) / scales) / (_SLOW_RADIUS_ERROR / 2)
+    return float(scales[int((np.log(likelihood + 1e-30) - size**2 / 2).argmax())])
 
 
 def implausibility(
@@ -525,11 +558,13 @@ class Ends:
         takeoff_s: First frame in the air, file time.
         entry_s: First frame in contact with the water, file time.
         water: How well the slit shows the entry.
+        shown: How likely it is that the shot shows the entry, and does not end before, 0 to 1.
     """
 
     takeoff_s: float
     entry_s: float
     water: float
+    shown: float
 
 
 def refine(search: BallisticSearch, path: Paths) -> tuple[Paths, Ends]:
@@ -537,7 +572,8 @@ def refine(search: BallisticSearch, path: Paths) -> tuple[Paths, Ends]:
     slow = float(path.slow[0])
     for turn in range(_ROUNDS):
         apex_s = float(search.times[path.middle[0]] + apex(path)[0])
-        takeoff, entry = find_moments(read_moments(strip_along(search, path)))
+        moments = read_moments(strip_along(search, path))
+        takeoff, entry = find_moments(moments)
         began, ended = apex_s + takeoff * slow, apex_s + entry * slow
         if turn < _ROUNDS - 1:
             # What is certain to be free fall: at first only what lies near the highest point and after.
@@ -546,4 +582,7 @@ def refine(search: BallisticSearch, path: Paths) -> tuple[Paths, Ends]:
             path = fitted if fitted is not None else path
     # The first frame that shows it comes half a frame later on average.
     late = search.gap_s / 2
-    return path, Ends(began + late, ended + late, water_evidence(slit_along(search, path)))
+    shots = search.heat.camera.shots
+    last_s = float(search.times[np.flatnonzero(shots == shots[path.middle[0]])[-1]])
+    shown = float(moments.entry[apex_s + MOMENTS_S * slow <= last_s].sum())
+    return path, Ends(began + late, ended + late, water_evidence(slit_along(search, path)), shown)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from fractions import Fraction
 from itertools import chain
 from typing import TYPE_CHECKING, NamedTuple, cast
@@ -73,6 +75,7 @@ def write_video(
     keyframes: int | None = None,
     times_s: NDArray[np.float64] | None = None,
     sample_aspect: float = 1.0,
+    ahead: int = 0,
 ) -> None:
     """Write RGB frames as H.264 (yuv420p, BT.709) in an MP4 that starts to play before it is fully loaded.
 
@@ -91,6 +94,7 @@ def write_video(
         times_s: float64 [frames + 1], rising from 0: the time of each frame, and the end of the last one. None for a
             constant frame rate ``fps``.
         sample_aspect: Width of one pixel over its height.
+        ahead: Frames that a second thread takes from ``frames`` while earlier ones are encoded; 0 is without.
 
     Raises:
         OutputError: There are no frames, or the file cannot be written (disk full, no permission).
@@ -101,7 +105,8 @@ def write_video(
     if keyframes is not None:
         options["g"] = str(keyframes)
     codec = _Format("mp4", "libx264", "yuv420p", "rgb24")
-    _write(path, map(_even_rgb, frames), _Timing(fps, times_s, sample_aspect), codec, options)
+    pictures = map(_even_rgb, frames)
+    _write(path, _made_ahead(pictures, ahead), _Timing(fps, times_s, sample_aspect), codec, options)
 
 
 def write_mask_video(path: str | os.PathLike[str], masks: Iterable[NDArray[np.uint8]], fps: float) -> None:
@@ -119,6 +124,18 @@ def write_mask_video(path: str | os.PathLike[str], masks: Iterable[NDArray[np.ui
     _write(
         path, map(_black_and_white, masks), _Timing(fps), _Format("matroska", "ffv1", "gray", "gray"), {"threads": "1"}
     )
+
+
+def _made_ahead(pictures: Iterator[NDArray[np.uint8]], count: int) -> Iterator[NDArray[np.uint8]]:
+    """Yield the same pictures, of which a second thread makes so many ahead."""
+    if count == 0:
+        yield from pictures
+        return
+    with ThreadPoolExecutor(1) as pool:
+        waiting = deque(pool.submit(next, pictures, None) for _ in range(count))
+        while (picture := waiting.popleft().result()) is not None:
+            yield picture
+            waiting.append(pool.submit(next, pictures, None))
 
 
 def _even_rgb(frame: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -2,14 +2,17 @@
 
 import io
 import re
+from dataclasses import replace
 from types import SimpleNamespace
 
 from rich.cells import cell_len
 from rich.console import Console
 
+from finecausal_cli.data.datasets import check_dataset
+from finecausal_cli.evaluation.ablation import Variant, VariantResult
 from finecausal_cli.report import assets, batch
 from finecausal_cli.report.console import add_row, new_table, print_section, print_table
-from finecausal_cli.report.evaluation import evaluation_sections
+from finecausal_cli.report.evaluation import evaluation_sections, print_ablation
 from finecausal_cli.report.explanation import explanation_sections
 from finecausal_cli.report.score import attention_sections, candidates
 
@@ -61,6 +64,36 @@ def test_tables_of_weights_banks_batches_and_their_plans(make_batch_row):
         lambda console: batch.print_figures(summary, console),
     )
     assert_whole(("no score", "why"), lambda console: batch.print_failures(rows, console))
+
+
+def test_tables_of_ablations(make_evaluation):
+    results = [
+        VariantResult(Variant(gat=gat, tca=tca), (make_evaluation(), make_evaluation()))
+        for gat, tca in ((False, False), (True, True))
+    ]
+    headings = ("network", "GAT", "TCA", "seeds", "rho", "R-l2", "AIoU@0.5", "AIoU@0.75")
+    assert_whole(headings, lambda console: print_ablation(results, console))
+
+
+def test_tables_of_exemplars():
+    facts = {"dive": "107B", "height_m": 3.0, "difficulty": 3.1, "execution": 21.5, "score": 66.65}
+    exemplars = [SimpleNamespace(id=f"meet-in-a-long-name-{number}", **facts) for number in range(3)]
+    index = SimpleNamespace(exemplars=exemplars, waiting=())
+    assert_whole(
+        ("exemplar", "dive", "height, m", "difficulty", "execution", "score"),
+        lambda console: assets.print_exemplars(index, "mine", None, console),
+    )
+
+
+def test_the_check_of_a_dataset(tmp_path):
+    rows = []
+    for number, dive in enumerate(("107B", "5253B", "407C", "626C", "205B", "305C", "107C", "103B")):
+        (tmp_path / f"{number}.mp4").write_bytes(b"a video")
+        rows.append(f"{number}.mp4,{dive},10,{60 + number}.00\n")
+    (tmp_path / "dives.csv").write_text("video,dive,height_m,score\n" + "".join(rows), encoding="utf-8")
+    check = replace(check_dataset(tmp_path / "dives.csv"), problems=())
+    assert check.summary.dives
+    assert_whole(("dataset", "dives", "splits", "dive numbers"), lambda console: assets.print_dataset(check, console))
 
 
 def test_rows_that_do_not_fit_side_by_side_become_lists():

@@ -106,6 +106,14 @@ def played(dives, tmp_path_factory):
         yield path, frames, float(stream.average_rate)
 
 
+def test_the_pictures_bear_the_names_that_are_given(dives, tmp_path):
+    files = [tmp_path / f"{name}.mp4" for name in ("files", "same", "given")]
+    for path, titles in zip(files, (None, ["a.mp4", "b.mp4"], ["standard input", "b.mp4"]), strict=True):
+        write_side_by_side_video(path, *dives, VideoOptions(video=path), titles=titles)
+    files, same, given = (path.read_bytes() for path in files)
+    assert files == same != given
+
+
 def test_it_is_what_browsers_and_phones_play(played):
     path, frames, _ = played
     with av.open(str(path)) as container:

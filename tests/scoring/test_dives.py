@@ -179,3 +179,15 @@ def test_without_reader_weights_the_first_search_stands(make_search, monkeypatch
     monkeypatch.setattr("finecausal_cli.tracking.flights.find_flights", lambda path, **how: make_search())
     monkeypatch.setattr("finecausal_cli.athlete.reader.AthleteReader.load", missing)
     assert find_dives("a.mp4").refusal.reason == "no_dive"
+
+
+@pytest.mark.parametrize(("first", "second", "taken"), [(0.9, 0.99, 2.0), (0.7, 0.72, 2.0), (0.7, 0.9, 2.1)])
+def test_a_doubtful_flight_is_looked_for_once_more_and_the_surer_one_taken(
+    make_flight, make_search, monkeypatch, first, second, taken
+):
+    def search(path, **how):
+        looks = make_flight(2.1, 3.5, confidence=second), make_flight(2.0, 3.4, confidence=first)
+        return make_search(looks[0 if "heat" in how else 1])
+
+    monkeypatch.setattr("finecausal_cli.tracking.flights.find_flights", search)
+    assert find_dives("a.mp4").best.takeoff_s == taken

@@ -7,6 +7,7 @@ from finecausal_cli.errors import VideoError
 from finecausal_cli.scoring import Corrections
 from finecausal_cli.scoring.dives import search_dives
 from finecausal_cli.tracking.flights import Search, find_flights
+from finecausal_cli.tracking.transitions import slow_motion_scale
 from finecausal_cli.video.writer import write_video
 
 from .conftest import ENTRY_S, FPS, PX_PER_M, TAKEOFF_S, WIDTH, Film, film, line
@@ -54,6 +55,27 @@ def test_slow_motion_is_told_from_the_size_of_the_body(tmp_path: Path) -> None:
     (flight,) = search(tmp_path, film(seconds=3.4, slow=3.0).frames).flights
     assert flight.time_scale == pytest.approx(3.0, rel=0.3)
     assert flight.entry_s == pytest.approx(3 * ENTRY_S, abs=0.4)
+
+
+@pytest.mark.parametrize(
+    ("height_m", "rise_s"), [(1.0, 0.45), (3.0, 0.47), (3.0, 0.38), (5.0, 0.28), (10.0, 0.26), (10.0, 0.08)]
+)
+@pytest.mark.parametrize("slow", [1.7, 3.0, 8.0])
+def test_the_share_of_the_rise_tells_how_slow_a_film_is(height_m: float, rise_s: float, slow: float) -> None:
+    # The body's middle falls by the board's height and by its rise; what it seems to weigh errs by a third.
+    fall_s = np.sqrt(2 * height_m / 9.81 + rise_s**2)
+    for seems in (0.7, 1.4):
+        scale = slow_motion_scale(slow**2 * seems, slow * rise_s, slow * fall_s)
+        assert scale == pytest.approx(slow, rel=0.06)
+
+
+@pytest.mark.parametrize(("after_s", "is_known"), [(-0.3, False), (-0.12, False), (0.16, True)])
+def test_an_entry_is_known_as_soon_as_the_film_shows_it(
+    tmp_path: Path, dive: Film, after_s: float, is_known: bool
+) -> None:
+    (flight,) = search(tmp_path, dive.frames, end_s=ENTRY_S + after_s).flights
+    assert flight.takeoff_s == pytest.approx(TAKEOFF_S, abs=0.25)
+    assert (flight.entry_s is not None) == is_known
 
 
 def test_a_flight_ends_at_a_shot_change(tmp_path: Path, dive: Film) -> None:

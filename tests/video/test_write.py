@@ -76,6 +76,12 @@ def test_equal_frames_give_equal_bytes_whatever_memory_holds(tmp_path: Path) -> 
     assert len(contents) == 1
 
 
+def test_frames_made_ahead_by_a_second_thread_give_the_same_bytes(tmp_path: Path) -> None:
+    for ahead in (0, 1, 3, 40):
+        write_video(tmp_path / f"{ahead}.mp4", gradient(20, 48, 64), 25, ahead=ahead)
+    assert len({path.read_bytes() for path in tmp_path.iterdir()}) == 1
+
+
 def test_masks_come_back_exactly(tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
     masks = rng.integers(0, 2, (5, 37, 51), dtype=np.uint8)
@@ -112,7 +118,8 @@ def test_wrong_frames_are_refused_and_leave_nothing(tmp_path: Path, frames: list
     assert list(tmp_path.iterdir()) == []
 
 
-def test_an_interrupted_writing_keeps_the_old_file(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ahead", [0, 2])
+def test_an_interrupted_writing_keeps_the_old_file(tmp_path: Path, ahead: int) -> None:
     path = tmp_path / "a.mp4"
     path.write_bytes(b"old")
 
@@ -121,7 +128,7 @@ def test_an_interrupted_writing_keeps_the_old_file(tmp_path: Path) -> None:
         raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        write_video(path, broken(), 25)
+        write_video(path, broken(), 25, ahead=ahead)
     assert path.read_bytes() == b"old"
     assert [file.name for file in tmp_path.iterdir()] == ["a.mp4"]
 
