@@ -14,6 +14,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
+from finecausal_cli.athlete.entry import ContactNetwork, SplashNetwork, contact_looks, contact_moment, splash_looks
 from finecausal_cli.athlete.network import (
     STRIDE,
     AthleteNetwork,
@@ -24,7 +25,6 @@ from finecausal_cli.athlete.network import (
     direction_track,
     steps_of,
 )
-from finecausal_cli.athlete.splash import SplashNetwork, looks_at
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import WeightsError
 from finecausal_cli.model.i3d import fold_for_inference
@@ -43,7 +43,8 @@ FORMAT_VERSION: Final = 1
 
 _SEQUENCE: Final = "sequence."
 _SPLASH: Final = "splash."
-"""What the names of the tensors of the sequence network and of the splash network begin with in the file."""
+_CONTACT: Final = "contact."
+"""What the names of the tensors of the other networks begin with in the file."""
 
 _SHORTEST_MOTION: Final = 5
 _AT_ONCE: Final = 32
@@ -105,6 +106,7 @@ class AthleteReader:
         network: The network of single frames, in evaluation mode; a copy of it is folded for speed.
         sequence: The network that smooths joints over time; None leaves single frames.
         splash: The network that sizes splashes; None leaves them unknown.
+        contact: The network that tells the first contact with the water; None leaves it as the search found it.
         digest: Digest of its weights, for provenance.
         device: Device of the networks.
     """
@@ -114,6 +116,7 @@ class AthleteReader:
         network: AthleteNetwork,
         sequence: SequenceNetwork | None = None,
         splash: SplashNetwork | None = None,
+        contact: ContactNetwork | None = None,
         *,
         digest: str = "",
         device: str | torch.device = "cpu",
@@ -124,6 +127,7 @@ class AthleteReader:
         self._network = fold_for_inference(network).to(self._device)
         self._sequence = None if sequence is None else sequence.eval().to(self._device)
         self._splash = None if splash is None else splash.eval().to(self._device)
+        self._contact = None if contact is None else contact.eval().to(self._device)
 
     def __repr__(self) -> str:
         return f"AthleteReader({self.digest or 'unsaved'}, window {self.window_size} px, {self._device})"
@@ -149,7 +153,8 @@ class AthleteReader:
         if weights is None:
             raise WeightsError("the athlete reader's weights are missing", hint="install the package again")
         stored = load_network(weights)
-        return cls(stored.network, stored.sequence, stored.splash, digest=str(stored.config["digest"]), device=device)
+        networks = stored.network, stored.sequence, stored.splash, stored.contact
+        return cls(*networks, digest=str(stored.config["digest"]), device=device)
 
     def read_motion(
         self, pictures: NDArray[np.uint8], real_times_s: Sequence[float], in_flight: NDArray[np.bool_] | None = None
@@ -227,13 +232,32 @@ class AthleteReader:
             pictures: uint8 [N, R, R, 3], RGB, squares as in ``read_motion``, which hold their place after the entry.
             since_entry_s: float64 [N], real seconds since the entry, rising.
         """
-        looks = None if self._splash is None or not len(pictures) else looks_at(pictures, since_entry_s)
+        looks = None if self._splash is None or not len(pictures) else splash_looks(pictures, since_entry_s)
         if looks is None or self._splash is None:
             return None
         shown, known = (torch.from_numpy(each)[None].to(self._device) for each in looks)
         with torch.inference_mode():
             predicted = self._splash(shown, known)
         return float(predicted.size[0]), float(predicted.log_spread[0].exp())
+
+    def find_contact(
+        self, pictures: NDArray[np.uint8], since_entry_s: NDArray[np.float64]
+    ) -> tuple[float, float] | None:
+        """Return when the body first touches the water, and the standard deviation of that, real seconds.
+
+        None where too few pictures show it.
+
+        Args:
+            pictures: uint8 [N, R, R, 3], the squares of ``read_motion``.
+            since_entry_s: float64 [N], real seconds since the entry as the search found it; the contact is told so too.
+        """
+        looks = None if self._contact is None else contact_looks(pictures, since_entry_s)
+        if looks is None or self._contact is None:
+            return None
+        shown = (torch.from_numpy(each)[None].to(self._device) for each in looks)
+        with torch.inference_mode():
+            moment, spread = contact_moment(self._contact(*shown))
+        return float(moment[0]), float(spread[0])
 
     def predict_mask(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of athlete over whole frames, float32 [N, H/4, W/4].
@@ -367,6 +391,7 @@ def save_network(
     facts: Mapping[str, Any],
     sequence: SequenceNetwork | None = None,
     splash: SplashNetwork | None = None,
+    contact: ContactNetwork | None = None,
 ) -> None:
     """Write a reader's weights in half precision, with its configuration and metadata.
 
@@ -377,6 +402,7 @@ def save_network(
         facts: Metadata: source, licence, training, metrics.
         sequence: The network that smooths joints over time.
         splash: The network that sizes splashes.
+        contact: The network that tells the first contact with the water.
     """
     import hashlib
 
@@ -384,9 +410,10 @@ def save_network(
     if sequence is not None:
         tensors = {**tensors, **{f"{_SEQUENCE}{name}": value for name, value in sequence.state_dict().items()}}
         facts = {"sequence": sequence.config.as_dict(), **facts}
-    if splash is not None:
-        tensors = {**tensors, **{f"{_SPLASH}{name}": value for name, value in splash.state_dict().items()}}
-        facts = {**facts, "splash": True}
+    for prefix, part_of_it in ((_SPLASH, splash), (_CONTACT, contact)):
+        if part_of_it is not None:
+            tensors = {**tensors, **{f"{prefix}{name}": value for name, value in part_of_it.state_dict().items()}}
+            facts = {**facts, prefix[:-1]: True}
     kept = {
         name: (value.half() if value.is_floating_point() else value).contiguous().cpu()
         for name, value in tensors.items()
@@ -406,6 +433,7 @@ class StoredReader(NamedTuple):
     network: AthleteNetwork
     sequence: SequenceNetwork | None
     splash: SplashNetwork | None
+    contact: ContactNetwork | None
     config: dict[str, Any]
 
 
@@ -441,14 +469,16 @@ def load_network(folder: Path) -> StoredReader:
     except (SafetensorError, OSError) as error:
         raise WeightsError("the weights are damaged", where=folder / TENSORS_NAME) from error
     splash = SplashNetwork() if config.get("splash") else None
+    contact = ContactNetwork() if config.get("contact") else None
     network = AthleteNetwork(sizes)
     try:
-        _fill(network, {name: value for name, value in stored.items() if not name.startswith((_SEQUENCE, _SPLASH))})
-        for prefix, part in ((_SEQUENCE, sequence), (_SPLASH, splash)):
+        others = {_SEQUENCE: sequence, _SPLASH: splash, _CONTACT: contact}
+        _fill(network, {name: value for name, value in stored.items() if not name.startswith(tuple(others))})
+        for prefix, part in others.items():
             _fill(part, {name.removeprefix(prefix): stored[name] for name in stored if name.startswith(prefix)})
     except RuntimeError as error:
         raise WeightsError("the weights do not fit the network", where=folder / TENSORS_NAME) from error
-    return StoredReader(network, sequence, splash, config)
+    return StoredReader(network, sequence, splash, contact, config)
 
 
 def _fill(network: nn.Module | None, tensors: Mapping[str, Tensor]) -> None:

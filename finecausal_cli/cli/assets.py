@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring import ScoreOptions
     from finecausal_cli.scoring.judged_dives import JudgedRow
     from finecausal_cli.scoring.scorer import Scorer
-    from finecausal_cli.training import ClassifierOptions, ReaderOptions, SkeletonOptions, SplashOptions
+    from finecausal_cli.training import ClassifierOptions, EntryOptions, EntryPart, ReaderOptions, SkeletonOptions
 
 
 logger = logging.getLogger(__name__)
@@ -205,19 +205,32 @@ def _phases(bar: Progress) -> Callable[[str, int, int, Mapping[str, float]], Non
 add_command(weights_app, reader)
 
 
-def splash(options: SplashOptions) -> None:
+def splash(options: EntryOptions) -> None:
     """Train the network that sizes splashes on simulated entries, and add it to an athlete reader.
 
     A stopped run continues.
     """
+    _train_entry("splash", options)
+
+
+def contact(options: EntryOptions) -> None:
+    """Train the network that tells when the body touches the water, and add it to an athlete reader.
+
+    A stopped run continues.
+    """
+    _train_entry("contact", options)
+
+
+def _train_entry(what: EntryPart, options: EntryOptions) -> None:
     from finecausal_cli.report.console import progress_bar
-    from finecausal_cli.training.splash import train_splash
+    from finecausal_cli.training.entry import train_entry
 
     with progress_bar() as bar:
-        written = train_splash(options, _phases(bar))
+        written = train_entry(what, options, _phases(bar))
     typer.echo(written)
 
 
+add_command(weights_app, contact)
 add_command(weights_app, splash)
 
 

@@ -52,13 +52,14 @@ _FEWEST: Final = 8
 _AROUND_FLIGHT_S: Final = 0.3
 """Real time before the take-off up to which frames belong to the motion of the flight; half of it after the entry."""
 
+_SURE_CONTACT_S: Final = 0.06
+"""Standard deviation of the contact, real seconds, up to which it is taken for the entry."""
+
 _LEAST_M2, _MOST_M2 = 0.04, 1.2
 _SURE_DIRECTION: Final = 0.24
 _SEEN_WELL: Final = 0.8
 _LEAST_TURN: Final = 0.28
 """Half somersaults below which a body does not turn."""
-
-"""Farthest in real time of a sampled frame from a moment at which the water is looked at."""
 
 _BOX_MARGIN: Final = 0.12
 """Share of the box of the joints that is added on each side: joints lie within a body, not on its edge."""
@@ -156,6 +157,25 @@ def read_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> AthleteTr
         if splash is not None:
             body_track = replace(body_track, splash=splash[0], splash_error=splash[1])
     return AthleteTrack(frames, outlines, closer, flight, body, body_track)
+
+
+def at_contact(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
+    """Return a dive whose entry is the first frame that shows the body touch the water, as the reader sees it.
+
+    The search tells an entry to 0.03 s, by heat in small pictures; the reader sees body and water. What a person gave
+    as the entry stays.
+    """
+    dive, flight, crops = dive_clip.dive, dive_clip.dive.flight, dive_clip.crops
+    if reader is None or crops is None or flight is None or dive.entry_s is None or dive.entry_s != flight.entry_s:
+        return dive_clip
+    first = np.unique(dive_clip.frame_indices, return_index=True)[1]
+    scale = dive.time_scale or 1.0
+    since_s = (np.array([dive_clip.clip.time_s(int(index)) for index in first]) - dive.entry_s) / scale
+    told = reader.find_contact(crops, since_s)
+    if told is None or told[1] > _SURE_CONTACT_S:
+        return dive_clip
+    shown_s = told[0] + float(np.median(np.diff(since_s))) / 2
+    return replace(dive_clip, dive=replace(dive, entry_s=dive.entry_s + shown_s * scale))
 
 
 def _body(
@@ -300,7 +320,8 @@ def read_located(path: str | os.PathLike[str], dive: LocatedDive, reader: Athlet
     from finecausal_cli.scoring.dive_reading import Viewing, read_one
 
     dive_clip = read_one(path, dive, Viewing("fit", 112, window_size=reader.square_size))
-    return replace(dive, athlete=read_athlete(reader, dive_clip).frames)
+    dive_clip = at_contact(reader, dive_clip)
+    return replace(dive_clip.dive, athlete=read_athlete(reader, dive_clip).frames)
 
 
 def path_until(flight: Flight, time_s: float) -> NDArray[np.float64]:
@@ -525,7 +546,7 @@ def prepare_dive(
         return _refused(source, read.refused[0].refusal or Refusal.of("no_dive"), read.refused[0], None, notes)
     if not read.clips:
         return _refused(source, search.refusal or Refusal.of("no_dive"), None, None, notes)
-    (dive_clip,) = read.clips
+    dive_clip = at_contact(reader, read.clips[0])
     dive, track = dive_clip.dive, read_athlete(reader, dive_clip)
     unseen = refuse_unseen(track, dive) or refuse_unlike(track)
     if unseen is not None and not options.force:

@@ -279,7 +279,7 @@ def slow_motion_scale(radius_ratio: float, rise_s: float, fall_s: float) -> floa
         rise_s: File time from the take-off to the highest point of the path.
         fall_s: File time from there to the entry.
     """
-    scales = np.geomspace(1.3, 12.0, 400)
+    scales = np.geomspace(1.6, 12.0, 400)
     expected = np.sqrt(2 * (_HEIGHTS_M + _BELOW_M) / GRAVITY + _RISES_S**2)
     fall = np.log(fall_s / scales[:, None] / expected) / _FALL_ERROR
     rise = (rise_s / scales[:, None] - _RISES_S) / _RISE_ERRORS_S

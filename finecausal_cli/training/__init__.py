@@ -305,9 +305,13 @@ class ReaderOptions(OptionGroup):
         return [(name, f"{name}-{number}", path) for name, paths in named for number, path in enumerate(paths)]
 
 
+EntryPart = Literal["splash", "contact"]
+"""What a network reads of an entry."""
+
+
 @dataclass(frozen=True)
-class SplashOptions(OptionGroup):
-    """Data and options of the training of a network that sizes splashes.
+class EntryOptions(OptionGroup):
+    """Data and options of the training of a network that reads entries: their contact, or their splash.
 
     Attributes:
         reader: Folder of the athlete reader whose other networks are kept.
