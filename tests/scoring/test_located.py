@@ -35,9 +35,14 @@ class Reader:
     square_size = 64
     digest = "r" * 16
 
-    def __init__(self, seen=1.0):
+    def __init__(self, seen=1.0, contact=None):
         self.seen = seen
+        self.contact = contact
         self.asked = 0
+
+    def find_contact(self, pictures, since_entry_s):
+        assert len(pictures) == len(since_entry_s)
+        return self.contact
 
     def size_splash(self, pictures, since_entry_s):
         return None
@@ -158,6 +163,23 @@ def test_the_athlete_is_brought_back_into_the_picture(tiny_model, make_scorer, f
     assert frame.joints["head"] == pytest.approx((middle[0], middle[1] - side / 8, 0.8), abs=1.5)
     assert set(frame.joints) == set(JOINT)
     assert evidence.track.outlines.shape == (96, 16, 16)
+
+
+def test_the_entry_is_the_first_frame_that_shows_the_contact_where_the_reader_sees_it(
+    tiny_model, make_scorer, film, found, make_flight
+):
+    def entry(contact, **asked):
+        scorer = make_scorer(tiny_model, reader=Reader(contact=contact))
+        return scorer.score(film, ScoreOptions(**OF_107B, **asked)).entry_start_s
+
+    found(make_flight(2.0, 3.4))
+    half_a_frame = 3.0 / 95  # 6 s of film in 96 samples
+    assert entry((-0.05, 0.01)) == pytest.approx(3.35 + half_a_frame, abs=0.011)
+    assert entry((-0.05, 0.2)) == 3.4  # not sure
+    assert entry(None) == 3.4
+    assert entry((-0.05, 0.01), entry_s=3.5) == 3.5  # a person says so
+    found(make_flight(1.0, 3.8, time_scale=2.0))
+    assert entry((0.04, 0.01)) == pytest.approx(3.88 + half_a_frame, abs=0.011)
 
 
 def test_a_flight_without_an_athlete_is_refused(tiny_model, make_scorer, film, found, make_flight):
