@@ -16,6 +16,8 @@ CLEAN=${CLEAN:-40}                 # dives as the broadcast camera sees them
 HELD_OUT=${HELD_OUT:-32}
 STEPS=${STEPS:-3700}
 SEQUENCE_STEPS=${SEQUENCE_STEPS:-1500}
+CONTACTS=${CONTACTS:-4000}         # entries that are rendered for the network of contacts
+CONTACT_STEPS=${CONTACT_STEPS:-2400}
 SPLASHES=${SPLASHES:-4000}         # entries that are rendered for the network of splashes
 SPLASH_STEPS=${SPLASH_STEPS:-1600}
 WORKERS=${WORKERS:-2}
@@ -53,7 +55,10 @@ say "training: $STEPS steps on single frames, $SEQUENCE_STEPS over time"
     --validation "$out/validation" --imagenet "$IMAGENET" --per-clip 28 \
     --backgrounds "$BACKGROUNDS" --output "$out/run" --steps "$STEPS" \
     --sequence-steps "$SEQUENCE_STEPS" --workers "$WORKERS" --device "$DEVICE"
+say "the contact: rendering $CONTACTS entries, $CONTACT_STEPS steps"
+"${finecausal[@]}" weights contact --reader "$out/run/reader" --backgrounds "$BACKGROUNDS" --output "$out/contact" \
+    --films "$out/validation" --dives "$CONTACTS" --steps "$CONTACT_STEPS" --workers "$WORKERS" --device "$DEVICE"
 say "the splash: rendering $SPLASHES entries, $SPLASH_STEPS steps"
-"${finecausal[@]}" weights splash --reader "$out/run/reader" --backgrounds "$BACKGROUNDS" --output "$out/splash" \
+"${finecausal[@]}" weights splash --reader "$out/contact/reader" --backgrounds "$BACKGROUNDS" --output "$out/splash" \
     --dives "$SPLASHES" --steps "$SPLASH_STEPS" --workers "$WORKERS" --device "$DEVICE"
 say "the reader is $out/splash/reader; copy it over weights/athlete to ship it"

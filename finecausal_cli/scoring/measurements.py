@@ -7,7 +7,7 @@ that judge. `docs/measurements.md` has the convention of the angles and the erro
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -16,7 +16,6 @@ import numpy as np
 
 from finecausal_cli.athlete import JOINT
 from finecausal_cli.athlete.turns import GRAVITY_M_S2, body_axis, body_inertia, count_turns, free_fall
-from finecausal_cli.scoring.dives import SLOW_FROM
 from finecausal_cli.scoring.results import Measurement
 
 if TYPE_CHECKING:
@@ -51,17 +50,6 @@ lines it is nearest to the truth on simulated footage; the trunk alone is off by
 
 _ENTRY_S: Final = (-0.12, 0.03)
 """Real time about the entry in which the axis of the body is followed, for its direction at the first contact."""
-
-_BODY_LENGTH_M: Final = 2.145
-"""``_body_length`` of films at real speed, with what makes that of slow ones right on average."""
-
-_SIZE_SPREAD, _AIR_SPREAD_S = 0.06, 0.085
-"""Standard deviations: of the logarithm of the slow motion by the size of the body, and of the time in the air about
-the usual one of its height."""
-
-_USUAL_HEIGHTS: Final = {1.0: 0.3, 3.0: 1.0, 5.0: 0.1, 7.5: 0.1, 10.0: 1.0}
-_LOWEST_PLATFORM_M, _ARMSTAND_SHARE = 5.0, 0.1
-_LEGS: Final = (("hip", "knee"), ("knee", "ankle"))
 
 _LEAST_REST: Final = 0.05
 """Radians by which a frame may be off the line through its neighbours and still count in full."""
@@ -235,9 +223,6 @@ class ReadDive:
             if dive.takeoff_s is None or dive.entry_s is None:
                 missing = "no_takeoff" if dive.takeoff_s is None else "no_entry"
             return cls(None, None, scale, height, missing)
-        if scale >= SLOW_FROM:
-            factor = _slower(track, given_height_m)
-            track, scale = _at_speed(track, factor), scale * factor
         return cls(track, count_turns(track, by_travel=True), scale, height)
 
     def measure(self) -> tuple[Measurement, ...]:
@@ -249,48 +234,6 @@ class ReadDive:
             height_m=self.height.metres,
             missing=self.missing,
         )
-
-
-def _slower(track: BodyTrack, height_m: float | None) -> float:
-    """Return how many times slower still a film in slow motion is than was taken for its track.
-
-    The search knows of the body's size only how far its heat reaches, and takes films for 8% slower than they are. The
-    joints tell the size better, and of the times in the air that this leaves open some are usual.
-    """
-    from finecausal_cli.scoring.assessment import usual_air_s
-
-    factors = np.exp(np.linspace(-0.4, 0.4, 161))
-    size = np.log(factors) - 0.5 * np.log(max(_body_length(track), 0.1) / _BODY_LENGTH_M)
-    heights = _USUAL_HEIGHTS if height_m is None else {height_m: 1.0}
-    likely = np.zeros(len(factors))
-    for metres, share in heights.items():
-        for is_armstand in (False, True) if metres >= _LOWEST_PLATFORM_M else (False,):
-            air = (track.air_s / factors - usual_air_s(metres, armstand=is_armstand)) / _AIR_SPREAD_S
-            likely += share * (_ARMSTAND_SHARE if is_armstand else 1 - _ARMSTAND_SHARE) * np.exp(-0.5 * air**2)
-    return float(factors[np.argmax(np.log(likely + 1e-12) - 0.5 * (size / _SIZE_SPREAD) ** 2)])
-
-
-def _body_length(track: BodyTrack) -> float:
-    """Return the length of trunk, thighs and shanks in the air, metres, thighs and shanks of both sides."""
-    joints = np.asarray(track.joints_m[track.in_flight], np.float64)
-    if not len(joints):
-        return _BODY_LENGTH_M
-    pairs = [("neck", "pelvis"), *((f"{a}_{side}", f"{b}_{side}") for side in "lr" for a, b in _LEGS)]
-    lengths = (np.linalg.norm(joints[:, JOINT[a]] - joints[:, JOINT[b]], axis=1) for a, b in pairs)
-    return float(sum(np.quantile(each, 0.8) for each in lengths))
-
-
-def _at_speed(track: BodyTrack, factor: float) -> BodyTrack:
-    """Return a track whose film is so many times slower than was taken for it: less time, and by the pull less size."""
-    shorter = 1 / factor**2
-    return replace(
-        track,
-        times_s=track.times_s / factor,
-        air_s=track.air_s / factor,
-        joints_m=(track.joints_m * shorter).astype(np.float32),
-        path_m=(track.path_m * shorter).astype(np.float32),
-        area_m2=(track.area_m2 * shorter**2).astype(np.float32),
-    )
 
 
 def _of_the_flight(track: BodyTrack, turns: BodyTurns, height_m: float | None) -> list[Measurement]:

@@ -165,26 +165,6 @@ def test_a_clip_without_take_off_or_entry_says_which_it_lacks() -> None:
         assert {fact.value for fact in facts} == {None}
 
 
-@pytest.mark.parametrize("taken_for", [4.3, 5.0, 5.6])
-def test_the_size_of_the_body_says_how_slow_a_film_is(taken_for: float) -> None:
-    track = side_on(dived("205C", 3.0))
-    # Five times slower than life. What is taken for n times has a time in the air of 5 / n, and a pull that makes the
-    # body (n / 5)^2 as large.
-    f = taken_for / 5.0
-    seen = replace(
-        track,
-        times_s=track.times_s / f,
-        air_s=track.air_s / f,
-        joints_m=track.joints_m * np.float32(1 / f**2),
-        path_m=track.path_m * np.float32(1 / f**2),
-    )
-    read = ReadDive.of(LocatedDive(0.0, 20.0, 2.0, 2.0 + 5 * track.air_s, taken_for), seen)
-    facts = {fact.name: fact.value for fact in read.measure()}
-    assert facts["air_time"] == pytest.approx(track.air_s, rel=0.06)
-    assert facts["file_air_time"] == pytest.approx(5 * track.air_s)
-    assert read.time_scale == pytest.approx(5.0, rel=0.06)
-
-
 def test_an_early_bend_shows_that_there_is_no_twist() -> None:
     assert values(side_on(dived("107B", 10.0)))["half_twists"] == 0
     twisting = {fact.name: fact for fact in measure_dive(side_on(dived("5152B", 3.0)))}
