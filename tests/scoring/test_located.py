@@ -165,7 +165,7 @@ def test_the_athlete_is_brought_back_into_the_picture(tiny_model, make_scorer, f
     assert evidence.track.outlines.shape == (96, 16, 16)
 
 
-def test_the_entry_is_the_first_frame_that_shows_the_contact_where_the_reader_sees_it(
+def test_the_entry_is_brought_nearer_to_the_contact_that_the_reader_sees(
     tiny_model, make_scorer, film, found, make_flight
 ):
     def entry(contact, **asked):
@@ -174,12 +174,12 @@ def test_the_entry_is_the_first_frame_that_shows_the_contact_where_the_reader_se
 
     found(make_flight(2.0, 3.4))
     half_a_frame = 3.0 / 95  # 6 s of film in 96 samples
-    assert entry((-0.05, 0.01)) == pytest.approx(3.35 + half_a_frame, abs=0.011)
-    assert entry((-0.05, 0.2)) == 3.4  # not sure
+    assert entry((-0.15, 0.01)) == pytest.approx(3.4 + 0.65 * (half_a_frame - 0.15), abs=0.008)
+    assert entry((-0.15, 0.2)) == 3.4  # not sure
     assert entry(None) == 3.4
-    assert entry((-0.05, 0.01), entry_s=3.5) == 3.5  # a person says so
+    assert entry((-0.15, 0.01), entry_s=3.5) == 3.5  # a person says so
     found(make_flight(1.0, 3.8, time_scale=2.0))
-    assert entry((0.04, 0.01)) == pytest.approx(3.88 + half_a_frame, abs=0.011)
+    assert entry((0.04, 0.01)) == pytest.approx(3.8 + 0.65 * (half_a_frame + 2 * 0.04), abs=0.008)
 
 
 def test_a_flight_without_an_athlete_is_refused(tiny_model, make_scorer, film, found, make_flight):
