@@ -36,10 +36,10 @@ CONTACT_LOOKS_S: Final = (-0.24, -0.16, -0.1, -0.05, 0.0, 0.05, 0.1, 0.16, 0.24,
 """Real times of the pictures that tell the contact, from the entry as the search of dives found it."""
 
 CONTACT_BINS_S: Final = np.arange(-30, 31) * 0.01
-"""Moments of contact that are told apart, real seconds from that entry."""
+"""Moments of contact that the network chooses from, real seconds from that entry."""
 
 FEWEST_ABOUT: Final = 4
-"""Looks of the first seven, up to 0.1 s, without which the contact is not told."""
+"""Looks of the first seven, up to 0.1 s, without which no contact is predicted."""
 
 _PEAK_BINS: Final = 4
 """Bins to both sides of the likeliest one over which the moment is averaged."""

@@ -249,7 +249,7 @@ class AthleteReader:
 
         Args:
             pictures: uint8 [N, R, R, 3], the squares of ``read_motion``.
-            since_entry_s: float64 [N], real seconds since the entry as the search found it; the contact is told so too.
+            since_entry_s: float64 [N], real seconds since the entry as the search found it; so is the contact.
         """
         looks = None if self._contact is None else contact_looks(pictures, since_entry_s)
         if looks is None or self._contact is None:

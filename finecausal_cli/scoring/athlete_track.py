@@ -174,10 +174,10 @@ def at_contact(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
     first = np.unique(dive_clip.frame_indices, return_index=True)[1]
     scale = dive.time_scale or 1.0
     since_s = (np.array([dive_clip.clip.time_s(int(index)) for index in first]) - dive.entry_s) / scale
-    told = reader.find_contact(crops, since_s)
-    if told is None or told[1] > _SURE_CONTACT_S:
+    contact = reader.find_contact(crops, since_s)
+    if contact is None or contact[1] > _SURE_CONTACT_S:
         return dive_clip
-    later_s = _OF_CONTACT * (told[0] + float(np.median(np.diff(since_s))) / 2)
+    later_s = _OF_CONTACT * (contact[0] + float(np.median(np.diff(since_s))) / 2)
     return replace(dive_clip, dive=replace(dive, entry_s=dive.entry_s + later_s * scale))
 
 

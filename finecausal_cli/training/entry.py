@@ -89,7 +89,7 @@ _SINKING_M_S, _SINKING_M = 9.0, 1.0
 """How fast and how far the window follows the body into the water, as ``tracking`` has it."""
 
 _MOVED_SD_S: Final = 0.02
-"""By how much the entry that a contact is told from is moved in half of a batch."""
+"""By how much the entry from which contacts are counted is moved in half of a batch."""
 
 _CLIP_SHARE: Final = 0.15
 """Share of the windows whose last pictures are taken away: clips that end in the splash."""
@@ -424,11 +424,11 @@ def _splash_figures(outputs: Sequence[SplashSize], truth: NDArray[np.float32]) -
     """Return the error, beside the spread of the sizes, and the rank correlation."""
     from scipy.stats import spearmanr
 
-    told = np.concatenate([each.size.float().cpu().numpy() for each in outputs])
+    predicted = np.concatenate([each.size.float().cpu().numpy() for each in outputs])
     return {
-        "splash_rmse": float(np.sqrt(((told - truth) ** 2).mean())),
+        "splash_rmse": float(np.sqrt(((predicted - truth) ** 2).mean())),
         "splash_sd": float(truth.std()),
-        "splash_rho": float(spearmanr(told, truth)[0]),
+        "splash_rho": float(spearmanr(predicted, truth)[0]),
     }
 
 
