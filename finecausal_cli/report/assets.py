@@ -28,7 +28,6 @@ from finecausal_cli.report.console import (
     words,
 )
 from finecausal_cli.retrieval.calibration import FEWEST, FEWEST_FOR_INTERVAL
-from finecausal_cli.scoring.judged_dives import JudgedRow
 from finecausal_cli.weights import WeightsInfo
 
 if TYPE_CHECKING:
@@ -46,6 +45,7 @@ if TYPE_CHECKING:
     from finecausal_cli.retrieval.calibration import LeaveOneOut
     from finecausal_cli.retrieval.own_bank import OwnBank
     from finecausal_cli.scoring.doctor import Diagnostics
+    from finecausal_cli.scoring.judged_dives import JudgedRow
     from finecausal_cli.training.dive_classifier import ClassifierMetrics
     from finecausal_cli.weights import Manifest
     from finecausal_cli.weights.store import LoadedWeights
@@ -411,6 +411,8 @@ def write_judged_rows(path: Path, rows: Sequence[JudgedRow]) -> None:
     Raises:
         OutputError: The file cannot be written.
     """
+    from finecausal_cli.scoring.judged_dives import JudgedRow  # imports torch, which `dive` has no use for
+
     with atomic_write(path, "the report") as part, part.open("w", encoding="utf-8", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(field.name for field in fields(JudgedRow))

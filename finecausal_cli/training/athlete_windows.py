@@ -7,6 +7,7 @@ Drawing a batch then costs about a millisecond a window. Both follow from seeds 
 from __future__ import annotations
 
 import json
+from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
@@ -20,6 +21,7 @@ from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.scoring import corrections_path, read_corrections
 from finecausal_cli.scoring.dives import search_dives
+from finecausal_cli.simulator.dataset import for_each
 from finecausal_cli.tracking import athlete_window
 from finecausal_cli.video.reader import open_source
 
@@ -125,15 +127,12 @@ def cut_dataset(
         root: Folder with ``meta``, ``videos``, ``masks`` and ``joints``, as ``simulate`` writes.
         out: Folder of the windows.
         config: How.
-        workers: Processes.
+        workers: Processes; with one, the work is done in this process.
         progress: Called with (finished, all).
 
     Raises:
         DatasetError: There are no clips with joints.
     """
-    from concurrent.futures import ProcessPoolExecutor
-    from multiprocessing import get_context
-
     clips = sorted(
         path.stem for path in (root / "joints").glob("*.npz") if (root / "meta" / f"{path.stem}.json").exists()
     )
@@ -149,8 +148,8 @@ def cut_dataset(
     missing = [clip for clip in clips if not (out / f"{clip}.npz").exists()]
     done = len(clips) - len(missing)
     work = partial(cut_clip, root, out, config)
-    with ProcessPoolExecutor(max(workers, 1), mp_context=get_context("spawn")) as pool:
-        for _ in pool.map(work, missing, chunksize=4):
+    with closing(for_each(work, missing, workers)) as cut:
+        for _ in cut:
             done += 1
             if progress is not None:
                 progress(done, len(clips))
@@ -159,7 +158,6 @@ def cut_dataset(
 
 def cut_clip(root: Path, out: Path, config: CutConfig, clip: str) -> None:
     """Cut the windows of one clip and store them."""
-    cv2.setNumThreads(1)
     meta = json.loads((root / "meta" / f"{clip}.json").read_text())
     known = np.load(root / "joints" / f"{clip}.npz")
     rng = np.random.default_rng(np.random.SeedSequence((config.seed, int(meta["seed"]), int(clip))))

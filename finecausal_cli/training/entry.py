@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any, Final, cast
@@ -52,7 +53,7 @@ from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerCon
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -220,13 +221,17 @@ def cut_entries(
         with atomic_write(stamp, "the plan of the entries") as part:
             part.write_text(facts, encoding="utf-8")
     files = []
-    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+    with ExitStack() as stack:
+        each: Callable[..., Iterable[dict[str, NDArray[Any]] | None]] = map  # with one, in this process
+        if workers > 1:
+            pool = stack.enter_context(ProcessPoolExecutor(workers, mp_context=get_context("spawn")))
+            each = partial(pool.map, chunksize=8)
         for first in range(0, count, _A_SHARD):
             last = min(first + _A_SHARD, count)
             files.append(out / f"entries-{first:06d}-{last:06d}.npz")
             if not files[-1].is_file():
-                cut = [each for each in pool.map(partial(kind.cut, plan), range(first, last), chunksize=8) if each]
-                _write(files[-1], cut)
+                cut = each(partial(kind.cut, plan), range(first, last))
+                _write(files[-1], [entry for entry in cut if entry])
             if progress is not None:
                 progress(last, count)
     return files

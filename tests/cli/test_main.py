@@ -32,9 +32,13 @@ def test_help_does_not_import_torch():
     code = (
         "import sys\n"
         "from finecausal_cli.cli import app\n"
-        "try:\n    app(['--help'])\nexcept SystemExit:\n    pass\n"
-        "heavy = {'torch', 'torch_geometric', 'cv2', 'av', 'decord', 'scipy', 'numpy'} & set(sys.modules)\n"
-        "sys.exit(f'imported {heavy}' if heavy else 0)"
+        "def load(heavy, *arguments):\n"
+        "    try:\n        app(arguments)\n    except SystemExit:\n        pass\n"
+        "    heavy &= set(sys.modules)\n"
+        "    sys.exit(f'{arguments} imported {heavy}') if heavy else None\n"
+        "load({'torch', 'torch_geometric', 'cv2', 'av', 'decord', 'scipy', 'numpy'}, '--help')\n"
+        "load({'torch', 'scipy'}, 'dive', '5253B')\n"
+        "load({'torch', 'scipy'}, 'weights', 'info', '--json')\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert done.returncode == 0, done.stderr
@@ -55,6 +59,7 @@ def test_a_process_exits_with_2_for_wrong_usage_and_with_1_for_what_is_not_there
     assert failed.stderr.count("\n") == 1
 
 
+@pytest.mark.thorough
 def test_a_process_writes_json_alone_on_standard_output():
     done = process("score", DIVE, "--dive", "107B", "--height", "10", "--format", "json")
     assert (done.returncode, done.stderr) == (0, "")
