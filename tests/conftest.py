@@ -1,3 +1,5 @@
+import json
+from hashlib import sha256
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -5,12 +7,14 @@ import numpy as np
 import pytest
 import torch
 
+from finecausal_cli.athlete.reader import AthleteReader
 from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.retrieval.bank import Bank, Exemplar
 from finecausal_cli.scoring.results import Stage
 from finecausal_cli.scoring.scorer import Scorer
+from finecausal_cli.video.worker import WorkerProcess
 from finecausal_cli.video.writer import write_video
 from finecausal_cli.weights import WeightsInfo
 from tests.browser import CHROMIUM, Browser
@@ -157,6 +161,36 @@ def make_search():
         )
 
     return make
+
+
+_ANSWERS = {}
+
+
+@pytest.fixture
+def read_once(monkeypatch):
+    """Read a clip once a session: the same file, asked the same, has the same answer.
+
+    Kept are the answers of reading processes, by content and options, and those of the network that reads bodies, by
+    its weights and pictures; whatever comes before and after them is done every time. Errors are not kept.
+    """
+    run, read = WorkerProcess.run, AthleteReader._read
+
+    def run_once(self, path, options, **how):
+        if not Path(path).is_file():
+            return run(self, path, options, **how)
+        key = self._module, sha256(Path(path).read_bytes()).digest(), json.dumps(options, sort_keys=True)
+        if key not in _ANSWERS:
+            _ANSWERS[key] = run(self, path, options, **how)
+        return _ANSWERS[key]
+
+    def read_windows_once(self, windows):
+        key = self.digest, sha256(np.ascontiguousarray(windows)).digest(), windows.shape
+        if not self.digest or key not in _ANSWERS:
+            _ANSWERS[key] = read(self, windows)
+        return _ANSWERS[key]
+
+    monkeypatch.setattr(WorkerProcess, "run", run_once)
+    monkeypatch.setattr(AthleteReader, "_read", read_windows_once)
 
 
 @pytest.fixture

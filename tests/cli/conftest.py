@@ -7,6 +7,11 @@ import pytest
 from finecausal_cli.cli import run
 
 
+@pytest.fixture(autouse=True)
+def _read_once(read_once):
+    """Commands within this process read the examples over and over."""
+
+
 @dataclass(frozen=True)
 class Done:
     """What a command left behind, under the names of ``subprocess.CompletedProcess``."""

@@ -142,7 +142,8 @@ def test_one_dive_goes_where_the_output_says_in_the_format_that_its_name_says(sc
 
 
 def test_lists_shares_and_merge(score, dives, capsys):
-    Path("list.txt").write_text("dives/107B-10m-good.mp4\ndives/text.mp4\ndives/107B-10m-poor.mp4\n")
+    (dives / "more.mp4").write_text("no video either")
+    Path("list.txt").write_text("dives/107B-10m-good.mp4\ndives/text.mp4\ndives/more.mp4\n")
     for share in (1, 2):
         score("--from-file", "list.txt", "--shard", f"{share}/2", "-o", f"s{share}.jsonl", "--most-exemplars", "1")
     found = [rows_of(f"s{share}.jsonl") if Path(f"s{share}.jsonl").exists() else {} for share in (1, 2)]
