@@ -44,6 +44,18 @@ def start(simulated, config, make_options, tmp_path_factory):
     return call
 
 
+@pytest.fixture(scope="session")
+def finished(start, tmp_path_factory):
+    """A run of the usual options, to look at; who changes it takes a copy."""
+    return start(tmp_path_factory.mktemp("finished") / "run")
+
+
+@pytest.fixture(scope="session")
+def first(start, tmp_path_factory):
+    """A run that others may go on from."""
+    return start(tmp_path_factory.mktemp("first") / "run", seed=1)
+
+
 def state_of(folder):
     return load_weights(folder).model.state_dict()
 
@@ -59,14 +71,13 @@ def test_a_backbone_learns_what_it_is_shown(start, tmp_path):
     assert len(found) == 1
 
 
-def test_its_weights_are_loaded_as_a_backbone(start, tmp_path):
-    folder = start(tmp_path / "run")
-    loaded = load_weights(folder)
-    info = WeightsInfo.read(loaded.info, folder)
+def test_its_weights_are_loaded_as_a_backbone(finished):
+    loaded = load_weights(finished)
+    info = WeightsInfo.read(loaded.info, finished)
     assert "no scores yet" in info.note
     assert info.training["step"] == 4
     assert info.training["understood"].keys() >= {"stage", "foreground_iou", "splash"}
-    model, begun = init_model(loaded.config, init=f"trunk:{folder}", seed=9)
+    model, begun = init_model(loaded.config, init=f"trunk:{finished}", seed=9)
     for name, tensor in model.state_dict().items():
         if name.startswith(("video_trunk", "parser")):
             torch.testing.assert_close(tensor, loaded.model.state_dict()[name], atol=0, rtol=0)
@@ -74,10 +85,10 @@ def test_its_weights_are_loaded_as_a_backbone(start, tmp_path):
     assert not {"video_trunk", "parser"} & set(begun["drawn"])
 
 
-def test_only_backbone_and_foreground_are_trained(start, config, tmp_path):
+def test_only_backbone_and_foreground_are_trained(finished, config):
     torch.manual_seed(5)
     before = FineCausal(config).state_dict()
-    after = state_of(start(tmp_path / "run"))
+    after = state_of(finished)
     changed = {name for name, tensor in after.items() if not torch.equal(tensor, before[name])}
     assert changed
     assert all(name.startswith(("video_trunk", "parser.heads")) for name in changed)
@@ -85,8 +96,7 @@ def test_only_backbone_and_foreground_are_trained(start, config, tmp_path):
 
 
 @pytest.mark.parametrize("workers", [0, 1])
-def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(start, tmp_path, workers):
-    whole = start(tmp_path / "whole")
+def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(start, finished, tmp_path, workers):
     with pytest.raises(PulledPlugError):
         start(tmp_path / "part", stop_after=3, workers=workers)
     _, progress = load_checkpoint(tmp_path / "part" / CHECKPOINT_NAME)
@@ -94,14 +104,13 @@ def test_a_run_that_was_stopped_and_resumed_equals_one_that_was_not(start, tmp_p
     part = start(tmp_path / "part", resume=True, steps=99)  # the run's own options count
     log = [json.loads(line) for line in (part / LOG_NAME).read_text().splitlines()]
     assert [line["step"] for line in log] == [2, 4]
-    assert (part / LOG_NAME).read_text() == (whole / LOG_NAME).read_text()
+    assert (part / LOG_NAME).read_text() == (finished / LOG_NAME).read_text()
     assert {name: tensor.tolist() for name, tensor in state_of(part).items()} == {
-        name: tensor.tolist() for name, tensor in state_of(whole).items()
+        name: tensor.tolist() for name, tensor in state_of(finished).items()
     }
 
 
-def test_one_that_was_stopped_before_its_first_checkpoint_begins_again(start, tmp_path):
-    first = start(tmp_path / "first", seed=1)
+def test_one_that_was_stopped_before_its_first_checkpoint_begins_again(start, first, tmp_path):
     whole = start(tmp_path / "whole", init=f"trunk:{first}")
     with pytest.raises(PulledPlugError):
         start(tmp_path / "part", init=f"trunk:{first}", stop_after=1)
@@ -109,11 +118,11 @@ def test_one_that_was_stopped_before_its_first_checkpoint_begins_again(start, tm
     assert torch.equal(state_of(part)["video_trunk.stem.0.weight"], state_of(whole)["video_trunk.stem.0.weight"])
 
 
-def test_a_resumed_run_no_longer_needs_what_it_began_with(start, tmp_path):
-    first = start(tmp_path / "first", seed=1)
+def test_a_resumed_run_no_longer_needs_what_it_began_with(start, first, tmp_path):
+    begun_with = shutil.copytree(first, tmp_path / "first")
     with pytest.raises(PulledPlugError):
-        start(tmp_path / "part", init=f"trunk:{first}", stop_after=3)
-    shutil.rmtree(first)
+        start(tmp_path / "part", init=f"trunk:{begun_with}", stop_after=3)
+    shutil.rmtree(begun_with)
     assert start(tmp_path / "part", resume=True) == tmp_path / "part"
 
 
@@ -128,8 +137,8 @@ def test_two_backbones_are_both_trained(start, config, tmp_path):
     assert not torch.equal(after[f"video_trunk.{first}"], after[f"parser.trunk.{first}"])
 
 
-def test_nothing_is_overwritten(start, tmp_path):
-    folder = start(tmp_path / "run")
+def test_nothing_is_overwritten(start, finished, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
     with pytest.raises(TrainingError, match=r"a run is already here.*--resume"):
         start(folder)
     (folder / PRETRAINING_NAME).unlink()
@@ -166,8 +175,8 @@ def test_a_run_that_goes_on_from_another_does_not_see_its_snippets_again(start, 
     assert losses[0] != losses[1]  # the same trunk, but for nothing
 
 
-def test_other_dives_are_refused_and_damage_is_named(start, simulated, tmp_path):
-    folder = start(tmp_path / "run")
+def test_other_dives_are_refused_and_damage_is_named(start, finished, simulated, tmp_path):
+    folder = shutil.copytree(finished, tmp_path / "run")
     other = tmp_path / "other"
     shutil.copytree(simulated, other)
     rows = (other / "dives.csv").read_text().splitlines()
@@ -180,8 +189,7 @@ def test_other_dives_are_refused_and_damage_is_named(start, simulated, tmp_path)
         start(folder, resume=True)
 
 
-def test_a_network_of_another_kind_is_refused(start, config, tmp_path):
-    first = start(tmp_path / "first", steps=1, save_every=1)
+def test_a_network_of_another_kind_is_refused(start, first, config, tmp_path):
     with pytest.raises(TrainingError, match=r"weights of another network: parser\."):
         start(tmp_path / "run", net=config.model_copy(update={"shared_trunk": False}), init=f"trunk:{first}")
     i3d = ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32)

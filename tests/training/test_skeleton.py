@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
@@ -30,14 +31,18 @@ from finecausal_cli.training.track_errors import (
 )
 from finecausal_cli.weights.store import load_weights
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
 AZIMUTH, ELEVATION = 20.0, 5.0
+BODIES = 10
 EXACT_SPLASHES = SplashErrors(np.linspace(0, 1, 50), np.linspace(0, 1, 50), np.zeros(50))
 
 
 @pytest.fixture(scope="module")
 def bodies(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("bodies")
-    write_dataset(folder, 16, 5, layout="bodies", dives=("107B", "305C"))
+    write_dataset(folder, BODIES, 5, layout="bodies", dives=("107B", "305C"))
     return folder
 
 
@@ -102,7 +107,7 @@ def filmed(body: JudgedBody, *, shift: float = 0.0) -> tuple[StoredTrack, dict[s
 
 def test_bodies_are_simulated_without_pictures_and_read_again(bodies: Path) -> None:
     read = read_bodies(bodies)
-    assert len(read) == 16
+    assert len(read) == BODIES
     assert {str(body.number) for body in read} == {"107B", "305C"}
     assert not (bodies / "videos").exists()
     for body in read:
@@ -187,39 +192,47 @@ def test_a_splash_that_no_film_shows_is_unknown() -> None:
     assert nothing.rmse() is None
 
 
-@pytest.fixture
-def options(bodies: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> SkeletonOptions:
-    """Return options of a run of a few steps, whose films are bodies read perfectly."""
+@pytest.fixture(scope="module")
+def options(bodies: Path, tmp_path_factory: pytest.TempPathFactory) -> Iterator[SkeletonOptions]:
+    """Give options of a run of a few steps on few bodies, whose films are bodies read perfectly."""
     films = [replace(body, motion=None, read=filmed(body)[0]) for body in read_bodies(bodies)[:6]]
-    monkeypatch.setattr(skeleton, "read_films", lambda *_: films)
-    monkeypatch.setattr(skeleton, "measure_errors", lambda _: no_errors())
-    return SkeletonOptions(
-        bodies=(bodies,),
-        films=(bodies,),
-        validation=(bodies,),
-        out=tmp_path / "run",
-        alone_steps=2,
-        pair_steps=2,
-        validate_every=2,
-        exemplars=2,
-    )
+    folder = tmp_path_factory.mktemp("runs")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(skeleton, "read_films", lambda *_: films)
+        patch.setattr(skeleton, "measure_errors", lambda _: no_errors())
+        patch.setattr(skeleton, "_BODIES_A_BATCH", 8)
+        patch.setattr(skeleton, "_GROUPS", 2)
+        yield SkeletonOptions(
+            bodies=(bodies,),
+            films=(bodies,),
+            validation=(bodies,),
+            out=folder / "run",
+            alone_steps=2,
+            pair_steps=2,
+            validate_every=2,
+            exemplars=2,
+        )
 
 
-def test_a_run_leaves_weights_that_say_what_they_are_made_of(options: SkeletonOptions) -> None:
-    folder = train_skeleton(options, None, torch.device("cpu"))  # type: ignore[arg-type]
-    loaded = load_weights(folder)
+@pytest.fixture(scope="module")
+def trained(options: SkeletonOptions) -> Path:
+    return train_skeleton(options, None, torch.device("cpu"))  # type: ignore[arg-type]
+
+
+def test_a_run_leaves_weights_that_say_what_they_are_made_of(options: SkeletonOptions, trained: Path) -> None:
+    loaded = load_weights(trained)
     assert loaded.config.trunk == "skeleton"
     assert loaded.model.recogniser is not None
-    facts = json.loads((folder / "config.json").read_text())["info"]
+    facts = json.loads((trained / "config.json").read_text())["info"]
     assert "simulated dives only" in facts["note"]
-    assert facts["training"]["bodies"] == 16
+    assert facts["training"]["bodies"] == BODIES
     assert (options.out / "errors.npz").is_file()
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(
-    options: SkeletonOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    options: SkeletonOptions, trained: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    whole = load_weights(train_skeleton(options, None, torch.device("cpu")))  # type: ignore[arg-type]
+    whole = load_weights(trained)
     stopped = replace(options, out=tmp_path / "stopped")
     steps = skeleton.SkeletonTask.loss
     taken = []
