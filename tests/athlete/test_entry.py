@@ -158,12 +158,12 @@ def test_a_reader_keeps_its_splash_network(tmp_path: Path) -> None:
 
 def test_entries_are_cut_from_the_dive_that_the_plan_draws(tmp_path: Path) -> None:
     plan = plan_dataset(31, world="wild")
-    files = cut_entries("splash", plan, 3, tmp_path)
-    entries, alone = EntrySet(files), [each for each in (cut_splash(plan, index) for index in range(3)) if each]
+    files = cut_entries("splash", plan, 2, tmp_path)
+    entries, alone = EntrySet(files), [each for each in (cut_splash(plan, index) for index in range(2)) if each]
     assert len(entries) == len(alone) > 0
     assert np.array_equal(entries.pictures[0], alone[0]["pictures"])
     stamp = files[0].stat().st_mtime_ns
-    assert cut_entries("splash", plan, 3, tmp_path)[0].stat().st_mtime_ns == stamp  # kept
+    assert cut_entries("splash", plan, 2, tmp_path)[0].stat().st_mtime_ns == stamp  # kept
     drawn = [entries.draw(np.random.default_rng(4), 5) for _ in range(2)]
     assert all(np.array_equal(one, other) for one, other in zip(*drawn, strict=True))
     pictures, known, sizes = drawn[0]
@@ -199,7 +199,7 @@ def test_the_command_adds_a_network_to_a_reader(tmp_path: Path, what: str, figur
 
 
 def test_entries_are_found_in_films_with_the_errors_of_the_search(tmp_path: Path) -> None:
-    write_dataset(tmp_path / "films", 2, 11, world="clean")
+    write_dataset(tmp_path / "films", 2, 11, world="clean", dives=["101B"], height_m=1.0)
     reader = AthleteReader.load()
     file = read_entries("splash", tmp_path / "films", reader, tmp_path)
     entries = EntrySet([file], WINDOW_M, 0.0)

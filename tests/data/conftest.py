@@ -1,4 +1,5 @@
 import pickle
+import shutil
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -54,10 +55,22 @@ EVENT = "FINADivingWorldCup2021_Men3m_final_r1"
 FRAMES = 20
 
 
+KEYS = ((EVENT, 0), ("01", 1), ("01", 2), ("01", 3), ("01", 4))
+
+
+@pytest.fixture(scope="session")
+def pictures(tmp_path_factory) -> Path:
+    """The pictures of a tree, to be copied."""
+    root = tmp_path_factory.mktemp("pictures")
+    for place, (event, index) in enumerate(KEYS):
+        _write_pictures(root, event, index, first=489 if event == EVENT else 1000 * index, shade=place)
+    return root
+
+
 @pytest.fixture
-def finediving(tmp_path) -> FineDivingTree:
+def finediving(pictures, tmp_path) -> FineDivingTree:
     """Five dives of 20 frames: one of an event that has a name, four of one that has a number."""
-    root = tmp_path / "finediving"
+    root = shutil.copytree(pictures, tmp_path / "finediving")
     steps = np.repeat([5, 24, 36], [2, 12, 6])
     labels = {
         (EVENT, 0): ["407c", np.float64(88.0), 3.2, np.array([2, 14]), steps],
@@ -75,8 +88,6 @@ def finediving(tmp_path) -> FineDivingTree:
         }
         for key, entry in labels.items()
     }
-    for place, (event, index) in enumerate(labels):
-        _write_pictures(root, event, index, first=489 if event == EVENT else 1000 * index, shade=place)
     (root / "Annotations").mkdir()
     tree = FineDivingTree(root, labels, coarse, [key for key in labels if key != ("01", 4)], [("01", 4)])
     tree.write()

@@ -3,6 +3,7 @@ from __future__ import annotations
 import csv
 import json
 import resource
+import shutil
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
@@ -66,35 +67,40 @@ def test_files_do_not_depend_on_the_number_of_workers(written, tmp_path):
         assert path.read_bytes() == (written.parent / path.relative_to(tmp_path)).read_bytes(), path.name
 
 
-def test_a_second_run_writes_only_what_is_missing(written, tmp_path):
-    first = write_dataset(tmp_path, 1, seed=5)
-    before = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("0*.*")}
+@pytest.fixture
+def copied(written, tmp_path):
+    """The folder of ``written`` again, to be changed: simulating takes a second a dive."""
+    return shutil.copytree(written.parent, tmp_path / "dives")
+
+
+def test_a_second_run_writes_only_what_is_missing(written, copied):
+    for path in copied.rglob("00001.*"):
+        path.unlink()
+    before = {path: path.stat().st_mtime_ns for path in copied.rglob("0*.*")}
     told: list[tuple[int, int]] = []
-    write_dataset(tmp_path, 2, seed=5, progress=lambda done, count: told.append((done, count)))
+    manifest = write_dataset(copied, 2, seed=5, progress=lambda done, count: told.append((done, count)))
     assert told == [(1, 2), (2, 2)]
     assert {path: path.stat().st_mtime_ns for path in before} == before
-    assert rows_of(first) == rows_of(written)[:2]
+    assert rows_of(manifest) == rows_of(written)[:2]
+    assert (copied / "videos" / "00001.mp4").read_bytes() == (written.parent / "videos" / "00001.mp4").read_bytes()
 
 
-def test_an_unfinished_dive_is_written_again(written, tmp_path):
-    write_dataset(tmp_path, 1, seed=5)
-    (tmp_path / "meta" / "00000.json").unlink()
-    (tmp_path / "videos" / "00000.mp4").write_bytes(b"half a file")
-    write_dataset(tmp_path, 1, seed=5)
-    assert (tmp_path / "videos" / "00000.mp4").read_bytes() == (written.parent / "videos" / "00000.mp4").read_bytes()
+def test_an_unfinished_dive_is_written_again(written, copied):
+    (copied / "meta" / "00000.json").unlink()
+    (copied / "videos" / "00000.mp4").write_bytes(b"half a file")
+    write_dataset(copied, 1, seed=5)
+    assert (copied / "videos" / "00000.mp4").read_bytes() == (written.parent / "videos" / "00000.mp4").read_bytes()
 
 
-def test_a_shorter_run_lists_fewer_dives_and_keeps_the_others(written, tmp_path):
-    write_dataset(tmp_path, 2, seed=5)
-    assert rows_of(write_dataset(tmp_path, 1, seed=5)) == rows_of(written)[:1]
-    assert (tmp_path / "meta" / "00001.json").exists()
+def test_a_shorter_run_lists_fewer_dives_and_keeps_the_others(written, copied):
+    assert rows_of(write_dataset(copied, 1, seed=5)) == rows_of(written)[:1]
+    assert (copied / "meta" / "00001.json").exists()
 
 
-def test_a_record_that_cannot_be_read_is_named(tmp_path):
-    write_dataset(tmp_path, 1, seed=5)
-    (tmp_path / "meta" / "00000.json").write_text("{")
+def test_a_record_that_cannot_be_read_is_named(copied):
+    (copied / "meta" / "00000.json").write_text("{")
     with pytest.raises(OutputError, match=r"00000\.json: not the record of a dive .*delete it"):
-        write_dataset(tmp_path, 1, seed=5)
+        write_dataset(copied, 1, seed=5)
 
 
 def test_a_full_disk_is_one_line_and_leaves_nothing_half_written(tmp_path):

@@ -17,15 +17,17 @@ from finecausal_cli.simulator.dataset import write_dataset
 COUNT = 4
 MANY = 60
 SEED = 9
-DIVES = "107B,5253B"
+SHORT = {"dives": ["101B", "401B"], "height_m": 1.0}
+"""Dives that are soon over, and so rendered."""
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "killpg"), reason="no process groups here")
 
 
-def start(out: Path, layout: str, workers: int = 3, count: int = COUNT) -> subprocess.Popen[str]:
+def start(out: Path, layout: str, workers: int = 2, count: int = COUNT) -> subprocess.Popen[str]:
     """Start the command in a process group of its own."""
     command = [sys.executable, "-m", "finecausal_cli", "simulate", str(out), "--count", str(count)]
-    command += ["--seed", str(SEED), "--dives", DIVES, "--format", layout, "--workers", str(workers)]
+    command += ["--seed", str(SEED), "--dives", ",".join(SHORT["dives"]), "--height", str(SHORT["height_m"])]
+    command += ["--format", layout, "--workers", str(workers)]
     return subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
     )
@@ -45,7 +47,7 @@ def files_of(root: Path) -> dict[str, bytes]:
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, bytes]]:
     """A layout and the files of an uninterrupted run with one worker."""
     out = tmp_path_factory.mktemp(request.param)
-    write_dataset(out, COUNT, SEED, layout=request.param, dives=DIVES.split(","))
+    write_dataset(out, COUNT, SEED, layout=request.param, **SHORT)
     return request.param, files_of(out)
 
 
@@ -118,7 +120,7 @@ def test_what_killed_writers_left_is_cleared_up(tmp_path, layout):
         (tmp_path / name).write_bytes(b"half")
     mine = tmp_path / ".mine.part"
     mine.write_bytes(b"not a dataset's")
-    write_dataset(tmp_path, 1, SEED, layout=layout, dives=DIVES.split(","))
+    write_dataset(tmp_path, 1, SEED, layout=layout, **SHORT)
     assert list(tmp_path.rglob(".*.part")) == [mine]
 
 
@@ -128,7 +130,7 @@ def test_a_second_run_at_once_is_refused(tmp_path):
     try:
         wait_for_records(tmp_path, 1, process)
         with pytest.raises(OutputError, match="another run"):
-            write_dataset(tmp_path, COUNT, SEED, dives=DIVES.split(","))
+            write_dataset(tmp_path, COUNT, SEED, **SHORT)
     finally:
         process.kill()
         process.communicate(timeout=20)

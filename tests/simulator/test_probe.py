@@ -100,10 +100,10 @@ def test_a_dive_that_went_otherwise_is_filmed_by_the_same_camera_in_the_same_ven
     np.testing.assert_array_equal(first.venue.far, second.venue.far)
 
 
-@pytest.mark.parametrize("frames", [[0], [40, 12]])
-def test_a_frame_is_the_same_alone_and_in_its_clip(simulate, frames):
+def test_a_frame_is_the_same_alone_and_in_its_clip(simulate):
     dive, config = simulate("107B", 3.0), SceneConfig.draw((9, 4))
     clip = list(render(dive, config))
-    for number, (frame, mask) in zip(frames, render(dive, config, frames), strict=True):
-        np.testing.assert_array_equal(frame, clip[number][0])
-        np.testing.assert_array_equal(mask, clip[number][1])
+    for frames in ([0], [40, 12]):
+        for number, (frame, mask) in zip(frames, render(dive, config, frames), strict=True):
+            np.testing.assert_array_equal(frame, clip[number][0])
+            np.testing.assert_array_equal(mask, clip[number][1])

@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
+from functools import cache
 from math import pi, radians
 from pathlib import Path
 
@@ -24,6 +26,10 @@ SIZE = (320, 240)
 COUNT = 2
 
 
+recorded = cache(Recording.of)
+"""A dive of a plan and its scene, drawn once: tests look at the same few from many sides."""
+
+
 @pytest.fixture(scope="module")
 def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("photos")
@@ -35,18 +41,19 @@ def photos(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def plan(photos: Path) -> DatasetPlan:
-    return DatasetPlan(seed=11, world="wild", photos=find_photos(photos))
+def plan(photos: Path) -> Iterator[DatasetPlan]:
+    yield DatasetPlan(seed=11, world="wild", photos=find_photos(photos))
+    recorded.cache_clear()
 
 
 @pytest.fixture(scope="module")
 def recordings(plan: DatasetPlan) -> list[Recording]:
-    return [Recording.of(plan, index) for index in range(40)]
+    return [recorded(plan, index) for index in range(40)]
 
 
 def plain_recording(plan: DatasetPlan, index: int, **camera: object) -> Recording:
     """A dive in a small picture without graphics, in full view of a camera that is led."""
-    recording = Recording.of(plan, index)
+    recording = recorded(plan, index)
     clear = Overlay.draw(np.random.default_rng(0), SIZE, SIZE)
     while clear.kinds:
         clear = Overlay.draw(np.random.default_rng(clear.ink.sum() + 1), SIZE, SIZE)
@@ -178,7 +185,7 @@ def test_bars_leave_the_middle(plan):
 
 
 def test_slow_motion_stretches_the_file_not_the_dive(plan):
-    motion = Recording.of(plan, 0).simulated.motion
+    motion = recorded(plan, 0).simulated.motion
     timing = Timing(25.0, 4.0, 1.0, np.arange(401) / 25, False, "whole")
     flight_s = motion.contact_s - motion.leave_s
     assert timing.in_file(motion.contact_s) - timing.in_file(motion.leave_s) == pytest.approx(4 * flight_s)
