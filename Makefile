@@ -18,6 +18,9 @@ WORKERS ?= 2
 
 export OMP_NUM_THREADS ?= 2
 
+# Tests start Python a hundred times and rewrite their assertions: compiled modules are kept, whoever forbids it.
+export PYTHONDONTWRITEBYTECODE =
+
 .PHONY: demo test test-thorough test-cluster lint pictures bench benchmark-data clean
 
 demo: $(READY)

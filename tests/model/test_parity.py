@@ -157,7 +157,9 @@ def test_heads_from_stored_features(reference_model, goldens, case):
     assert set(golden) == set(END_TO_END) | INPUTS | TRUNK, "a golden array is not compared anywhere"
 
 
-@pytest.mark.parametrize("case", ["a", pytest.param("b", marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    "case", [pytest.param("a", marks=pytest.mark.thorough), pytest.param("b", marks=pytest.mark.slow)]
+)
 def test_end_to_end(reference_model, goldens, clip_of, case):
     golden = goldens[case]
     with torch.inference_mode():
