@@ -48,10 +48,16 @@ def step(seven, config, make_options, make_trainer):
     return take
 
 
+@pytest.fixture(scope="module")
+def undivided(step):
+    """Two steps over the whole batch; to look at."""
+    return step(1)
+
+
 @pytest.mark.parametrize("parts", [2, 3, 5])
-def test_parts_of_a_batch_learn_what_the_batch_does(step, parts):
+def test_parts_of_a_batch_learn_what_the_batch_does(step, undivided, parts):
     """Where nothing is normalised over the batch. Five parts of three groups: two of them are spare."""
-    whole, one = step(1)
+    whole, one = undivided
     divided, other = step(parts)
     assert set(whole[0]) == {"total", "gradient", "foreground", "transitions", "regression", "stages"}
     for before, after in zip(whole, divided, strict=True):
@@ -140,8 +146,8 @@ def test_the_running_mean_by_hand():
     assert expected == pytest.approx(8 * 9 / 13 + 4 / 13 * (4 * 9 / 12 + 3 / 12 * (2 * 9 / 11 + 1 * 2 / 11)))
 
 
-def test_the_running_mean_is_what_is_kept(step):
-    _, plain = step(1)
+def test_the_running_mean_is_what_is_kept(step, undivided):
+    _, plain = undivided
     _, mean = step(1, ema=0.9)
     assert plain.best_network is plain.network
     assert mean.best_network is mean.average.module
