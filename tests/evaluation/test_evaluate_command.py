@@ -86,6 +86,7 @@ def test_the_bank_of_the_weights_may_vote(dataset, run_folder, cache, tiny_model
     assert len(document["predictions"]) == 11
 
 
+@pytest.mark.thorough
 def test_an_ablation_writes_everything_it_found(dataset, tiny_model, cache, tmp_path):
     for name, gat in (("a", True), ("b", False)):
         config = tiny_model.config.model_copy(update={"gat": gat})

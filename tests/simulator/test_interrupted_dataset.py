@@ -43,7 +43,7 @@ def files_of(root: Path) -> dict[str, bytes]:
     return {str(p.relative_to(root)): p.read_bytes() for p in sorted(root.rglob("*")) if p.is_file()}
 
 
-@pytest.fixture(scope="module", params=["manifest", "finediving"])
+@pytest.fixture(scope="module")
 def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> tuple[str, dict[str, bytes]]:
     """A layout and the files of an uninterrupted run with one worker."""
     out = tmp_path_factory.mktemp(request.param)
@@ -52,7 +52,13 @@ def whole(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFacto
 
 
 @pytest.mark.parametrize(
-    "finished", [pytest.param(0, marks=pytest.mark.slow), 1, pytest.param(3, marks=pytest.mark.slow)]
+    ("whole", "finished"),
+    [
+        ("manifest", 1),
+        pytest.param("finediving", 1, marks=pytest.mark.thorough),
+        *(pytest.param(name, done, marks=pytest.mark.slow) for name in ("manifest", "finediving") for done in (0, 3)),
+    ],
+    indirect=["whole"],
 )
 def test_a_killed_run_goes_on_to_the_same_bytes(whole, tmp_path, finished):
     layout, files = whole
@@ -88,7 +94,7 @@ def interruptible():
     signal.signal(signal.SIGINT, before)
 
 
-@pytest.mark.parametrize("finished", [0, 1])
+@pytest.mark.parametrize("finished", [0, pytest.param(1, marks=pytest.mark.thorough)])
 def test_an_interrupted_run_ends_soon_and_without_a_traceback(interruptible, tmp_path, finished):
     process = start(tmp_path, "manifest", workers=2, count=MANY)
     try:

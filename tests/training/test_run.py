@@ -188,6 +188,7 @@ def test_a_run_that_could_not_begin_may_be_begun_again(run, dataset, tmp_path, m
     assert not (tmp_path / "run" / RUN_NAME).exists()
 
 
+@pytest.mark.thorough
 def test_without_a_cache_nothing_is_kept_and_the_numbers_are_the_same(finished, run, tmp_path, make_options):
     log = Log()
     best = run(tmp_path / "run", cache=None, callbacks=log.callbacks)

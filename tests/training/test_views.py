@@ -156,6 +156,7 @@ def test_what_stands_behind_the_trunk_learns_and_the_rest_stays(
     assert {"parser.project.weight", "regression.judge.0.weight", "transition_parser.classify.0.weight"} <= changed
 
 
+@pytest.mark.thorough
 def test_a_whole_run_on_views_reads_no_video_twice(small_dataset, config, make_options, tmp_path):
     cache = tmp_path / "cache"
     torch.manual_seed(0)
