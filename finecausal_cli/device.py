@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -283,6 +284,13 @@ def clips_that_fit(free_bytes: int, bytes_a_clip: int, most: int) -> int:
     """
     fitting = max(1, min(most, free_bytes // 2 // max(1, bytes_a_clip)))
     return 1 << (fitting.bit_length() - 1)
+
+
+def available_cores() -> int:
+    """Return how many processor cores this process may use."""
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
 
 
 @contextmanager

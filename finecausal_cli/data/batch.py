@@ -5,7 +5,8 @@ from __future__ import annotations
 import hashlib
 import math
 from collections import defaultdict
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
+from functools import cache
 from itertools import combinations
 from typing import TYPE_CHECKING
 
@@ -21,7 +22,7 @@ from finecausal_cli.errors import DatasetError
 from finecausal_cli.video import CLIP_FRAMES, MEAN, STD, crop, dilate
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
 
     from numpy.typing import NDArray
 
@@ -191,9 +192,9 @@ class PairBatch:
     """U dives, each once, and the P pairs among them.
 
     Attributes:
-        clips: uint8 [U, 96, S, S, 3], RGB, cropped and perhaps flipped, not yet normalised; of a network that reads
+        clips: uint8 [U, 96, S, S, 3], RGB, cropped, neither mirrored nor normalised yet; of a network that reads
             bodies, features of tracks float32 [U, 96, channels].
-        masks: uint8 [U, 96, S, S], 1 = athlete; zero where unknown.
+        masks: uint8 [U, 96, S, S], 1 = athlete; zero where unknown; not mirrored yet.
         has_mask: bool [U].
         transitions: int64 [U, 2], sampled frame at which flight and entry begin; -1 where unknown.
         execution: float32 [U], score / difficulty, 0..30.
@@ -202,6 +203,10 @@ class PairBatch:
         query: int64 [P], index into U of each pair's query.
         exemplar: int64 [P], index into U of each pair's exemplar.
         encoding: U encodings by a frozen backbone, with empty clips and masks; else None.
+        mirrored: int64 [M], index into U of the clips and masks that are to be mirrored; none by default.
+        masked: int64 [N], index into U of the dives with a mask; from ``has_mask``.
+        counts: What each loss is a mean over, by its name: masks, transitions, pairs and stages that are known. Counted
+            where a batch is made, so that nothing waits for a device.
     """
 
     clips: Tensor
@@ -213,6 +218,14 @@ class PairBatch:
     query: Tensor
     exemplar: Tensor
     encoding: Encoding | None = None
+    mirrored: Tensor = field(default_factory=lambda: rows_of([]))
+    masked: Tensor | None = None
+    counts: Mapping[str, int] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        if self.masked is None:  # a new batch, not one that is moved
+            object.__setattr__(self, "masked", self.has_mask.nonzero()[:, 0])
+            object.__setattr__(self, "counts", _count_targets(self))
 
     def to(self, device: torch.device) -> PairBatch:
         """Return the batch on another device."""
@@ -223,8 +236,20 @@ class PairBatch:
         return self._map(Tensor.pin_memory)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> PairBatch:
-        mapped = {name: function(getattr(self, name)) for name in self.__slots__ if name != "encoding"}
-        return PairBatch(**mapped, encoding=None if self.encoding is None else self.encoding.map(function))
+        mapped = {name: function(getattr(self, name)) for name in self.__slots__ if name not in ("encoding", "counts")}
+        encoding = None if self.encoding is None else self.encoding.map(function)
+        return PairBatch(**mapped, encoding=encoding, counts=self.counts)
+
+
+def _count_targets(batch: PairBatch) -> dict[str, int]:
+    transitions = torch.stack([batch.transitions[batch.query], batch.transitions[batch.exemplar]])
+    stages = batch.stage_execution[batch.query] - batch.stage_execution[batch.exemplar]
+    return {
+        "foreground": int(batch.has_mask.sum()),
+        "transitions": int((transitions != NO_TRANSITION).sum()),
+        "regression": len(batch.query),
+        "stages": int((~stages.isnan()).sum()),
+    }
 
 
 def collate(
@@ -237,7 +262,7 @@ def collate(
     epoch: int,
     swap: BackgroundSwap | None = None,
 ) -> PairBatch:
-    """Augment the dives of a batch and stack them.
+    """Augment the dives of a batch and stack them; mirroring and normalisation are left to the device.
 
     The augmentation depends on seed, epoch and dive, not on the batch or the worker.
 
@@ -251,10 +276,11 @@ def collate(
         swap: Swaps backgrounds.
     """
     indices = [index for group in groups for index in group]
-    samples = [
+    varied = [
         augment(load(dives[index]), frame_size=frame_size, rng=np.random.default_rng((seed, epoch, index)), swap=swap)
         for index in indices
     ]
+    samples = [sample for sample, _ in varied]
     empty = np.zeros((CLIP_FRAMES, frame_size, frame_size), np.uint8)
     return pair_batch(
         groups,
@@ -263,6 +289,7 @@ def collate(
         masks=torch.from_numpy(np.stack([empty if sample.mask is None else sample.mask for sample in samples])),
         has_mask=torch.tensor([sample.mask is not None for sample in samples]),
         transitions=torch.tensor([sample.transitions for sample in samples]),
+        mirrored=rows_of([is_mirrored for _, is_mirrored in varied]),
     )
 
 
@@ -275,6 +302,7 @@ def pair_batch(
     has_mask: Tensor,
     transitions: Tensor,
     encoding: Encoding | None = None,
+    mirrored: Tensor | None = None,
 ) -> PairBatch:
     """Build a batch from its inputs, in the order of the groups, with their labels and pairs."""
     members = [dives[index] for group in groups for index in group]
@@ -289,6 +317,7 @@ def pair_batch(
         query=torch.tensor([query for query, _ in pairs]),
         exemplar=torch.tensor([exemplar for _, exemplar in pairs]),
         encoding=encoding,
+        mirrored=rows_of([]) if mirrored is None else mirrored,
     )
 
 
@@ -306,18 +335,21 @@ def stage_execution(dive: Dive) -> tuple[float, float, float]:
 
 def augment(
     clip: ClipArrays, *, frame_size: int, rng: np.random.Generator, swap: BackgroundSwap | None = None
-) -> ClipArrays:
-    """Random temporal shift, crop and flip, the same for frames and mask.
+) -> tuple[ClipArrays, bool]:
+    """Random temporal shift and crop, the same for frames and mask.
 
     Args:
         clip: A clip at working size.
         frame_size: Side of the crop, pixels.
         rng: Random generator.
         swap: Swaps the background first.
+
+    Returns:
+        The clip, and whether it is to be mirrored, which `mirror_rows` does on the device.
     """
     if clip.track is not None:
         track = clip.track.varied(rng)
-        return ClipArrays(track_features(track).T, None, track.transitions, track)
+        return ClipArrays(track_features(track).T, None, track.transitions, track), False
     if swap is not None:
         clip = swap(clip, rng)
     shift = int(rng.integers(MAX_SHIFT + 1))
@@ -325,17 +357,17 @@ def augment(
     height, width = clip.frames.shape[1:3]
     top = int(rng.integers(height - frame_size + 1))
     left = int(rng.integers(width - frame_size + 1))
-    step = -1 if rng.random() < 0.5 else 1
+    is_mirrored = bool(rng.random() < 0.5)
 
     def crop_planes(planes: NDArray[np.uint8]) -> NDArray[np.uint8]:
-        window = planes[:, top : top + frame_size, left : left + frame_size]
-        return np.ascontiguousarray(window[sampled][:, :, ::step])
+        return planes[sampled, top : top + frame_size, left : left + frame_size]
 
-    return ClipArrays(
+    cropped = ClipArrays(
         frames=crop_planes(clip.frames),
         mask=None if clip.mask is None else crop_planes(clip.mask),
         transitions=_shifted(clip.transitions, sampled),
     )
+    return cropped, is_mirrored
 
 
 def _shifted(transitions: tuple[int, int], sampled: NDArray[np.int64]) -> tuple[int, int]:
@@ -374,5 +406,28 @@ def normalise(frames: NDArray[np.uint8] | torch.Tensor) -> torch.Tensor:
     if pixels.dtype != torch.uint8:
         raise ValueError(f"Pixels are uint8 from 0 to 255, not {pixels.dtype}.")
     pixels = pixels.movedim(-1, -4).to(torch.float32, memory_format=torch.contiguous_format)
-    mean, std = (torch.tensor(values, device=pixels.device).view(3, 1, 1, 1) for values in (MEAN, STD))
+    mean, std = _statistics(pixels.device)
     return pixels.div_(255).sub_(mean).div_(std)
+
+
+@cache
+def _statistics(device: torch.device) -> tuple[Tensor, Tensor]:
+    """Return ImageNet's mean and standard deviation on a device, copied there once: a copy waits for the device."""
+    with torch.inference_mode(mode=False):
+        mean, std = (torch.tensor(values, device=device).view(3, 1, 1, 1) for values in (MEAN, STD))
+    return mean, std
+
+
+def rows_of(chosen: Sequence[bool]) -> Tensor:
+    """Return the indices of those that are chosen, int64."""
+    return torch.tensor([row for row, is_chosen in enumerate(chosen) if is_chosen], dtype=torch.int64)
+
+
+def mirror_rows(pictures: Tensor, rows: Tensor) -> Tensor:
+    """Mirror some pictures of a batch left to right, in place.
+
+    Args:
+        pictures: [B, ..., width].
+        rows: int64 [M], which of B.
+    """
+    return pictures.index_copy_(0, rows, pictures.index_select(0, rows).flip(-1))

@@ -1,4 +1,4 @@
-"""Decoded clips of a dataset, kept on disk."""
+"""Decoded clips of a dataset, kept on disk; processes that read ahead."""
 
 from __future__ import annotations
 
@@ -7,22 +7,25 @@ import json
 import os
 import time
 import zlib
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeVar, cast
 
+import cv2
 import numpy as np
 import platformdirs
 from PIL import Image
 
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.errors import VideoError
+from finecausal_cli.errors import FinecausalError, VideoError
 from finecausal_cli.video import CLIP_FRAMES, Clip, check_enough, sample_indices, scale_frame
 from finecausal_cli.video.reader import read_clip, read_masks
 from finecausal_cli.video.source import ASSUMED_FPS
 
 if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator, Sequence
+
     from numpy.typing import NDArray
 
     from finecausal_cli.athlete.track import BodyTrack
@@ -230,6 +233,10 @@ class CacheSize:
     bytes: int
 
 
+FileState = tuple[int, int, int]
+"""Inode, size and time (ns) of a file."""
+
+
 class DiveInputs(Protocol):
     """Where what a network is given of a dive comes from: a `ClipCache`, or one of tracks of bodies."""
 
@@ -258,7 +265,7 @@ class ClipCache:
         self._folder = folder
         self._geometry: Literal["fit", "squeeze"] = geometry
         self.frame_size = frame_size
-        self._verified: dict[str, tuple[int, int, int]] = {}
+        self._verified: dict[str, FileState] = {}
         self._has_swept = False
 
     def load(self, dive: Dive) -> ClipArrays:
@@ -277,7 +284,29 @@ class ClipCache:
             self._sweep(self._folder)
             with atomic_write(stored, "the clip cache") as part:
                 write_clip(part, clip)
+            with suppress(OSError):  # removed by another process meanwhile; else as good as verified
+                self._verified[stored.name] = _file_state(stored)
         return _arrays(dive, clip)
+
+    def holds(self, dive: Dive) -> bool:
+        """Return whether a dive's clip is stored, sound or not.
+
+        Raises:
+            VideoError: The dive's files are not there.
+        """
+        return self._folder is not None and (self._folder / f"{self.digest(dive)}{SUFFIX}").exists()
+
+    def store(self, dive: Dive) -> tuple[bool, dict[str, FileState]]:
+        """Load a dive's clip for others; return whether it has masks, and the file that was verified, to ``trust``.
+
+        Raises as ``load`` does.
+        """
+        has_mask, name = self.load(dive).mask is not None, f"{self.digest(dive)}{SUFFIX}"
+        return has_mask, {name: self._verified[name]} if name in self._verified else {}
+
+    def trust(self, verified: dict[str, FileState]) -> None:
+        """Take over which files another process has verified."""
+        self._verified.update(verified)
 
     def size(self) -> CacheSize:
         """Return how many clips the folder holds, of every geometry and version, and their size."""
@@ -301,10 +330,9 @@ class ClipCache:
     def _read(self, stored: Path) -> StoredClip | None:
         """Map a stored clip into memory; None if it has to be decoded."""
         try:
-            state = stored.stat()
+            seen = _file_state(stored)
         except OSError:
             return None
-        seen = (state.st_ino, state.st_size, state.st_mtime_ns)
         clip = read_stored_clip(stored, verify=self._verified.get(stored.name) != seen)
         if clip is None or min(clip.frames.shape[1:3]) < self.frame_size:
             return None
@@ -335,6 +363,11 @@ class ClipCache:
             with suppress(OSError):
                 if now - part.stat().st_mtime > _ABANDONED_S:
                     part.unlink()
+
+
+def _file_state(file: Path) -> FileState:
+    state = file.stat()
+    return state.st_ino, state.st_size, state.st_mtime_ns
 
 
 def _arrays(dive: Dive, clip: StoredClip) -> ClipArrays:
@@ -387,3 +420,109 @@ def true_transitions(dive: Dive, source_frames: NDArray[np.int64]) -> tuple[int,
         for start in starts
     )
     return flight, entry
+
+
+# Reading ahead: processes make what is needed next while something else is computed.
+
+Item = TypeVar("Item")
+
+_CLIPS_A_PROCESS = 8
+"""Clips to decode that are worth another process; one is started in about 30 ms."""
+
+_VERIFIED_A_DECODED = 32
+"""Stored clips that are verified in the time in which one is decoded."""
+
+
+def load_ahead(
+    make: Callable[[Any], Item], keys: Iterable[Any], *, workers: int = 0, pin_memory: bool = False
+) -> Iterator[Item]:
+    """Yield what is made of some keys, in their order, whatever the number of processes.
+
+    Args:
+        make: Makes an item of a key.
+        keys: The keys; read a little ahead of what is yielded.
+        workers: Processes that make items ahead of time; 0 makes each when it is asked for.
+        pin_memory: Bring tensors, and what has a method ``pin_memory``, into memory that a GPU reads by itself.
+
+    Raises:
+        FinecausalError: What ``make`` raised.
+    """
+    import torch
+    from torch.utils.data import DataLoader
+
+    loader: DataLoader[Any] = DataLoader(
+        cast("Any", _Made(make)),  # keys in place of a sampler's indices ask for no length
+        batch_size=None,
+        collate_fn=_unchanged,
+        sampler=keys,
+        num_workers=workers,
+        pin_memory=pin_memory,
+        # Batches come whole and in order: neither sampler nor workers may touch the generator of the run.
+        generator=torch.Generator().manual_seed(0),
+    )
+    with _one_opencv_thread():
+        items = iter(loader)
+    for item in items:
+        if isinstance(item, FinecausalError):
+            raise item
+        yield item
+
+
+class _Made:
+    """Items by key. An error is an item too: a loading process would garble it if it raised."""
+
+    def __init__(self, make: Callable[[Any], Any]) -> None:
+        self._make = make
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return self._make(key)
+        except FinecausalError as error:
+            return error
+
+
+def _unchanged(item: Any) -> Any:
+    return item
+
+
+@contextmanager
+def _one_opencv_thread() -> Iterator[None]:
+    """Let OpenCV have one thread while processes are started.
+
+    They are copies of this one without its threads: with more, they would wait for ever for threads that are not there.
+    """
+    threads = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(threads)
+
+
+def fill(clips: DiveInputs, dives: Sequence[Dive], *, cores: int | None = None) -> Iterator[bool]:
+    """Read what a network is given of every dive once, so that a cache holds it; clips on all cores.
+
+    Stopped, it goes on with the clips that are not stored yet.
+
+    Args:
+        clips: Where it comes from.
+        dives: The dives.
+        cores: Most processes; None takes as many as there are cores.
+
+    Yields:
+        Of each dive, in order, whether it has masks.
+
+    Raises:
+        VideoError: A dive cannot be read.
+        OutputError: The cache cannot be written.
+    """
+    if not isinstance(clips, ClipCache):
+        yield from (clips.load(dive).mask is not None for dive in dives)
+        return
+    from finecausal_cli.device import available_cores
+
+    work = sum(1.0 if not clips.holds(dive) else 1 / _VERIFIED_A_DECODED for dive in dives)
+    workers = min(cores or available_cores(), int(work / _CLIPS_A_PROCESS))
+    for has_mask, verified in load_ahead(clips.store, dives, workers=workers if workers > 1 else 0):
+        clips.trust(verified)
+        yield has_mask

@@ -131,7 +131,9 @@ class TrainOptions(OptionGroup):
     voters: int = option(5, "Most exemplars a dive in validation.", min=1, file_only=True)
     seed: int = option(0, "Random seed.", min=0, panel=OptionGroup.panel)
     precision: Precision = option("fp32", "fp16 needs a GPU, and so does bf16 but for compact.", panel=RUN_PANEL)
-    workers: int = option(0, "Processes that load clips ahead.", min=0, metavar="N", panel=RUN_PANEL)
+    workers: int = option(
+        0, "Processes that load clips ahead; with a GPU, one for each core.", min=0, metavar="N", panel=RUN_PANEL
+    )
     trackers: tuple[str, ...] = option(
         (), "Log curves there too (wandb, mlflow, ...); may be repeated.", flag="--track", panel=RUN_PANEL
     )
@@ -233,7 +235,9 @@ class PretrainOptions(OptionGroup):
     clip_norm: float = option(5.0, "Largest norm of the gradient.", above=0, file_only=True)
     seed: int = option(0, "Random seed.", min=0, panel=OptionGroup.panel)
     precision: Literal["fp32", "bf16"] = option("fp32", "bf16 needs a GPU but for compact.", panel=RUN_PANEL)
-    workers: int = option(0, "Processes that crop snippets ahead.", min=0, metavar="N", panel=RUN_PANEL)
+    workers: int = option(
+        0, "Processes that crop snippets ahead; with a GPU, one for each core.", min=0, metavar="N", panel=RUN_PANEL
+    )
     save_every: int = option(500, "Steps between checkpoints and validations.", min=1, metavar="N", panel=RUN_PANEL)
 
     def __post_init__(self) -> None:
@@ -295,7 +299,7 @@ class ReaderOptions(OptionGroup):
     lr: float = option(1.5e-3, "Peak learning rate.", min=0)
     frozen_stages: int = option(3, "Backbone stages that are not trained; 3 covers strides 2 to 8.", min=0, max=7)
     per_clip: int = option(16, "Windows cropped from a clip.", min=1, metavar="N")
-    workers: int = option(1, "Processes that crop windows.", min=1, metavar="N")
+    workers: int = option(1, "Processes that crop windows, and augment them ahead of time.", min=1, metavar="N")
     seed: int = option(0, "Random seed.")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
 

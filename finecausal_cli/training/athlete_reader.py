@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, cast
 
 import numpy as np
 import torch
@@ -26,15 +26,16 @@ from finecausal_cli.errors import TrainingError, WeightsError
 from finecausal_cli.model.i3d import to_channels_last
 from finecausal_cli.training import require_one_process
 from finecausal_cli.training.athlete_sequence import LR_FLOOR, SequenceTask, read_clip
-from finecausal_cli.training.athlete_windows import CutConfig, WindowSet, cut_corrected, cut_dataset
+from finecausal_cli.training.athlete_windows import Batch, CutConfig, WindowSet, cut_corrected, cut_dataset
 from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, linear_cosine, start_accelerator
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping
+    from collections.abc import Callable, Iterable, Iterator, Mapping
     from pathlib import Path
 
+    from numpy.typing import NDArray
+
     from finecausal_cli.training import ReaderOptions
-    from finecausal_cli.training.athlete_windows import Batch
 
     Report = Callable[[str, int, int, Mapping[str, float]], None]
 
@@ -63,6 +64,9 @@ _WHOLE_EVERY: Final = 4
 _WARMUP: Final = 200
 """Steps over which the learning rate rises."""
 
+_HELD_OUT_BATCH: Final = 32
+"""Held-out windows in a batch."""
+
 _BACKBONE_LR: Final = 0.25
 """Factor on the learning rate of the backbone."""
 
@@ -88,8 +92,18 @@ class AthleteTask(Task["tuple[Batch, Batch | None]"]):
     def batch(self, step: int) -> tuple[Batch, Batch | None]:
         """Return windows, and every few steps whole frames."""
         rng = np.random.default_rng(np.random.SeedSequence((self._seed, step, 11)))
-        windows = self._train.draw(rng, self._batch_size)
-        return windows, self._train.draw_whole(rng, self._batch_size // 4) if step % _WHOLE_EVERY == 0 else None
+        windows = _tensors(self._train.draw(rng, self._batch_size))
+        with_whole = step % _WHOLE_EVERY == 0
+        return windows, _tensors(self._train.draw_whole(rng, self._batch_size // 4)) if with_whole else None
+
+    def held_out_batch(self, index: int) -> Batch:
+        """Return some held-out windows as they are."""
+        first = index * _HELD_OUT_BATCH
+        return _tensors(self._held_out.plain(first, min(first + _HELD_OUT_BATCH, len(self._held_out))))
+
+    def held_out_count(self, *, is_last: bool) -> int:
+        """Return how many batches the held-out windows make."""
+        return -(-len(self._held_out) // _HELD_OUT_BATCH)
 
     def loss(
         self, network: nn.Module, batch: tuple[Batch, Batch | None], device: torch.device
@@ -101,9 +115,11 @@ class AthleteTask(Task["tuple[Batch, Batch | None]"]):
             parts["whole"] = _outline_loss(network(_pixels(whole, device)).outline, whole, device)
         return torch.stack(list(parts.values())).sum(), parts
 
-    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> Mapping[str, float]:
+    def validate(
+        self, network: nn.Module, device: torch.device, *, is_last: bool = True, held_out: Iterator[Any] | None = None
+    ) -> Mapping[str, float]:
         """Return metrics on the held-out windows: errors in lengths of the trunk, angles in degrees."""
-        return measure(network, self._held_out, device)
+        return measure(network, self.held_out(is_last=is_last) if held_out is None else held_out, device)
 
     def lr_factor(self, step: int, steps: int) -> float:
         """Return the share of the peak rates."""
@@ -121,9 +137,9 @@ class AthleteTask(Task["tuple[Batch, Batch | None]"]):
 
 def window_losses(maps: AthleteMaps, batch: Batch, device: torch.device) -> dict[str, Tensor]:
     """Return the parts of a window batch's loss by name."""
-    joints = torch.from_numpy(batch.joints).to(device)
-    visible = torch.from_numpy(batch.visible).to(device)
-    seen = torch.from_numpy(batch.seen).to(device)
+    joints, visible, seen, labelled = (
+        _on(values, device) for values in (batch.joints, batch.visible, batch.seen, batch.labelled)
+    )
     known = (visible & seen[:, None]).float()
     count = known.sum().clamp(min=1)
     cells = maps.heat.shape[-1]
@@ -134,7 +150,6 @@ def window_losses(maps: AthleteMaps, batch: Batch, device: torch.device) -> dict
     error = (positions - joints).abs().sum(-1)
     spread = maps.spread.float()
     laplace = error.detach() / spread.exp() + spread
-    labelled = torch.from_numpy(batch.labelled).to(device)
     unseen = (1 - known) * (seen & labelled)[:, None].float()
     return {
         "heat": 0.25 * (entropy * known).sum() / count,
@@ -147,7 +162,17 @@ def window_losses(maps: AthleteMaps, batch: Batch, device: torch.device) -> dict
 
 
 def _pixels(batch: Batch, device: torch.device) -> Tensor:
-    return torch.from_numpy(batch.pictures).to(device).permute(0, 3, 1, 2)
+    return _on(batch.pictures, device).permute(0, 3, 1, 2)
+
+
+def _on(values: NDArray[Any], device: torch.device) -> Tensor:
+    """Return values, whether read here or by another process, on a device."""
+    return torch.as_tensor(values).to(device, non_blocking=True)
+
+
+def _tensors(batch: Batch) -> Batch:
+    """Return a batch of tensors, which processes share instead of copying, and which can be pinned."""
+    return Batch(*(cast("NDArray[Any]", torch.from_numpy(np.asarray(values))) for values in batch))
 
 
 def _bumps(joints: Tensor, cells: int) -> Tensor:
@@ -162,8 +187,8 @@ def _bumps(joints: Tensor, cells: int) -> Tensor:
 
 def _outline_loss(logits: Tensor, batch: Batch, device: torch.device) -> Tensor:
     """Return cross-entropy plus one minus the soft Dice overlap, over the pictures whose mask is known."""
-    weight = torch.from_numpy(batch.labelled).to(device).float()
-    masks = torch.from_numpy(batch.masks).to(device).float().div(255)[:, None]
+    weight = _on(batch.labelled, device).float()
+    masks = _on(batch.masks, device).float().div(255)[:, None]
     target = functional.adaptive_avg_pool2d(masks, (logits.shape[-2], logits.shape[-1]))[:, 0]
     logits = logits.float()
     probability = logits.sigmoid()
@@ -188,7 +213,7 @@ def _direction_loss(logits: Tensor, joints: Tensor, known: Tensor) -> Tensor:
     return loss
 
 
-def measure(network: nn.Module, windows: WindowSet, device: torch.device, size: int = 32) -> dict[str, float]:
+def measure(network: nn.Module, batches: Iterable[Batch], device: torch.device) -> dict[str, float]:
     """Measure a network on windows without augmentation.
 
     Returns:
@@ -196,9 +221,8 @@ def measure(network: nn.Module, windows: WindowSet, device: torch.device, size: 
         (joints within half a trunk's length), ``outline_iou`` at 0.5 over all pixels, ``seen_accuracy``.
     """
     angles, near, seen_right, both, either = [], [], [], 0.0, 0.0
-    for first in range(0, len(windows), size):
-        batch = windows.plain(first, min(first + size, len(windows)))
-        maps = network(_pixels(batch, device))
+    for each in batches:
+        maps, batch = network(_pixels(each, device)), Batch(*map(np.asarray, each))
         positions = soft_argmax(maps.heat.float()).cpu().numpy()
         trunk, read = (joints[:, _NECK] - joints[:, _PELVIS] for joints in (batch.joints, positions))
         length = np.linalg.norm(trunk, axis=1)
@@ -344,7 +368,7 @@ def _fit(
         validate_every=max(steps // validations, 1),
         log_losses=True,
         seed=(run.seed,),
-        workers=1,
+        workers=run.workers,
     )
     folder.mkdir(parents=True, exist_ok=True)
     trainer = Trainer(task, config, start_accelerator(resolve_device(run.device)), folder)

@@ -8,7 +8,7 @@ are turned over or lost, alone and for a while.
 from __future__ import annotations
 
 import json
-from typing import TYPE_CHECKING, Final, NamedTuple
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from finecausal_cli.training.trainer import Task, linear_cosine
 from finecausal_cli.video.reader import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -211,7 +211,9 @@ class SequenceTask(Task[tuple[Observations, "Tensor", "Tensor"]]):
         """Return the share of the peak rate."""
         return linear_cosine(step, steps, _WARMUP, LR_FLOOR)
 
-    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> Mapping[str, float]:
+    def validate(
+        self, network: nn.Module, device: torch.device, *, is_last: bool = True, held_out: Iterator[Any] | None = None
+    ) -> Mapping[str, float]:
         """Measure before and after on whole held-out clips: trunk within 30 degrees, turned over, joints near."""
         before, after = [], []
         for clip in self._held_out:

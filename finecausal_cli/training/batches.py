@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from itertools import islice
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,16 +15,26 @@ from safetensors.torch import load as parse_tensors
 from safetensors.torch import save as dump_tensors
 
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.data.batch import Group, PairBatch, augment, collate, normalise, pair_batch, plan_epoch
-from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays
-from finecausal_cli.device import AUTOCAST
+from finecausal_cli.data.batch import (
+    Group,
+    PairBatch,
+    augment,
+    collate,
+    mirror_rows,
+    normalise,
+    pair_batch,
+    plan_epoch,
+    rows_of,
+)
+from finecausal_cli.data.cache import NO_TRANSITION, ClipArrays, load_ahead
+from finecausal_cli.device import AUTOCAST, available_cores
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.retrieval.bank import EncodedDives
 from finecausal_cli.training import backbones
 from finecausal_cli.video import crop
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from torch import Tensor
@@ -158,6 +170,60 @@ _SUFFIX = ".safetensors"
 _SEED = 23911
 """The views of a dive do not depend on the seed of the run."""
 
+_AT_ONCE = 16
+"""Views that a GPU encodes in a batch. A CPU takes one after the other, so that a view is the same to the bit whatever
+others are missing."""
+
+_VIEWS_A_PROCESS = 16
+"""Views to make that are worth another process."""
+
+
+@dataclass(frozen=True, slots=True)
+class VariedClips:
+    """The clips of one dive, as it is and augmented; V of them.
+
+    Attributes:
+        frames: uint8 [V, 96, S, S, 3], RGB, not mirrored yet.
+        mirrored: int64 [M], which of V are to be mirrored.
+        transitions: int64 [V, 2], sampled frames at which flight and entry begin; -1 where unknown.
+    """
+
+    frames: Tensor
+    mirrored: Tensor
+    transitions: Tensor
+
+    def pin_memory(self) -> VariedClips:
+        """Return them in memory that a GPU can read by itself."""
+        return VariedClips(self.frames.pin_memory(), self.mirrored.pin_memory(), self.transitions)
+
+
+class ClipVariation:
+    """Makes the clips of a dive's views; takes a dive, and may be called in another process.
+
+    Args:
+        clips: Where clips come from.
+        frame_size: Side S of the network's input, pixels.
+        count: V, views of each dive.
+        swap: Shows some views but the first before other backgrounds; None none.
+    """
+
+    def __init__(self, clips: DiveInputs, frame_size: int, count: int, swap: BackgroundSwap | None) -> None:
+        self._clips, self._size, self._count, self._swap = clips, frame_size, count, swap
+
+    def __call__(self, dive: Dive) -> VariedClips:
+        """Raises ``VideoError`` where the clip cannot be read."""
+        clip, size = self._clips.load(dive), self._size
+        seed = int(self._clips.digest(dive)[:8], 16)
+        seen = [(ClipArrays(crop(clip.frames, size), None, clip.transitions), False)]
+        for view in range(1, self._count):
+            rng = np.random.default_rng((_SEED, view, seed))
+            seen.append(augment(clip, frame_size=size, rng=rng, swap=self._swap))
+        return VariedClips(
+            frames=torch.from_numpy(np.stack([one.frames for one, _ in seen])),
+            mirrored=rows_of([is_mirrored for _, is_mirrored in seen]),
+            transitions=torch.tensor([one.transitions for one, _ in seen]),
+        )
+
 
 @dataclass(frozen=True, slots=True)
 class DiveViews:
@@ -197,7 +263,7 @@ class Views:
         self._dtype = AUTOCAST.get(precision)
         self._model = model.for_inference()
         self._clips = clips
-        self._swap = swap
+        self._vary = ClipVariation(clips, model.config.frame_size, count, swap)
         kind = "" if self._dtype is None else f"-{precision}"
         kind += "" if swap is None else f"-{swap.digest}"
         self._folder = None if folder is None else folder / FOLDER / f"{_digest(model)}-{count}{kind}"
@@ -212,8 +278,58 @@ class Views:
         """
         key = self._clips.digest(dive)
         if key not in self._known:
-            self._known[key] = self._read(key) or self._make(dive, key)
+            self._known[key] = self._read(key) or self._keep(key, *self._encode([self._vary(dive)]))
         return self._known[key]
+
+    def make(self, dives: Sequence[Dive], *, cores: int | None = None) -> Iterator[None]:
+        """Have the views of all dives: clips are read and varied by several processes, and encoded in batches.
+
+        Stopped, it goes on with the dives whose views are not stored yet.
+
+        Args:
+            dives: The dives.
+            cores: Most processes; None takes as many as there are cores.
+
+        Yields:
+            Once a dive has its views; not in the order of the dives.
+
+        Raises:
+            VideoError: A clip cannot be read.
+            OutputError: The views cannot be written.
+        """
+        missing: dict[str, Dive] = {}
+        for dive in dives:
+            key = self._clips.digest(dive)
+            views = self._known.get(key) or self._read(key)
+            if views is None and key not in missing:
+                missing[key] = dive
+                continue
+            if views is not None:
+                self._known[key] = views
+            yield
+        workers = min(cores or available_cores(), len(missing) * self.count // _VIEWS_A_PROCESS)
+        device = next(self._model.parameters()).device
+        varied = load_ahead(
+            self._vary,
+            missing.values(),
+            workers=workers if workers > 1 else 0,
+            pin_memory=device.type == "cuda",
+        )
+        at_once = 1 if device.type == "cpu" else max(1, _AT_ONCE // self.count)
+        keys = iter(missing)
+        with ThreadPoolExecutor(1) as writer:  # a file is written while the next views are encoded
+            written: list[Future[DiveViews]] = []
+            while batch := list(islice(varied, at_once)):
+                encoded = self._encode(batch)
+                for future in written:
+                    future.result()
+                    yield
+                chosen = list(islice(keys, len(encoded)))
+                self._known.update(zip(chosen, encoded, strict=True))
+                written = [writer.submit(self._keep, key, self._known[key]) for key in chosen]
+            for future in written:
+                future.result()
+                yield
 
     def collate(self, groups: Sequence[Group], dives: Sequence[Dive], *, seed: int, epoch: int) -> PairBatch:
         """Make a batch of one view of each dive, drawn from seed, epoch and dive."""
@@ -240,18 +356,27 @@ class Views:
         transitions = tuple(None if NO_TRANSITION in each else each for each in starts)
         return EncodedDives(tuple(dives), encodings, transitions, (None,) * len(views))
 
-    def _make(self, dive: Dive, key: str) -> DiveViews:
-        clip, size = self._clips.load(dive), self._model.config.frame_size
-        varied = [
-            augment(clip, frame_size=size, rng=np.random.default_rng((_SEED, view, int(key[:8], 16))), swap=self._swap)
-            for view in range(1, self.count)
-        ]
-        seen = [ClipArrays(crop(clip.frames, size), None, clip.transitions), *varied]
+    def _encode(self, batch: Sequence[VariedClips]) -> list[DiveViews]:
+        """Encode the clips of some dives: together on a GPU, one after the other on a CPU."""
         device = next(self._model.parameters()).device
+        encodings = []
         with torch.inference_mode(), torch.autocast(device.type, self._dtype, enabled=self._dtype is not None):
-            encodings = [self._model.encode(normalise(one.frames).unsqueeze(0).to(device)) for one in seen]
-        encodings = [one.map(lambda tensor: tensor.float().cpu()) for one in encodings]
-        views = DiveViews(Encoding.concat(encodings), torch.tensor([one.transitions for one in seen]))
+            pixels = [
+                mirror_rows(normalise(one.frames.to(device, non_blocking=True)), one.mirrored.to(device))
+                for one in batch
+            ]
+            parts = (
+                [view for each in pixels for view in torch.split(each, 1)]
+                if device.type == "cpu"
+                else [torch.cat(pixels)]
+            )
+            encodings = [self._model.encode(part).map(lambda tensor: tensor.float().cpu()) for part in parts]
+        encoded = Encoding.concat(encodings)
+        rows = torch.split(torch.arange(len(encoded)), [len(one.frames) for one in batch])
+        return [DiveViews(encoded.select(mine), one.transitions) for mine, one in zip(rows, batch, strict=True)]
+
+    def _keep(self, key: str, views: DiveViews) -> DiveViews:
+        """Store a dive's views."""
         if self._folder is not None:
             tensors = {"video": views.encoding.video, "mask": views.encoding.mask, "transitions": views.transitions}
             tensors |= {} if views.encoding.frames is None else {"frames": views.encoding.frames}

@@ -53,7 +53,7 @@ from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerCon
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -497,7 +497,9 @@ class EntryTask(Task[Batch]):
         loss = self._kind.loss(network(*given), truth)
         return loss, {"entry": loss}
 
-    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> Mapping[str, float]:
+    def validate(
+        self, network: nn.Module, device: torch.device, *, is_last: bool = True, held_out: Iterator[Any] | None = None
+    ) -> Mapping[str, float]:
         """Return the errors on the held-out windows, as they are read."""
         outputs = []
         for first in range(0, len(self._held_out), self._batch_size):

@@ -35,7 +35,7 @@ from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.store import save_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from finecausal_cli.data import Dive
@@ -106,7 +106,7 @@ class MaskPrediction:
 
     Attributes:
         logits: [N, ..., H, W].
-        mask: The target, the same shape.
+        mask: The target, 0 or 1, the same shape.
     """
 
     logits: Tensor
@@ -114,10 +114,10 @@ class MaskPrediction:
 
     def loss(self) -> Tensor:
         """Return cross-entropy of the pixels plus Dice loss."""
-        logits = self.logits.float()
+        logits, mask = self.logits.float(), self.mask.float()
         probability = logits.sigmoid()
-        overlap = 2 * (probability * self.mask).sum() / (probability.sum() + self.mask.sum() + 1)
-        return _PIXELS_WEIGHT * functional.binary_cross_entropy_with_logits(logits, self.mask) + 1 - overlap
+        overlap = 2 * (probability * mask).sum() / (probability.sum() + mask.sum() + 1)
+        return _PIXELS_WEIGHT * functional.binary_cross_entropy_with_logits(logits, mask) + 1 - overlap
 
 
 class PredictionHeads(nn.Module):
@@ -182,9 +182,8 @@ class PretrainModel(nn.Module):
 
     def _predict_mask(self, taps: tuple[Tensor, ...], batch: Snippets, every: int) -> MaskPrediction:
         if isinstance(self.parser, FrameParser):
-            return MaskPrediction(
-                self.parser.heads(taps, cut_frames(batch.frames)[::every]), batch.mask.flatten(0, 1)[::every]
-            )
+            mask = batch.mask.flatten(0, 1)[::every]
+            return MaskPrediction(self.parser.heads(taps, cut_frames(batch.frames)[::every]), mask)
         assert isinstance(self.parser, SpatialActionParser)  # noqa: S101 -- only these two see pictures
         return MaskPrediction(self.parser.predict_mask(taps, sides=False)[-1], batch.mask[::every])
 
@@ -236,16 +235,12 @@ class ValidationMetrics:
 
 
 @torch.no_grad()
-def validate_pretraining(
-    model: PretrainModel, dataset: SnippetDataset, scale: Scale, dives: int, device: torch.device
-) -> ValidationMetrics:
-    """Measure a model on the first dives of a dataset, whole and without augmentation.
+def validate_pretraining(model: PretrainModel, dives: Iterable[Snippets], device: torch.device) -> ValidationMetrics:
+    """Measure a model on whole dives without augmentation.
 
     Args:
         model: The model; of two backbones, that of the video features is measured.
-        dataset: The dives.
-        scale: How targets are standardised.
-        dives: Most dives to take.
+        dives: The snippets of each dive, from `HeldOutDives`.
         device: Where the model is.
 
     Raises:
@@ -253,22 +248,24 @@ def validate_pretraining(
     """
     was_training = model.training
     model.eval()
-    predicted, targets, correct, total, intersection, union = [], [], 0, 0, 0, 0
-    for index in range(min(dives, len(dataset))):
-        batch = collate_snippets(dataset.crop_snippets(index, STARTS, None), scale, None).to(device)
+    frames, read = 0, []
+    for dive in dives:
+        batch = dive.to(device).prepare()
         (output, *_), foreground = model(batch, 1)
-        correct += int((output.stage.argmax(2) == batch.stage).sum())
-        total += batch.stage.numel()
         mask, target = foreground.logits > 0, foreground.mask > 0
-        intersection += int((mask & target).sum())
-        union += int((mask | target).sum())
         shown = batch.shown.float()
-        predicted.append(((output.seen * shown).sum(0) / shown.sum(0).clamp(min=1)).cpu().numpy())
-        targets.append(batch.seen[0].cpu().numpy())
+        predicted = (output.seen * shown).sum(0) / shown.sum(0).clamp(min=1)
+        counts = ((output.stage.argmax(2) == batch.stage).sum(), (mask & target).sum(), (mask | target).sum())
+        read.append((torch.stack(counts), torch.stack([predicted.float(), batch.seen[0]])))
+        frames += batch.stage.numel()
     model.train(was_training)
-    columns = zip(SEEN, np.array(predicted).T, np.array(targets).T, strict=True)
+    counted, seen = (
+        torch.stack(each).cpu().numpy() for each in zip(*read, strict=True)
+    )  # the device is waited for here
+    correct, intersection, union = counted.sum(0).tolist()
+    columns = zip(SEEN, seen[:, 0].T, seen[:, 1].T, strict=True)
     return ValidationMetrics(
-        stage=correct / total,
+        stage=correct / frames,
         foreground_iou=intersection / max(union, 1),
         seen={name: correlation(left, right) for name, left, right in columns},
     )
@@ -343,7 +340,7 @@ def pretrain(
     else:
         config, options = started.config, replace(started.options, **(changes or {}))
     check_precision(options.precision, config, device)
-    data = _Data.read(dataset, ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size))
+    data = PretrainData.read(dataset, ClipCache(cache, geometry=config.geometry, frame_size=config.frame_size))
     described = describe_data(dataset, data.dives, options)
     if started is not None and started.labels_sha256 != described["labels_sha256"]:
         raise TrainingError("the run was started on other dives", where=dataset, hint="start anew elsewhere")
@@ -365,7 +362,7 @@ def pretrain(
         record_options(folder, options, PRETRAINING_NAME)
     accelerator = start_accelerator(device, options.precision)
     seed = _seed_sequence(options, begun)
-    task = _PretrainTask(to_channels_last(network), data, options, seed, folder, described, calls.validated)
+    task = _PretrainTask(to_channels_last(network), data, options, seed, folder, described, calls.validated, device)
     settings = TrainerConfig(
         steps=options.steps,
         lr=options.lr,
@@ -392,7 +389,7 @@ def _seed_sequence(options: PretrainOptions, begun: dict[str, Any]) -> tuple[int
 
 
 @dataclass(frozen=True)
-class _Data:
+class PretrainData:
     """The dives of a run.
 
     Attributes:
@@ -406,7 +403,7 @@ class _Data:
     held_out: SnippetDataset
 
     @classmethod
-    def read(cls, dataset: Path, clips: ClipCache) -> _Data:
+    def read(cls, dataset: Path, clips: ClipCache) -> PretrainData:
         """Read the targets of all dives.
 
         Raises:
@@ -426,13 +423,25 @@ class _Data:
         return cls(dives, training, held_out)
 
 
-class _Batches:
+class HeldOutDives:
+    """The snippets of held-out dives, each whole, by index."""
+
+    def __init__(self, dataset: SnippetDataset, scale: Scale) -> None:
+        self._dataset, self._scale = dataset, scale
+
+    def __call__(self, index: int) -> Snippets:
+        """Return those of a dive; raises ``VideoError`` where its clip cannot be read."""
+        return collate_snippets(self._dataset.crop_snippets(index, STARTS, None), self._scale, None)
+
+
+class SnippetBatches:
     """The snippets of each step, drawn from seed and step."""
 
     def __init__(self, training: SnippetDataset, scale: Scale, options: PretrainOptions, seed: tuple[int, int]) -> None:
         self._training, self._scale, self._options, self._seed = training, scale, options, seed
 
     def __call__(self, step: int) -> Snippets:
+        """Return those of a step; raises ``VideoError`` where a clip cannot be read."""
         options, training = self._options, self._training
         rng = np.random.default_rng((*self._seed, step))
         chosen = rng.choice(len(training), min(options.dives, len(training)), replace=False)
@@ -452,30 +461,38 @@ class _PretrainTask(Task[Snippets]):
     def __init__(
         self,
         model: FineCausal,
-        data: _Data,
+        data: PretrainData,
         options: PretrainOptions,
         seed: tuple[int, int],
         folder: Path,
         described: dict[str, Any],
         validated: Callable[[ValidationMetrics], object],
+        device: torch.device,
     ) -> None:
         first = data.training.targets[0]
         self.network: nn.Module = PretrainModel(model, first.motion.shape[1], len(first.seen))
         self._model, self._data, self._scale = model, data, data.training.scale()
         self._folder, self._described, self._validated = folder, described, validated
-        self.batch = _Batches(data.training, self._scale, options, seed)
-        self._counts = torch.tensor(counts_of_seen(options))
+        self.batch = SnippetBatches(data.training, self._scale, options, seed)
+        self.held_out_batch = HeldOutDives(data.held_out, self._scale)
+        self._counts = torch.tensor(counts_of_seen(options), device=device)
+
+    def held_out_count(self, *, is_last: bool) -> int:
+        """Return how many validation dives are measured: some, in the end all."""
+        count = len(self._data.held_out)
+        return count if is_last else min(count, VAL_SUBSET)
 
     def loss(self, network: nn.Module, batch: Snippets, device: torch.device) -> tuple[Tensor, dict[str, Tensor]]:
         """Return the sum of the losses, and each."""
-        losses = cast("PretrainModel", network).losses(batch.to(device), self._counts.to(device))
+        losses = cast("PretrainModel", network).losses(batch.to(device).prepare(), self._counts)
         return torch.stack([*losses.values()]).sum(), losses
 
-    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> dict[str, Any]:
-        """Return the metrics on some validation dives, in the end on all."""
-        held_out = self._data.held_out
-        count = len(held_out) if is_last else VAL_SUBSET
-        metrics = validate_pretraining(cast("PretrainModel", network), held_out, self._scale, count, device)
+    def validate(
+        self, network: nn.Module, device: torch.device, *, is_last: bool = True, held_out: Iterator[Any] | None = None
+    ) -> dict[str, Any]:
+        """Return the metrics on validation dives."""
+        dives = self.held_out(is_last=is_last) if held_out is None else held_out
+        metrics = validate_pretraining(cast("PretrainModel", network), dives, device)
         self._validated(metrics)
         return metrics.figures()
 

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from finecausal_cli.data.batch import normalise
+from finecausal_cli.data.batch import mirror_rows, normalise, rows_of
+from finecausal_cli.data.cache import fill
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.model.config import FRAMES, SNIPPET_FRAMES
 from finecausal_cli.training import STRETCHES
@@ -187,14 +188,15 @@ class Snippet:
     """One snippet of a dive with its targets, before standardisation.
 
     Attributes:
-        frames: uint8 [16, H, W, 3], RGB.
-        mask: uint8 [16, H, W], 1 where the athlete is.
+        frames: uint8 [16, H, W, 3], RGB; not mirrored yet.
+        mask: uint8 [16, H, W], 1 where the athlete is; not mirrored yet.
         motion: [16, M].
         visible: bool [16].
         stage: int64 [16].
         seen: [K].
         shown: bool [K].
         shown_by_frame: bool [16, K].
+        is_mirrored: Whether it is to be mirrored.
     """
 
     frames: NDArray[np.uint8]
@@ -205,21 +207,24 @@ class Snippet:
     seen: NDArray[np.float32]
     shown: NDArray[np.bool_]
     shown_by_frame: NDArray[np.bool_]
+    is_mirrored: bool
 
 
 @dataclass(frozen=True)
 class Snippets:
-    """B snippets with their targets.
+    """B snippets with their targets: as they were cut, or as a network reads them.
 
     Attributes:
-        frames: float [B, 3, 16, H, W], normalised.
-        mask: float [B, 16, H, W].
+        frames: uint8 [B, 16, H, W, 3], RGB, as they were cut; after ``prepare`` float [B, 3, 16, H, W], normalised.
+        mask: uint8 [B, 16, H, W].
         motion: [B, 16, M], standardised.
         visible: bool [B, 16].
         stage: int64 [B, 16].
         seen: [B, K], standardised.
         shown: bool [B, K], the quantities that the snippet shows.
         shown_by_frame: bool [B, 16, K], those that each of its frames shows.
+        mirrored: int64 [R], which of B are to be mirrored.
+        light: float [2, B, 1, 1, 1, 1], factor on the normalised pixels, and what is added to them.
     """
 
     frames: Tensor
@@ -230,14 +235,28 @@ class Snippets:
     seen: Tensor
     shown: Tensor
     shown_by_frame: Tensor
+    mirrored: Tensor
+    light: Tensor | None
 
     def to(self, device: torch.device) -> Snippets:
         """Return them on another device."""
-        return Snippets(*(getattr(self, one.name).to(device, non_blocking=True) for one in fields(self)))
+        return self._map(lambda tensor: tensor.to(device, non_blocking=True))
 
     def pin_memory(self) -> Snippets:
         """Return them in memory that a GPU can read by itself."""
-        return Snippets(*(getattr(self, one.name).pin_memory() for one in fields(self)))
+        return self._map(Tensor.pin_memory)
+
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Snippets:
+        values = {one.name: getattr(self, one.name) for one in fields(self)}
+        return replace(self, **{name: function(value) for name, value in values.items() if value is not None})
+
+    def prepare(self) -> Snippets:
+        """Return them as a network reads them, all at once where they are: mirrored, normalised, in other light."""
+        frames = mirror_rows(normalise(self.frames), self.mirrored)
+        if self.light is not None:
+            frames = frames.mul_(self.light[0]).add_(self.light[1])
+        mask = mirror_rows(self.mask.clone(), self.mirrored)
+        return replace(self, frames=frames, mask=mask, mirrored=self.mirrored[:0], light=None)
 
 
 class SnippetDataset:
@@ -259,14 +278,14 @@ class SnippetDataset:
         return len(self._dives)
 
     def make_ready(self, report: Callable[[], object]) -> None:
-        """Decode every clip once; ``report`` is called after each.
+        """Decode every clip once, on all cores; ``report`` is called after each.
 
         Raises:
             VideoError: A clip cannot be read.
             DatasetError: It has no masks.
         """
-        for dive in self._dives:
-            if self._cache.load(dive).mask is None:
+        for dive, has_mask in zip(self._dives, fill(self._cache, self._dives), strict=True):
+            if not has_mask:
                 raise DatasetError(f"{dive.key} has no masks", where=dive.video, hint="simulated dives have them")
             report()
 
@@ -285,7 +304,7 @@ class SnippetDataset:
         return starts
 
     def crop_snippets(self, index: int, starts: Sequence[int], rng: np.random.Generator | None) -> list[Snippet]:
-        """Crop snippets out of a dive: the centre of its frames or, with ``rng``, a random crop, mirrored or not.
+        """Crop snippets out of a dive: the centre of its frames or, with ``rng``, a random crop, to be mirrored or not.
 
         Raises:
             VideoError: The clip cannot be read.
@@ -294,7 +313,7 @@ class SnippetDataset:
         assert clip.mask is not None  # noqa: S101 -- make_ready has seen to it
         free = np.array(clip.frames.shape[1:3]) - size
         top, left = free // 2 if rng is None else rng.integers(free + 1)
-        step = -1 if rng is not None and rng.random() < 0.5 else 1
+        is_mirrored = rng is not None and bool(rng.random() < 0.5)
         by_frame = target.shown_by_frame()
         snippets = []
         for start in starts:
@@ -302,36 +321,38 @@ class SnippetDataset:
             window = (span, slice(top, top + size), slice(left, left + size))
             snippets.append(
                 Snippet(
-                    frames=np.ascontiguousarray(clip.frames[window][:, :, ::step]),
-                    mask=clip.mask[window][:, :, ::step].copy(),
+                    frames=clip.frames[window],
+                    mask=clip.mask[window],
                     motion=target.motion[span],
                     visible=target.visible[span],
                     stage=target.stage[span],
                     seen=target.seen,
                     shown=target.shown_by_snippet(start),
                     shown_by_frame=by_frame[span],
+                    is_mirrored=is_mirrored,
                 )
             )
         return snippets
 
 
-def collate_snippets(snippets: Sequence[Snippet], scale: Scale, light: np.random.Generator | None) -> Snippets:
-    """Make a batch; ``light`` changes brightness and contrast a little."""
-    frames = torch.stack([normalise(one.frames) for one in snippets])
-    if light is not None:
-        gain, shift = (torch.tensor(light.normal(m, _LIGHT, (len(snippets), 1, 1, 1, 1))).float() for m in (1.0, 0.0))
-        frames = frames * gain + shift
+def collate_snippets(snippets: Sequence[Snippet], scale: Scale, rng: np.random.Generator | None) -> Snippets:
+    """Make a batch of snippets as they were cut; ``rng`` draws brightness and contrast, which vary a little."""
+    light = None
+    if rng is not None:
+        light = torch.from_numpy(np.stack([rng.normal(mean, _LIGHT, (len(snippets), 1, 1, 1, 1)) for mean in (1, 0)]))
 
     def stacked(name: str) -> Tensor:
         return torch.from_numpy(np.stack([getattr(one, name) for one in snippets]))
 
     return Snippets(
-        frames=frames,
-        mask=stacked("mask").float(),
+        frames=stacked("frames"),
+        mask=stacked("mask"),
         motion=(stacked("motion") - scale.motion[0]) / scale.motion[1],
         visible=stacked("visible"),
         stage=stacked("stage"),
         seen=(stacked("seen") - scale.seen[0]) / scale.seen[1],
         shown=stacked("shown"),
         shown_by_frame=stacked("shown_by_frame"),
+        mirrored=rows_of([one.is_mirrored for one in snippets]),
+        light=None if light is None else light.float(),
     )

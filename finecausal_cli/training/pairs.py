@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from finecausal_cli.data.batch import PairBatch, normalise, track_input
+from finecausal_cli.data.batch import PairBatch, mirror_rows, normalise, track_input
 from finecausal_cli.data.cache import NO_TRANSITION
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.evaluation.predict import ErrorSummary, Prediction, bank_of, mean_execution, predict, summarise
@@ -24,13 +24,13 @@ from finecausal_cli.retrieval.bank import encode_dives, spread_exemplars
 from finecausal_cli.training import backbones, freeze, set_training
 from finecausal_cli.training.batches import PairBatches, Part
 from finecausal_cli.training.checkpoint import Progress
-from finecausal_cli.training.trainer import Task, TrainerConfig, all_reduce, linear_cosine
+from finecausal_cli.training.trainer import Task, TrainerConfig, linear_cosine, sum_counts
 from finecausal_cli.video import CLIP_FRAMES, SNIPPET_FRAMES, SNIPPET_STARTS
 from finecausal_cli.weights import StoredInterval, WeightsInfo
 from finecausal_cli.weights.store import load_weights, save_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterator, Mapping
     from pathlib import Path
 
     from accelerate import Accelerator
@@ -92,18 +92,6 @@ class UncertaintyWeights(nn.Module):
         return total
 
 
-def count_targets(batch: PairBatch) -> dict[str, int]:
-    """Count what each loss is a mean over: masks, transitions, pairs and stages that are known."""
-    transitions = torch.stack([batch.transitions[batch.query], batch.transitions[batch.exemplar]])
-    stages = batch.stage_execution[batch.query] - batch.stage_execution[batch.exemplar]
-    return {
-        "foreground": int(batch.has_mask.sum()),
-        "transitions": int((transitions != NO_TRANSITION).sum()),
-        "regression": len(batch.query),
-        "stages": int((~stages.isnan()).sum()),
-    }
-
-
 def foreground_loss(logits: Sequence[Tensor], batch: PairBatch) -> Tensor | None:
     """Focal loss of the mask predictions (Lin et al. 2017), averaged over pixels, then over predictions.
 
@@ -114,11 +102,12 @@ def foreground_loss(logits: Sequence[Tensor], batch: PairBatch) -> Tensor | None
     Returns:
         A scalar, or None if no dive has a mask.
     """
-    if not bool(batch.has_mask.any()):
+    if not batch.counts["foreground"] or batch.masked is None:
         return None
-    snippets = [batch.masks[:, start : start + SNIPPET_FRAMES] for start in SNIPPET_STARTS]
-    target = torch.stack(snippets, 1)[batch.has_mask].to(logits[0].dtype)
-    return torch.stack([_focal(one[batch.has_mask], target) for one in logits]).mean()
+    masks = mirror_rows(batch.masks.clone(), batch.mirrored)
+    snippets = [masks[:, start : start + SNIPPET_FRAMES] for start in SNIPPET_STARTS]
+    target = torch.stack(snippets, 1).index_select(0, batch.masked).to(logits[0].dtype)
+    return torch.stack([_focal(one.index_select(0, batch.masked), target) for one in logits]).mean()
 
 
 def _focal(logits: Tensor, target: Tensor) -> Tensor:
@@ -134,16 +123,15 @@ def transition_loss(pairs: PairOutput, batch: PairBatch) -> Tensor | None:
     Returns:
         A scalar, or None if no transition is known.
     """
-    transitions = torch.stack([batch.transitions[batch.query], batch.transitions[batch.exemplar]], 1)
-    known = (transitions != NO_TRANSITION).unsqueeze(2)
-    if not bool(known.any()):
+    count = batch.counts["transitions"]
+    if not count:
         return None
-    target = functional.one_hot(transitions.clamp(min=0), CLIP_FRAMES).transpose(2, 3)
-    known_frames = known.expand(-1, -1, CLIP_FRAMES, -1)
+    transitions = torch.stack([batch.transitions[batch.query], batch.transitions[batch.exemplar]], 1).unsqueeze(2)
+    target = transitions == torch.arange(CLIP_FRAMES, device=transitions.device)[:, None]
     entropy = functional.binary_cross_entropy_with_logits(
         pairs.frame_logits, target.to(pairs.frame_logits.dtype), reduction="none"
     )
-    return entropy[known_frames].mean()
+    return entropy.where(transitions != NO_TRANSITION, 0).sum() / (count * CLIP_FRAMES)
 
 
 def regression_loss(pairs: PairOutput, batch: PairBatch) -> Tensor:
@@ -159,13 +147,15 @@ def stage_loss(pairs: PairOutput, batch: PairBatch) -> Tensor | None:
     Returns:
         A scalar, or None if of no pair both dives' stages are known.
     """
+    count = batch.counts["stages"]
+    if not count:
+        return None
     difference = batch.stage_execution[batch.query] - batch.stage_execution[batch.exemplar]
     target = torch.stack([difference, -difference], 1)
-    known = ~target.isnan()
-    if not bool(known.any()):
-        return None
-    added = pairs.stage_deltas * pairs.stage_deltas.new_tensor(STAGE_WEIGHTS)
-    return functional.mse_loss(added[known] / STAGE_SPREAD, target[known] / STAGE_SPREAD)
+    deltas = zip(pairs.stage_deltas.unbind(-1), STAGE_WEIGHTS, strict=True)
+    added = torch.stack([delta * weight for delta, weight in deltas], -1)
+    error = (added - target.nan_to_num()) / STAGE_SPREAD
+    return error.square().where(~target.isnan(), 0).sum() / (2 * count)
 
 
 def all_losses(
@@ -260,10 +250,9 @@ class PairsTask(Task[list[Part]]):
 
     def micro_batches(self, batch: list[Part]) -> list[tuple[Part, dict[str, int]]]:
         """Return the parts, each with the number of targets of the whole batch, of which the processes see parts."""
-        each = [count_targets(part.batch) for part in batch if not part.is_spare]
-        own = torch.tensor([sum(counts[name] for counts in each) for name in LOSS_NAMES])
-        counted = all_reduce(self._accelerator, own.to(self._accelerator.device)).tolist()
-        counts = dict(zip(LOSS_NAMES, counted, strict=True))
+        each = [part.batch.counts for part in batch if not part.is_spare]
+        own = [sum(counts[name] for counts in each) for name in LOSS_NAMES]
+        counts = dict(zip(LOSS_NAMES, sum_counts(self._accelerator, own), strict=True))
         if not self._options.stage_supervision:
             counts["stages"] = 0
         return [(part, counts) for part in batch]
@@ -273,7 +262,7 @@ class PairsTask(Task[list[Part]]):
     ) -> tuple[Tensor, dict[str, Tensor]]:
         """Return a part's share of the batch's weighted loss, and of each loss."""
         part, counts = batch
-        own = dict.fromkeys(LOSS_NAMES, 0) if part.is_spare else count_targets(part.batch)
+        own = dict.fromkeys(LOSS_NAMES, 0) if part.is_spare else part.batch.counts
         shares = {name: own[name] / counts[name] if counts[name] else 0.0 for name in LOSS_NAMES}
         losses = self.losses(part.batch.to(device), wants_foreground=counts["foreground"] > 0)
         total = self.weights(losses, shares)
@@ -300,7 +289,9 @@ class PairsTask(Task[list[Part]]):
             )
             return all_losses(foreground, pairs, batch, stages=self._options.stage_supervision)
 
-    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> dict[str, Any]:
+    def validate(
+        self, network: nn.Module, device: torch.device, *, is_last: bool = True, held_out: Iterator[Any] | None = None
+    ) -> dict[str, Any]:
         """Return the metrics on the validation dives."""
         return self._evaluate(cast("FineCausal", network)).figures()
 
@@ -336,13 +327,15 @@ class PairsTask(Task[list[Part]]):
 
 def _inputs(batch: PairBatch) -> Tensor:
     """Return what the network is given of the dives of a batch."""
-    return track_input(batch.clips) if batch.clips.is_floating_point() else normalise(batch.clips)
+    if batch.clips.is_floating_point():
+        return track_input(batch.clips)
+    return mirror_rows(normalise(batch.clips), batch.mirrored)
 
 
 def _known_transitions(batch: PairBatch) -> Tensor | None:
     """Return where the stages truly begin, if that is known of every dive; None leaves them to the network."""
     transitions = torch.stack([batch.transitions[batch.query], batch.transitions[batch.exemplar]], 1)
-    return None if bool((transitions == NO_TRANSITION).any()) else transitions
+    return transitions if batch.counts["transitions"] == transitions.numel() else None
 
 
 # Measure a network on the validation dives, during training and for its interval.

@@ -10,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import torch
 
 from finecausal_cli.data.batch import BackgroundSwap
+from finecausal_cli.data.cache import fill
 from finecausal_cli.data.datasets import assign_splits, read_dataset, split_by_event
-from finecausal_cli.device import resolve_device
+from finecausal_cli.device import available_cores, resolve_device
 from finecausal_cli.errors import DatasetError, TrainingError
 from finecausal_cli.evaluation.run import BEST, LAST
 from finecausal_cli.model.finecausal import FineCausal
@@ -320,11 +321,14 @@ class _Run:
                 )
 
     def _make_ready(self) -> None:
-        """Decode every clip once, and encode it where the backbone is frozen, each process its share."""
-        load = self._data.clips.load if self._views is None else self._views.load
-        for index, dive in enumerate((*self._data.training, *self._data.validation)):
-            if index % self._accelerator.num_processes == self._accelerator.process_index:
-                load(dive)
+        """Decode every clip once, and encode it where the backbone is frozen, each process its share, on all cores."""
+        count, rank = self._accelerator.num_processes, self._accelerator.process_index
+        dives = [*self._data.training, *self._data.validation]
+        mine, cores = dives[rank::count], max(1, available_cores() // count)
+        made = fill(self._data.clips, mine, cores=cores) if self._views is None else self._views.make(mine, cores=cores)
+        for _ in made:
+            self._calls.decoded()
+        for _ in range(len(dives) - len(mine)):  # those of the other processes
             self._calls.decoded()
         barrier(self._accelerator)
         if self._data.cache is not None:

@@ -53,7 +53,7 @@ from finecausal_cli.weights.hub import bank_folder
 from finecausal_cli.weights.store import load_weights, save_weights
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
@@ -270,7 +270,9 @@ class SkeletonTask(Task[BodyBatch]):
             return max(0.1, warmed_cosine(step, alone, min(_WARMUP, alone)))
         return self.options.pair_lr / self.options.lr * warmed_cosine(step - alone, max(1, steps - alone), _WARMUP)
 
-    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> dict[str, Any]:
+    def validate(
+        self, network: nn.Module, device: torch.device, *, is_last: bool = True, held_out: Iterator[Any] | None = None
+    ) -> dict[str, Any]:
         """Return how well held-out films are judged against simulated bodies of their number, and recognised."""
         judged = judge_films(cast("SkeletonNetwork", network).model, self._validation, self.exemplars(device), device)
         return {} if judged is None else judged.figures()

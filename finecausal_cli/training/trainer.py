@@ -9,9 +9,12 @@ from __future__ import annotations
 import math
 import time
 from abc import ABC, abstractmethod
+from collections import deque
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from datetime import timedelta
+from functools import cache
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 import numpy as np
@@ -19,11 +22,11 @@ import torch
 from accelerate import Accelerator
 from accelerate.state import AcceleratorState
 from accelerate.utils import InitProcessGroupKwargs, broadcast_object_list
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel
-from torch.utils.data import DataLoader, Dataset
 
-from finecausal_cli.errors import FinecausalError, TrainingError
+from finecausal_cli.data.cache import load_ahead
+from finecausal_cli.errors import TrainingError
 from finecausal_cli.training import process_count
 from finecausal_cli.training.checkpoint import Progress, RunLog, restore, save_checkpoint
 
@@ -51,10 +54,16 @@ class Task(ABC, Generic[Batch]):
     Attributes:
         network: The network that is trained, averaged, validated and kept.
         batch: Makes what this process trains on at a step; called ahead of time, maybe in another process.
+        held_out_batch: Makes what a validation reads by its index, likewise; None where ``validate`` reads by itself.
     """
 
     network: nn.Module
     batch: Callable[[int], Batch]
+    held_out_batch: Callable[[int], Any] | None = None
+
+    def held_out_count(self, *, is_last: bool) -> int:
+        """Return how many batches a validation reads."""
+        return 0
 
     def micro_batches(self, batch: Batch) -> Sequence[Any]:
         """Return the parts of a batch to take one after the other; their gradients add up."""
@@ -64,9 +73,23 @@ class Task(ABC, Generic[Batch]):
     def loss(self, network: nn.Module, batch: Any, device: torch.device) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return the loss of a micro-batch, and its parts by name. Over micro-batches and processes both add up."""
 
-    def validate(self, network: nn.Module, device: torch.device, *, is_last: bool = True) -> Mapping[str, Any]:
-        """Return metrics on held-out data by name; none by default. Called by the main process alone."""
+    def validate(
+        self, network: nn.Module, device: torch.device, *, is_last: bool = True, held_out: Iterator[Any] | None = None
+    ) -> Mapping[str, Any]:
+        """Return metrics on held-out data by name; none by default. Called by the main process alone.
+
+        Args:
+            network: What is measured, in evaluation mode.
+            device: Where it is.
+            is_last: Whether the run ends.
+            held_out: The batches by ``held_out_batch``, in order; None makes them here.
+        """
         return {}
+
+    def held_out(self, *, is_last: bool) -> Iterator[Any]:
+        """Make the batches of a validation one by one."""
+        make = self.held_out_batch
+        return iter(()) if make is None else map(make, range(self.held_out_count(is_last=is_last)))
 
     def keep(self, network: nn.Module, metrics: Mapping[str, Any], progress: Progress, *, is_best: bool) -> None:
         """Store a network that has been validated, before the checkpoint says so; the main process alone calls it."""
@@ -88,8 +111,11 @@ class Task(ABC, Generic[Batch]):
         self.network.train()
 
 
-_CHANGEABLE = ("workers", "steps", "patience")
+_CHANGEABLE = ("workers", "steps", "patience", "read_every")
 """Settings that may differ from those of the checkpoint that a run is resumed from."""
+
+_READ_EVERY = 20
+"""Steps between readings of the losses where a reading waits for a device that computes by itself."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +136,8 @@ class TrainerConfig:
         log_losses: Whether a line of the log holds the losses of its step too.
         seed: Numbers that everything random follows from, with the step.
         workers: Processes that make batches ahead of time; 0 makes them in between.
+        read_every: Steps after which the losses are read from the device, logged and reported, all at once; before a
+            validation and a checkpoint they always are. None reads each step's on a CPU, where it costs nothing.
     """
 
     steps: int
@@ -125,6 +153,7 @@ class TrainerConfig:
     log_losses: bool = False
     seed: tuple[int, ...] = (0,)
     workers: int = 0
+    read_every: int | None = None
 
 
 def _noop(*_: object) -> None:
@@ -139,8 +168,8 @@ class Callbacks:
         data: Called once with the number of training and validation dives and of optimiser steps.
         decoded: Called after each clip that is read before the first step.
         cached: Called once with the size of the clip cache; not at all without a cache.
-        step: Called after each optimiser step with the losses by name, ``total`` and ``gradient`` (its norm) among
-            them.
+        step: Called once for each optimiser step, in order, with the losses by name, ``total`` and ``gradient`` (its
+            norm) among them; on a GPU some steps late, when they are read.
         waited: Called before each validation with the share of the epoch's time spent waiting for data, 0..1.
         validated: Called after each validation with its result.
     """
@@ -151,6 +180,15 @@ class Callbacks:
     step: Callable[[Progress, dict[str, float]], object] = _noop
     waited: Callable[[float], object] = _noop
     validated: Callable[[Any], object] = _noop
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """A step whose losses lie on the device still: where the run stood after it, waiting share, losses by name."""
+
+    progress: Progress
+    waited: float
+    losses: dict[str, Tensor]
 
 
 class Trainer(Generic[Batch]):
@@ -188,6 +226,8 @@ class Trainer(Generic[Batch]):
         self.optimizer = accelerator.prepare_optimizer(optimizer)
         self.average = average_weights(self.network, config.ema) if config.ema else None
         self._waited = self._epoch_start = 0.0
+        self._unread: list[_Step] = []
+        self._read_every = config.read_every or (1 if accelerator.device.type == "cpu" else _READ_EVERY)
         self.progress = Progress()
 
     @property
@@ -234,10 +274,11 @@ class Trainer(Generic[Batch]):
         """
         calls, config = callbacks or Callbacks(), self.config
         self.task.train_mode()
+        self._unread.clear()
         self._waited, self._epoch_start = 0.0, time.perf_counter()
-        batches = load_batches(
-            self.task.batch,
-            range(self.progress.step, config.steps),
+        batches = load_ahead(
+            _Feed(self.task),
+            self._order(),
             workers=config.workers,
             pin_memory=self.accelerator.device.type == "cuda",
         )
@@ -248,29 +289,66 @@ class Trainer(Generic[Batch]):
             losses = self.train_step(batch)
             step, at = self.progress.step + 1, self.progress.batch + 1
             self.progress = replace(self.progress, batch=at, step=step)
-            curves = {f"training/{name}": value for name, value in losses.items()}
-            self.accelerator.log({**curves, "time/waiting_for_data": self.waiting_share}, step=step)
-            calls.step(self.progress, losses)
-            is_due = config.validate_every and (step % config.validate_every == 0 or step == config.steps)
+            self._unread.append(_Step(self.progress, self.waiting_share, losses))
+            is_due, ends_epoch = self._is_due(step), at == config.steps_per_epoch
+            saves = is_due or ends_epoch or step % config.checkpoint_every == 0
+            if saves or len(self._unread) >= self._read_every:
+                values = self._read(calls)
             if is_due:
                 calls.waited(self.waiting_share)
-                self._validate(losses)
-            ends_epoch = at == config.steps_per_epoch
+                self._validate(values, batches)
             if ends_epoch:
                 self.progress = replace(self.progress, epoch=self.progress.epoch + 1, batch=0)
                 self._waited, self._epoch_start = 0.0, time.perf_counter()
-            if is_due or ends_epoch or step % config.checkpoint_every == 0:
+            if saves:
                 self._save()
         return self._log.last() if self._log is not None and self.accelerator.is_main_process else {}
 
-    def train_step(self, batch: Batch) -> dict[str, float]:
-        """Take one optimiser step.
+    def _is_due(self, step: int) -> bool:
+        """Return whether a validation follows so many steps."""
+        every = self.config.validate_every
+        return every is not None and (step % every == 0 or step == self.config.steps)
+
+    def _order(self) -> Iterator[tuple[bool, int]]:
+        """Yield what is read, in order: steps and, between them, batches of validations (True).
+
+        So the processes that read ahead know what comes after what, and go on with the next steps while one validates.
+        """
+        for step in range(self.progress.step, self.config.steps):
+            yield False, step
+            if self.accelerator.is_main_process and self._is_due(step + 1):
+                is_last = step + 1 == self.config.steps
+                yield from ((True, index) for index in range(self.task.held_out_count(is_last=is_last)))
+
+    def _read(self, calls: Callbacks) -> dict[str, float]:
+        """Read the losses of the steps since the last reading, which waits for the device; log and report them.
 
         Returns:
-            The ``total`` loss, the norm of its ``gradient`` before clipping, and the parts of the loss by name.
+            Those of the last step.
 
         Raises:
-            TrainingError: The loss is no longer a finite number.
+            TrainingError: A loss is not a finite number.
+        """
+        flat = torch.stack([value.float() for each in self._unread for value in each.losses.values()])
+        values = iter(flat.tolist())
+        losses: dict[str, float] = {}
+        for each in self._unread:
+            losses = {name: next(values) for name in each.losses}
+            step, total = each.progress.step, losses["total"]
+            if not math.isfinite(total):
+                raise TrainingError(f"the loss is {total} at step {step - 1}", hint="lower --lr, or use fp32")
+            curves = {f"training/{name}": value for name, value in losses.items()}
+            self.accelerator.log({**curves, "time/waiting_for_data": each.waited}, step=step)
+            calls.step(each.progress, losses)
+        self._unread.clear()
+        return losses
+
+    def train_step(self, batch: Batch) -> dict[str, Tensor]:
+        """Take one optimiser step; nothing waits for the device.
+
+        Returns:
+            The ``total`` loss, the norm of its ``gradient`` before clipping, and the parts of the loss by name; numbers
+            on the device.
         """
         step = self.progress.step
         factor = self.task.lr_factor(step, self.config.steps)
@@ -278,17 +356,14 @@ class Trainer(Generic[Batch]):
             group["lr"] = group["initial_lr"] * factor
         self.optimizer.zero_grad()
         losses = self._forward_backward(batch, step)
-        total = losses.pop("total")
-        if not math.isfinite(total):
-            raise TrainingError(f"the loss is {total} at step {step}", hint="lower --lr, or use fp32")
         self._reduce_gradients()
         norm = self.accelerator.clip_grad_norm_(self._parameters, self.config.clip_norm)
         self.optimizer.step()
         if self.average is not None:
             self.average.update_parameters(self.network)
-        return {"total": total, "gradient": float(norm), **losses}
+        return {"total": losses.pop("total"), "gradient": norm, **losses}
 
-    def _forward_backward(self, batch: Batch, step: int) -> dict[str, float]:
+    def _forward_backward(self, batch: Batch, step: int) -> dict[str, Tensor]:
         """Add up losses and gradients of the micro-batches; the losses over all processes too."""
         micro_batches = self.task.micro_batches(batch)
         sums: dict[str, Tensor] = {}
@@ -299,21 +374,17 @@ class Trainer(Generic[Batch]):
             self.accelerator.backward(loss)
             for name, value in {"total": loss, **parts}.items():
                 sums[name] = sums[name] + value.detach() if name in sums else value.detach()
-        values = all_reduce(self.accelerator, torch.stack([*sums.values()])).tolist()
-        return dict(zip(sums, values, strict=True))
+        return dict(zip(sums, all_reduce(self.accelerator, torch.stack([*sums.values()])), strict=True))
 
     def _reduce_gradients(self) -> None:
         """Add up the gradients of all processes; the loss of each is its share of the batch's already."""
         if self.accelerator.num_processes == 1:
             return
-        device = self.accelerator.device
-        used = all_reduce(
-            self.accelerator, torch.tensor([each.grad is not None for each in self._parameters]).int().to(device)
-        )
+        used = sum_counts(self.accelerator, [each.grad is not None for each in self._parameters])
         grads = [torch.zeros_like(each) if each.grad is None else each.grad for each in self._parameters]
         flat = all_reduce(self.accelerator, torch.cat([grad.flatten() for grad in grads]))
         pieces = torch.split(flat, [grad.numel() for grad in grads])
-        for parameter, grad, piece, count in zip(self._parameters, grads, pieces, used.tolist(), strict=True):
+        for parameter, grad, piece, count in zip(self._parameters, grads, pieces, used, strict=True):
             # What no process used has no gradient, and its moments rest, as with one process.
             parameter.grad = grad.copy_(piece.view(grad.shape)) if count else None
 
@@ -332,14 +403,16 @@ class Trainer(Generic[Batch]):
         is_stale = self.config.patience is not None and self.progress.stale >= self.config.patience
         return is_stale or self.progress.step >= self.config.steps
 
-    def _validate(self, losses: Mapping[str, float]) -> None:
+    def _validate(self, losses: Mapping[str, float], batches: Iterator[Any]) -> None:
         self._average_buffers()
         best, stale = self.progress.best, self.progress.stale
         if self.accelerator.is_main_process:
             network = self.best_network.eval()
             with torch.no_grad():
                 is_last = self.progress.step == self.config.steps
-                metrics = dict(self.task.validate(network, self.accelerator.device, is_last=is_last))
+                held_out = islice(batches, self.task.held_out_count(is_last=is_last))
+                metrics = dict(self.task.validate(network, self.accelerator.device, is_last=is_last, held_out=held_out))
+                deque(held_out, maxlen=0)  # what was not read of it, or it would be taken for a step
             value = metrics[self.config.monitor] if self.config.monitor else 0.0
             # Equal predictions have no correlation: as bad as can be, yet worth keeping.
             value = -1.0 if value is None else value
@@ -373,45 +446,15 @@ class Trainer(Generic[Batch]):
         return {name: value for name, value in asdict(self.config).items() if name not in _CHANGEABLE}
 
 
-def load_batches(
-    batch: Callable[[int], Batch], steps: range, *, workers: int = 0, pin_memory: bool = False
-) -> Iterator[Batch]:
-    """Yield the batches of some steps, made ahead by ``workers`` processes or, with 0, in between.
+class _Feed:
+    """What a run reads: batches of steps, and of validations."""
 
-    Raises:
-        FinecausalError: A clip cannot be read.
-    """
-    loader = DataLoader(
-        _Steps(batch),
-        batch_size=None,
-        collate_fn=_unchanged,
-        sampler=steps,
-        num_workers=workers,
-        pin_memory=pin_memory,
-        # Batches come whole and in order: neither sampler nor workers may touch the generator of the run.
-        generator=torch.Generator().manual_seed(0),
-    )
-    for item in loader:
-        if isinstance(item, FinecausalError):
-            raise item
-        yield item
+    def __init__(self, task: Task[Any]) -> None:
+        self._step, self._held_out = task.batch, task.held_out_batch
 
-
-class _Steps(Dataset[Any]):
-    """The batches by step. An error is an item too: a loading process would garble it if it raised."""
-
-    def __init__(self, batch: Callable[[int], Any]) -> None:
-        self._batch = batch
-
-    def __getitem__(self, step: int) -> Any:
-        try:
-            return self._batch(step)
-        except FinecausalError as error:
-            return error
-
-
-def _unchanged(batch: Any) -> Any:
-    return batch
+    def __call__(self, key: tuple[bool, int]) -> Any:
+        is_held_out, index = key
+        return self._held_out(index) if is_held_out and self._held_out is not None else self._step(index)
 
 
 # Random numbers, schedules and the running mean of the weights.
@@ -506,6 +549,22 @@ def all_reduce(accelerator: Accelerator, tensor: Tensor) -> Tensor:
     with _names_a_lost_process():
         summed: Tensor = accelerator.reduce(tensor, "sum")
     return summed
+
+
+def sum_counts(accelerator: Accelerator, counts: Sequence[int]) -> list[int]:
+    """Return the sums over all processes of whole numbers that lie in main memory; no device is waited for."""
+    if accelerator.num_processes == 1:
+        return list(counts)
+    with _names_a_lost_process():
+        sums = torch.tensor(counts, dtype=torch.int64)
+        distributed.all_reduce(sums, group=_host_group(distributed.group.WORLD))
+    return [int(value) for value in sums]
+
+
+@cache
+def _host_group(_: object) -> Any:
+    """Return the processes of a run as a group that exchanges what lies in main memory."""
+    return distributed.new_group(backend="gloo", timeout=_TIMEOUT)
 
 
 Value = TypeVar("Value")

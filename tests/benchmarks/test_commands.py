@@ -5,7 +5,18 @@ import pytest
 
 @pytest.mark.parametrize(
     "name",
-    ["backbones", "causal", "choices", "data", "explanations", "own_exemplars", "perturbations", "reader", "search"],
+    [
+        "backbones",
+        "causal",
+        "choices",
+        "data",
+        "explanations",
+        "feeding",
+        "own_exemplars",
+        "perturbations",
+        "reader",
+        "search",
+    ],
 )
 def test_every_benchmark_that_the_docs_name_is_a_command(name, capsys, monkeypatch):
     monkeypatch.setattr("sys.argv", [name, "--help"])

@@ -1,8 +1,10 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
-from finecausal_cli.data.batch import MAX_SHIFT, augment, collate, stage_execution
+from finecausal_cli.data.batch import MAX_SHIFT, augment, collate, mirror_rows, rows_of, stage_execution
 from finecausal_cli.data.cache import ClipArrays
 
 SIZE = 32
@@ -18,7 +20,16 @@ def coded():
 
 
 def augmented(clip, seed):
-    return augment(clip, frame_size=SIZE, rng=np.random.default_rng(seed))
+    """Augment a clip, mirrored as the device does."""
+    found, is_mirrored = augment(clip, frame_size=SIZE, rng=np.random.default_rng(seed))
+    if not is_mirrored:
+        return found
+    mask = None if found.mask is None else mirrored(found.mask)
+    return replace(found, frames=mirrored(found.frames.transpose(0, 3, 1, 2)).transpose(0, 2, 3, 1), mask=mask)
+
+
+def mirrored(planes):
+    return mirror_rows(torch.from_numpy(planes.copy())[None], torch.tensor([0]))[0].numpy()
 
 
 @pytest.mark.parametrize("seed", range(12))
@@ -134,6 +145,17 @@ def test_moving_a_batch_keeps_every_field(dives, load):
     moved = found.to(torch.device("meta"))
     assert found.encoding is None
     assert moved.encoding is None
-    fields = [name for name in found.__slots__ if name != "encoding"]
+    fields = [name for name in found.__slots__ if name not in ("encoding", "counts")]
     assert all(getattr(moved, name).shape == getattr(found, name).shape for name in fields)
     assert all(getattr(moved, name).device.type == "meta" for name in fields)
+    assert moved.counts == found.counts
+
+
+def test_some_pictures_are_mirrored_and_the_others_stay():
+    pictures = torch.arange(24).view(4, 2, 3)
+    before = pictures.clone()
+    found = mirror_rows(pictures, rows_of([False, True, False, True]))
+    assert torch.equal(found[[0, 2]], before[[0, 2]])
+    assert found[1].tolist() == [[8, 7, 6], [11, 10, 9]]
+    assert torch.equal(found[3], before[3].flip(-1))
+    assert torch.equal(mirror_rows(found.clone(), rows_of([False] * 4)), found)

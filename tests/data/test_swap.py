@@ -127,5 +127,5 @@ def test_batches_show_the_changed_dives_whatever_the_batch(shelf):
     assert (together.clips[1:] == alone.clips).all()
     assert (together.clips != collate([(0, 1, 2)], shelf.dives, shelf.load, **given).clips).any()
     rng = np.random.default_rng((3, 1, 1))
-    one = augment(shelf.load(shelf.dives[1]), frame_size=32, rng=rng, swap=swap)
+    one, _ = augment(shelf.load(shelf.dives[1]), frame_size=32, rng=rng, swap=swap)
     assert (together.clips[1].numpy() == one.frames).all()

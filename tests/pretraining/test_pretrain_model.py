@@ -17,7 +17,7 @@ EVERYTHING = torch.ones(len(SEEN))
 def batch(shelf):
     return collate_snippets(
         [*shelf.crop_snippets(0, [0, 40], None), *shelf.crop_snippets(1, [70], None)], shelf.scale(), None
-    )
+    ).prepare()
 
 
 @pytest.fixture(scope="module")

@@ -7,6 +7,7 @@ from finecausal_cli.data.cache import ClipArrays
 from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.training.motion_snippets import BEFORE_LEAVING, SnippetDataset, collate_snippets
+from finecausal_cli.video import MEAN, STD
 
 from .conftest import SIDE
 
@@ -42,7 +43,9 @@ def test_by_chance_any_place_mirrored_or_not_and_the_mask_alike(simulated, gradi
     for seed in range(30):
         (cut,) = shelf.crop_snippets(0, [10], np.random.default_rng(seed))
         np.testing.assert_array_equal(cut.frames[..., 0], cut.mask)
-        slope = int(cut.mask[0, 0, 1]) - int(cut.mask[0, 0, 0])
+        seen = collate_snippets([cut], shelf.scale(), None).prepare()
+        torch.testing.assert_close(seen.frames[0, 0] * STD[0] + MEAN[0], seen.mask[0] / 255)
+        slope = int(seen.mask[0, 0, 0, 1]) - int(seen.mask[0, 0, 0, 0])
         assert abs(slope) == 1
         mirrored.add(slope > 0)
         places.add(int(cut.mask[0].max()))
@@ -77,7 +80,9 @@ def test_every_clip_is_decoded_once_and_reported(simulated, gradient):
 def test_a_batch_is_standardised_and_can_be_taken_back(shelf):
     scale = shelf.scale()
     cuts = [*shelf.crop_snippets(0, [0, 40], None), *shelf.crop_snippets(1, [80], None)]
-    batch = collate_snippets(cuts, scale, None)
+    cut = collate_snippets(cuts, scale, None)
+    assert cut.frames.dtype == cut.mask.dtype == torch.uint8
+    batch = cut.prepare()
     assert batch.frames.shape == (3, 3, 16, SIDE, SIDE)
     torch.testing.assert_close(batch.frames[1], normalise(cuts[1].frames))
     motion = batch.motion * scale.motion[1] + scale.motion[0]
@@ -91,7 +96,7 @@ def test_a_batch_is_standardised_and_can_be_taken_back(shelf):
 
 def test_light_changes_the_frames_alone(shelf):
     scale, cuts = shelf.scale(), shelf.crop_snippets(0, [40], None)
-    plain, lit = collate_snippets(cuts, scale, None), collate_snippets(cuts, scale, np.random.default_rng(0))
+    plain, lit = (collate_snippets(cuts, scale, rng).prepare() for rng in (None, np.random.default_rng(0)))
     before, after = (one.frames[0, 0, 0] - one.frames[0, 0, 0].mean() for one in (plain, lit))
     gain = (after / before)[before.abs() > 0.1]
     assert gain.std() < 1e-2

@@ -3,7 +3,13 @@ import pytest
 import torch
 from torch import nn
 
-from finecausal_cli.training.motion_pretraining import HeadOutputs, MaskPrediction, correlation, validate_pretraining
+from finecausal_cli.training.motion_pretraining import (
+    HeadOutputs,
+    HeldOutDives,
+    MaskPrediction,
+    correlation,
+    validate_pretraining,
+)
 from finecausal_cli.training.motion_snippets import SEEN
 
 
@@ -26,9 +32,13 @@ class Knowing(nn.Module):
         return [answers, answers], MaskPrediction(drawn - 0.5, batch.mask)
 
 
+def dives(shelf, count):
+    return map(HeldOutDives(shelf, shelf.scale()), range(count))
+
+
 def test_who_knows_everything_is_found_to(shelf):
     model = Knowing().train()
-    found = validate_pretraining(model, shelf, shelf.scale(), 5, torch.device("cpu"))
+    found = validate_pretraining(model, dives(shelf, 5), torch.device("cpu"))
     assert model.training
     assert (found.stage, found.foreground_iou) == (1.0, 1.0)
     known = {name: r for name, r in found.seen.items() if r is not None}
@@ -38,7 +48,7 @@ def test_who_knows_everything_is_found_to(shelf):
 
 
 def test_who_knows_half_too(shelf):
-    found = validate_pretraining(Knowing(wrong=4, half=True), shelf, shelf.scale(), 2, torch.device("cpu"))
+    found = validate_pretraining(Knowing(wrong=4, half=True), dives(shelf, 2), torch.device("cpu"))
     assert found.stage == pytest.approx(12 / 16)
     assert found.foreground_iou == pytest.approx(0.5, abs=1e-2)
 

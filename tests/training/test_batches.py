@@ -7,11 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as some
 
+from finecausal_cli.data.cache import load_ahead
 from finecausal_cli.errors import VideoError
 from finecausal_cli.training.batches import PairBatches, StepPlan, split_groups
-from finecausal_cli.training.trainer import load_batches
 
-FIELDS = ("clips", "masks", "has_mask", "transitions", "execution", "query", "exemplar")
+FIELDS = ("clips", "masks", "mirrored", "has_mask", "transitions", "execution", "query", "exemplar")
 
 
 @given(some.integers(1, 9), some.integers(1, 9))
@@ -29,7 +29,7 @@ def steps(film, options, *, rank=0, count=1, first=0, load=None):
         film.dives, SimpleNamespace(load=load or film.load), options, share=(rank, count), frame_size=32
     )
     last = options.epochs * batches.plan.steps_per_epoch
-    return list(load_batches(batches, range(first, last), workers=options.workers))
+    return list(load_ahead(batches, range(first, last), workers=options.workers))
 
 
 def assert_same(one, other):

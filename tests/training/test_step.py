@@ -23,7 +23,7 @@ def train_step(trainer, parts, at) -> dict[str, float]:
     """Take a step of a run in training mode."""
     trainer.task.train_mode()
     trainer.progress = Progress(step=at)
-    return trainer.train_step(parts)
+    return {name: float(value) for name, value in trainer.train_step(parts).items()}
 
 
 @pytest.fixture(scope="module")
