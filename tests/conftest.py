@@ -6,6 +6,7 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from finecausal_cli.athlete.reader import AthleteReader
 from finecausal_cli.model.config import ModelConfig
@@ -191,6 +192,29 @@ def read_once(monkeypatch):
 
     monkeypatch.setattr(WorkerProcess, "run", run_once)
     monkeypatch.setattr(AthleteReader, "_read", read_windows_once)
+
+
+class NeverWaits(TorchDispatchMode):
+    """Refuses what would make a program wait for a GPU: reading a number, and shapes that follow from values."""
+
+    READS = ("aten._local_scalar_dense", "aten.nonzero.", "aten.masked_select", "aten._unique", "aten.unique")
+    PICKS = ("aten.index.Tensor", "aten.index_put", "aten._index_put")
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        picks = str(func).startswith(self.PICKS) and any(
+            each is not None and each.dtype == torch.bool for each in args[1]
+        )
+        if picks or str(func).startswith(self.READS):
+            raise AssertionError(f"{func} waits for the device")
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture
+def never_waits():
+    """A context in which nothing may wait for the device that computes."""
+    with pytest.raises(AssertionError, match="waits"), NeverWaits():
+        torch.ones(2).sum().item()
+    return NeverWaits
 
 
 @pytest.fixture

@@ -462,10 +462,13 @@ def load_ahead(
     )
     with _one_opencv_thread():
         items = iter(loader)
-    for item in items:
-        if isinstance(item, FinecausalError):
-            raise item
-        yield item
+    try:
+        for item in items:
+            if isinstance(item, FinecausalError):
+                raise item
+            yield item
+    finally:
+        del items  # ends the processes now, not when whoever handles an error lets go of it
 
 
 class _Made:

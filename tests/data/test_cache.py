@@ -8,6 +8,7 @@ import time
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 from PIL import Image
@@ -15,7 +16,7 @@ from PIL import Image
 from finecausal_cli.data import cache as cache_module
 from finecausal_cli.data import cache as clip_file
 from finecausal_cli.data import cache as clip_reader
-from finecausal_cli.data.cache import CacheSize, ClipCache
+from finecausal_cli.data.cache import CacheSize, ClipCache, fill, load_ahead
 from finecausal_cli.errors import OutputError, VideoError
 from finecausal_cli.video import crop
 from finecausal_cli.video.reader import read_clip, read_masks
@@ -399,3 +400,66 @@ def test_a_cache_that_cannot_be_written_is_named(dive, tmp_path):
     (tmp_path / "plain").write_text("")
     with pytest.raises(OutputError, match="the clip cache cannot be written"):
         make_cache(tmp_path / "plain").load(dive)
+
+
+@pytest.fixture
+def several(tmp_path, dive, make_dive):
+    """Four dives whose files are the same but for their names; the last has no masks."""
+    dives = []
+    for index in range(4):
+        video = tmp_path / f"b{index}.mp4"
+        shutil.copy(dive.video, video)
+        dives.append(make_dive(index, video=video, mask=None if index == 3 else dive.mask))
+    return dives
+
+
+@pytest.fixture
+def few_are_enough(monkeypatch):
+    """Processes are started for a single clip."""
+    monkeypatch.setattr(cache_module, "_CLIPS_A_PROCESS", 1)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_processes_fill_a_cache_as_one_does(several, folder, tmp_path, few_are_enough, decoded, monkeypatch):
+    cache, alone = make_cache(folder), make_cache(tmp_path / "alone")
+    assert list(fill(cache, several, cores=2)) == [True, True, True, False]
+    assert decoded == []  # by others
+    assert list(fill(alone, several, cores=1)) == [True, True, True, False]
+    assert len(decoded) == 4
+    names = sorted(path.name for path in folder.iterdir())
+    assert names == sorted(path.name for path in (tmp_path / "alone").iterdir())  # no part of a file is left
+    assert all((folder / name).read_bytes() == (tmp_path / "alone" / name).read_bytes() for name in names)
+    monkeypatch.setattr(clip_file.zlib, "crc32", lambda data, start=0: 0)  # nothing would compare equal
+    assert all(same(cache.load(dive), alone.load(dive)) for dive in several)
+    assert len(decoded) == 4
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+@pytest.mark.parametrize("cores", [1, 2])
+def test_a_cache_that_was_not_filled_to_the_end_goes_on(several, folder, few_are_enough, decoded, cores):
+    whole = several[2].video.read_bytes()
+    several[2].video.write_bytes(whole[:200])
+    with pytest.raises(VideoError, match=r"b2\.mp4"):
+        list(fill(make_cache(folder), several, cores=cores))
+    assert {path.suffix for path in folder.iterdir()} == {".clip"}
+    kept = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
+    assert len(kept) >= 2
+    several[2].video.write_bytes(whole)
+    decoded.clear()
+    assert list(fill(make_cache(folder), several, cores=1)) == [True, True, True, False]
+    assert len(decoded) == 4 - len(kept)
+    assert all(path.stat().st_mtime_ns == written for path, written in kept.items())
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_a_process_that_reads_ahead_does_not_wait_for_opencvs_threads(pictures):
+    """OpenCV keeps threads once it has used them; a copy of the process has none of them."""
+    picture = np.zeros((2000, 1500, 3), np.uint8)
+    threads = cv2.getNumThreads()
+    try:
+        cv2.setNumThreads(2)
+        cv2.GaussianBlur(picture, (31, 31), 3)
+        blurred = list(load_ahead(lambda _: int(cv2.GaussianBlur(picture + 7, (31, 31), 3).max()), [0, 1], workers=1))
+        assert (blurred, cv2.getNumThreads()) == ([7, 7], 2)
+    finally:
+        cv2.setNumThreads(threads)

@@ -1,5 +1,6 @@
 from dataclasses import replace
 
+import numpy as np
 import pytest
 import torch
 
@@ -53,6 +54,18 @@ def test_what_is_not_shown_has_no_gradient():
     error.backward()
     assert error.item() == pytest.approx(0.5)
     assert found.grad.tolist() == [[0.0, 1.0]]
+
+
+def test_a_step_waits_for_no_number(shelf, config, never_waits):
+    rng = np.random.default_rng(0)
+    cuts = [cut for index in (0, 1, 2) for cut in shelf.crop_snippets(index, [0, 60], rng)]
+    batch = collate_snippets(cuts, shelf.scale(), rng)
+    assert 0 < len(batch.mirrored) < len(cuts)
+    model = PretrainModel(FineCausal(config), batch.motion.shape[2], len(SEEN))
+    with never_waits():
+        losses = model.losses(batch.prepare(), torch.ones(len(SEEN)))
+        torch.stack([*losses.values()]).sum().backward()
+    assert all(torch.isfinite(loss) for loss in losses.values())
 
 
 def test_perfect_predictions_have_no_loss(batch):

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from finecausal_cli.data.batch import collate
+from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.training.batches import Part, split_groups
 from finecausal_cli.training.checkpoint import Progress
@@ -80,6 +81,31 @@ def test_every_loss_is_the_mean_over_the_whole_batch(step, seven):
 def test_the_stage_loss_can_be_switched_off(step):
     (losses,), _ = step(1, steps=1, stage_supervision=False)
     assert "stages" not in losses
+
+
+def test_a_step_waits_for_no_number(seven, make_options, make_trainer, never_waits):
+    """Some masks, transitions and stages are unknown; what is known was counted before the batch was moved."""
+    config = ModelConfig(trunk="frames", width=1 / 16, shared_trunk=True, foreground="top_down", frame_size=32)
+    trainer = make_trainer(FineCausal(config), seven, make_options(groups_per_batch=9))
+    trainer.task.train_mode()
+    with never_waits():
+        losses = trainer._forward_backward(parts_of(seven, 1), 0)
+    assert set(losses) == {"total", "foreground", "transitions", "regression", "stages"}
+    assert all(torch.isfinite(value) for value in losses.values())
+
+
+@pytest.mark.gpu
+def test_a_step_on_a_gpu_waits_for_nothing(seven, config, make_options, make_trainer):
+    trainer = make_trainer(FineCausal(config), seven, make_options(groups_per_batch=9), device="cuda")
+    trainer.task.train_mode()
+    parts = [part.pin_memory() for part in parts_of(seven, 1)]
+    trainer.train_step(parts)  # what is made in the first step stays
+    torch.cuda.set_sync_debug_mode("error")
+    try:
+        losses = trainer.train_step(parts)
+    finally:
+        torch.cuda.set_sync_debug_mode("default")
+    assert losses["total"].device.type == "cuda"
 
 
 def test_dropout_follows_from_seed_step_and_part(seven, config, make_options, make_trainer):

@@ -1,4 +1,5 @@
 import json
+import time
 from dataclasses import replace
 
 import numpy as np
@@ -100,3 +101,74 @@ def test_a_loss_that_is_no_number_stops_the_run_in_one_line(tmp_path):
     task.loss = lambda network, batch, device: (network(batch[0]).sum() * float("nan"), {})
     with pytest.raises(TrainingError, match="the loss is nan"):
         trainer_in(tmp_path / "run", task=task).fit()
+
+
+class Watched(Line):
+    """Writes down which batches were made, and reads held-out ones that come with the feed."""
+
+    def __init__(self, folder):
+        super().__init__()
+        self.folder = folder
+        self.found = []
+
+    def batch(self, step):
+        (self.folder / f"made-{step}").touch()
+        return super().batch(step)
+
+    def held_out_batch(self, index):
+        return super().batch(1000 + index)
+
+    def held_out_count(self, *, is_last):
+        return 5 if is_last else 2
+
+    def validate(self, network, device, *, is_last, held_out):
+        errors = [float((network(inputs) - wanted).abs().max()) for inputs, wanted in held_out]
+        self.found.append(len(errors))
+        return {"error": max(errors)}
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_neither_processes_nor_when_losses_are_read_change_anything(tmp_path):
+    runs = []
+    for name, given in (("plain", {}), ("ahead", {"workers": 2, "read_every": 7})):
+        (tmp_path / name).mkdir()
+        task, told = Watched(tmp_path / name), []
+        config = replace(CONFIG, validate_every=10, log_losses=True, **given)
+        trainer = trainer_in(tmp_path / name, config, task)
+        trainer.fit(Callbacks(step=lambda progress, losses, told=told: told.append((progress, losses))))
+        weights = {key: value.tolist() for key, value in trainer.best_network.state_dict().items()}
+        runs.append((told, task.found, (tmp_path / name / LOG_NAME).read_text(), weights))
+    assert runs[0] == runs[1]
+    assert [progress.step for progress, _ in runs[1][0]] == list(range(1, 31))
+    assert runs[1][1] == [2, 2, 5]
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_steps_are_made_ready_while_a_network_is_validated(tmp_path):
+    class Patient(Watched):
+        def validate(self, network, device, *, is_last, held_out):
+            """Read nothing before the batches of the next two steps are there."""
+            until = time.monotonic() + 60
+            while not is_last and not (self.folder / "made-11").exists() and time.monotonic() < until:
+                time.sleep(0.01)
+            self.ready = getattr(self, "ready", False) or (self.folder / "made-11").exists()
+            return super().validate(network, device, is_last=is_last, held_out=iter([next(held_out)]))
+
+    task = Patient(tmp_path)
+    trainer_in(tmp_path, replace(CONFIG, steps=12, validate_every=10, workers=2), task).fit()
+    assert task.ready
+    assert task.found == [1, 1]  # what a validation leaves is no step
+
+
+def test_losses_that_are_read_late_are_still_no_checkpoint(tmp_path):
+    """The loss of step 3 is no number; the run is at step 5 when it is read, before a checkpoint is written."""
+    task = Line()
+    task.loss = lambda network, batch, device: (network(batch[0]).square().mean() * batch[2], {})
+    task.batch = lambda step: (*Line.batch(task, step), float("nan") if step == 3 else 1.0)
+    told = []
+    with pytest.raises(TrainingError, match="the loss is nan at step 3"):
+        trainer_in(tmp_path, replace(CONFIG, steps=9, checkpoint_every=5, read_every=99), task).fit(
+            Callbacks(step=lambda progress, losses: told.append(progress.step))
+        )
+    assert told == [1, 2, 3]
+    assert not (tmp_path / "last.pt").exists()

@@ -10,7 +10,7 @@ from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.errors import DatasetError, UsageError
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.model.outputs import Encoding
-from finecausal_cli.training import TrainOptions
+from finecausal_cli.training import TrainOptions, batches
 from finecausal_cli.training.batches import FOLDER, Views
 from finecausal_cli.training.run import train
 from finecausal_cli.training.trainer import Callbacks
@@ -58,6 +58,25 @@ def test_the_first_view_is_the_dive_as_scoring_sees_it(model, film, clips):
         assert found.transitions[0].tolist() == list(clip.transitions)
         assert len(found.encoding) == 3
         assert not torch.allclose(found.encoding.video[1], found.encoding.video[0], atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:This process .* is multi-threaded:DeprecationWarning")
+def test_processes_make_the_views_that_one_makes(model, film, clips, tmp_path, monkeypatch):
+    monkeypatch.setattr(batches, "_VIEWS_A_PROCESS", 1)
+    alone = Views(model, clips, None, 2)
+    made = [alone.load(dive) for dive in film.dives]
+    first, clips.reads = Views(model, clips, tmp_path, 2), 0
+    first.load(film.dives[2])
+    assert clips.reads == 1
+    assert len(list(first.make(film.dives, cores=2))) == len(film.dives)
+    again = Views(model, clips, tmp_path, 2)
+    assert len(list(again.make(film.dives, cores=2))) == len(film.dives)
+    for views in (first, again):
+        for dive, one in zip(film.dives, made, strict=True):
+            assert torch.equal(views.load(dive).encoding.video, one.encoding.video)
+            assert torch.equal(views.load(dive).transitions, one.transitions)
+    assert clips.reads == 1  # the others by other processes, and each once
+    assert len([*(tmp_path / FOLDER).glob("*/*")]) == len(film.dives)
 
 
 def test_views_are_made_once_and_shared_by_all_that_have_the_same_trunk(model, film, clips, tmp_path):
