@@ -88,8 +88,9 @@ def test_a_step_waits_for_no_number(seven, make_options, make_trainer, never_wai
     config = ModelConfig(trunk="frames", width=1 / 16, shared_trunk=True, foreground="top_down", frame_size=32)
     trainer = make_trainer(FineCausal(config), seven, make_options(groups_per_batch=9))
     trainer.task.train_mode()
+    parts = parts_of(seven, 1)
     with never_waits():
-        losses = trainer._forward_backward(parts_of(seven, 1), 0)
+        losses = trainer._forward_backward(parts, 0)
     assert set(losses) == {"total", "foreground", "transitions", "regression", "stages"}
     assert all(torch.isfinite(value) for value in losses.values())
 
