@@ -116,6 +116,16 @@ def feed(
     return Fed(workers, steps / seconds, trainer.waiting_share)
 
 
+def cutting_s(data: PretrainData, batches: int = 20) -> float:
+    """Return the processor time in which one process cuts a batch, seconds."""
+    cut = SnippetBatches(data.training, data.training.scale(), PretrainOptions(dives=DIVES, snippets=SNIPPETS), (0, 0))
+    cut(batches)
+    began = time.process_time()
+    for step in range(batches):
+        cut(step)
+    return (time.process_time() - began) / batches
+
+
 def rate_of_views(clips: ClipCache, dives: Sequence[Dive], workers: int, swap: BackgroundSwap | None) -> float:
     """Return how many views a second are read and varied, to be encoded: three a dive."""
     vary = ClipVariation(clips, clips.frame_size, 3, swap)
@@ -148,6 +158,8 @@ def main() -> None:
         console.print(
             f"cache: {filled} clips in {seconds:.1f} s on {available_cores()} cores: {filled / seconds:.1f}/s"
         )
+        seconds = cutting_s(data)
+        console.print(f"a batch is cut in {seconds * 1000:.1f} ms of processor time: {1 / seconds:.0f}/s a process")
         fed = Table("workers", "steps/s", "waits", title=f"{DIVES * SNIPPETS} snippets a step of {args.step_ms:.1f} ms")
         for workers in args.workers:
             found = feed(
