@@ -17,8 +17,9 @@ from rich.table import Table
 
 from finecausal_cli.batch import TIMEOUT_S
 from finecausal_cli.batch.inputs import find_inputs
-from finecausal_cli.batch.pipeline import ReadJob, cores, read_job, score_jobs, score_reads
+from finecausal_cli.batch.pipeline import ReadJob, read_job, score_jobs, score_reads
 from finecausal_cli.batch.records import RunSettings, identify
+from finecausal_cli.device import available_cores
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.dive_reading import reading_process
 from finecausal_cli.scoring.scorer import Scorer
@@ -78,7 +79,9 @@ def measure(times: int = TIMES, rounds: int = ROUNDS) -> tuple[Rates, int]:
 
 def table(rates: Rates, clips: int) -> Table:
     """Return the rates and how the folder compares."""
-    out = Table("scoring a folder", "clips a minute", "of the model alone", title=f"{cores()} cores, {clips} clips")
+    out = Table(
+        "scoring a folder", "clips a minute", "of the model alone", title=f"{available_cores()} cores, {clips} clips"
+    )
     rows = [
         ("model alone, clip after clip", rates.model_one_pass),
         ("model alone, side by side", rates.model_side_by_side),
@@ -106,7 +109,7 @@ def _side_by_side(scorer: Scorer, read: list[ReadJob]) -> float:
     before = torch.get_num_threads()
     torch.set_num_threads(1)
     try:
-        with ThreadPoolExecutor(cores()) as pool:
+        with ThreadPoolExecutor(available_cores()) as pool:
             return _rate(len(read), lambda: list(pool.map(lambda job: score_reads(scorer, [job]), read)))
     finally:
         torch.set_num_threads(before)
@@ -114,7 +117,7 @@ def _side_by_side(scorer: Scorer, read: list[ReadJob]) -> float:
 
 def _reading(scorer: Scorer, jobs: list[Job]) -> float:
     shape = scorer.viewing
-    processes = [reading_process() for _ in range(cores())]
+    processes = [reading_process() for _ in range(available_cores())]
     shares = [jobs[index :: len(processes)] for index in range(len(processes))]
 
     def read(index: int) -> None:

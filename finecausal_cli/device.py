@@ -205,7 +205,8 @@ def computing(plan: ExecutionPlan, device: torch.device) -> AbstractContextManag
 class PlannedEncoder(Generic[Recorded]):
     """A network's encoder as an execution plan runs it; any thread may call it.
 
-    On a GPU a batch is filled up to a power of two, so that kernels are searched, compiled and recorded for few sizes.
+    On a GPU a batch is filled up to a power of four, so that kernels are searched, compiled and recorded for few sizes:
+    each takes seconds, and batches are smaller only where the GPU waits for them.
 
     Args:
         encode: Maps inputs [B, ...] to a record of tensors [B, ...]; for a replayed plan it neither waits for the GPU
@@ -226,10 +227,10 @@ class PlannedEncoder(Generic[Recorded]):
         count = len(inputs)
         if self._device.type != "cuda":
             return self._finished(self._run(inputs, **how), count)
-        missing = (1 << (count - 1).bit_length()) - count
+        missing = (1 << -(-(count - 1).bit_length() // 2) * 2) - count
         if missing:
             inputs = torch.cat((inputs, inputs[-1:].expand(missing, *inputs.shape[1:])))
-        with self._lock:
+        with self._lock, torch.inference_mode():
             is_replayed = self.plan.replayed and not how and len(inputs) <= SMALL_BATCH
             return self._finished(self._replay(inputs) if is_replayed else self._run(inputs, **how), count)
 
@@ -275,7 +276,7 @@ class PlannedEncoder(Generic[Recorded]):
 
 
 def clips_that_fit(free_bytes: int, bytes_a_clip: int, most: int) -> int:
-    """Return how many clips to encode at once: a power of two, 1 to ``most``, in half of the free memory.
+    """Return how many clips to encode at once: a power of four, 1 to ``most``, in half of the free memory.
 
     Args:
         free_bytes: Free memory of the device.
@@ -283,7 +284,7 @@ def clips_that_fit(free_bytes: int, bytes_a_clip: int, most: int) -> int:
         most: Most clips; larger batches are no faster.
     """
     fitting = max(1, min(most, free_bytes // 2 // max(1, bytes_a_clip)))
-    return 1 << (fitting.bit_length() - 1)
+    return 1 << (fitting.bit_length() - 1) // 2 * 2
 
 
 def available_cores() -> int:

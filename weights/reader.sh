@@ -18,6 +18,7 @@ STEPS=${STEPS:-3700}
 SEQUENCE_STEPS=${SEQUENCE_STEPS:-1500}
 CONTACTS=${CONTACTS:-4000}         # entries that are rendered for the network of contacts
 CONTACT_STEPS=${CONTACT_STEPS:-2400}
+WIDTH=${WIDTH:-64}                 # channels of the frame network; 128 is a larger one
 SPLASHES=${SPLASHES:-4000}         # entries that are rendered for the network of splashes
 SPLASH_STEPS=${SPLASH_STEPS:-1600}
 WORKERS=${WORKERS:-2}
@@ -53,7 +54,7 @@ filmed=(--world wild --backgrounds "$BACKGROUNDS" --workers "$WORKERS")
 say "training: $STEPS steps on single frames, $SEQUENCE_STEPS over time"
 "${finecausal[@]}" weights reader --train "$out/train" --train "$out/varied" --train "$out/clean" \
     --validation "$out/validation" --imagenet "$IMAGENET" --per-clip 28 \
-    --backgrounds "$BACKGROUNDS" --output "$out/run" --steps "$STEPS" \
+    --backgrounds "$BACKGROUNDS" --output "$out/run" --steps "$STEPS" --width "$WIDTH" \
     --sequence-steps "$SEQUENCE_STEPS" --workers "$WORKERS" --device "$DEVICE"
 say "the contact: rendering $CONTACTS entries, $CONTACT_STEPS steps"
 "${finecausal[@]}" weights contact --reader "$out/run/reader" --backgrounds "$BACKGROUNDS" --output "$out/contact" \

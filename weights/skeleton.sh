@@ -16,6 +16,7 @@ FILMS=${FILMS:-450}                # simulated films, which the athlete reader r
 HELD_OUT=${HELD_OUT:-130}          # films for interval and dive numbers
 ALONE_STEPS=${ALONE_STEPS:-2100}
 PAIR_STEPS=${PAIR_STEPS:-2900}
+WIDTH=${WIDTH:-0.25}               # features of a snippet over 1024; 0.5 is a larger network
 WORKERS=${WORKERS:-2}
 DEVICE=${DEVICE:-cpu}
 PYTHON=${PYTHON:-.venv/bin/python}
@@ -38,7 +39,7 @@ filmed=(--world wild --backgrounds "$BACKGROUNDS" --workers "$WORKERS")
 say "reading the films, then training: $ALONE_STEPS steps on single dives, $PAIR_STEPS on pairs"
 "${finecausal[@]}" weights skeleton --bodies "$out/bodies" --bodies "$out/failed" --films "$out/films" --validation "$out/held-out" \
     --cache "$out/tracks" --output "$out/run" --alone-steps "$ALONE_STEPS" --pair-steps "$PAIR_STEPS" \
-    --exemplars 8 --device "$DEVICE"
+    --exemplars 8 --width "$WIDTH" --device "$DEVICE"
 say "the self-test"
 "$PYTHON" weights/make.py --self-test "$out/run/best"
 "${finecausal[@]}" weights verify "$out/run/best"

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import os
 import queue
 import time
 from contextlib import suppress
@@ -17,6 +16,7 @@ import torch
 
 from finecausal_cli.batch import TIMEOUT_S, BatchConfig
 from finecausal_cli.batch.records import Row, failed_row, scored_row, unscored_row
+from finecausal_cli.device import available_cores
 from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive
 from finecausal_cli.scoring.dive_reading import read_dives, read_each, reading_process
 from finecausal_cli.scoring.results import Unscored
@@ -318,10 +318,10 @@ class _Pipeline(Generic[T]):
         is_cpu: bool,
         limit: BatchLimit,
     ) -> None:
-        self._scorers: Final = min(cores(), _MOST_SCORERS) if is_cpu else _GPU_SCORERS
+        self._scorers: Final = min(available_cores(), _MOST_SCORERS) if is_cpu else _GPU_SCORERS
         # Also where scoring needs the cores as well: reading a clip may take longer than scoring it with a small
         # network, and a reader that is ahead waits.
-        self._workers: Final = config.workers or min(cores(), _MOST_WORKERS)
+        self._workers: Final = config.workers or min(available_cores(), _MOST_WORKERS)
         self._limit: Final = limit
         self._timeout_s: Final = config.timeout_s
         self._finish = finish
@@ -419,10 +419,3 @@ class _Pipeline(Generic[T]):
             except queue.Full:
                 continue
             return
-
-
-def cores() -> int:
-    """Return how many cores this process may use."""
-    if hasattr(os, "sched_getaffinity"):
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1

@@ -64,7 +64,7 @@ if TYPE_CHECKING:
     from finecausal_cli.video import Clip
 
 
-_MOST_TOGETHER: Final = 32
+_MOST_TOGETHER: Final = 16
 """Most clips in one pass on a GPU."""
 
 

@@ -297,6 +297,7 @@ class ReaderOptions(OptionGroup):
     sequence_steps: int = option(3000, "Optimiser steps of the sequence network; 0 leaves it out.", min=0, metavar="N")
     batch_size: int = option(32, "Windows in a batch.", min=4, metavar="N")
     lr: float = option(1.5e-3, "Peak learning rate.", min=0)
+    width: int = option(64, "Channels of the pyramid and of the heads.", min=8, metavar="N")
     frozen_stages: int = option(3, "Backbone stages that are not trained; 3 covers strides 2 to 8.", min=0, max=7)
     per_clip: int = option(16, "Windows cropped from a clip.", min=1, metavar="N")
     workers: int = option(1, "Processes that crop windows, and augment them ahead of time.", min=1, metavar="N")
@@ -370,6 +371,7 @@ class SkeletonOptions(OptionGroup):
     cache: Path | None = option(None, "Where tracks read from films are kept.", metavar="DIR", panel="Data")
     init: str | None = option(None, "Weights to start from, of the same preset.", metavar="WEIGHTS", panel="Data")
     ablate: str = option("", "Modules to leave out: gat, tca or gat,tca.")
+    width: float = option(0.25, "Features of a snippet over 1024, a multiple of 1/64.", min=1 / 32, max=1)
     alone_steps: int = option(3000, "Optimiser steps on single dives.", min=0, metavar="N")
     pair_steps: int = option(2500, "Optimiser steps on pairs of dives.", min=1, metavar="N")
     lr: float = option(2e-3, "Peak learning rate on single dives.", min=0)
@@ -382,8 +384,15 @@ class SkeletonOptions(OptionGroup):
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")
 
     def network(self) -> ModelConfig:
-        """Return the network's configuration."""
-        return build_config("skeleton", ablate=self.ablate).model_copy(update={"recognises": True})
+        """Return the network's configuration.
+
+        Raises:
+            UsageError: There is no network of this width.
+        """
+        if self.width * 64 % 1:
+            raise UsageError(f"{self.width:g} is no multiple of 1/64", where="--width", hint="0.25 or 0.5")
+        config = build_config("skeleton", ablate=self.ablate)
+        return type(config).model_validate(config.model_dump() | {"recognises": True, "width": self.width})
 
 
 def process_count() -> int:

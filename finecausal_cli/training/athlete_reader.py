@@ -293,7 +293,7 @@ def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Pa
         WindowSet(files_of["validation"], crops.window_size),
     ]
     torch.manual_seed(run.seed)
-    network = AthleteNetwork(NetworkConfig(window_size=crops.window_size))
+    network = AthleteNetwork(NetworkConfig(window_size=crops.window_size, width=run.width, embedding=run.width))
     if run.imagenet is not None:
         network.backbone.load_state_dict(_imagenet(run.imagenet))
         network.freeze(run.frozen_stages)

@@ -26,6 +26,7 @@ from torch import Tensor, distributed, nn
 from torch.optim.swa_utils import AveragedModel
 
 from finecausal_cli.data.cache import load_ahead
+from finecausal_cli.device import ExecutionPlan
 from finecausal_cli.errors import TrainingError
 from finecausal_cli.training import process_count
 from finecausal_cli.training.checkpoint import Progress, RunLog, restore, save_checkpoint
@@ -516,7 +517,7 @@ def start_accelerator(device: torch.device, precision: str = "fp32") -> Accelera
 
     Args:
         device: Where to compute. Of several processes on GPUs each takes the one of its rank on its machine.
-        precision: ``fp32``, or ``bf16`` and ``fp16`` in autocast.
+        precision: ``fp32``, which GPUs multiply in TF32, or ``bf16`` and ``fp16`` in autocast.
 
     Raises:
         TrainingError: The device cannot be shared among processes.
@@ -525,6 +526,7 @@ def start_accelerator(device: torch.device, precision: str = "fp32") -> Accelera
         raise TrainingError(f"several processes cannot share {device.type}", where="--device", hint="cpu or cuda")
     if process_count() == 1 and device.type == "cuda" and device.index is not None:
         torch.cuda.set_device(device)  # accelerate takes the current one
+    ExecutionPlan(tf32=True).apply(device)
     # Accelerate keeps device and precision for the life of a program; another run in it may want others.
     AcceleratorState._reset_state(reset_partial_state=True)
     return Accelerator(

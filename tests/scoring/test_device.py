@@ -153,7 +153,7 @@ def test_the_table_that_comes_with_the_package_can_be_read_and_written(tmp_path)
 
 @pytest.mark.parametrize(
     ("free", "each", "most", "clips"),
-    [(80 << 30, 1 << 30, 32, 32), (24 << 30, 1 << 30, 32, 8), (2 << 30, 3 << 30, 32, 1), (8 << 30, 0, 20, 16)],
+    [(80 << 30, 1 << 30, 16, 16), (24 << 30, 1 << 30, 16, 4), (2 << 30, 3 << 30, 16, 1), (8 << 30, 0, 70, 64)],
 )
 def test_batches_are_of_what_half_of_the_free_memory_holds(free, each, most, clips):
     assert clips_that_fit(free, each, most) == clips

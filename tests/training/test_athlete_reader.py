@@ -218,7 +218,7 @@ def test_neighbours_put_frames_right_that_were_read_upside_down(tmp_path):
 
 @pytest.mark.thorough
 def test_a_reader_is_taught_written_and_gone_on_with(dives, tmp_path):
-    run = ReaderOptions((dives,), (dives,), tmp_path, steps=2, sequence_steps=2, batch_size=4, per_clip=6)
+    run = ReaderOptions((dives,), (dives,), tmp_path, steps=2, sequence_steps=2, batch_size=4, per_clip=6, width=16)
     phases = []
     folder = train_athlete_reader(run, lambda phase, done, of, figures: phases.append(phase))
     assert list(dict.fromkeys(phases)) == [
@@ -233,6 +233,7 @@ def test_a_reader_is_taught_written_and_gone_on_with(dives, tmp_path):
     assert read.joints.shape == (6, len(JOINTS), 2)
     described = json.loads((folder / "reader.json").read_text())
     assert described["source"].startswith("From nothing")
+    assert described["network"]["width"] == described["network"]["embedding"] == 16
     before = described["digest"]
     train_athlete_reader(run)
     assert json.loads((folder / "reader.json").read_text())["digest"] == before

@@ -1,11 +1,13 @@
 import json
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import torch
 
 from finecausal_cli.errors import TrainingError, UsageError
 from finecausal_cli.model.config import PRESETS
-from finecausal_cli.training import TrainOptions, build_config, check_precision
+from finecausal_cli.training import SkeletonOptions, TrainOptions, build_config, check_precision
 
 
 @pytest.mark.parametrize(
@@ -100,3 +102,11 @@ def test_precisions_whose_gradients_are_wrong_are_refused(preset, precision, dev
             check_precision(precision, PRESETS[preset], device)
     else:
         check_precision(precision, PRESETS[preset], device)
+
+
+def test_a_larger_network_that_reads_bodies_is_an_option():
+    options = SkeletonOptions((Path("bodies"),), (Path("films"),), (Path("held"),), Path("run"))
+    assert options.network() == PRESETS["skeleton"]
+    assert replace(options, width=0.5).network().features == 512
+    with pytest.raises(UsageError, match=r"--width: 0\.3 is no multiple of 1/64"):
+        replace(options, width=0.3).network()

@@ -102,7 +102,7 @@ def assert_same_curves(one, other):
         assert mine["relative_l2"] == pytest.approx(yours["relative_l2"], rel=1e-2)
 
 
-@pytest.mark.slow
+@pytest.mark.thorough
 def test_two_processes_learn_what_one_does(start, pair, small_dataset, frozen):
     """The same batch of two groups, once whole and once a group to each process."""
     assert_same_curves(start(1, "alone", small_dataset, frozen), pair)
