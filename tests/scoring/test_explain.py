@@ -166,8 +166,11 @@ def test_scoring_computes_none_of_it(scorer, film, monkeypatch):
     """A score is one encoding without the foreground and one comparison."""
     calls = []
     model = scorer.model
-    encode, compare = model.encode, model.compare
-    monkeypatch.setattr(model, "encode", lambda *a, **k: calls.append(k["foreground"]) or encode(*a, **k))
+    planned, compare = scorer._encode, model.compare
+    encode = planned._encode
+    monkeypatch.setattr(
+        planned, "_encode", lambda *a, **k: calls.append(k.get("foreground", "none")) or encode(*a, **k)
+    )
     monkeypatch.setattr(model, "compare", lambda *a, **k: calls.append("compare") or compare(*a, **k))
     scorer.score(str(film), OF_107B)
     assert calls == ["none", "compare"]
