@@ -102,7 +102,13 @@ PLANS = [
     ExecutionPlan(convolutions="planes"),
     ExecutionPlan("bf16", cast_once=True),
     ExecutionPlan("bf16", convolutions="planes", cast_once=True),
-    pytest.param(ExecutionPlan(convolutions="planes", compiled=True), marks=pytest.mark.thorough),
+    pytest.param(
+        ExecutionPlan(convolutions="planes", compiled=True),
+        marks=[
+            pytest.mark.slow,
+            pytest.mark.filterwarnings("ignore:`torch.jit.script_method`:DeprecationWarning"),  # of its own compiler
+        ],
+    ),
 ]
 
 
