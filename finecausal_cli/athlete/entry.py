@@ -11,6 +11,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from numpy.typing import NDArray
 
     Crops = NDArray[np.uint8]
@@ -124,15 +126,16 @@ def splash_looks(crops: Crops, real_times_s: Times) -> tuple[NDArray[np.uint8], 
     Returns:
         uint8 [K, S, S, 3] and bool [K], which of them there are; None where the entry itself is not shown.
     """
-    nearest, known = _nearest(real_times_s, SPLASH_LOOKS_S, TOLERANCE_S)
+    nearest, known = nearest_pictures(real_times_s, SPLASH_LOOKS_S, TOLERANCE_S)
     return (_small(crops[nearest]), known) if known[:FEWEST_LOOKS].all() else None
 
 
-def _nearest(times_s: Times, looks_s: tuple[float, ...], most_s: float) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the number [K] of the picture nearest to each look, and which are near enough."""
-    away = np.abs(times_s[None] - np.array(looks_s)[:, None])
-    nearest = away.argmin(axis=1)
-    return nearest, away[np.arange(len(looks_s)), nearest] <= most_s
+def nearest_pictures(
+    times_s: Times, looks_s: Sequence[float] | Times, most_s: float
+) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """Return the number [K] of the picture nearest to each look, and whether it is no farther than ``most_s``."""
+    away = np.abs(times_s[None] - np.asarray(looks_s)[:, None])
+    return away.argmin(axis=1), away.min(axis=1) <= most_s
 
 
 def _small(crops: Crops) -> NDArray[np.uint8]:
@@ -211,7 +214,7 @@ def contact_looks(
     if len(real_times_s) < FEWEST_ABOUT:
         return None
     gap_s = float(np.median(np.diff(real_times_s)))
-    nearest, known = _nearest(real_times_s, CONTACT_LOOKS_S, max(TOLERANCE_S, gap_s))
+    nearest, known = nearest_pictures(real_times_s, CONTACT_LOOKS_S, max(TOLERANCE_S, gap_s))
     if known[:7].sum() < FEWEST_ABOUT:
         return None
     return _small(crops[nearest]), known, real_times_s[nearest].astype(np.float32)

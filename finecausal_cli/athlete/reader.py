@@ -410,9 +410,9 @@ def save_network(
     if sequence is not None:
         tensors = {**tensors, **{f"{_SEQUENCE}{name}": value for name, value in sequence.state_dict().items()}}
         facts = {"sequence": sequence.config.as_dict(), **facts}
-    for prefix, part_of_it in ((_SPLASH, splash), (_CONTACT, contact)):
-        if part_of_it is not None:
-            tensors = {**tensors, **{f"{prefix}{name}": value for name, value in part_of_it.state_dict().items()}}
+    for prefix, network in ((_SPLASH, splash), (_CONTACT, contact)):
+        if network is not None:
+            tensors = {**tensors, **{f"{prefix}{name}": value for name, value in network.state_dict().items()}}
             facts = {**facts, prefix[:-1]: True}
     kept = {
         name: (value.half() if value.is_floating_point() else value).contiguous().cpu()

@@ -34,6 +34,7 @@ from finecausal_cli.athlete.entry import (
     contact_looks,
     contact_loss,
     contact_moment,
+    nearest_pictures,
     splash_looks,
     splash_loss,
 )
@@ -123,7 +124,8 @@ def cut_splash(plan: DatasetPlan, index: int) -> Entry | None:
     config = plan.wild_config(index, simulated)
     motion, real_s, looks = simulated.motion, config.timing.real_s, np.array(SPLASH_LOOKS_S)
     since, step = real_s - motion.contact_s, _step_s(simulated)
-    nearest, known = _nearest(since, np.round((looks + rng.normal(0, _ENTRY_SD_S)) / step) * step)
+    wanted = np.round((looks + rng.normal(0, _ENTRY_SD_S)) / step) * step
+    nearest, known = nearest_pictures(since, wanted, _near_s(since))
     if not known[:FEWEST_LOOKS].all():
         return None
     contact = np.array([motion.contact_s + rng.normal(0, _ENTRY_SD_S)])
@@ -144,7 +146,8 @@ def cut_contact(plan: DatasetPlan, index: int) -> Entry | None:
     error = rng.uniform(-_FAR_S, _FAR_S) if rng.random() < _FAR_SHARE else rng.normal(0, _ENTRY_SD_S)
     since, step = real_s - motion.contact_s - error, _step_s(simulated)
     begin = rng.uniform(0, step)
-    nearest, known = _nearest(since, np.round((looks - begin) / step) * step + begin)
+    wanted = np.round((looks - begin) / step) * step + begin
+    nearest, known = nearest_pictures(since, wanted, _near_s(since))
     if known[:7].sum() < FEWEST_ABOUT or since[-1] < -error + _CLIP_S[0]:
         return None
     centre = motion.track(motion.centre, motion.contact_s + error + np.minimum(since[nearest], 0.0)).copy()
@@ -163,11 +166,9 @@ def _step_s(simulated: SimulatedDive) -> float:
     return float(BEFORE_S + simulated.motion.contact_s - simulated.motion.leave_s + AFTER_S) / (CLIP_FRAMES - 1)
 
 
-def _nearest(since: NDArray[np.float64], wanted: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
-    """Return the frame [K] nearest to each moment, and whether it is near enough."""
-    away = np.abs(since[None] - wanted[:, None])
-    nearest = away.argmin(axis=1)
-    return nearest, away.min(axis=1) <= max(TOLERANCE_S, float(np.median(np.diff(since))))
+def _near_s(since: NDArray[np.float64]) -> float:
+    """Return how far a frame may be from the moment that is wanted."""
+    return max(TOLERANCE_S, float(np.median(np.diff(since))))
 
 
 def _windows(
