@@ -1,3 +1,5 @@
+import re
+
 import pytest
 import torch
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
@@ -43,8 +45,20 @@ def test_losses_and_metrics_are_drawn_over_the_steps(tmp_path, make_trainer, mak
     assert "validation/aiou_50" not in tags
 
 
+def age(folder):
+    """The files of a run that is resumed were written in an earlier second.
+
+    TensorBoard reads a folder's files in the order of their names, which hold the second and a counter: within
+    one second file 10 is read before file 9.
+    """
+    for path in list((folder / BOARD_NAME).rglob("events.out.tfevents.*")):
+        _, second, rest = re.split(r"tfevents\.(\d+)", path.name)
+        path.rename(path.with_name(f"events.out.tfevents.{int(second) - 60}{rest}"))
+
+
 def test_a_resumed_run_draws_no_step_twice(tmp_path, make_options):
     draw(tmp_path, make_options(), [1, 2, 3, 4])
+    age(tmp_path)
     draw(tmp_path, make_options(), [3, 4, 5], first=2)
     assert [step for step, _ in drawn(tmp_path, "training/total")] == [1, 2, 3, 4, 5]
 
