@@ -26,7 +26,7 @@ from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import DatasetError, FinecausalError
 from finecausal_cli.scoring.dives import LocatedDive
-from finecausal_cli.scoring.measurements import ERRORS_FILE, SIDE_ON, UNITS, ReadDive
+from finecausal_cli.scoring.measurements import ERRORS_FILE, SIDE_ON, UNITS, CountRecogniser, ReadDive
 from finecausal_cli.scoring.tracks import TrackCache
 from finecausal_cli.simulator.athlete import JOINT
 from finecausal_cli.simulator.recording import DatasetPlan
@@ -125,7 +125,9 @@ def _azimuth_deg(record: Mapping[str, Any]) -> float:
     return float(record.get("camera", {}).get("azimuth_deg", 0.0))
 
 
-def measure_film(dive: Dive, simulated: SimulatedDive, record: Mapping[str, Any], cache: TrackCache) -> Film:
+def measure_film(
+    dive: Dive, simulated: SimulatedDive, record: Mapping[str, Any], cache: TrackCache, recognise: CountRecogniser
+) -> Film:
     """Read and measure a film."""
     truth = truth_of(simulated, record)
     tolerance = {
@@ -138,7 +140,7 @@ def measure_film(dive: Dive, simulated: SimulatedDive, record: Mapping[str, Any]
     try:
         stored = cache.track(dive)
         located = LocatedDive(0.0, 0.0, stored.takeoff_s, stored.entry_s, stored.time_scale)
-        read = ReadDive.of(located, stored.track)
+        read = ReadDive.of(located, stored.track, recognise=recognise)
         told = {fact.name: fact.value for fact in read.measure()}
         along = read.turns is not None and read.turns.rotation.camera < SIDE_ON
     except FinecausalError as error:
@@ -149,10 +151,10 @@ def measure_film(dive: Dive, simulated: SimulatedDive, record: Mapping[str, Any]
 
 def films_of(root: Path, cache: TrackCache, first: int, last: int | None) -> Iterator[Film]:
     """Measure films of a dataset, from one number to another."""
-    plan = plan_of(root)
+    plan, recognise = plan_of(root), CountRecogniser.load()
     for dive in list(read_dataset(root))[first:last]:
         record = json.loads((root / "meta" / f"{dive.video.stem}.json").read_text(encoding="utf-8"))
-        yield measure_film(dive, plan.dive(record["index"]), record, cache)
+        yield measure_film(dive, plan.dive(record["index"]), record, cache, recognise)
 
 
 def errors_of(films: Sequence[Film]) -> dict[str, dict[str, float]]:

@@ -141,6 +141,7 @@ def make_flight():
             "px_per_m": np.full(30, px_per_m),
             "sizes": np.full(30, 60.0),
             "camera": StillCamera(),
+            "drop_m": lambda takeoff_s, entry_s: None,
         }
         return SimpleNamespace(**{**known, **more})
 

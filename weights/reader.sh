@@ -16,8 +16,8 @@ CLEAN=${CLEAN:-40}                 # dives as the broadcast camera sees them
 HELD_OUT=${HELD_OUT:-32}
 STEPS=${STEPS:-3700}
 SEQUENCE_STEPS=${SEQUENCE_STEPS:-1500}
-CONTACTS=${CONTACTS:-4000}         # entries that are rendered for the network of contacts
-CONTACT_STEPS=${CONTACT_STEPS:-2400}
+ENDS=${ENDS:-3000}                 # take-offs, and entries, that are rendered for the networks of the ends
+END_STEPS=${END_STEPS:-2400}
 WIDTH=${WIDTH:-64}                 # channels of the frame network; 128 is a larger one
 SPLASHES=${SPLASHES:-4000}         # entries that are rendered for the network of splashes
 SPLASH_STEPS=${SPLASH_STEPS:-1600}
@@ -56,10 +56,14 @@ say "training: $STEPS steps on single frames, $SEQUENCE_STEPS over time"
     --validation "$out/validation" --imagenet "$IMAGENET" --per-clip 28 \
     --backgrounds "$BACKGROUNDS" --output "$out/run" --steps "$STEPS" --width "$WIDTH" \
     --sequence-steps "$SEQUENCE_STEPS" --workers "$WORKERS" --device "$DEVICE"
-say "the contact: rendering $CONTACTS entries, $CONTACT_STEPS steps"
-"${finecausal[@]}" weights contact --reader "$out/run/reader" --backgrounds "$BACKGROUNDS" --output "$out/contact" \
-    --films "$out/validation" --dives "$CONTACTS" --steps "$CONTACT_STEPS" --workers "$WORKERS" --device "$DEVICE"
+reader=$out/run/reader
+for end in takeoff contact; do
+    say "the $end: rendering $ENDS dives, $END_STEPS steps"
+    "${finecausal[@]}" weights "$end" --reader "$reader" --backgrounds "$BACKGROUNDS" --output "$out/$end" \
+        --films "$out/validation" --dives "$ENDS" --steps "$END_STEPS" --workers "$WORKERS" --device "$DEVICE"
+    reader=$out/$end/reader
+done
 say "the splash: rendering $SPLASHES entries, $SPLASH_STEPS steps"
-"${finecausal[@]}" weights splash --reader "$out/contact/reader" --backgrounds "$BACKGROUNDS" --output "$out/splash" \
+"${finecausal[@]}" weights splash --reader "$reader" --backgrounds "$BACKGROUNDS" --output "$out/splash" \
     --dives "$SPLASHES" --steps "$SPLASH_STEPS" --workers "$WORKERS" --device "$DEVICE"
 say "the reader is $out/splash/reader; copy it over weights/athlete to ship it"

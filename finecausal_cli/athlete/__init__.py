@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, Literal, get_args
 
 _SIDED: Final = ("shoulder", "elbow", "wrist", "hip", "knee", "ankle")
 
@@ -35,3 +35,7 @@ BONES: Final[tuple[tuple[int, int], ...]] = tuple(
     )
 )
 """Pairs of joints that a skeleton draws a line between."""
+
+End = Literal["takeoff", "contact"]
+ENDS: Final[tuple[End, ...]] = get_args(End)
+"""The ends of a flight: when feet or hands leave the board, and when the body first touches the water."""

@@ -14,7 +14,8 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
-from finecausal_cli.athlete.entry import ContactNetwork, SplashNetwork, contact_looks, contact_moment, splash_looks
+from finecausal_cli.athlete import ENDS
+from finecausal_cli.athlete.ends import EndNetwork, SplashNetwork, end_looks, read_ends, splash_looks
 from finecausal_cli.athlete.network import (
     STRIDE,
     AthleteNetwork,
@@ -35,6 +36,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from torch import Tensor, nn
 
+    from finecausal_cli.athlete import End
+    from finecausal_cli.athlete.ends import EndReading
+
 CONFIG_NAME: Final = "reader.json"
 """Not ``config.json``, which marks weights of the scoring network."""
 
@@ -43,7 +47,6 @@ FORMAT_VERSION: Final = 1
 
 _SEQUENCE: Final = "sequence."
 _SPLASH: Final = "splash."
-_CONTACT: Final = "contact."
 """What the names of the tensors of the other networks begin with in the file."""
 
 _SHORTEST_MOTION: Final = 5
@@ -106,7 +109,7 @@ class AthleteReader:
         network: The network of single frames, in evaluation mode; a copy of it is folded for speed.
         sequence: The network that smooths joints over time; None leaves single frames.
         splash: The network that sizes splashes; None leaves them unknown.
-        contact: The network that tells the first contact with the water; None leaves it as the search found it.
+        ends: The networks that tell the ends of a flight; without one, its end stays as the search found it.
         digest: Digest of its weights, for provenance.
         device: Device of the networks.
     """
@@ -116,8 +119,8 @@ class AthleteReader:
         network: AthleteNetwork,
         sequence: SequenceNetwork | None = None,
         splash: SplashNetwork | None = None,
-        contact: ContactNetwork | None = None,
         *,
+        ends: Mapping[End, EndNetwork] | None = None,
         digest: str = "",
         device: str | torch.device = "cpu",
     ) -> None:
@@ -127,7 +130,7 @@ class AthleteReader:
         self._network = fold_for_inference(network).to(self._device)
         self._sequence = None if sequence is None else sequence.eval().to(self._device)
         self._splash = None if splash is None else splash.eval().to(self._device)
-        self._contact = None if contact is None else contact.eval().to(self._device)
+        self._ends = {end: network.eval().to(self._device) for end, network in (ends or {}).items()}
 
     def __repr__(self) -> str:
         return f"AthleteReader({self.digest or 'unsaved'}, window {self.window_size} px, {self._device})"
@@ -153,8 +156,8 @@ class AthleteReader:
         if weights is None:
             raise WeightsError("the athlete reader's weights are missing", hint="install the package again")
         stored = load_network(weights)
-        networks = stored.network, stored.sequence, stored.splash, stored.contact
-        return cls(*networks, digest=str(stored.config["digest"]), device=device)
+        networks = stored.network, stored.sequence, stored.splash
+        return cls(*networks, ends=stored.ends, digest=str(stored.config["digest"]), device=device)
 
     def read_motion(
         self, pictures: NDArray[np.uint8], real_times_s: Sequence[float], in_flight: NDArray[np.bool_] | None = None
@@ -240,24 +243,21 @@ class AthleteReader:
             predicted = self._splash(shown, known)
         return float(predicted.size[0]), float(predicted.log_spread[0].exp())
 
-    def find_contact(
-        self, pictures: NDArray[np.uint8], since_entry_s: NDArray[np.float64]
-    ) -> tuple[float, float] | None:
-        """Return when the body first touches the water, and the standard deviation of that, real seconds.
-
-        None where too few pictures show it.
+    def read_end(self, end: End, pictures: NDArray[np.uint8], since_s: NDArray[np.float64]) -> EndReading | None:
+        """Return when an end of the flight is, and how the body leans then; None where too few pictures show it.
 
         Args:
+            end: Which end.
             pictures: uint8 [N, R, R, 3], the squares of ``read_motion``.
-            since_entry_s: float64 [N], real seconds since the entry as the search found it; so is the contact.
+            since_s: float64 [N], real seconds since the end as the search found it.
         """
-        looks = None if self._contact is None else contact_looks(pictures, since_entry_s)
-        if looks is None or self._contact is None:
+        network = self._ends.get(end)
+        looks = None if network is None else end_looks(end, pictures, since_s)
+        if looks is None or network is None:
             return None
-        shown = (torch.from_numpy(each)[None].to(self._device) for each in looks)
+        shown, known, times = (torch.from_numpy(each)[None].to(self._device) for each in looks)
         with torch.inference_mode():
-            moment, spread = contact_moment(self._contact(*shown))
-        return float(moment[0]), float(spread[0])
+            return read_ends(network, (shown, known, times))[0]
 
     def predict_mask(self, frames: NDArray[np.uint8]) -> NDArray[np.float32]:
         """Return the probability of athlete over whole frames, float32 [N, H/4, W/4].
@@ -391,7 +391,7 @@ def save_network(
     facts: Mapping[str, Any],
     sequence: SequenceNetwork | None = None,
     splash: SplashNetwork | None = None,
-    contact: ContactNetwork | None = None,
+    ends: Mapping[End, EndNetwork] | None = None,
 ) -> None:
     """Write a reader's weights in half precision, with its configuration and metadata.
 
@@ -402,7 +402,7 @@ def save_network(
         facts: Metadata: source, licence, training, metrics.
         sequence: The network that smooths joints over time.
         splash: The network that sizes splashes.
-        contact: The network that tells the first contact with the water.
+        ends: The networks that tell the ends of a flight.
     """
     import hashlib
 
@@ -410,7 +410,7 @@ def save_network(
     if sequence is not None:
         tensors = {**tensors, **{f"{_SEQUENCE}{name}": value for name, value in sequence.state_dict().items()}}
         facts = {"sequence": sequence.config.as_dict(), **facts}
-    for prefix, network in ((_SPLASH, splash), (_CONTACT, contact)):
+    for prefix, network in ((_SPLASH, splash), *((f"{end}.", network) for end, network in (ends or {}).items())):
         if network is not None:
             tensors = {**tensors, **{f"{prefix}{name}": value for name, value in network.state_dict().items()}}
             facts = {**facts, prefix[:-1]: True}
@@ -433,7 +433,7 @@ class StoredReader(NamedTuple):
     network: AthleteNetwork
     sequence: SequenceNetwork | None
     splash: SplashNetwork | None
-    contact: ContactNetwork | None
+    ends: dict[End, EndNetwork]
     config: dict[str, Any]
 
 
@@ -469,16 +469,16 @@ def load_network(folder: Path) -> StoredReader:
     except (SafetensorError, OSError) as error:
         raise WeightsError("the weights are damaged", where=folder / TENSORS_NAME) from error
     splash = SplashNetwork() if config.get("splash") else None
-    contact = ContactNetwork() if config.get("contact") else None
+    ends = {end: EndNetwork() for end in ENDS if config.get(end)}
     network = AthleteNetwork(sizes)
     try:
-        others = {_SEQUENCE: sequence, _SPLASH: splash, _CONTACT: contact}
+        others = {_SEQUENCE: sequence, _SPLASH: splash, **{f"{end}.": ends.get(end) for end in ENDS}}
         _fill(network, {name: value for name, value in stored.items() if not name.startswith(tuple(others))})
         for prefix, part in others.items():
             _fill(part, {name.removeprefix(prefix): stored[name] for name in stored if name.startswith(prefix)})
     except RuntimeError as error:
         raise WeightsError("the weights do not fit the network", where=folder / TENSORS_NAME) from error
-    return StoredReader(network, sequence, splash, contact, config)
+    return StoredReader(network, sequence, splash, ends, config)
 
 
 def _fill(network: nn.Module | None, tensors: Mapping[str, Tensor]) -> None:

@@ -73,6 +73,9 @@ class BodyTrack:
         air_s: Real seconds in the air.
         splash: Size of the splash, 0 (none) to 1; None where it is not known.
         splash_error: Standard deviation of the error that is expected of it; 0 where it is exact.
+        leans_deg: float32 [2, 2], at take-off and contact: how far the body has turned beyond the vertical, degrees,
+            counter-clockwise in the picture, and the error that is expected of it; NaN where it is not read. None where
+            nothing reads it.
     """
 
     times_s: NDArray[np.float64]
@@ -84,6 +87,7 @@ class BodyTrack:
     air_s: float
     splash: float | None = None
     splash_error: float = 0.0
+    leans_deg: NDArray[np.float32] | None = None
 
     @property
     def transitions(self) -> tuple[int, int]:
@@ -104,6 +108,7 @@ class BodyTrack:
             joints_m=self.joints_m[:, order] * flip,
             confidence=self.confidence[:, order],
             path_m=self.path_m * flip,
+            leans_deg=None if self.leans_deg is None else self.leans_deg * flip,
         )
 
     def varied(self, rng: np.random.Generator) -> BodyTrack:

@@ -30,7 +30,7 @@ from finecausal_cli.errors import FinecausalError, RefusedError, UsageError
 from finecausal_cli.scoring import ScoreOptions, keep_corrections
 from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive
 from finecausal_cli.scoring.dive_reading import reading_process
-from finecausal_cli.scoring.measurements import Kinematics, ReadDive
+from finecausal_cli.scoring.measurements import CountRecogniser, Kinematics, ReadDive
 from finecausal_cli.scoring.results import Measurement, Unscored, Value
 from finecausal_cli.scoring.tracks import track_viewing
 
@@ -110,30 +110,32 @@ class Measured:
 
 
 class Measurer:
-    """Measures dives. It holds the athlete reader, and nothing that judges.
+    """Measures dives. It holds the athlete reader and what recognises counts, and nothing that judges.
 
     Args:
         reader: Reads joints and outlines.
         device: Where it computes.
+        recognise: Helps to count half somersaults; without it they are counted by the track alone.
     """
 
-    def __init__(self, reader: AthleteReader, device: torch.device) -> None:
+    def __init__(self, reader: AthleteReader, device: torch.device, recognise: CountRecogniser | None = None) -> None:
         self._reader = reader
         self._device = device
+        self._recognise = recognise
 
     @classmethod
     def load(cls, device: str = "auto") -> Measurer:
-        """Load the athlete reader that comes with the package.
+        """Load the networks that come with the package.
 
         Raises:
-            WeightsError: It is missing.
+            WeightsError: One is missing.
             UsageError: The device is not to be had.
         """
         from finecausal_cli.athlete.reader import AthleteReader
 
         resolved = resolve_device(device)
         with one_thread():
-            return cls(AthleteReader.load(device=resolved), resolved)
+            return cls(AthleteReader.load(device=resolved), resolved, CountRecogniser.load(resolved))
 
     @property
     def viewing(self) -> Viewing:
@@ -208,7 +210,7 @@ class Measurer:
             )
             return Measured(refused)
         dive = prepared.dive_clip.dive
-        read_dive = ReadDive.of(dive, prepared.body_track, item.options.height_m)
+        read_dive = ReadDive.of(dive, prepared.body_track, item.options.height_m, self._recognise)
         measured = MeasuredDive(
             **facts,
             status="measured",

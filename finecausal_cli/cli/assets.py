@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring import ScoreOptions
     from finecausal_cli.scoring.judged_dives import JudgedRow
     from finecausal_cli.scoring.scorer import Scorer
-    from finecausal_cli.training import ClassifierOptions, EntryOptions, EntryPart, ReaderOptions, SkeletonOptions
+    from finecausal_cli.training import ClassifierOptions, EndOptions, EndPart, ReaderOptions, SkeletonOptions
 
 
 logger = logging.getLogger(__name__)
@@ -205,31 +205,40 @@ def _phases(bar: Progress) -> Callable[[str, int, int, Mapping[str, float]], Non
 add_command(weights_app, reader)
 
 
-def splash(options: EntryOptions) -> None:
+def splash(options: EndOptions) -> None:
     """Train the network that sizes splashes on simulated entries, and add it to an athlete reader.
 
     A stopped run continues.
     """
-    _train_entry("splash", options)
+    _train_end("splash", options)
 
 
-def contact(options: EntryOptions) -> None:
-    """Train the network that tells when the body touches the water, and add it to an athlete reader.
+def takeoff(options: EndOptions) -> None:
+    """Train the network that tells when the body leaves the board, and its lean, and add it to an athlete reader.
 
     A stopped run continues.
     """
-    _train_entry("contact", options)
+    _train_end("takeoff", options)
 
 
-def _train_entry(what: EntryPart, options: EntryOptions) -> None:
+def contact(options: EndOptions) -> None:
+    """Train the network that tells when the body touches the water, and its lean, and add it to an athlete reader.
+
+    A stopped run continues.
+    """
+    _train_end("contact", options)
+
+
+def _train_end(what: EndPart, options: EndOptions) -> None:
     from finecausal_cli.report.console import progress_bar
-    from finecausal_cli.training.entry import train_entry
+    from finecausal_cli.training.ends import train_end
 
     with progress_bar() as bar:
-        written = train_entry(what, options, _phases(bar))
+        written = train_end(what, options, _phases(bar))
     typer.echo(written)
 
 
+add_command(weights_app, takeoff)
 add_command(weights_app, contact)
 add_command(weights_app, splash)
 

@@ -24,7 +24,7 @@ _ROOMS = {
     "BatchConfig": "batch",
     "ClassifierOptions": "training",
     "CompareOptions": "scoring",
-    "EntryOptions": "training",
+    "EndOptions": "training",
     "EvaluateOptions": "evaluation",
     "ExplainOptions": "scoring",
     "JudgedOptions": "retrieval",

@@ -223,7 +223,7 @@ def measure(
 ) -> None:
     """Measure dives: times, rise, velocities, turns, opening, lean, entry, splash.
 
-    No weights that judge take part. Every fact has its unit and its usual
+    Nothing that judges takes part. Every fact has its unit and its usual
     error; what a clip cannot tell has the reason. One dive is a table, many
     are a line each. --joints writes the body frame by frame.
     """

@@ -41,7 +41,8 @@ if TYPE_CHECKING:
 # From which height: given, or told from the real time in the air.
 #
 # The middle of the body falls freely from the take-off to the entry. It leaves the board a body's half above it, rises
-# by what the take-off gives, and is a body's half above the water when the hands touch.
+# by what the take-off gives, and is a body's half above the water when the hands touch. How long it takes tells of the
+# height; and how long it rises and falls tells how deep the fall is.
 
 _GRAVITY: Final = 9.81
 _CENTRE_ABOVE_BOARD_M: Final = 1.1
@@ -56,6 +57,15 @@ _AIR_ERROR_S: Final = 0.085
 
 _SLOW_ERROR_S: Final = 0.25
 """The same in slow motion, whose real time is only estimated."""
+
+_DROP_ERROR_M: Final = 1.3
+"""Standard deviation of the depth of the fall, as rise and fall of the path tell it, about the height. On simulated
+films it is 0.4 m too deep, and within 1.3 m of that in nine of ten; of three filmed dives, whose cameras stand near,
+0.6 to 1.7 m too shallow. So wide, it says nothing of 1 m or 3 m, and all of 3 m or 10 m: of 185 films the height was
+sure in 46 by the time alone, in 120 with the depth, all of them right."""
+
+_AGAINST: Final = 0.02
+"""Likelihood that is left to a height which the time or the depth contradicts: one path in thirty is read wrongly."""
 
 _PRIOR: Final[Mapping[float, float]] = {1.0: 1.0, 3.0: 1.0, 5.0: 0.2, 7.5: 0.2, 10.0: 1.0}
 """How much likelier the heights of competitions are."""
@@ -105,18 +115,19 @@ def tell_height(given_m: float | None, number: str | None, dive: LocatedDive | N
     heights = HEIGHTS_M if parsed is None else (tuple(heights_for(parsed)) or HEIGHTS_M)
     is_slow = dive.time_scale >= SLOW_FROM
     error_s = _SLOW_ERROR_S if is_slow else _AIR_ERROR_S
-    likely = {
-        height: _PRIOR[height]
-        * max(
+    by_air = {
+        height: max(
             exp(-0.5 * ((dive.air_s - usual_air_s(height, armstand=armstand)) / error_s) ** 2)
             for armstand in _starts(parsed, height)
         )
         for height in heights
     }
-    total = sum(likely.values())
-    told = f"the {dive.air_s:.2f} s in the air"
-    if max(likely.values()) < exp(-0.5 * 3**2):  # farther than three deviations from every height
+    drop_m = None if is_slow else dive.drop_m
+    told = f"the {dive.air_s:.2f} s in the air" + ("" if drop_m is None else f" and a fall of {drop_m:.1f} m")
+    if max(by_air.values()) < exp(-0.5 * 3**2):  # farther than three deviations from every height
         return Height(None, f"not known: {told} fit no height")
+    likely = {height: _PRIOR[height] * max(by_air[height], _AGAINST) * _by_drop(drop_m, height) for height in heights}
+    total = sum(likely.values())
     ranked = sorted((height for height in heights), key=lambda height: -likely[height])
     if likely[ranked[0]] / total >= _SURE_HEIGHT and not is_slow:
         return Height(ranked[0], f"told from {told}", (ranked[0],))
@@ -124,6 +135,14 @@ def tell_height(given_m: float | None, number: str | None, dive: LocatedDive | N
     names = ", or ".join(f"{height:g} m" for height in possible)
     slow = ", slow motion" if is_slow else ""
     return Height(None, f"not sure: {names} by {told}{slow}", possible)
+
+
+def _by_drop(drop_m: float | None, height_m: float) -> float:
+    """Return how likely a height is by the depth of the fall, at most 1."""
+    if drop_m is None:
+        return 1.0
+    off = (drop_m - height_m) / _DROP_ERROR_M
+    return max(exp(-0.5 * off**2), _AGAINST)
 
 
 def _starts(number: DiveNumber | None, height_m: float) -> tuple[bool, ...]:

@@ -11,7 +11,7 @@ The network sees the centre of the whole picture where that frames the athlete a
 from __future__ import annotations
 
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from functools import partial
 from importlib import import_module
 from threading import Thread
@@ -35,6 +35,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.athlete import End
+    from finecausal_cli.athlete.ends import EndReading
     from finecausal_cli.model.config import ModelConfig
     from finecausal_cli.tracking.flights import Flight
     from finecausal_cli.video import Clip
@@ -98,6 +100,7 @@ class DiveClip:
             side, pixels; None where nobody knows where the athlete is.
         crops: uint8 [D, S, S, 3], that square of each of the D distinct frames; None where no reader wants it.
         refused_as: Why it would have been refused; None unless it is read by force.
+        ends: What the reader saw of the ends of the flight, which moved those of the dive.
     """
 
     dive: LocatedDive
@@ -105,6 +108,7 @@ class DiveClip:
     athlete_windows: NDArray[np.float64] | None = None
     crops: NDArray[np.uint8] | None = None
     refused_as: Refusal | None = None
+    ends: Mapping[End, EndReading] = field(default_factory=dict)
 
     @property
     def frame_indices(self) -> NDArray[np.int64]:

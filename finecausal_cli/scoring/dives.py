@@ -157,6 +157,13 @@ class LocatedDive:
             return None
         return (self.entry_s - self.takeoff_s) / (self.time_scale or 1.0)
 
+    @property
+    def drop_m(self) -> float | None:
+        """How much lower the athlete's middle is at the entry than at the take-off, metres; None if not known."""
+        if self.flight is None or self.takeoff_s is None or self.entry_s is None:
+            return None
+        return self.flight.drop_m(self.takeoff_s, self.entry_s)
+
 
 @dataclass(frozen=True, slots=True)
 class DiveSearch:

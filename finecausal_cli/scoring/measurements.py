@@ -1,7 +1,8 @@
 """Measured facts of a dive: times, rise, velocities, turns, opening, angles, distance; each with its usual error.
 
 What is measured is the athlete's track (``athlete.track.BodyTrack``) and the turns counted in it, without any weights
-that judge. `docs/measurements.md` has the convention of the angles and the errors found on simulated footage.
+that judge; the network that recognises dive numbers helps to count. `docs/measurements.md` has the convention of the
+angles and the errors found on simulated footage.
 """
 
 from __future__ import annotations
@@ -15,16 +16,27 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from finecausal_cli.athlete import JOINT
-from finecausal_cli.athlete.turns import GRAVITY_M_S2, body_axis, body_inertia, count_turns, free_fall
+from finecausal_cli.athlete.track import track_features
+from finecausal_cli.athlete.turns import (
+    GRAVITY_M_S2,
+    MOST_HALVES,
+    body_axis,
+    body_inertia,
+    count_turns,
+    free_fall,
+)
+from finecausal_cli.diving import listed_dives
 from finecausal_cli.scoring.results import Measurement
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
+    import torch
     from numpy.typing import NDArray
 
     from finecausal_cli.athlete.track import BodyTrack
     from finecausal_cli.athlete.turns import BodyTurns
+    from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.scoring.assessment import Height
     from finecausal_cli.scoring.dives import LocatedDive
     from finecausal_cli.scoring.results import MeasurementName, MeasurementReason
@@ -50,6 +62,10 @@ lines it is nearest to the truth on simulated footage; the trunk alone is off by
 
 _ENTRY_S: Final = (-0.12, 0.03)
 """Real time about the entry in which the axis of the body is followed, for its direction at the first contact."""
+
+_JOINTS_ERROR_DEG: Final = 6.0
+"""Error of the angle at the entry by the joints, beside that which the network of the entry expects of its own: of 185
+films the joints were within 8 degrees in 70%, the network in 70%, both together in 76%."""
 
 _LEAST_REST: Final = 0.05
 """Radians by which a frame may be off the line through its neighbours and still count in full."""
@@ -189,6 +205,48 @@ def measure_dive(
 
 
 @dataclass(frozen=True, slots=True)
+class CountRecogniser:
+    """Tells how many half somersaults a dive has, by the network that recognises dive numbers in a body's track.
+
+    Of 330 simulated films the count of the turns alone was right in 84%, with this in 91%; the counts that are sure, in
+    80% and in 86% of the films, were right in 96% and in 97%.
+
+    Attributes:
+        model: A network that reads bodies, with a classifier of dive numbers.
+    """
+
+    model: FineCausal
+
+    @classmethod
+    def load(cls, device: torch.device | str = "cpu") -> CountRecogniser:
+        """Load the network that comes with the package.
+
+        Raises:
+            WeightsError: It is missing.
+        """
+        from finecausal_cli.weights.hub import resolve_weights
+        from finecausal_cli.weights.store import load_weights
+
+        return cls(load_weights(resolve_weights(), device).model)
+
+    def __call__(self, track: BodyTrack) -> Array:
+        """Return the probability of each count [12, 2], from the feet and from the hands."""
+        import torch
+
+        from finecausal_cli.model.frame_encoder import log_probs
+
+        device, numbers = next(self.model.parameters()).device, listed_dives()
+        with torch.inference_mode():
+            logits = self.model.encode(torch.from_numpy(track_features(track))[None].to(device)).number_logits
+            assert logits is not None  # noqa: S101 -- the preset has a classifier
+            probabilities = log_probs(logits, numbers)[0].exp().double().cpu().numpy()
+        counts = np.zeros((MOST_HALVES + 1, 2))
+        for number, probability in zip(numbers, probabilities, strict=True):
+            counts[number.half_somersaults, int(number.armstand)] += probability
+        return counts
+
+
+@dataclass(frozen=True, slots=True)
 class ReadDive:
     """A dive ready to be measured: what ``measure`` and ``explain`` both begin with.
 
@@ -207,13 +265,20 @@ class ReadDive:
     missing: MeasurementReason = "not_read"
 
     @classmethod
-    def of(cls, dive: LocatedDive, track: BodyTrack | None, given_height_m: float | None = None) -> ReadDive:
+    def of(
+        cls,
+        dive: LocatedDive,
+        track: BodyTrack | None,
+        given_height_m: float | None = None,
+        recognise: CountRecogniser | None = None,
+    ) -> ReadDive:
         """Prepare a dive that is located and read.
 
         Args:
             dive: Where it is.
             track: What is read of it; None where the athlete or the ends of the flight are not known.
             given_height_m: Height of the board, metres, as the user says; told from the time in the air if absent.
+            recognise: Helps to count half somersaults; without it they are counted by the track alone.
         """
         from finecausal_cli.scoring.assessment import tell_height
 
@@ -223,7 +288,8 @@ class ReadDive:
             if dive.takeoff_s is None or dive.entry_s is None:
                 missing = "no_takeoff" if dive.takeoff_s is None else "no_entry"
             return cls(None, None, scale, height, missing)
-        return cls(track, count_turns(track, by_travel=True), scale, height)
+        told = None if recognise is None else recognise(track)
+        return cls(track, count_turns(track, by_travel=True, told=told), scale, height)
 
     def measure(self) -> tuple[Measurement, ...]:
         """Measure it."""
@@ -268,12 +334,18 @@ def measure_track(track: BodyTrack, turns: BodyTurns, height_m: float | None = N
     rise_m_s, across_m_s = free_fall(times[air], body.centre_m[air])
     takeoff_m_s = rise_m_s if height_m is None else _velocity_from(air_s, height_m)
     lean, entry = body.lean(), body.entry_angle(air_s)
+    at_takeoff = lean
+    if track.leans_deg is not None:
+        (read_takeoff, _), (read_entry, error) = np.asarray(track.leans_deg, np.float64).tolist()
+        at_takeoff = lean if np.isnan(read_takeoff) else body.sense * read_takeoff
+        share = 0.0 if np.isnan(read_entry) else _JOINTS_ERROR_DEG**2 / (_JOINTS_ERROR_DEG**2 + error**2)
+        entry += share * (body.sense * np.nan_to_num(read_entry) - entry)
     return RawMeasurements(
         rise_m=max(takeoff_m_s, 0.0) ** 2 / (2 * GRAVITY_M_S2),
         takeoff_m_s=takeoff_m_s,
         entry_m_s=GRAVITY_M_S2 * air_s - takeoff_m_s,
         distance_m=abs(across_m_s) * air_s,
-        turn=180.0 * turns.half_somersaults[0] + entry - lean,
+        turn=180.0 * turns.half_somersaults[0] + entry - at_takeoff,
         rotation=_fastest(turns.rotation.times_s, turns.rotation.angle),
         opening_s=_opening(times[air], body.hip_deg[air], air_s),
         lean=-body.travel * body.sense * lean,

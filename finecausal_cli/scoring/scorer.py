@@ -36,7 +36,7 @@ from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive, ref
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets, read_foreground
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.scoring.explain import build_explanation, freeze_flight
-from finecausal_cli.scoring.measurements import ReadDive
+from finecausal_cli.scoring.measurements import CountRecogniser, ReadDive
 from finecausal_cli.scoring.results import Assessment, Familiarity, Provenance, Unscored
 from finecausal_cli.video import CLIP_FRAMES, crop
 from finecausal_cli.weights import WeightsInfo
@@ -317,7 +317,12 @@ class Scorer:
             encode=None if self.reads_bodies else self.encode,
             bank_folder=self._bank_folder,
             athlete=prepared.track.frames,
-            measurements=ReadDive.of(prepared.dive_clip.dive, prepared.body_track, options.height_m).measure(),
+            measurements=ReadDive.of(
+                prepared.dive_clip.dive,
+                prepared.body_track,
+                options.height_m,
+                CountRecogniser(self._model) if self.reads_bodies else None,
+            ).measure(),
             frozen=self._encode_frozen(prepared),
         )
         size = explain.picture_size

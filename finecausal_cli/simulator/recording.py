@@ -12,9 +12,10 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
+from finecausal_cli.athlete import ENDS, MIRRORED
 from finecausal_cli.athlete import JOINTS as READ_JOINTS
-from finecausal_cli.athlete import MIRRORED
 from finecausal_cli.athlete.track import BodyMotion
+from finecausal_cli.athlete.turns import body_axis
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.diving import DiveNumber, heights_for, parse_dive_number
 from finecausal_cli.diving.competition import competition_statistics
@@ -34,9 +35,11 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.athlete import End
     from finecausal_cli.simulator import DrawName
     from finecausal_cli.simulator.athlete import Array
-    from finecausal_cli.simulator.camera import Projection
+    from finecausal_cli.simulator.camera import Projection, WildCamera
+    from finecausal_cli.simulator.motion import Motion
 
 
 # The plan of a dataset: dive numbers, heights, and confounding of the venue by quality.
@@ -404,6 +407,7 @@ class Recording:
             "entry_start": timing.first_at(motion.contact_s),
             "flight_start_s": round(timing.in_file(motion.leave_s), 6),
             "entry_start_s": round(timing.in_file(motion.contact_s), 6),
+            "lean_deg": {end: round(lean_in_picture_deg(end, motion, self.config.camera), 3) for end in ENDS},
             **timing.record(),
         }
 
@@ -416,6 +420,35 @@ class Recording:
         else:
             for shot in render_wild(self.simulated, self.config, frames):
                 yield shot.frame, shot.mask, shot.hidden
+
+
+def lean_in_picture_deg(end: End, motion: Motion, camera: WildCamera) -> float:
+    """Return how far a body has turned beyond the vertical at an end, degrees, counter-clockwise in the picture.
+
+    It is the angle in the plane of the dive; the picture tells its sense alone. Where the body is to be vertical is
+    upright at the take-off (on its hands: upside down), and as the dive's half somersaults have it at the contact.
+    """
+    if end == "contact":
+        turned = motion.entry_error * motion.sense
+    else:
+        pitch = float(np.interp(motion.leave_s, motion.times, motion.somersault))
+        turned = pitch - np.pi * round(pitch / np.pi)
+    view = camera.views(motion, np.array([motion.contact_s if end == "contact" else motion.leave_s]))[0]
+    x, z = (view[:, :2] @ camera.screen(axis)[:2] for axis in np.eye(3)[[0, 2]])
+    # A positive pitch brings the head from z to x; y of a picture grows downwards.
+    return float(np.degrees(turned)) * float(np.sign(x[0] * z[1] - x[1] * z[0]))
+
+
+def axes_in_picture_deg(motion: Motion, camera: WildCamera, times_s: Array) -> Array:
+    """Return the direction of the body's long axis in the picture [N], degrees, counter-clockwise from the right.
+
+    It has no ends, so it lies in 0..180. NaN from when the pelvis is under water.
+    """
+    body = motion.body(times_s)[:, _READ]
+    views = camera.views(motion, times_s)
+    seen = np.stack([camera.pixels(camera.screen(joints), view) for joints, view in zip(body, views, strict=True)])
+    axes = np.degrees(body_axis(seen * np.array([1.0, -1.0])))
+    return np.where(body[:, READ_JOINTS.index("pelvis"), 2] > 0, axes, np.nan)
 
 
 class DatasetWriter(Protocol):

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.ndimage import gaussian_filter1d
 
-from finecausal_cli.tracking.ballistic import FLOOR, FULL_HEAT, BallisticSearch, Paths, apex
+from finecausal_cli.tracking.ballistic import FLOOR, FULL_HEAT, GRAVITY, BallisticSearch, Paths, apex
 from finecausal_cli.tracking.camera import Camera, chain, measure_steps
 from finecausal_cli.tracking.motion import HOTTEST, SHRINK, motion_heat
 from finecausal_cli.tracking.transitions import (
@@ -61,6 +61,9 @@ _LEAST_DROP_M = 1.2
 
 _LEAST_S = 0.4
 _FEWEST_FRAMES = 8
+_COVERED = 0.6
+"""Share of the flight that its path must cover to tell how deep the fall was."""
+
 _BLACK = 24
 """Brightest grey value of a black film."""
 
@@ -170,6 +173,33 @@ class Flight:
         ]
         px_per_s = float(np.polyfit(times_s, x, 1)[0]) * self.time_scale
         return abs(px_per_s) / float(np.median(self.px_per_m[in_air]))
+
+    def drop_m(self, takeoff_s: float, entry_s: float) -> float | None:
+        """Return how much lower the athlete's middle is at the entry than at the take-off, metres.
+
+        The pull and the times of rise and fall tell it, whatever the size of the picture. None where the path does not
+        cover the flight, or is none of a fall.
+
+        Args:
+            takeoff_s: First moment in the air, file time.
+            entry_s: First contact with the water, file time.
+        """
+        in_air = (self.times_s >= takeoff_s) & (self.times_s <= entry_s)
+        if in_air.sum() < _FEWEST_FRAMES:
+            return None
+        times_s = self.times_s[in_air]
+        if times_s[-1] - times_s[0] < _COVERED * (entry_s - takeoff_s):
+            return None
+        y = [
+            float(self.camera.moved(centre[None], float(time_s), float(times_s[0]))[0, 1])
+            for centre, time_s in zip(self.centres[in_air], times_s, strict=True)
+        ]
+        real_s, air_s = (times_s - takeoff_s) / self.time_scale, (entry_s - takeoff_s) / self.time_scale
+        pull, speed, _ = np.polyfit(real_s, y, 2)  # y grows downwards
+        if pull <= 0:
+            return None
+        top_s = float(-speed / (2 * pull))
+        return GRAVITY * (air_s**2 / 2 - top_s * air_s)
 
 
 @dataclass(frozen=True, slots=True)

@@ -310,13 +310,13 @@ class ReaderOptions(OptionGroup):
         return [(name, f"{name}-{number}", path) for name, paths in named for number, path in enumerate(paths)]
 
 
-EntryPart = Literal["splash", "contact"]
-"""What a network reads of an entry."""
+EndPart = Literal["takeoff", "contact", "splash"]
+"""What a network reads about an end of a flight."""
 
 
 @dataclass(frozen=True)
-class EntryOptions(OptionGroup):
-    """Data and options of the training of a network that reads entries: their contact, or their splash.
+class EndOptions(OptionGroup):
+    """Data and options of the training of a network that reads an end of flights, or the splash.
 
     Attributes:
         reader: Folder of the athlete reader whose other networks are kept.
@@ -332,9 +332,9 @@ class EntryOptions(OptionGroup):
         None, "Photographs to put behind some of the athletes.", metavar="DIR", panel="Data"
     )
     films: tuple[Path, ...] = option(
-        (), "Simulated films in which entries are found; may be repeated.", metavar="DIR", panel="Data"
+        (), "Simulated films in which the ends are found; may be repeated.", metavar="DIR", panel="Data"
     )
-    dives: int = option(6000, "Simulated dives whose entries are rendered.", min=1, metavar="N")
+    dives: int = option(6000, "Simulated dives whose ends are rendered.", min=1, metavar="N")
     held_out: int = option(300, "Dives to validate on.", min=1, metavar="N")
     steps: int = option(2400, "Optimiser steps.", min=1, metavar="N")
     lr: float = option(2e-3, "Peak learning rate.", min=0)

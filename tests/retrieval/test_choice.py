@@ -214,13 +214,15 @@ def test_a_number_that_the_turns_rule_out_is_never_named(bank, query):
     assert {bank.exemplars[place].dive for place in choice.indices} == {"107B"}
 
 
-def test_no_number_gets_surer_for_what_the_turns_rule_out(bank, query):
+def test_a_number_is_as_sure_as_it_is_among_those_that_the_turns_leave(bank, query):
     torn = replace(query, number_logits=opinion("107B", 0.5))
     freely, counted = (choose_voters(bank, torn, allows=allows) for allows in (None, lambda n: n.group == 1))
-    assert counted.candidates == freely.candidates[:1]
-    assert counted.candidates[0][0] == "107B"
-    assert counted.is_sure == freely.is_sure
-    assert counted.caveats == freely.caveats
+    assert not freely.is_sure
+    assert counted.candidates == (("107B", pytest.approx(1.0)),)  # no other forward dive is in the bank
+    assert counted.is_sure
+    all_left = choose_voters(bank, torn, allows=lambda number: True)
+    assert all_left.candidates[0][0] == "107B"
+    assert all_left.candidates[0][1] < freely.candidates[0][1]  # at the temperature of counted turns
 
 
 def test_where_the_turns_rule_out_every_number_none_is_named(bank, query):

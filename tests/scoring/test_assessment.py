@@ -30,8 +30,9 @@ BANK = SimpleNamespace(
 UNKNOWN = Height(None, "not known")
 
 
-def dive(air_s: float, time_scale: float | None = 1.0) -> LocatedDive:
-    return LocatedDive(0.0, 9.0, takeoff_s=2.0, entry_s=2.0 + air_s * (time_scale or 1.0), time_scale=time_scale)
+def dive(air_s: float, time_scale: float | None = 1.0, *, drop_m: float | None = None) -> LocatedDive:
+    entry_s, flight = 2.0 + air_s * (time_scale or 1.0), SimpleNamespace(drop_m=lambda takeoff_s, entry_s: drop_m)
+    return LocatedDive(0.0, 9.0, takeoff_s=2.0, entry_s=entry_s, time_scale=time_scale, flight=flight)  # type: ignore[arg-type]
 
 
 def choice(
@@ -68,6 +69,19 @@ def test_the_height_is_told_where_one_is_much_likelier(
     assert height.metres == metres
     assert set(height.candidates) == set(candidates)
     assert height.source.startswith("not sure: " if metres is None else "told from the ")
+
+
+def test_the_depth_of_the_fall_tells_what_the_time_leaves_open() -> None:
+    assert tell_height(None, None, dive(1.50)).metres is None
+    assert tell_height(None, None, dive(1.50, drop_m=3.5)).metres == 3.0
+    deep = tell_height(None, None, dive(1.50, drop_m=10.4))
+    assert deep.metres == 10.0
+    assert deep.source == "told from the 1.50 s in the air and a fall of 10.4 m"
+    against = tell_height(None, "107B", dive(1.70, drop_m=3.0))  # one of the two is wrong
+    assert against.metres is None
+    assert {3.0, 10.0} <= set(against.candidates)
+    slow = tell_height(None, None, dive(1.50, time_scale=4.0, drop_m=3.5))  # whose time was told from the fall
+    assert slow == tell_height(None, None, dive(1.50, time_scale=4.0))
 
 
 def test_a_given_height_needs_no_time() -> None:

@@ -4,12 +4,19 @@ import numpy as np
 import pytest
 
 from finecausal_cli.athlete import JOINT, JOINTS
+from finecausal_cli.athlete.ends import EndReading
 from finecausal_cli.athlete.network import DIRECTIONS
 from finecausal_cli.athlete.reader import BodyReading
 from finecausal_cli.errors import RefusedError, UsageError
 from finecausal_cli.scoring import Corrections, ExplainOptions, ScoreOptions, corrections_path, keep_corrections
 from finecausal_cli.scoring import dives as dives_module
-from finecausal_cli.scoring.athlete_track import AthleteTrack, BodyInFlight, largest_part, refuse_unlike, to_picture
+from finecausal_cli.scoring.athlete_track import (
+    AthleteTrack,
+    BodyInFlight,
+    largest_part,
+    refuse_unlike,
+    to_picture,
+)
 from finecausal_cli.scoring.results import Unscored
 from finecausal_cli.video.writer import write_video
 
@@ -35,14 +42,14 @@ class Reader:
     square_size = 64
     digest = "r" * 16
 
-    def __init__(self, seen=1.0, contact=None):
+    def __init__(self, seen=1.0, **ends):
         self.seen = seen
-        self.contact = contact
+        self.ends = ends
         self.asked = 0
 
-    def find_contact(self, pictures, since_entry_s):
-        assert len(pictures) == len(since_entry_s)
-        return self.contact
+    def read_end(self, end, pictures, since_s):
+        assert len(pictures) == len(since_s)
+        return self.ends.get(end)
 
     def size_splash(self, pictures, since_entry_s):
         return None
@@ -165,21 +172,23 @@ def test_the_athlete_is_brought_back_into_the_picture(tiny_model, make_scorer, f
     assert evidence.track.outlines.shape == (96, 16, 16)
 
 
-def test_the_entry_is_brought_nearer_to_the_contact_that_the_reader_sees(
-    tiny_model, make_scorer, film, found, make_flight
-):
-    def entry(contact, **asked):
-        scorer = make_scorer(tiny_model, reader=Reader(contact=contact))
-        return scorer.score(film, ScoreOptions(**OF_107B, **asked)).entry_start_s
+def test_the_ends_are_brought_nearer_to_those_that_the_reader_sees(tiny_model, make_scorer, film, found, make_flight):
+    def ends(asked=None, **read):
+        scorer = make_scorer(tiny_model, reader=Reader(**{end: EndReading(*told) for end, told in read.items()}))
+        result = scorer.score(film, ScoreOptions(**OF_107B, **asked or {}))
+        return result.flight_start_s, result.entry_start_s
 
     found(make_flight(2.0, 3.4))
     half_a_frame = 3.0 / 95  # 6 s of film in 96 samples
-    assert entry((-0.15, 0.01)) == pytest.approx(3.4 + 0.65 * (half_a_frame - 0.15), abs=0.008)
-    assert entry((-0.15, 0.2)) == 3.4  # not sure
-    assert entry(None) == 3.4
-    assert entry((-0.15, 0.01), entry_s=3.5) == 3.5  # a person says so
+    early, unsure = (-0.15, 0.01, 3.0, 2.0), (-0.15, 0.2, 3.0, 2.0)
+    assert ends(contact=early) == (2.0, pytest.approx(3.4 + half_a_frame - 0.15, abs=0.008))
+    assert ends(takeoff=early) == (pytest.approx(2.0 + half_a_frame - 0.15, abs=0.008), 3.4)
+    assert ends(contact=unsure, takeoff=unsure) == (2.0, 3.4)
+    assert ends() == (2.0, 3.4)
+    assert ends({"entry_s": 3.5, "takeoff_s": 1.9}, contact=early, takeoff=early) == (1.9, 3.5)  # a person says so
     found(make_flight(1.0, 3.8, time_scale=2.0))
-    assert entry((0.04, 0.01)) == pytest.approx(3.8 + 0.65 * (half_a_frame + 2 * 0.04), abs=0.008)
+    later = 3.8 + half_a_frame + 2 * 0.04
+    assert ends(contact=(0.04, 0.01, 0.0, 9.0)) == (1.0, pytest.approx(later, abs=0.008))
 
 
 def test_a_flight_without_an_athlete_is_refused(tiny_model, make_scorer, film, found, make_flight):

@@ -1,6 +1,6 @@
-"""Train the networks that tell the contact with the water and size the splash, on pictures about simulated entries.
+"""Train the networks that tell the ends of a flight and size the splash, on pictures about the ends of simulated ones.
 
-Only these pictures are rendered, which takes a third of a second a dive: thousands of entries cost what a hundred
+Only these pictures are rendered, which takes a third of a second a dive: thousands of ends cost what a hundred
 whole films do. Windows are cut wider than they are read, so that drawing a batch can shift, scale and mirror them.
 """
 
@@ -19,22 +19,22 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from finecausal_cli.athlete.entry import (
-    CONTACT_BINS_S,
-    CONTACT_LOOKS_S,
-    FEWEST_ABOUT,
+from finecausal_cli.athlete.ends import (
+    END_BINS_S,
+    END_LOOKS_S,
     FEWEST_LOOKS,
     SPLASH_LOOKS_S,
     TOLERANCE_S,
     WINDOW_M,
     WINDOW_PX,
-    ContactNetwork,
+    EndNetwork,
     SplashNetwork,
     SplashSize,
-    contact_looks,
-    contact_loss,
-    contact_moment,
+    end_looks,
+    end_loss,
+    end_readings,
     nearest_pictures,
+    shows_end,
     splash_looks,
     splash_loss,
 )
@@ -45,10 +45,10 @@ from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.device import resolve_device
 from finecausal_cli.errors import DatasetError, VideoError
 from finecausal_cli.scoring.tracks import read_track
-from finecausal_cli.simulator.recording import find_photos, plan_dataset
+from finecausal_cli.simulator.recording import axes_in_picture_deg, find_photos, lean_in_picture_deg, plan_dataset
 from finecausal_cli.simulator.wild import render_wild
 from finecausal_cli.tracking import crop_window
-from finecausal_cli.training import EntryPart, require_one_process
+from finecausal_cli.training import EndPart, require_one_process
 from finecausal_cli.training.athlete_sequence import LR_FLOOR
 from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, linear_cosine, start_accelerator
 from finecausal_cli.video import CLIP_FRAMES
@@ -59,10 +59,13 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.athlete import End
+    from finecausal_cli.athlete.ends import EndOutputs, EndReading
+    from finecausal_cli.scoring.tracks import StoredTrack
     from finecausal_cli.simulator.dive import SimulatedDive
     from finecausal_cli.simulator.recording import DatasetPlan
     from finecausal_cli.simulator.wild import WildSceneConfig
-    from finecausal_cli.training import EntryOptions
+    from finecausal_cli.training import EndOptions
 
     Report = Callable[[str, int, int, Mapping[str, float]], None]
 
@@ -93,6 +96,9 @@ _SINKING_M_S, _SINKING_M = 9.0, 1.0
 _MOVED_SD_S: Final = 0.02
 """By how much the entry from which contacts are counted is moved in half of a batch."""
 
+_TURNED_SD_DEG: Final = 12.0
+"""By how much pictures of a batch are turned, and leans with them: what leans is the body, and not what it dives."""
+
 _CLIP_SHARE: Final = 0.15
 """Share of the windows whose last pictures are taken away: clips that end in the splash."""
 
@@ -106,13 +112,13 @@ read with a median error of 0.134, with this share of 0.103 (500 steps more)."""
 _FILMED_SHIFT_M: Final = 0.1
 _WARMUP: Final = 100
 
-Entry = dict[str, Any]
+Windows = dict[str, Any]
 """``pictures`` uint8 [K, S, S, 3], ``known`` bool [K], ``since`` float32 [K] (of contacts alone) and ``truth``."""
 
 # Pictures about entries: rendered alone, or found in films.
 
 
-def cut_splash(plan: DatasetPlan, index: int) -> Entry | None:
+def cut_splash(plan: DatasetPlan, index: int) -> Windows | None:
     """Render the pictures after a dive's entry, at `SPLASH_LOOKS_S`; None where the film lacks them.
 
     The truth is the size of the splash, 0 to 1. Windows are `CUT_PX` pixels, and show `CUT_M`.
@@ -134,30 +140,35 @@ def cut_splash(plan: DatasetPlan, index: int) -> Entry | None:
     return {"pictures": pictures, "known": known, "truth": np.float32(simulated.seen.splash)}
 
 
-def cut_contact(plan: DatasetPlan, index: int) -> Entry | None:
-    """Render the pictures about a dive's entry, at `CONTACT_LOOKS_S`; None where the film lacks them.
+def cut_end(end: End, plan: DatasetPlan, index: int) -> Windows | None:
+    """Render the pictures about an end of a dive's flight, at `END_LOOKS_S`; None where the film lacks them.
 
-    The truth is when the body first touches the water, real seconds from the entry as the search might find it.
+    The truth is when feet or hands leave the board, or the body first touches the water, real seconds from where the
+    search might find it; how the body leans then (`lean_in_picture_deg`); and the body's long axis in every picture.
     """
     simulated = plan.dive(index)
-    rng = np.random.default_rng(np.random.SeedSequence((plan.seed, index, 77)))
+    rng = np.random.default_rng(np.random.SeedSequence((plan.seed, index, 77 if end == "contact" else 78)))
     config = plan.wild_config(index, simulated)
-    motion, real_s, looks = simulated.motion, config.timing.real_s, np.array(CONTACT_LOOKS_S)
+    motion, real_s, looks = simulated.motion, config.timing.real_s, np.array(END_LOOKS_S[end])
+    end_s, inwards = (motion.contact_s, -1.0) if end == "contact" else (motion.leave_s, 1.0)
     error = rng.uniform(-_FAR_S, _FAR_S) if rng.random() < _FAR_SHARE else rng.normal(0, _ENTRY_SD_S)
-    since, step = real_s - motion.contact_s - error, _step_s(simulated)
+    since, step = real_s - end_s - error, _step_s(simulated)
     begin = rng.uniform(0, step)
     wanted = np.round((looks - begin) / step) * step + begin
     nearest, known = nearest_pictures(since, wanted, _near_s(since))
-    if known[:7].sum() < FEWEST_ABOUT or since[-1] < -error + _CLIP_S[0]:
+    if not shows_end(end, known) or not since[0] < -error - inwards * _CLIP_S[0] < since[-1]:
         return None
-    centre = motion.track(motion.centre, motion.contact_s + error + np.minimum(since[nearest], 0.0)).copy()
-    centre[:, 2] -= np.clip(since[nearest] * _SINKING_M_S, 0.0, _SINKING_M)
+    flying = inwards * np.maximum(inwards * since[nearest], 0.0)
+    centre = motion.track(motion.centre, end_s + error + flying).copy()
+    if end == "contact":
+        centre[:, 2] -= np.clip(since[nearest] * _SINKING_M_S, 0.0, _SINKING_M)
     pictures = _windows(simulated, config, nearest, known, config.camera.screen(centre)[:, :2], since[nearest], rng)
+    axes = np.where(known, axes_in_picture_deg(motion, config.camera, real_s[nearest]), np.nan)
     return {
         "pictures": pictures,
         "known": known,
         "since": since[nearest].astype(np.float32),
-        "truth": np.float32(-error),
+        "truth": np.array([-error, lean_in_picture_deg(end, motion, config.camera), *axes], np.float32),
     }
 
 
@@ -195,8 +206,8 @@ def _windows(
     return pictures
 
 
-def cut_entries(
-    what: EntryPart,
+def cut_windows(
+    what: EndPart,
     plan: DatasetPlan,
     count: int,
     out: Path,
@@ -238,13 +249,13 @@ def cut_entries(
     return files
 
 
-class _EntryRecorder:
+class _WindowRecorder:
     """An athlete reader that keeps the pictures about the entry, as they are found, instead of reading them."""
 
     def __init__(self, reader: AthleteReader) -> None:
         self._reader = reader
         self.splash: tuple[NDArray[Any], ...] | None = None
-        self.contact: tuple[NDArray[Any], ...] | None = None
+        self.ends: dict[End, tuple[NDArray[Any], ...] | None] = {}
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._reader, name)
@@ -253,36 +264,34 @@ class _EntryRecorder:
         """Keep the pictures."""
         self.splash = splash_looks(pictures, since_entry_s)
 
-    def find_contact(
-        self, pictures: NDArray[np.uint8], since_entry_s: NDArray[np.float64]
-    ) -> tuple[float, float] | None:
+    def read_end(self, end: End, pictures: NDArray[np.uint8], since_s: NDArray[np.float64]) -> EndReading | None:
         """Keep the pictures; for a splash they are wanted from the contact on as it is read."""
-        self.contact = contact_looks(pictures, since_entry_s)
-        return self._reader.find_contact(pictures, since_entry_s)
+        self.ends[end] = end_looks(end, pictures, since_s)
+        return self._reader.read_end(end, pictures, since_s)
 
 
-def read_entries(
-    what: EntryPart,
+def read_films(
+    what: EndPart,
     dataset: Path,
     reader: AthleteReader,
     out: Path,
     *,
     progress: Callable[[int, int], None] | None = None,
 ) -> Path:
-    """Find the dives of simulated films and keep the windows about their entries, with the errors of the search.
+    """Find the dives of simulated films and keep the windows about an end, with the errors of the search.
 
     Args:
-        what: ``splash`` or ``contact``.
+        what: ``splash``, ``takeoff`` or ``contact``.
         dataset: Simulated films.
-        reader: The athlete reader; for contacts one without a contact network.
+        reader: The athlete reader; for an end one without a network for it.
         out: Folder for the file.
         progress: Called with the films that are read, and their number.
 
     Returns:
-        A file as `cut_entries` writes them, but of windows that show `WINDOW_M`.
+        A file as `cut_windows` writes them, but of windows that show `WINDOW_M`.
 
     Raises:
-        DatasetError: None of the films shows an entry.
+        DatasetError: None of the films shows it.
     """
     name = hashlib.sha256(f"{what} {dataset.resolve()} {reader.digest}".encode()).hexdigest()[:16]
     file = out / f"films-{name}.npz"
@@ -290,32 +299,40 @@ def read_entries(
         return file
     dives, kept = read_dataset(dataset), []
     for done, dive in enumerate(dives):
-        recorder, record = _EntryRecorder(reader), dive.video.parent.parent / "meta" / f"{dive.video.stem}.json"
+        recorder, record = _WindowRecorder(reader), dive.video.parent.parent / "meta" / f"{dive.video.stem}.json"
         truth = json.loads(record.read_text(encoding="utf-8")) if record.is_file() else {}
         try:
             stored = read_track(dive.video, cast("AthleteReader", recorder))
         except VideoError as error:
             logger.info("passed over: %s", error)
         else:
-            if truth and what == "splash" and recorder.splash is not None:
-                kept.append(_entry(recorder.splash, truth["seen"]["splash"]))
-            if truth and what == "contact" and recorder.contact is not None:
-                error_s = (truth["entry_start_s"] - stored.entry_s) / stored.time_scale
-                if abs(error_s) < CONTACT_BINS_S[-1]:
-                    kept.append(_entry(recorder.contact, error_s))
+            kept += [] if (window := _filmed(what, recorder, truth, stored)) is None else [window]
         if progress is not None:
             progress(done + 1, len(dives))
     if not kept:
-        raise DatasetError("no film shows an entry whose truth is known", where=dataset)
+        raise DatasetError("no film shows an end of a flight whose truth is known", where=dataset)
     _write(file, kept)
     return file
 
 
-def _entry(looks: tuple[NDArray[Any], ...], truth: float) -> Entry:
-    return {**dict(zip(("pictures", "known", "since"), looks, strict=False)), "truth": np.float32(truth)}
+def _filmed(what: EndPart, recorder: _WindowRecorder, truth: Mapping[str, Any], stored: StoredTrack) -> Windows | None:
+    """Return what a film shows, and the truth; None where there is neither, or the search is far off."""
+    if what == "splash":
+        looks, known = recorder.splash, truth.get("seen", {}).get("splash")
+    else:
+        looks, known = recorder.ends.get(what), None
+        name, read_s = ("flight_start_s", stored.takeoff_s) if what == "takeoff" else ("entry_start_s", stored.entry_s)
+        if name in truth and "lean_deg" in truth:
+            error_s = (truth[name] - read_s) / stored.time_scale
+            known = (error_s, truth["lean_deg"][what]) if abs(error_s) < END_BINS_S[-1] else None
+    if looks is None or known is None:
+        return None
+    unseen = () if what == "splash" else np.full(len(looks[1]), np.nan)
+    values = np.append(np.array(known, np.float32), unseen) if what != "splash" else np.float32(known)
+    return {**dict(zip(("pictures", "known", "since"), looks, strict=False)), "truth": values.astype(np.float32)}
 
 
-def _write(file: Path, entries: Sequence[Entry]) -> None:
+def _write(file: Path, entries: Sequence[Windows]) -> None:
     arrays: dict[str, Any] = {name: np.stack([each[name] for each in entries]) for name in entries[0]}
     with atomic_write(file, "windows of entries") as part, part.open("wb") as stream:
         np.savez(stream, allow_pickle=False, **arrays)
@@ -327,16 +344,20 @@ Batch = tuple["NDArray[Any]", ...]
 """What the network is given, [B, ...], and last the truth [B]."""
 
 
-class EntrySet:
+class WindowSet:
     """Windows about entries, of which batches are drawn.
 
     Args:
-        files: As `cut_entries` writes them.
+        files: As `cut_windows` writes them.
         side_m: What the windows show, metres.
         shift_m: Standard deviation of the shifts, metres.
+        end: Which end they are about: at it, films are cut short.
     """
 
-    def __init__(self, files: Sequence[Path], side_m: float = CUT_M, shift_m: float = _SHIFT_SD_M) -> None:
+    def __init__(
+        self, files: Sequence[Path], side_m: float = CUT_M, shift_m: float = _SHIFT_SD_M, end: End = "contact"
+    ) -> None:
+        self._end = end
         parts = [dict(np.load(file, allow_pickle=False)) for file in files]
         self.pictures, self.known, self.truth = (
             np.concatenate([part[name] for part in parts]) for name in ("pictures", "known", "truth")
@@ -364,18 +385,33 @@ class EntrySet:
         if self.since is None:
             looks = known.shape[1]
             known[cut] &= np.arange(looks) < rng.integers(FEWEST_LOOKS, looks, count)[cut, None]
-            return np.stack([self._vary(self.pictures[row], rng) for row in rows]), known, truth
-        since = self.since[rows]
-        known[cut] &= since[cut] < (truth + rng.uniform(*_CLIP_S, count))[cut, None]
+            return (
+                np.stack([self._vary(self.pictures[row], rng, mirrored=rng.random() < 0.5) for row in rows]),
+                known,
+                truth,
+            )
+        since, moment = self.since[rows], truth[:, 0]
+        shown = rng.uniform(*_CLIP_S, count)
+        inside = since < (moment + shown)[:, None] if self._end == "contact" else since > (moment - shown)[:, None]
+        known[cut] &= inside[cut]
         moved = np.where(rng.random(count) < 0.5, rng.normal(0, _MOVED_SD_S, count), 0.0).astype(np.float32)
-        pictures = np.stack([self._vary(self.pictures[row], rng) for row in rows])
-        return pictures, known, since - moved[:, None], truth - moved
+        mirrored, turned = rng.random(count) < 0.5, rng.normal(0, _TURNED_SD_DEG, count)
+        pictures = [
+            self._vary(self.pictures[row], rng, mirrored=flip, turned_deg=turn)
+            for row, flip, turn in zip(rows, mirrored, turned, strict=True)
+        ]
+        # Mirrored first and then turned counter-clockwise: so are the directions.
+        directions = np.where(mirrored[:, None], -truth[:, 1:], truth[:, 1:]) + turned[:, None]
+        truth = np.column_stack([moment - moved, directions]).astype(np.float32)
+        return np.stack(pictures), known, since - moved[:, None], truth
 
-    def _vary(self, pictures: NDArray[np.uint8], rng: np.random.Generator) -> NDArray[np.uint8]:
-        """Return windows shifted, scaled, mirrored, with other light and the marks of another codec."""
+    def _vary(
+        self, pictures: NDArray[np.uint8], rng: np.random.Generator, *, mirrored: bool, turned_deg: float = 0.0
+    ) -> NDArray[np.uint8]:
+        """Return windows shifted, scaled, mirrored and turned, with other light and the marks of another codec."""
         middle = np.full(2, pictures.shape[1] / 2) + rng.normal(0, self._shift_px, 2)
         scale = self._scale * float(np.exp(rng.normal(0, _ZOOM_SD)))
-        matrix = _matrix(scale, middle, mirrored=rng.random() < 0.5)
+        matrix = _matrix(scale, middle, mirrored=mirrored, turned_deg=turned_deg)
         gain, offset = rng.uniform(0.75, 1.25) * rng.normal(1, 0.08, 3), rng.normal(0, 12)
         quality = int(rng.integers(25, 90)) if rng.random() < 0.4 else None
         blur = float(rng.uniform(0.3, 1.2)) if rng.random() < 0.3 else 0.0
@@ -390,9 +426,15 @@ class EntrySet:
         return np.clip(lit, 0, 255).astype(np.uint8)
 
 
-def _matrix(scale: float, middle: NDArray[np.float64], *, mirrored: bool) -> NDArray[np.float64]:
-    """Return the map [2, 3] that brings a place of a stored window to the middle of what is read."""
-    axes = np.diag([-scale if mirrored else scale, scale])
+def _matrix(
+    scale: float, middle: NDArray[np.float64], *, mirrored: bool, turned_deg: float = 0.0
+) -> NDArray[np.float64]:
+    """Return the map [2, 3] that brings a place of a stored window to the middle of what is read.
+
+    The picture is mirrored, or not, and then turned counter-clockwise.
+    """
+    cos, sin = np.cos(np.radians(turned_deg)), np.sin(np.radians(turned_deg))
+    axes = np.array([[cos, sin], [-sin, cos]]) @ np.diag([-scale if mirrored else scale, scale])
     return np.column_stack([axes, WINDOW_PX / 2 - axes @ middle])
 
 
@@ -408,7 +450,7 @@ def _compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 
 @dataclass(frozen=True)
-class EntryKind:
+class WindowKind:
     """What is read of an entry.
 
     Attributes:
@@ -420,7 +462,7 @@ class EntryKind:
     """
 
     looks_s: tuple[float, ...]
-    cut: Callable[[DatasetPlan, int], Entry | None]
+    cut: Callable[[DatasetPlan, int], Windows | None]
     network: Callable[[], nn.Module]
     loss: Callable[[Any, Tensor], Tensor]
     figures: Callable[[Sequence[Any], NDArray[np.float32]], Mapping[str, float]]
@@ -438,23 +480,33 @@ def _splash_figures(outputs: Sequence[SplashSize], truth: NDArray[np.float32]) -
     }
 
 
-def _contact_figures(outputs: Sequence[Tensor], truth: NDArray[np.float32]) -> Mapping[str, float]:
-    """Return the median and the 90% quantile of the errors, seconds, beside the median of those of the search."""
-    error = np.abs(np.concatenate([contact_moment(each)[0] for each in outputs]) - truth)
+def _end_figures(outputs: Sequence[EndOutputs], truth: NDArray[np.float32]) -> Mapping[str, float]:
+    """Return medians and 90% quantiles of the errors, beside what is known without pictures."""
+    read = [each for batch in outputs for each in end_readings(batch)]
+    moment = np.abs(np.array([each.moment_s for each in read]) - truth[:, 0])
+    lean = np.abs(np.array([each.lean_deg for each in read]) - truth[:, 1])
     return {
-        "contact_median_s": float(np.median(error)),
-        "contact_p90_s": float(np.quantile(error, 0.9)),
-        "search_median_s": float(np.median(np.abs(truth))),
+        "moment_median_s": float(np.median(moment)),
+        "moment_p90_s": float(np.quantile(moment, 0.9)),
+        "search_median_s": float(np.median(np.abs(truth[:, 0]))),
+        "lean_median_deg": float(np.median(lean)),
+        "lean_p90_deg": float(np.quantile(lean, 0.9)),
+        "vertical_median_deg": float(np.median(np.abs(truth[:, 1]))),
     }
 
 
-KINDS: Final[Mapping[EntryPart, EntryKind]] = {
-    "splash": EntryKind(SPLASH_LOOKS_S, cut_splash, SplashNetwork, splash_loss, _splash_figures),
-    "contact": EntryKind(CONTACT_LOOKS_S, cut_contact, ContactNetwork, contact_loss, _contact_figures),
+def _of_end(end: End) -> WindowKind:
+    return WindowKind(END_LOOKS_S[end], partial(cut_end, end), EndNetwork, end_loss, _end_figures)
+
+
+KINDS: Final[Mapping[EndPart, WindowKind]] = {
+    "takeoff": _of_end("takeoff"),
+    "contact": _of_end("contact"),
+    "splash": WindowKind(SPLASH_LOOKS_S, cut_splash, SplashNetwork, splash_loss, _splash_figures),
 }
 
 
-class EntryTask(Task[Batch]):
+class EndTask(Task[Batch]):
     """Train one of the networks.
 
     Args:
@@ -469,12 +521,12 @@ class EntryTask(Task[Batch]):
 
     def __init__(
         self,
-        kind: EntryKind,
+        kind: WindowKind,
         network: nn.Module,
-        train: EntrySet,
-        held_out: EntrySet,
+        train: WindowSet,
+        held_out: WindowSet,
         *,
-        films: EntrySet | None = None,
+        films: WindowSet | None = None,
         batch_size: int = 32,
         seed: int = 0,
     ) -> None:
@@ -513,7 +565,7 @@ class EntryTask(Task[Batch]):
         return linear_cosine(step, steps, _WARMUP, LR_FLOOR)
 
 
-def train_entry(what: EntryPart, run: EntryOptions, report: Report | None = None) -> Path:
+def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> Path:
     """Train one of the networks, or resume its training, and write it with the other networks of a reader.
 
     Args:
@@ -533,21 +585,23 @@ def train_entry(what: EntryPart, run: EntryOptions, report: Report | None = None
     report, kind = report or (lambda *_: None), KINDS[what]
     stored = load_network(run.reader)
     photos = () if run.backgrounds is None else find_photos(run.backgrounds)
+    end: End = "takeoff" if what == "takeoff" else "contact"
     sets = []
     for name, seed, count in (("train", run.seed, run.dives), ("validation", run.seed + 1, run.held_out)):
         plan, count_done = plan_dataset(seed, world="wild", photos=photos), partial(_count, report, f"rendering {name}")
-        sets.append(EntrySet(cut_entries(what, plan, count, run.out / name, workers=run.workers, progress=count_done)))
+        cut = cut_windows(what, plan, count, run.out / name, workers=run.workers, progress=count_done)
+        sets.append(WindowSet(cut, end=end))
     films = None
     if run.films:
-        # A splash is looked for from the contact on as it is read, a contact from the entry that the search finds.
-        known_contact = stored.contact if what == "splash" else None
+        # A splash is looked for from the contact on as it is read, an end from where the search finds it.
+        kept = stored.ends if what == "splash" else {}
         digest = str(stored.config["digest"])
-        reader = AthleteReader(stored.network, stored.sequence, None, known_contact, digest=digest)
+        reader = AthleteReader(stored.network, stored.sequence, ends=kept, digest=digest)
         reading = partial(_count, report, "reading films")
-        read = [read_entries(what, dataset, reader, run.out, progress=reading) for dataset in run.films]
-        films = EntrySet(read, WINDOW_M, _FILMED_SHIFT_M)
+        read = [read_films(what, dataset, reader, run.out, progress=reading) for dataset in run.films]
+        films = WindowSet(read, WINDOW_M, _FILMED_SHIFT_M, end=end)
     torch.manual_seed(run.seed)
-    task = EntryTask(kind, kind.network(), sets[0], sets[1], films=films, seed=run.seed)
+    task = EndTask(kind, kind.network(), sets[0], sets[1], films=films, seed=run.seed)
     config = TrainerConfig(
         steps=run.steps,
         lr=run.lr,
@@ -571,9 +625,9 @@ def train_entry(what: EntryPart, run: EntryOptions, report: Report | None = None
     facts = {name: value for name, value in stored.config.items() if name not in known}
     facts[f"{what}_held_out_simulated"] = {**figures, "dives": run.dives, "steps": run.steps, "seed": run.seed}
     splash = network if isinstance(network, SplashNetwork) else stored.splash
-    contact = network if isinstance(network, ContactNetwork) else stored.contact
+    ends = {**stored.ends, end: network} if isinstance(network, EndNetwork) else stored.ends
     folder = run.out / "reader"
-    save_network(folder, stored.network.config, stored.network.state_dict(), facts, stored.sequence, splash, contact)
+    save_network(folder, stored.network.config, stored.network.state_dict(), facts, stored.sequence, splash, ends)
     return folder
 
 
