@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from finecausal_cli.diving import COUNTING_MARKS, MAX_EXECUTION, DiveNumber, parse_dive_number
+from finecausal_cli.diving.competition import competition_statistics
 from finecausal_cli.errors import BankError, DiveNumberError
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.model.frame_encoder import log_probs
@@ -129,8 +130,7 @@ def choose_voters(
         return replace(choice, indices=tuple(kept[index] for index in choice.indices))
     if dive is None:
         if query.number_logits is not None and (known := _numbers(bank)):
-            left = None if allows is None else {name: number for name, number in known.items() if allows(number)}
-            return _recognised(bank, likeness, query.number_logits, known, left, voters=voters, seed=seed)
+            return _recognised(bank, likeness, query.number_logits, known, allows, voters=voters, seed=seed)
         nearest = _nearest(bank, likeness, voters)
         possible = _numbers(bank) if allows is None else {n: d for n, d in _numbers(bank).items() if allows(d)}
         return replace(nearest, candidates=tuple(each for each in nearest.candidates if each[0] in possible))
@@ -205,14 +205,21 @@ def _recognised(
     likeness: Tensor,
     logits: Tensor,
     known: Mapping[str, DiveNumber],
-    left: Mapping[str, DiveNumber] | None,
+    allows: Callable[[DiveNumber], bool] | None,
     *,
     voters: int,
     seed: int,
 ) -> Choice:
-    """Choose the likeliest number that the turns leave, as sure as it is among these."""
-    ranked = _ranked(logits, known)
-    likeliest = (ranked if left is None else _ranked(logits / _COUNTED_TEMPERATURE, left))[:_LIKELIEST]
+    """Choose the likeliest number that the turns leave, as sure as it is among all that they leave of competitions.
+
+    A small bank does not make its numbers surer.
+    """
+    ranked = likeliest = _ranked(logits, known)
+    if allows is not None:
+        common = {str(number): number for number in competition_statistics().numbers}
+        left = {name: number for name, number in {**common, **known}.items() if allows(number)}
+        likeliest = [each for each in _ranked(logits / _COUNTED_TEMPERATURE, left) if each[1] in known]
+    likeliest = likeliest[:_LIKELIEST]
     likeliest = likeliest[:1] + [each for each in likeliest[1:] if each[0] >= _LEAST_LIKELY]
     favourite, (most, dive) = ranked[0][1], (likeliest or ranked)[0]
     caveats: tuple[str, ...] = ()

@@ -215,14 +215,17 @@ def test_a_number_that_the_turns_rule_out_is_never_named(bank, query):
 
 
 def test_a_number_is_as_sure_as_it_is_among_those_that_the_turns_leave(bank, query):
-    torn = replace(query, number_logits=opinion("107B", 0.5))
-    freely, counted = (choose_voters(bank, torn, allows=allows) for allows in (None, lambda n: n.group == 1))
-    assert not freely.is_sure
-    assert counted.candidates == (("107B", pytest.approx(1.0)),)  # no other forward dive is in the bank
-    assert counted.is_sure
-    all_left = choose_voters(bank, torn, allows=lambda number: True)
-    assert all_left.candidates[0][0] == "107B"
-    assert all_left.candidates[0][1] < freely.candidates[0][1]  # at the temperature of counted turns
+    torn = replace(query, number_logits=opinion("107B", 2.0))
+    freely, all_left, forward = (
+        choose_voters(bank, torn, allows=allows) for allows in (None, lambda n: True, lambda n: n.group == 1)
+    )
+    sureness = [choice.candidates[0] for choice in (freely, all_left, forward)]
+    assert [number for number, _ in sureness] == ["107B"] * 3
+    alone, among_all, among_forward = (probability for _, probability in sureness)
+    assert among_all < among_forward < alone  # numbers of competitions count that the bank does not hold
+    only = choose_voters(bank, torn, allows=lambda n: str(n) == "107B")
+    assert only.candidates == (("107B", pytest.approx(1.0)),)
+    assert only.is_sure
 
 
 def test_where_the_turns_rule_out_every_number_none_is_named(bank, query):

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from finecausal_cli.errors import BankError, UsageError, VideoError
+from finecausal_cli.retrieval import voting
 from finecausal_cli.retrieval.voting import choose_voters, compare_with_exemplars
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.scorer import Scorer
@@ -124,7 +125,8 @@ def test_a_number_not_listed_at_a_height_asks_for_the_difficulty(scorer):
         scorer.score(GOOD, ScoreOptions(dive="5255B", height_m=1.0))
 
 
-def test_without_a_sure_number_there_is_execution_and_what_the_likeliest_would_give(scorer, assessment):
+def test_without_a_sure_number_there_is_execution_and_what_the_likeliest_would_give(scorer, assessment, monkeypatch):
+    monkeypatch.setattr(voting, "SURE_NUMBER", 1.01)
     found = scorer.score(GOOD)
     assert (found.dive, found.score, found.difficulty, found.unit) == (None, None, None, "marks")
     assert found.dive_from.startswith("not sure: perhaps 107B ")
