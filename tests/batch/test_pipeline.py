@@ -136,6 +136,7 @@ def test_a_process_that_dies_is_replaced(
     assert rows[0].mark == pytest.approx(rows[2].mark, abs=1e-9)
 
 
+@pytest.mark.thorough
 def test_a_mistake_of_ours_is_the_row_of_the_dive_that_met_it(
     scorer: Scorer, dives: Path, make_job: Callable[..., Job], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -196,6 +196,7 @@ def test_a_missing_manifest_is_one_error(finder, bank, clips):
 # Other weights
 
 
+@pytest.mark.thorough
 def test_other_weights_encode_a_bank_again_and_nothing_is_lost(make, make_model, bank, clips, tmp_path):
     first = make()
     for name, score in (("a", 62.0), ("b", 50.0), ("c", 40.0)):

@@ -72,6 +72,7 @@ def test_stage_attention_never_looks_ahead_and_adds_up(assessment):
     assert [sum(row) for row in stages] == pytest.approx([1, 1, 1], abs=1e-5)
 
 
+@pytest.mark.thorough
 def test_the_number_of_threads_does_not_matter(scorer, assessment):
     threads = torch.get_num_threads()
     try:

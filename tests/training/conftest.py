@@ -65,7 +65,10 @@ def film():
 
 @pytest.fixture(scope="session")
 def config():
-    return ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32)
+    """The smallest backbone over single frames: it takes two thirds of the time of the smallest I3D."""
+    return ModelConfig(
+        preset="compact", width=1 / 32, shared_trunk=True, frame_size=32, trunk="frames", foreground="top_down"
+    )
 
 
 @pytest.fixture(scope="session")

@@ -53,7 +53,8 @@ def test_weights_of_another_width_are_refused_by_name(trained, config):
         init_model(wider, init=str(trained), seed=5)
 
 
-def test_kinetics_weights_do_not_fit_a_narrow_network(tmp_path, config):
+def test_kinetics_weights_do_not_fit_a_narrow_network(tmp_path):
+    config = ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32)
     torch.save({"conv3d_1a_7x7.conv3d.weight": torch.zeros(64, 3, 7, 7, 7)}, tmp_path / "rgb.pth")
     with pytest.raises(WeightsError, match=r"rgb\.pth: missing tensor conv3d_1a_7x7\.batch3d\.weight"):
         init_model(config, init=f"kinetics:{tmp_path / 'rgb.pth'}", seed=5)

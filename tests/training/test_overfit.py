@@ -8,10 +8,17 @@ import torch
 
 from finecausal_cli.data import Dive
 from finecausal_cli.data.cache import ClipArrays
+from finecausal_cli.model.config import ModelConfig
 from finecausal_cli.model.finecausal import FineCausal
 from finecausal_cli.training.trainer import Callbacks
 
 STARTS = (30, 70)
+
+
+@pytest.fixture(scope="module")
+def config():
+    """The smallest I3D: the paper's backbone learns, too."""
+    return ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32)
 
 
 class Stages:

@@ -13,6 +13,12 @@ from finecausal_cli.training.trainer import average_weights
 GROUPS = [(0, 1), (2, 3), (4, 5, 6)]
 
 
+@pytest.fixture(scope="module")
+def config():
+    """The smallest I3D: the paper's backbone learns, too."""
+    return ModelConfig(preset="compact", width=1 / 32, shared_trunk=True, frame_size=32)
+
+
 def parts_of(film, count) -> list[Part]:
     dealt = split_groups(GROUPS, count)
     return [

@@ -113,6 +113,7 @@ def test_saving_again_leaves_only_the_new_shards(model, folder):
     assert not list(folder.glob(".*"))
 
 
+@pytest.mark.thorough
 def test_killed_while_saving_the_old_weights_stay_whole(folder):
     digest = load_weights(folder).digest
     script = textwrap.dedent(f"""
