@@ -39,6 +39,7 @@ from finecausal_cli.training.skeleton_calibration import encode_tracks, judge_fi
 from finecausal_cli.training.track_errors import (
     BodyFilm,
     JudgedBody,
+    LeanErrors,
     SplashErrors,
     TrackErrors,
     read_bodies,
@@ -168,7 +169,7 @@ def main() -> None:
     start = load_weights(args.weights).model.eval()
     bodies = read_bodies(args.bodies)
     films = read_films([args.films], TrackCache(args.cache, reader))
-    film = BodyFilm(TrackErrors.read(args.errors), SplashErrors.of(films))
+    film = BodyFilm(TrackErrors.read(args.errors), SplashErrors.of(films), LeanErrors.of(films))
     pool = EncodedBodies(start, bodies, film, args.views)
     exemplars = spread_bodies(bodies, 6)
     shown = [

@@ -48,14 +48,18 @@ _LIMBS: Final = tuple(
 
 _MOST_JOINT_M, _MOST_PATH_M, _MOST_AREA_M2 = 1.5, 15.0, 1.2
 _SPIN_RAD_S, _SPEED_M_S, _PATH_M = 20.0, 10.0, 5.0
+_LEAN_DEG, _LEAN_SD_DEG = 20.0, 12.0
+"""Unit of a lean at the contact, and what leans are apart by: an error as large says nothing of one."""
+
 _LEAST_STEP_S: Final = 5e-3
 _SPLASH_SD, _LEAST_CERTAIN = 0.28, 0.05
 """Standard deviation of the sizes of splashes: an error as large says nothing of a splash, but that there is one."""
 
 
-CHANNELS: Final = 2 * 2 * len(JOINTS) + len(JOINTS) + 3 + 4 + 1 + 3 + 3 + 2 * len(_LIMBS) + 1 + 2
+CHANNELS: Final = 2 * 2 * len(JOINTS) + len(JOINTS) + 3 + 4 + 1 + 3 + 3 + 2 * len(_LIMBS) + 1 + 2 + 3
 """Numbers that describe a body at one moment: joints as they are and about the trunk, their confidence, direction and
-spin of the trunk, path and speed, whether it is seen, the stage, three times, the limbs' angles, area, splash."""
+spin of the trunk, path and speed, whether it is seen, the stage, three times, the limbs' angles, area, splash, lean at
+the contact."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -166,6 +170,13 @@ def track_features(track: BodyTrack) -> NDArray[np.float32]:
     wet = (t >= air).astype(np.float64)
     certainty = 0.0 if track.splash is None else float(np.clip(1 - track.splash_error / _SPLASH_SD, _LEAST_CERTAIN, 1))
     splash = np.stack([wet * (track.splash or 0.0), wet * certainty], -1)
+    lean, error = (
+        (0.0, _LEAN_SD_DEG)
+        if track.leans_deg is None
+        else np.nan_to_num(np.asarray(track.leans_deg[1], np.float64), nan=_LEAN_SD_DEG).tolist()
+    )
+    read = float(np.clip(1 - error / _LEAN_SD_DEG, 0, 1))
+    leans = [wet * value for value in (read * abs(lean) / _LEAN_DEG, read * lean / _LEAN_DEG, read)]
     weighed = [np.clip(each, -_MOST_JOINT_M, _MOST_JOINT_M) * sure[..., None] for each in (joints, upright)]
     parts = (
         *(each.reshape(len(t), -1) for each in weighed),
@@ -179,6 +190,7 @@ def track_features(track: BodyTrack) -> NDArray[np.float32]:
         _angles_at(joints) * live,
         np.clip(track.area_m2, 0, _MOST_AREA_M2)[:, None] * live,
         splash,
+        np.stack(leans, -1),
     )
     return np.concatenate(parts, -1).T.astype(np.float32)
 

@@ -10,7 +10,7 @@ from torch.nn import functional
 
 from finecausal_cli.model.config import SNIPPET_FRAMES, SNIPPET_STRIDE
 
-TRACK_CHANNELS: Final = 108
+TRACK_CHANNELS: Final = 111
 """Numbers that describe a body at one moment: ``athlete.track.CHANNELS``."""
 
 VECTOR_FEATURES: Final = 128

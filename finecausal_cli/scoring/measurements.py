@@ -212,8 +212,8 @@ def measure_dive(
 class CountRecogniser:
     """Tells how many half somersaults a dive has, by the network that recognises dive numbers in a body's track.
 
-    Of 330 simulated films the count of the turns alone was right in 84%, with this in 91%; the counts that are sure, in
-    80% and in 86% of the films, were right in 96% and in 97%.
+    Of 269 simulated films the count is right in 89% with it, and sure in 87%, of which 96% are right; of 330 films the
+    turns alone counted 84% right.
 
     Attributes:
         model: A network that reads bodies, with a classifier of dive numbers.

@@ -37,10 +37,12 @@ from finecausal_cli.training.skeleton_calibration import (
     spread_bodies,
 )
 from finecausal_cli.training.track_errors import (
+    CONTACT_LEAN,
     LOSSES,
     SEEN,
     BodyFilm,
     JudgedBody,
+    LeanErrors,
     SplashErrors,
     measure_errors,
     poses_are_its_own,
@@ -218,7 +220,8 @@ class SkeletonTask(Task[BodyBatch]):
         """Return a body as it may be read."""
         if body.motion is None:
             assert body.read is not None  # noqa: S101 -- a body or a film
-            return self._film.with_splash(body.read.track, body.seen.get("splash"), rng).varied(rng)
+            track = self._film.with_splash(body.read.track, body.seen.get("splash"), rng)
+            return self._film.with_lean(track, body.seen.get(CONTACT_LEAN, math.nan), rng).varied(rng)
         position = body.number.position
         if not lost:
             return self._film(body.motion, position, rng)
@@ -304,8 +307,8 @@ def _features(track: BodyTrack, rng: np.random.Generator) -> NDArray[np.float32]
     return features
 
 
-_KEPT_CHANNELS: Final = 25
-"""Stage, times, limbs' angles, area and splash are never dropped."""
+_KEPT_CHANNELS: Final = 28
+"""Stage, times, limbs' angles, area, splash and lean are never dropped."""
 
 
 def _number_loss(encoding: Encoding, numbers: Tensor, whole: Tensor) -> Tensor:
@@ -349,11 +352,12 @@ def train_skeleton(
     errors = measure_errors(films)
     options.out.mkdir(parents=True, exist_ok=True)
     errors.write(options.out / ERRORS_NAME)
-    # The network of splashes may have been trained on the films: its errors are those on films that were held out.
-    splashes = SplashErrors.of(held_out if len(held_out) >= _FEWEST_SPLASHES else films)
+    # The networks of splash and contact may have been trained on the films: their errors are those on held-out films.
+    unseen = held_out if len(held_out) >= _FEWEST_SPLASHES else films
+    splashes, leans = SplashErrors.of(unseen), LeanErrors.of(unseen)
     films = [film for film in films if poses_are_its_own(film)]
     model, origin = init_model(config or options.network(), init=options.init, seed=options.seed)
-    film = BodyFilm(errors, splashes)
+    film = BodyFilm(errors, splashes, leans)
     folder = options.out / BEST
 
     def keep(

@@ -20,6 +20,7 @@ import numpy as np
 
 from finecausal_cli.athlete import MIRRORED
 from finecausal_cli.athlete.track import AFTER_S, BEFORE_S, BodyMotion, BodyTrack, project, trunk_angle, turn
+from finecausal_cli.athlete.turns import body_axis
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data.batch import stage_execution
 from finecausal_cli.data.datasets import read_dataset
@@ -259,6 +260,10 @@ SEEN: Final[dict[str, float]] = {
 }
 
 
+CONTACT_LEAN: Final = "contact_lean_deg"
+"""Name of how a simulated film's body leans at the contact, counter-clockwise in the picture, beside these."""
+
+
 @dataclass(frozen=True)
 class JudgedBody:
     """A dive of a training set.
@@ -305,7 +310,9 @@ def read_seen(dive: Dive) -> dict[str, float]:
     record = dive.video.parent.parent / "meta" / f"{dive.video.stem}.json"
     if not record.is_file():
         return {}
-    return {name: float(value) for name, value in json.loads(record.read_text(encoding="utf-8"))["seen"].items()}
+    facts = json.loads(record.read_text(encoding="utf-8"))
+    lean = {} if "lean_deg" not in facts else {CONTACT_LEAN: facts["lean_deg"]["contact"]}
+    return {name: float(value) for name, value in {**facts["seen"], **lean}.items()}
 
 
 def read_films(
@@ -407,17 +414,65 @@ class SplashErrors:
         return float(np.clip(size + error, 0, 1)), float(factor * self.expected[index])
 
 
+@dataclass(frozen=True)
+class LeanErrors:
+    """Leans at the contact as they are and as they were read, N films in the order of how far they lean.
+
+    Attributes:
+        true: float64 [N], how far the body leans, degrees, 0 and more.
+        off: float64 [N], how much farther it was read, not-a-number where nothing was read.
+        expected: float64 [N], the error that was expected.
+    """
+
+    true: NDArray[np.float64]
+    off: NDArray[np.float64]
+    expected: NDArray[np.float64]
+
+    @classmethod
+    def of(cls, films: Sequence[JudgedBody]) -> LeanErrors:
+        """Collect those of simulated films."""
+        known = []
+        for film in films:
+            lean = film.seen.get(CONTACT_LEAN, math.nan)
+            if film.read is None or math.isnan(lean):
+                continue
+            leans = film.read.track.leans_deg
+            read, expected = (math.nan, 0.0) if leans is None else np.asarray(leans[1], np.float64).tolist()
+            known.append((abs(lean), math.copysign(1.0, lean) * read - abs(lean), expected))
+        rows = np.array(sorted(known), np.float64).reshape(-1, 3)
+        return cls(rows[:, 0], rows[:, 1], rows[:, 2])
+
+    def draw(self, lean_deg: float, rng: np.random.Generator) -> NDArray[np.float32] | None:
+        """Return leans [2, 2] of a track as a lean at the contact may be read; None where nothing reads it."""
+        if not len(self.true):
+            return None
+        at = int(np.searchsorted(self.true, abs(lean_deg))) + int(rng.integers(-_ALIKE_LEANS, _ALIKE_LEANS + 1))
+        index = int(np.clip(at, 0, len(self.true) - 1))
+        factor = rng.uniform(0.8, 1.2)
+        off = factor * float(self.off[index]) + rng.normal(0, 1.0)
+        read = (lean_deg + math.copysign(off, lean_deg * off), factor * float(self.expected[index]))
+        return np.array([(np.nan, np.nan), read], np.float32)
+
+
+def contact_lean_deg(motion: BodyMotion) -> float:
+    """Return how far a body has turned beyond the vertical at the contact, degrees, from outwards towards up."""
+    body = motion.at(np.array([motion.air_s]))[:, :, [0, 2]]
+    return float(np.degrees(body_axis(body)[0])) - 90.0
+
+
 class BodyFilm:
     """Shows bodies as the reader reads them in films: with its errors, or with none.
 
     Args:
         errors: The reader's errors.
         splashes: Its errors on splashes.
+        leans: Its errors on leans at the contact.
     """
 
-    def __init__(self, errors: TrackErrors, splashes: SplashErrors) -> None:
+    def __init__(self, errors: TrackErrors, splashes: SplashErrors, leans: LeanErrors) -> None:
         self._errors = errors
         self._splashes = splashes
+        self._leans = leans
 
     def __call__(
         self,
@@ -473,7 +528,15 @@ class BodyFilm:
             area_m2=errors.area_m2[film, phase].astype(np.float32),
             air_s=float(air_s),
         )
+        if loss is None or rng.random() < 0.5:
+            right, up = (axes[:2, axis] * (-1.0 if is_mirrored else 1.0, 1.0) for axis in (0, 2))
+            sense = math.copysign(1.0, float(right[0] * up[1] - right[1] * up[0]))
+            track = self.with_lean(track, sense * contact_lean_deg(motion), rng)
         return self.with_splash(track, motion.splash, rng)
+
+    def with_lean(self, track: BodyTrack, lean_deg: float, rng: np.random.Generator) -> BodyTrack:
+        """Return a track with a lean at the contact as it may be read; as it is where the true one is not known."""
+        return track if math.isnan(lean_deg) else replace(track, leans_deg=self._leans.draw(lean_deg, rng))
 
     def with_splash(self, track: BodyTrack, size: float | None, rng: np.random.Generator) -> BodyTrack:
         """Return a track with a splash of a true size as it may be read; as it is where the true size is not known."""
@@ -532,6 +595,7 @@ _EXACT: Final = 0.05
 
 _SPLASH_UNSEEN: Final = 0.08
 _ALIKE_SPLASHES: Final = 8
+_ALIKE_LEANS: Final = 6
 """So many films with smaller splashes, and so many with larger ones, lend a splash their errors."""
 
 _SURE: Final = 0.9

@@ -88,14 +88,28 @@ def test_a_splash_that_is_not_known_is_told_from_none_at_all() -> None:
     track = somersault()
     from dataclasses import replace
 
-    unknown, none, big = (track_features(replace(track, splash=splash))[-2:, -1] for splash in (None, 0.0, 1.0))
+    unknown, none, big = (track_features(replace(track, splash=splash))[-5:-3, -1] for splash in (None, 0.0, 1.0))
     assert unknown.tolist() == [0, 0]
     assert none.tolist() == [0, 1]
     assert big.tolist() == [1, 1]
 
 
+def test_a_lean_counts_by_the_error_that_is_expected_of_it() -> None:
+    def lean(*read: float) -> list[float]:
+        leans = np.array([(9.0, 1.0), read], np.float32)
+        return track_features(replace(somersault(), leans_deg=leans))[-3:, -1].tolist()
+
+    assert lean(-10.0, 0.0) == pytest.approx([0.5, -0.5, 1.0])
+    assert lean(10.0, 6.0) == pytest.approx([0.25, 0.25, 0.5])
+    assert lean(10.0, 20.0) == [0.0, 0.0, 0.0]
+    assert lean(np.nan, np.nan) == [0.0, 0.0, 0.0]
+    assert track_features(somersault())[-3:].any() == np.False_
+    track = replace(somersault(), leans_deg=np.array([(9.0, 1.0), (10.0, 0.0)], np.float32))
+    assert track_features(track.mirrored())[-3:, -1].tolist() == pytest.approx([0.5, -0.5, 1.0])
+
+
 def test_a_splash_of_which_nothing_is_certain_says_little() -> None:
-    wet = slice(-2, None)
+    wet = slice(-5, -3)
     sure, unsure, unknown = (
         track_features(replace(somersault(), splash=splash, splash_error=error))[wet, -1].tolist()
         for splash, error in ((0.3, 0.0), (0.3, 0.14), (None, 0.0))

@@ -20,12 +20,15 @@ from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.training import SkeletonOptions, skeleton
 from finecausal_cli.training.skeleton import train_skeleton
 from finecausal_cli.training.track_errors import (
+    CONTACT_LEAN,
     LOSSES,
     PHASES,
     BodyFilm,
     JudgedBody,
+    LeanErrors,
     SplashErrors,
     TrackErrors,
+    contact_lean_deg,
     measure,
     read_bodies,
 )
@@ -37,6 +40,7 @@ if TYPE_CHECKING:
 AZIMUTH, ELEVATION = 20.0, 5.0
 BODIES = 10
 EXACT_SPLASHES = SplashErrors(np.linspace(0, 1, 50), np.linspace(0, 1, 50), np.zeros(50))
+EXACT_LEANS = LeanErrors(np.linspace(0, 60, 30), np.zeros(30), np.zeros(30))
 
 
 @pytest.fixture(scope="module")
@@ -152,7 +156,7 @@ def test_errors_survive_being_written(tmp_path: Path) -> None:
 def test_a_film_without_errors_shows_the_body_as_the_camera_does(bodies: Path) -> None:
     body = read_bodies(bodies)[0]
     assert body.motion is not None
-    track = BodyFilm(no_errors(), EXACT_SPLASHES)(body.motion, "B", np.random.default_rng(0))
+    track = BodyFilm(no_errors(), EXACT_SPLASHES, EXACT_LEANS)(body.motion, "B", np.random.default_rng(0))
     lengths = np.linalg.norm(body.motion.joints_m[:, 1] - body.motion.joints_m[:, 0], axis=-1)
     seen = np.linalg.norm(track.joints_m[track.in_flight, 1] - track.joints_m[track.in_flight, 0], axis=-1)
     assert seen.max() <= lengths.max() * 1.25  # a trunk never looks longer than it is; its scale varies by some percent
@@ -164,7 +168,7 @@ def test_a_film_without_errors_shows_the_body_as_the_camera_does(bodies: Path) -
 def test_a_flight_that_is_taken_away_is_another_one(bodies: Path, loss: str) -> None:
     body, other, *_ = read_bodies(bodies)
     assert body.motion is not None
-    film = BodyFilm(no_errors(), EXACT_SPLASHES)
+    film = BodyFilm(no_errors(), EXACT_SPLASHES, EXACT_LEANS)
     whole = film(body.motion, "B", np.random.default_rng(4))
     lost = film(body.motion, "B", np.random.default_rng(4), loss=loss, other=other.motion)  # type: ignore[arg-type]
     assert not np.allclose(whole.joints_m[whole.in_flight], lost.joints_m[whole.in_flight], atol=0.2)
@@ -184,6 +188,41 @@ def test_a_splash_is_shown_with_the_error_of_a_film_whose_splash_is_alike() -> N
     assert np.mean([error for _, error in small]) == pytest.approx(0.25, abs=0.01)
     assert 150 < len(small) < 200  # now and then it is not seen
     assert splashes.rmse() == pytest.approx(np.sqrt((0.2**2 + 0.3**2) / 2), rel=0.02)
+
+
+def test_a_lean_is_that_of_the_body_at_the_contact(bodies: Path) -> None:
+    """As the record of the dive has it, and in the picture of a camera at the side; mirrored, the other way."""
+    film = BodyFilm(no_errors(), EXACT_SPLASHES, EXACT_LEANS)
+    for body in read_bodies(bodies):
+        assert body.motion is not None
+        lean = contact_lean_deg(body.motion)
+        assert abs(lean) == pytest.approx(abs(body.seen["entry_deg"]), abs=5)  # of a body that is not quite straight
+        shown = [film(body.motion, "B", np.random.default_rng(seed)) for seed in range(12)]
+        read = np.array([track.leans_deg[1, 0] for track in shown if track.leans_deg is not None])
+        assert np.abs(read) == pytest.approx(abs(lean), abs=4.5)  # a degree of noise
+        if abs(lean) > 9:
+            assert {-1.0, 1.0} == set(np.sign(read))
+
+
+def test_a_lean_is_read_with_the_error_of_a_film_that_leans_alike(bodies: Path) -> None:
+    body = read_bodies(bodies)[0]
+    stored, _, _ = filmed(body)
+
+    def film(true: float, read: float, expected: float = 4.0) -> JudgedBody:
+        leans = np.array([(np.nan, np.nan), (read, expected)], np.float32)
+        track = replace(stored.track, leans_deg=leans)
+        return replace(body, seen={CONTACT_LEAN: true}, motion=None, read=replace(stored, track=track))
+
+    errors = LeanErrors.of([film(-30, -20), film(2, 5), film(31, 20), film(8, np.nan)])
+    assert errors.true.tolist() == [2, 8, 30, 31]
+    assert errors.off[[0, 2, 3]].tolist() == [3, -10, -11]
+    assert np.isnan(errors.off[1])
+    alike = LeanErrors(np.full(5, 30.0), np.full(5, -10.0), np.full(5, 4.0))
+    drawn = [alike.draw(-30.0, np.random.default_rng(seed)) for seed in range(40)]
+    read = np.array([leans[1] for leans in drawn if leans is not None])
+    assert read[:, 0].mean() == pytest.approx(-20, abs=1.5)  # too near to vertical, on its side
+    assert read[:, 1] == pytest.approx(4.0, rel=0.21)
+    assert LeanErrors(*np.zeros((3, 0))).draw(10.0, np.random.default_rng(0)) is None
 
 
 def test_a_splash_that_no_film_shows_is_unknown() -> None:
