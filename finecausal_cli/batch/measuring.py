@@ -263,7 +263,7 @@ def _failed(read: ReadJob, error: Exception) -> MeasuredDive:
 
 
 def measure(path: str | os.PathLike[str], options: ScoreOptions | None = None, *, device: str = "auto") -> MeasuredDive:
-    """Measure the surest dive of a video without any weights that judge; see ``Measurer.measure``, which it raises as.
+    """Measure the surest dive of a video, judging nothing; see ``Measurer.measure``, which it raises as.
 
     For many videos keep a ``Measurer``: it loads the athlete reader once.
     """

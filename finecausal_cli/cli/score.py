@@ -206,7 +206,7 @@ def serve(options: ServeOptions, runtime: RuntimeConfig) -> None:
     raise typer.Exit(code)
 
 
-# ``finecausal measure``: the physics of dives, without weights that judge.
+# ``finecausal measure``: the physics of dives; nothing is judged.
 
 
 def measure(

@@ -113,7 +113,7 @@ def measured_section(measurements: Sequence[Measurement]) -> Section:
     """Return what was measured of a dive, each fact with its usual error, or why it cannot be told."""
     return Section(
         "Measured facts",
-        "Measured in the video, without the weights that judge. Lean: 0 is upright, + to where the dive travels. "
+        "Measured in the video; nothing is judged. Lean: 0 is upright, + to where the dive travels. "
         "Entry: 0 is vertical, + turned too far, - too little. ±: 68% of the errors on simulated footage are smaller.",
         ("fact", "measured", ""),
         tuple((MEASURED[fact.name], *fact_in_words(fact)) for fact in measurements),
