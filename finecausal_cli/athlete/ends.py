@@ -47,7 +47,7 @@ END_BINS_S: Final = np.arange(-30, 31) * 0.01
 
 _NEAR_S: Final = 0.1
 FEWEST_NEAR: Final = 4
-"""Looks within 0.1 s of the end (before it: of all earlier ones) without which nothing is told of it."""
+"""Looks in the flight, and up to 0.1 s outside of it, without which nothing is told of an end."""
 
 _PEAK_BINS: Final = 4
 """Bins to both sides of the likeliest one over which the moment is averaged."""
@@ -58,6 +58,7 @@ LEAN_UNIT_DEG: Final = 20.0
 _CHANNELS: Final = (24, 48, 64, 96)
 _HIDDEN: Final = 128
 _OF_LEAN: Final = 2.0
+"""Weight of the error of leans beside the cross entropy with the moments."""
 
 
 def _convolutions(channels: int) -> nn.Sequential:

@@ -174,7 +174,6 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
         return dive_clip
     first = np.unique(dive_clip.frame_indices, return_index=True)[1]
     file_s, scale = np.array([dive_clip.clip.time_s(int(index)) for index in first]), dive.time_scale or 1.0
-    half_gap_s = float(np.median(np.diff(file_s))) / scale / 2
     searched: dict[End, tuple[float | None, float | None]] = {
         "takeoff": (dive.takeoff_s, flight.takeoff_s),
         "contact": (dive.entry_s, flight.entry_s),
@@ -188,7 +187,7 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
             continue
         ends[end] = read
         if at_s == flight_s and read.moment_sd_s <= _SURE_END_S:
-            moments[end] = at_s + (read.moment_s + half_gap_s) * scale
+            moments[end] = at_s + read.moment_s * scale + float(np.median(np.diff(file_s))) / 2
     return replace(dive_clip, dive=replace(dive, takeoff_s=moments["takeoff"], entry_s=moments["contact"]), ends=ends)
 
 
