@@ -26,6 +26,7 @@ from rich.console import Console
 from rich.table import Table
 
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.config import DEFAULT_WEIGHTS
 from finecausal_cli.data.manifest import find_manifest, read_manifest
 from finecausal_cli.errors import DatasetError, RefusedError, VideoError
 from finecausal_cli.scoring import ScoreOptions
@@ -469,7 +470,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Measure and print."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.perturbations", description=__doc__)
     parser.add_argument("dataset", type=Path, help="a folder with dives.csv, or with labels.json")
-    parser.add_argument("--weights", default="compact")
+    parser.add_argument("--weights", default=DEFAULT_WEIGHTS)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--limit", type=int, help="stop after so many dives that are scored as they are")
     parser.add_argument("--changes", nargs="+", choices=(*KEPT, *TAKEN), default=(*KEPT, *TAKEN), metavar="CHANGE")
