@@ -47,7 +47,7 @@ END_BINS_S: Final = np.arange(-30, 31) * 0.01
 
 _NEAR_S: Final = 0.1
 FEWEST_NEAR: Final = 4
-"""Looks in the flight, and up to 0.1 s outside of it, without which nothing is told of an end."""
+"""Fewest pictures in the flight and up to 0.1 s outside of it from which an end is predicted."""
 
 _PEAK_BINS: Final = 4
 """Bins to both sides of the likeliest one over which the moment is averaged."""

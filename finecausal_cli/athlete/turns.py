@@ -75,8 +75,8 @@ _ARMSTANDS: Final = 0.08
 _AS_LISTED: Final = 0.3
 """Part of the listed numbers, beside those of competition, in how common a count is: not everybody competes."""
 
-_TOLD_WRONGLY: Final = 0.03
-"""Part of what is common in counts that something else tells."""
+_COMMON_SHARE: Final = 0.03
+"""Weight of the usual prior in one that is given: it may be wrong."""
 
 _OUTWARDS_M_S, _OUTWARDS_SPREAD, _STANDING_M_S = 1.1, 0.5, 0.1
 """Usual speed outwards of a dive, the standard deviation of its logarithm as it is read, and what counts as none."""
@@ -169,7 +169,7 @@ def trunk_rotation(
     confidence: Array,
     air_s: float,
     travel_m_s: float | None = None,
-    told: Array | None = None,
+    prior: Array | None = None,
 ) -> Rotation:
     """Return how the trunk turns.
 
@@ -180,8 +180,7 @@ def trunk_rotation(
         air_s: Real seconds in the air.
         travel_m_s: Speed across the picture; where it is given, it says how far off the side the camera is, and counts
             are as common as in competition. None leaves every angle, and every listed number, alike.
-        told: [12, 2], probability of each count and start, as something else tells it; None takes them as common as
-            said.
+        prior: [12, 2], prior probability of each count and start; None takes them as common as said.
     """
     trunk = joints_m[:, JOINT["neck"]] - joints_m[:, JOINT["pelvis"]]
     trunk = trunk / max(float(np.quantile(np.hypot(*trunk.T), 0.9)), 1e-3)
@@ -204,9 +203,8 @@ def trunk_rotation(
     counts = np.arange(MOST_HALVES + 1)
     whole = np.abs(turns[0, 0, :, 0]) / np.pi
     sign = np.sign(turns[0, 0, :, 0])
-    prior = _priors() if travel_m_s is None else _competition_priors()
-    if told is not None:
-        prior = (1 - _TOLD_WRONGLY) * told + _TOLD_WRONGLY * prior
+    common = _priors() if travel_m_s is None else _competition_priors()
+    prior = common if prior is None else (1 - _COMMON_SHARE) * prior + _COMMON_SHARE * common
     end = (whole[:, None] + sign[:, None] * _DEVIATIONS / np.pi)[None] - counts[:, None, None]  # [count, turn, D]
     log_end = _at_an_end(end * np.pi / _END_SPREAD)
     joint = np.stack([_log_sum(belief + log_end[count], (3,)) for count in counts])  # [count, camera, base, turn]
@@ -495,15 +493,15 @@ class BodyTurns:
         return shape.hip >= _LEAST_TUCK_DEG and shape.knee >= _STRAIGHT_KNEES_DEG
 
 
-def count_turns(track: BodyTrack, *, by_travel: bool = False, told: Array | None = None) -> BodyTurns | None:
+def count_turns(track: BodyTrack, *, by_travel: bool = False, prior: Array | None = None) -> BodyTurns | None:
     """Count what the body does between take-off and entry.
 
     Args:
         track: What is read of the dive.
         by_travel: Let the speed across the picture tell the camera's angle, and competition how common a count is:
             more counts are right, and none is ruled out by much.
-        told: [12, 2], probability of each count of half somersaults, 0..11, from the feet and from the hands, as a
-            network that recognises dive numbers tells it; None if there is none.
+        prior: [12, 2], prior probability of each count of half somersaults, 0..11, from the feet and from the hands, by
+            a network that recognises dive numbers; None if there is none.
 
     Returns:
         The counts; None where the athlete is seen in too few frames of the flight to count anything, or falls already
@@ -521,5 +519,5 @@ def count_turns(track: BodyTrack, *, by_travel: bool = False, told: Array | None
     rise_m_s, travel_m_s = free_fall(times_s, path + body_inertia(joints)[0])
     if rise_m_s < _FALLING_M_S:
         return None
-    rotation = trunk_rotation(times_s, joints, confidence, air_s, travel_m_s if by_travel else None, told)
+    rotation = trunk_rotation(times_s, joints, confidence, air_s, travel_m_s if by_travel else None, prior)
     return BodyTurns(rotation, flight_shape(times_s, joints, confidence, path, air_s, rotation))

@@ -292,8 +292,8 @@ class ReadDive:
             if dive.takeoff_s is None or dive.entry_s is None:
                 missing = "no_takeoff" if dive.takeoff_s is None else "no_entry"
             return cls(None, None, scale, height, missing)
-        told = None if recognise is None else recognise(track)
-        return cls(track, count_turns(track, by_travel=True, told=told), scale, height)
+        prior = None if recognise is None else recognise(track)
+        return cls(track, count_turns(track, by_travel=True, prior=prior), scale, height)
 
     def measure(self) -> tuple[Measurement, ...]:
         """Measure it."""
@@ -342,7 +342,7 @@ def measure_track(track: BodyTrack, turns: BodyTurns, height_m: float | None = N
     if track.leans_deg is not None:
         (read_takeoff, _), (read_entry, error) = np.asarray(track.leans_deg, np.float64).tolist()
         at_takeoff = lean if np.isnan(read_takeoff) else body.sense * read_takeoff
-        by_joints = _JOINTS_ERROR_DEG * (_USUALLY_SURE / max(body.sure_at(air_s), 0.1)) ** _JOINTS_ERROR_POWER
+        by_joints = _JOINTS_ERROR_DEG * (_USUALLY_SURE / max(body.confidence_about(air_s), 0.1)) ** _JOINTS_ERROR_POWER
         share = 0.0 if np.isnan(read_entry) else by_joints**2 / (by_joints**2 + error**2)
         entry += share * (body.sense * np.nan_to_num(read_entry) - entry)
     return RawMeasurements(
@@ -444,7 +444,7 @@ class Kinematics:
         """Where the trunk is before the take-off: 0 on the feet, 180 on the hands."""
         return 180.0 if abs(float(np.interp(0.0, self.times_s, self.trunk_deg)) % 360.0 - 180.0) < 90.0 else 0.0
 
-    def sure_at(self, time_s: float) -> float:
+    def confidence_about(self, time_s: float) -> float:
         """Return the mean confidence of the joints about a time, 0..1; 0 where they are not read."""
         near = np.abs(self.times_s - time_s) < _ABOUT_ENTRY_S
         return float(self.confidence[near].mean()) if near.any() else 0.0

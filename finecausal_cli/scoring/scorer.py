@@ -321,7 +321,7 @@ class Scorer:
                 prepared.dive_clip.dive,
                 prepared.body_track,
                 options.height_m,
-                CountRecogniser(self._model) if self.reads_bodies else None,
+                CountRecogniser(self._model) if self.reads_bodies and self._model.recogniser is not None else None,
             ).measure(),
             frozen=self._encode_frozen(prepared),
         )

@@ -317,19 +317,19 @@ def read_films(
 
 def _filmed(what: EndPart, recorder: _WindowRecorder, truth: Mapping[str, Any], stored: StoredTrack) -> Windows | None:
     """Return what a film shows, and the truth; None where there is neither, or the search is far off."""
+    known: Any = None
     if what == "splash":
         looks, known = recorder.splash, truth.get("seen", {}).get("splash")
     else:
-        looks, known = recorder.ends.get(what), None
+        looks = recorder.ends.get(what)
         name, read_s = ("flight_start_s", stored.takeoff_s) if what == "takeoff" else ("entry_start_s", stored.entry_s)
         if name in truth and "lean_deg" in truth:
             error_s = (truth[name] - read_s) / stored.time_scale
-            known = (error_s, truth["lean_deg"][what]) if abs(error_s) < END_BINS_S[-1] else None
+            axes = [np.nan] * len(END_LOOKS_S[what])  # of films they are not known
+            known = (error_s, truth["lean_deg"][what], *axes) if abs(error_s) < END_BINS_S[-1] else None
     if looks is None or known is None:
         return None
-    unseen = () if what == "splash" else np.full(len(looks[1]), np.nan)
-    values = np.append(np.array(known, np.float32), unseen) if what != "splash" else np.float32(known)
-    return {**dict(zip(("pictures", "known", "since"), looks, strict=False)), "truth": values.astype(np.float32)}
+    return {**dict(zip(("pictures", "known", "since"), looks, strict=False)), "truth": np.asarray(known, np.float32)}
 
 
 def _write(file: Path, entries: Sequence[Windows]) -> None:
@@ -345,7 +345,7 @@ Batch = tuple["NDArray[Any]", ...]
 
 
 class WindowSet:
-    """Windows about entries, of which batches are drawn.
+    """Windows about an end of flights, of which batches are drawn.
 
     Args:
         files: As `cut_windows` writes them.
@@ -451,7 +451,7 @@ def _compressed(picture: NDArray[np.uint8], quality: int) -> NDArray[np.uint8]:
 
 @dataclass(frozen=True)
 class WindowKind:
-    """What is read of an entry.
+    """What is read about an end of a flight.
 
     Attributes:
         looks_s: When the pictures are taken, real seconds from the entry.

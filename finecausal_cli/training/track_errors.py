@@ -594,9 +594,8 @@ _EXACT: Final = 0.05
 """How often a body is shown without any error."""
 
 _SPLASH_UNSEEN: Final = 0.08
-_ALIKE_SPLASHES: Final = 8
-_ALIKE_LEANS: Final = 6
-"""So many films with smaller splashes, and so many with larger ones, lend a splash their errors."""
+_ALIKE_SPLASHES, _ALIKE_LEANS = 8, 6
+"""So many films with smaller splashes (leans), and so many with larger ones, lend one their errors."""
 
 _SURE: Final = 0.9
 _END_SD_S: Final = 0.015

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from types import SimpleNamespace
 
 import cv2
 import numpy as np
@@ -36,7 +37,16 @@ from finecausal_cli.cli import app
 from finecausal_cli.simulator.athlete import JOINT
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.simulator.recording import lean_in_picture_deg, plan_dataset
-from finecausal_cli.training.ends import CUT_PX, KINDS, WindowSet, cut_end, cut_splash, cut_windows, read_films
+from finecausal_cli.training.ends import (
+    CUT_PX,
+    KINDS,
+    WindowSet,
+    _filmed,
+    cut_end,
+    cut_splash,
+    cut_windows,
+    read_films,
+)
 
 K = len(SPLASH_LOOKS_S)
 
@@ -294,3 +304,18 @@ def test_entries_are_found_in_films_with_the_errors_of_the_search(tmp_path: Path
     assert np.array_equal(entries.plain(0, 2)[0], entries.pictures)  # they are what is read
     stamp = file.stat().st_mtime_ns
     assert read_films("splash", tmp_path / "films", reader, tmp_path).stat().st_mtime_ns == stamp
+
+
+@pytest.mark.parametrize(("end", "name"), [("takeoff", "flight_start_s"), ("contact", "entry_start_s")])
+def test_a_film_gives_the_error_of_the_search_and_the_lean_in_its_picture(end: End, name: str) -> None:
+    times = np.arange(-0.9, 0.9, 0.02)
+    recorder = SimpleNamespace(splash=None, ends={end: end_looks(end, crops(times), times)})
+    stored = SimpleNamespace(takeoff_s=1.0, entry_s=3.0, time_scale=2.0)
+    late = {name: {"takeoff": 1.1, "contact": 3.1}[end], "lean_deg": {end: -7.0}}
+    window = _filmed(end, recorder, late, stored)  # type: ignore[arg-type]
+    assert window is not None
+    assert window["truth"][:2].tolist() == pytest.approx([0.05, -7.0])  # real seconds
+    assert np.isnan(window["truth"][2:]).all()
+    assert len(window["truth"]) == 2 + len(END_LOOKS_S[end])
+    assert _filmed(end, recorder, {**late, name: 9.0}, stored) is None  # type: ignore[arg-type]  # far off
+    assert _filmed(end, recorder, {name: late[name]}, stored) is None  # type: ignore[arg-type]  # simulated before leans
