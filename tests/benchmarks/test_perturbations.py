@@ -20,6 +20,7 @@ from benchmarks.perturbations import (
     subjects_of,
     tables,
 )
+from finecausal_cli.config import DEFAULT_WEIGHTS
 from finecausal_cli.errors import DatasetError, RefusedError
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.simulator.dataset import write_dataset
@@ -265,7 +266,7 @@ def test_a_simulated_dive_is_measured_and_the_same_again(tmp_path, capsys):
     arguments = [str(tmp_path / "dives"), "--limit", "1", "--changes", "codec", "flight frozen", "another's flight"]
     main([*arguments, "--json", str(tmp_path / "one.json")])
     shown = capsys.readouterr()
-    assert "1 dives, weights compact" in shown.out
+    assert f"1 dives, weights {DEFAULT_WEIGHTS} " in shown.out
     assert "flight frozen" in shown.out
     assert shown.err.startswith("1. ")
     main([*arguments, "--json", str(tmp_path / "two.json")])
