@@ -269,6 +269,7 @@ class ReaderOptions(OptionGroup):
         filmed: Folders of videos with ``<clip>.finecausal.json`` beside them.
         out: Folder of the run; the reader is written to ``out/reader``.
         imagenet: State dict (.pth) of EfficientNet-Lite0.
+        start: Folder of a reader whose networks are trained further; its splash and ends stay.
         device: ``auto`` or ``cpu``.
     """
 
@@ -292,6 +293,9 @@ class ReaderOptions(OptionGroup):
         "EfficientNet-Lite0's weights (.pth); without them training starts from scratch.",
         metavar="FILE",
         panel="Data",
+    )
+    start: Path | None = option(
+        None, "Athlete reader to train further, instead of ImageNet's weights.", metavar="DIR", panel="Data"
     )
     steps: int = option(6000, "Optimiser steps of the frame network.", min=1, metavar="N")
     sequence_steps: int = option(3000, "Optimiser steps of the sequence network; 0 leaves it out.", min=0, metavar="N")

@@ -19,10 +19,10 @@ from finecausal_cli.athlete.network import (
     imagenet_parameters,
     soft_argmax,
 )
-from finecausal_cli.athlete.reader import AthleteReader, save_network
+from finecausal_cli.athlete.reader import AthleteReader, load_network, save_network
 from finecausal_cli.config import __version__
 from finecausal_cli.device import resolve_device
-from finecausal_cli.errors import TrainingError, WeightsError
+from finecausal_cli.errors import TrainingError, UsageError, WeightsError
 from finecausal_cli.model.i3d import to_channels_last
 from finecausal_cli.training import require_one_process
 from finecausal_cli.training.athlete_sequence import LR_FLOOR, SequenceTask, read_clip
@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.athlete.reader import StoredReader
     from finecausal_cli.training import ReaderOptions
 
     Report = Callable[[str, int, int, Mapping[str, float]], None]
@@ -275,6 +276,7 @@ def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Pa
     """
     require_one_process("training the athlete reader")
     report = report or (lambda *_: None)
+    start = None if run.start is None else _start(run)
     crops = CutConfig(per_clip=run.per_clip, seed=run.seed)
     files_of: dict[str, list[Path]] = {"train": [], "validation": []}
     for name, folder, source in run.sources():
@@ -293,17 +295,34 @@ def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Pa
         WindowSet(files_of["validation"], crops.window_size),
     ]
     torch.manual_seed(run.seed)
-    network = AthleteNetwork(NetworkConfig(window_size=crops.window_size, width=run.width, embedding=run.width))
-    if run.imagenet is not None:
-        network.backbone.load_state_dict(_imagenet(run.imagenet))
+    if start is not None:
+        network = start.network
+    else:
+        network = AthleteNetwork(NetworkConfig(window_size=crops.window_size, width=run.width, embedding=run.width))
+        if run.imagenet is not None:
+            network.backbone.load_state_dict(_imagenet(run.imagenet))
+    if start is not None or run.imagenet is not None:
         network.freeze(run.frozen_stages)
     to_channels_last(network)
     task = AthleteTask(network, sets[0], sets[1], batch_size=run.batch_size, seed=run.seed)
     frames, trained = _fit(run, task, "frames", steps=run.steps, lr=run.lr, validations=12, report=report)
     weights = {name: value.detach().cpu() for name, value in trained.state_dict().items()}
     sets.clear()
-    sequence, motion = _train_sequence(run, network.config, weights, report) if run.sequence_steps else (None, {})
-    return write_reader(run, network.config, weights, sequence, {"frames": frames, "motion": motion})
+    motion: dict[str, float] = {}
+    sequence = None if start is None else start.sequence
+    if run.sequence_steps:
+        sequence, motion = _train_sequence(run, network.config, weights, sequence or SequenceNetwork(), report)
+    return write_reader(run, network.config, weights, sequence, {"frames": frames, "motion": motion}, start)
+
+
+def _start(run: ReaderOptions) -> StoredReader:
+    """Return the reader whose training goes on."""
+    if run.imagenet is not None:
+        raise UsageError("--start and --imagenet exclude each other", hint="a reader has its own weights")
+    stored = load_network(cast("Path", run.start))
+    if stored.network.config.width != run.width:
+        raise UsageError(f"--width is not the {stored.network.config.width} of the reader", where=run.start)
+    return stored
 
 
 def write_reader(
@@ -312,8 +331,12 @@ def write_reader(
     frames: Mapping[str, Tensor],
     sequence: SequenceNetwork | None,
     figures: Mapping[str, Any],
+    start: StoredReader | None = None,
 ) -> Path:
-    """Write a trained reader, with its source and its metrics on held-out simulated clips."""
+    """Write a trained reader, with its source and its metrics on held-out simulated clips.
+
+    What is read at the ends of flights stays as in the reader that it was trained from, where there is one.
+    """
     folder = run.out / "reader"
     facts = {
         "version": __version__,
@@ -322,12 +345,17 @@ def write_reader(
         "taught": {"steps": run.steps, "sequence_steps": run.sequence_steps, "seed": run.seed},
         "held_out_simulated": figures,
     }
-    save_network(folder, sizes, frames, facts, sequence)
+    if start is not None:
+        known = {"format_version", "digest", "network", "sequence"}
+        earlier = {name: value for name, value in start.config.items() if name not in known}
+        facts = {**facts, **earlier, "taught_further": facts["taught"], "held_out_simulated": figures}
+    splash, ends = (None, {}) if start is None else (start.splash, start.ends)
+    save_network(folder, sizes, frames, facts, sequence, splash, ends)
     return folder
 
 
 def _train_sequence(
-    run: ReaderOptions, sizes: NetworkConfig, frames: Mapping[str, Tensor], report: Report
+    run: ReaderOptions, sizes: NetworkConfig, frames: Mapping[str, Tensor], sequence: SequenceNetwork, report: Report
 ) -> tuple[SequenceNetwork, dict[str, float]]:
     network = AthleteNetwork(sizes)
     network.load_state_dict(dict(frames))
@@ -345,11 +373,11 @@ def _train_sequence(
             report(f"reading {name}", done + 1, len(clips), {})
         stored[name] += sorted(out.glob("*.npz"))
     torch.manual_seed(run.seed)
-    task = SequenceTask(SequenceNetwork(), stored["train"], stored["validation"], seed=run.seed)
+    task = SequenceTask(sequence, stored["train"], stored["validation"], seed=run.seed)
     figures, trained = _fit(run, task, "motion", steps=run.sequence_steps, lr=1e-3, validations=6, report=report)
-    sequence = SequenceNetwork()
-    sequence.load_state_dict({name: value.cpu() for name, value in trained.state_dict().items()})
-    return sequence.eval(), figures
+    best = SequenceNetwork(sequence.config)
+    best.load_state_dict({name: value.cpu() for name, value in trained.state_dict().items()})
+    return best.eval(), figures
 
 
 def _fit(

@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,8 +15,8 @@ from finecausal_cli.athlete.network import (
     SequenceConfig,
     SequenceNetwork,
 )
-from finecausal_cli.athlete.reader import AthleteReader
-from finecausal_cli.errors import DatasetError, TrainingError, WeightsError
+from finecausal_cli.athlete.reader import AthleteReader, load_network, save_network
+from finecausal_cli.errors import DatasetError, TrainingError, UsageError, WeightsError
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.training import ReaderOptions
 from finecausal_cli.training.athlete_reader import AthleteTask, measure, train_athlete_reader, window_losses
@@ -237,6 +238,24 @@ def test_a_reader_is_taught_written_and_gone_on_with(dives, tmp_path):
     before = described["digest"]
     train_athlete_reader(run)
     assert json.loads((folder / "reader.json").read_text())["digest"] == before
+
+    further = replace(run, out=tmp_path / "further", start=folder, steps=1, sequence_steps=0)
+    stored, taught = (load_network(each) for each in (folder, train_athlete_reader(further)))
+    assert taught.config["source"] == described["source"]
+    assert taught.config["taught_further"] == {"steps": 1, "sequence_steps": 0, "seed": 0}
+    first, then = (each.network.heat.weight for each in (stored, taught))
+    assert 0 < (first - then).abs().max() < 0.1  # a step from where it was
+    torch.testing.assert_close(dict(stored.sequence.named_parameters()), dict(taught.sequence.named_parameters()))
+
+
+def test_a_reader_is_trained_further_as_it_is(dives, tmp_path):
+    network = AthleteNetwork(NetworkConfig(width=16, embedding=16))
+    save_network(tmp_path / "reader", network.config, network.state_dict(), {})
+    run = ReaderOptions((dives,), (dives,), tmp_path / "run", start=tmp_path / "reader", per_clip=6)
+    with pytest.raises(UsageError, match="--width is not the 16 of the reader"):
+        train_athlete_reader(run)
+    with pytest.raises(UsageError, match="--start and --imagenet exclude each other"):
+        train_athlete_reader(replace(run, imagenet=tmp_path / "lite0.pth"))
 
 
 def test_other_weights_than_efficientnets_are_refused(dives, tmp_path):
