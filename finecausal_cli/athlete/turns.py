@@ -52,6 +52,10 @@ _DEVIATIONS: Final = np.radians(np.arange(-216, 217, 9))
 _STEP: Final = float(_DEVIATIONS[1] - _DEVIATIONS[0])
 
 _START_SPREAD, _END_SPREAD = 0.4, 0.35
+_BENT, _BENT_SPREAD, _BENT_SHARE = 0.9, 0.45, 0.5
+"""How far the trunk has turned already, radians, where a body leaves its feet bent, as most do that turn forwards; the
+standard deviation of that, and the share of such bodies."""
+
 _WRONG_END: Final = 0.02
 """Probability that the take-off or the entry is found at a wrong time, and the body can have any direction there."""
 
@@ -82,6 +86,12 @@ _OUTWARDS_M_S, _OUTWARDS_SPREAD, _STANDING_M_S = 1.1, 0.5, 0.1
 """Usual speed outwards of a dive, the standard deviation of its logarithm as it is read, and what counts as none."""
 
 GRAVITY_M_S2: Final = 9.81
+_RISES_M_S, _RISE_SPREADS = (3.7, 0.8), (1.0, 0.4)
+_RISE_ERROR_M_S: Final = 0.5
+_WRONG_RISE: Final = 0.005
+"""Speeds upwards at the take-off from the feet and from an armstand, their standard deviations (500 simulated dives:
+1.9 to 5.5 and 0.6 to 1.1), the error of one that is read, and the least likelihood of any."""
+
 _FALLING_M_S: Final = -1.2
 """Speed upwards at the take-off below which that was found too late: in every dive the body rises at first, or from an
 armstand begins to fall. Turns before it would be missed."""
@@ -170,6 +180,7 @@ def trunk_rotation(
     air_s: float,
     travel_m_s: float | None = None,
     prior: Array | None = None,
+    rise_m_s: float | None = None,
 ) -> Rotation:
     """Return how the trunk turns.
 
@@ -181,6 +192,7 @@ def trunk_rotation(
         travel_m_s: Speed across the picture; where it is given, it says how far off the side the camera is, and counts
             are as common as in competition. None leaves every angle, and every listed number, alike.
         prior: [12, 2], prior probability of each count and start; None takes them as common as said.
+        rise_m_s: Speed upwards at the take-off: from an armstand nobody leaps. None where it is not known.
     """
     trunk = joints_m[:, JOINT["neck"]] - joints_m[:, JOINT["pelvis"]]
     trunk = trunk / max(float(np.quantile(np.hypot(*trunk.T), 0.9)), 1e-3)
@@ -190,9 +202,8 @@ def trunk_rotation(
     cameras = np.array(_CAMERA)[:, None, None, None]
     bases = np.array([np.pi / 2, -np.pi / 2])[None, :, None, None]
     turns = np.concatenate([-_TURNS[::-1], _TURNS])[None, None, :, None]
-    start = _at_an_end(_DEVIATIONS / _START_SPREAD)
-    shape = (len(_CAMERA), 2, turns.size, len(_DEVIATIONS))
-    belief = np.broadcast_to(start, shape)
+    start = np.stack([[_at_the_start(base, turn) for turn in turns[0, 0, :, 0]] for base in bases[0, :, 0, 0]])
+    belief = np.broadcast_to(start, (len(_CAMERA), *start.shape))
     for frame in range(len(times_s)):
         if frame:
             turned = np.abs(turns[0, 0, :, 0]) * (share[frame] - share[frame - 1])
@@ -212,6 +223,8 @@ def trunk_rotation(
         joint = joint + np.log(prior)[:, None, :, None]
     if travel_m_s is not None:
         joint = joint + _camera_likelihood(abs(travel_m_s))[None, :, None, None]
+    if rise_m_s is not None:
+        joint = joint + _start_likelihood(rise_m_s)[None, None, :, None]
     weight = np.exp(joint - joint.max())
     weight /= weight.sum()
     count, camera, base, turn = np.unravel_index(int(weight.argmax()), weight.shape)
@@ -231,6 +244,16 @@ def _at_an_end(deviations: Array) -> Array:
     """Return the log likelihood of deviations from upright, in their spreads, at the take-off or the entry."""
     normal = np.exp(-0.5 * deviations**2)
     return np.asarray(np.log((1 - _WRONG_END) * normal + _WRONG_END * np.exp(-0.5 * (deviations / 6) ** 2)))
+
+
+def _at_the_start(base: float, turn: float) -> Array:
+    """Return the log likelihood of the deviations at the take-off [D]: upright, or bent already the way it turns."""
+    upright = _at_an_end(_DEVIATIONS / _START_SPREAD)
+    if base < 0:
+        return upright
+    bent = _at_an_end((np.sign(turn) * _DEVIATIONS - _BENT) / _BENT_SPREAD)
+    scale = np.log([(1 - _BENT_SHARE) / _START_SPREAD, _BENT_SHARE / _BENT_SPREAD]) + np.log(_START_SPREAD)
+    return np.asarray(np.logaddexp(upright + scale[0], bent + scale[1]))
 
 
 def _shares(times_s: Array, joints_m: Array, air_s: float) -> Array:
@@ -286,7 +309,7 @@ def _likeliest(
 ) -> Array:
     """Return the likeliest direction of the trunk [T] for one hypothesis, by the Viterbi algorithm."""
     trunk, sure, times_s, share = frames
-    score, trail = _at_an_end(_DEVIATIONS / _START_SPREAD), []
+    score, trail = _at_the_start(base, turn), []
     far = np.subtract.outer(_DEVIATIONS, _DEVIATIONS)
     for frame in range(len(trunk)):
         if frame:
@@ -330,6 +353,12 @@ def _camera_likelihood(across_m_s: float) -> Array:
     expected = np.log(np.maximum(_OUTWARDS_M_S * np.array(_CAMERA), _STANDING_M_S))
     off = (np.log(max(across_m_s, _STANDING_M_S)) - expected) / _OUTWARDS_SPREAD
     return np.asarray(np.log(0.95 * np.exp(-0.5 * off**2) + 0.05))
+
+
+def _start_likelihood(rise_m_s: float) -> Array:
+    """Return the log likelihood of a start on the feet and on the hands, if the body leaves so fast upwards."""
+    off = (rise_m_s - np.array(_RISES_M_S)) / np.hypot(_RISE_SPREADS, _RISE_ERROR_M_S)
+    return np.asarray(np.log(np.exp(-0.5 * off**2) + _WRONG_RISE))
 
 
 # What the body looks like in the air: bent or straight, how early, and to which side.
@@ -450,6 +479,12 @@ class BodyTurns:
         return int(halves.argmax()), float(halves.max())
 
     @property
+    def on_hands(self) -> bool:
+        """Whether the dive starts on the hands."""
+        feet, hands = self.rotation.halves.sum(axis=0)
+        return bool(hands > feet)
+
+    @property
     def sure(self) -> bool:
         """Whether the count of half somersaults is sure."""
         return self.half_somersaults[1] >= _SURE
@@ -519,5 +554,5 @@ def count_turns(track: BodyTrack, *, by_travel: bool = False, prior: Array | Non
     rise_m_s, travel_m_s = free_fall(times_s, path + body_inertia(joints)[0])
     if rise_m_s < _FALLING_M_S:
         return None
-    rotation = trunk_rotation(times_s, joints, confidence, air_s, travel_m_s if by_travel else None, prior)
+    rotation = trunk_rotation(times_s, joints, confidence, air_s, travel_m_s if by_travel else None, prior, rise_m_s)
     return BodyTurns(rotation, flight_shape(times_s, joints, confidence, path, air_s, rotation))

@@ -48,12 +48,12 @@ _GRAVITY: Final = 9.81
 _CENTRE_ABOVE_BOARD_M: Final = 1.1
 _CENTRE_AT_ENTRY_M: Final = 1.2
 
-_RISE_M: Final = {"springboard": 1.1, "platform": 0.35, "armstand": 0.02}
-"""Usual rise of the middle of the body. Good take-offs rise by 1.27 and 0.35 to 0.5 m (simulator); most are not good.
-With these the time in the air of 59 simulated dives, as the search finds it, is right on average for each kind."""
+_RISES_M: Final = {"springboard": (0.3, 1.3), "platform": (0.2, 0.6), "armstand": (0.0, 0.08)}
+"""Least and most that the middle of the body rises. Good take-offs rise by 1.27 m from a springboard and by 0.35 to
+0.5 m from a platform (simulator); filmed divers who stand on a springboard instead of leaping rise by half of that."""
 
-_AIR_ERROR_S: Final = 0.085
-"""Standard deviation of the time in the air about the usual one of its height: athletes and the search."""
+_AIR_ERROR_S: Final = 0.06
+"""Standard deviation of the time in the air as the search finds it."""
 
 _SLOW_ERROR_S: Final = 0.25
 """The same in slow motion, whose real time is only estimated."""
@@ -92,11 +92,20 @@ class Height:
     candidates: tuple[float, ...] = ()
 
 
-def usual_air_s(height_m: float, *, armstand: bool = False) -> float:
-    """Return how long a dive from a height is usually in the air, seconds."""
-    rise_m = _RISE_M["armstand" if armstand else apparatus(height_m)]
-    fall_m = rise_m + height_m + _CENTRE_ABOVE_BOARD_M - _CENTRE_AT_ENTRY_M
-    return sqrt(2 * rise_m / _GRAVITY) + sqrt(2 * fall_m / _GRAVITY)
+def air_range_s(height_m: float, *, armstand: bool = False) -> tuple[float, float]:
+    """Return the least and the most that a dive from a height is usually in the air, seconds."""
+    least, most = (
+        sqrt(2 * rise_m / _GRAVITY)
+        + sqrt(2 * (rise_m + height_m + _CENTRE_ABOVE_BOARD_M - _CENTRE_AT_ENTRY_M) / _GRAVITY)
+        for rise_m in _RISES_M["armstand" if armstand else apparatus(height_m)]
+    )
+    return least, most
+
+
+def _by_air(air_s: float, height_m: float, error_s: float, *, armstand: bool) -> float:
+    """Return how likely a height is by the time in the air, at most 1."""
+    least, most = air_range_s(height_m, armstand=armstand)
+    return exp(-0.5 * (max(least - air_s, air_s - most, 0.0) / error_s) ** 2)
 
 
 def tell_height(given_m: float | None, number: str | None, dive: LocatedDive | None) -> Height:
@@ -116,10 +125,7 @@ def tell_height(given_m: float | None, number: str | None, dive: LocatedDive | N
     is_slow = dive.time_scale >= SLOW_FROM
     error_s = _SLOW_ERROR_S if is_slow else _AIR_ERROR_S
     by_air = {
-        height: max(
-            exp(-0.5 * ((dive.air_s - usual_air_s(height, armstand=armstand)) / error_s) ** 2)
-            for armstand in _starts(parsed, height)
-        )
+        height: max(_by_air(dive.air_s, height, error_s, armstand=armstand) for armstand in _starts(parsed, height))
         for height in heights
     }
     drop_m = None if is_slow else dive.drop_m

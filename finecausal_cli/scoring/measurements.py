@@ -60,6 +60,12 @@ _LEAN_S: Final = (-0.15, 0.0)
 """Real time before the take-off over which the line from the ankles to the neck is averaged. Of four windows and five
 lines it is nearest to the truth on simulated footage; the trunk alone is off by 15 degrees."""
 
+_MOST_LEAN_DEG: Final = 60.0
+"""Lean beyond which nobody stands on the board any more: the take-off is at another time."""
+
+_TURNED_AT_TAKEOFF_DEG: Final = 30.0
+"""How far a trunk has turned at the take-off, between upright and level: the whole turns in it are told from there."""
+
 _ENTRY_S: Final = (-0.12, 0.03)
 """Real time about the entry in which the axis of the body is followed, for its direction at the first contact."""
 
@@ -326,7 +332,7 @@ def _of_the_flight(track: BodyTrack, turns: BodyTurns, height_m: float | None) -
         else _unknown("half_twists", "twists_hidden"),
         _told("rotation", end_on or unsure, raw.rotation),
         _told("opening", end_on or (None if raw.opening_s is not None else "never_closed"), raw.opening_s),
-        _told("takeoff_lean", end_on, raw.lean),
+        _told("takeoff_lean", end_on or ("not_seen" if abs(raw.lean) > _MOST_LEAN_DEG else None), raw.lean),
         _known("entry_angle", raw.entry, error=usual_error("entry_angle", along=end_on is not None)),
     ]
 
@@ -338,10 +344,10 @@ def measure_track(track: BodyTrack, turns: BodyTurns, height_m: float | None = N
     rise_m_s, across_m_s = free_fall(times[air], body.centre_m[air])
     takeoff_m_s = rise_m_s if height_m is None else _velocity_from(air_s, height_m)
     lean, entry = body.lean(), body.entry_angle(air_s)
-    at_takeoff = lean
+    at_takeoff = body.turned_at_takeoff()
     if track.leans_deg is not None:
         (read_takeoff, _), (read_entry, error) = np.asarray(track.leans_deg, np.float64).tolist()
-        at_takeoff = lean if np.isnan(read_takeoff) else body.sense * read_takeoff
+        at_takeoff = at_takeoff if np.isnan(read_takeoff) else body.sense * read_takeoff
         by_joints = _JOINTS_ERROR_DEG * (_USUALLY_SURE / max(body.confidence_about(air_s), 0.1)) ** _JOINTS_ERROR_POWER
         share = 0.0 if np.isnan(read_entry) else by_joints**2 / (by_joints**2 + error**2)
         entry += share * (body.sense * np.nan_to_num(read_entry) - entry)
@@ -387,6 +393,7 @@ class Kinematics:
         sense: 1 where the dive turns counter-clockwise in the picture, else -1.
         travel: 1 where it travels to the right of the picture, else -1.
         confidence: [T, J], of the joints, 0..1.
+        start_deg: Where the trunk is before the take-off, in the turns of ``trunk_deg``: on the feet or on the hands.
     """
 
     rows: NDArray[np.int64]
@@ -402,6 +409,7 @@ class Kinematics:
     sense: float
     travel: float
     confidence: Array
+    start_deg: float
 
     @classmethod
     def of(cls, track: BodyTrack, turns: BodyTurns) -> Kinematics:
@@ -414,13 +422,18 @@ class Kinematics:
         travel = float(np.sign(free_fall(times[air], centre[air])[1]) or 1.0)
         sense = 1.0 if turns.rotation.counter_clockwise > 0.5 else -1.0
         flat = joints / np.array([max(turns.rotation.camera, _NARROWEST), 1.0])
+        trunk = _trunk(times, flat, turns, sense)
+        start = 180.0 if turns.on_hands else 0.0
+        # A body that turns forwards leaves the board bent: its trunk has turned by up to 100 degrees already.
+        ahead = float(np.interp(0.0, times, trunk)) - start - _TURNED_AT_TAKEOFF_DEG
         return cls(
             rows=rows,
             times_s=times,
             joints_m=(flat + path[:, None]) * np.array([travel, 1.0]),
             picture_m=joints,
             centre_m=centre * np.array([travel, 1.0]),
-            trunk_deg=_trunk(times, flat, turns, sense),
+            trunk_deg=trunk,
+            start_deg=start + 360.0 * round(ahead / 360.0),
             sense=sense,
             travel=travel,
             confidence=np.asarray(track.confidence[rows], np.float64),
@@ -436,13 +449,12 @@ class Kinematics:
         """Return how far the line from the ankles to the neck leans at the take-off, the way that the dive turns."""
         ankles = self.joints_m[:, [JOINT["ankle_l"], JOINT["ankle_r"]]].mean(axis=1)
         angle = _direction_near(self.times_s, self.joints_m[:, JOINT["neck"]] - ankles, _LEAN_S)
-        upright = 90.0 if self.start_deg == 0.0 else -90.0
+        upright = 90.0 if self.start_deg % 360.0 == 0.0 else -90.0
         return self.travel * self.sense * _off(angle, upright)
 
-    @property
-    def start_deg(self) -> float:
-        """Where the trunk is before the take-off: 0 on the feet, 180 on the hands."""
-        return 180.0 if abs(float(np.interp(0.0, self.times_s, self.trunk_deg)) % 360.0 - 180.0) < 90.0 else 0.0
+    def turned_at_takeoff(self) -> float:
+        """Return how far the trunk has turned beyond the vertical when the board is left, degrees."""
+        return float(np.interp(0.0, self.times_s, self.trunk_deg)) - self.start_deg
 
     def confidence_about(self, time_s: float) -> float:
         """Return the mean confidence of the joints about a time, 0..1; 0 where they are not read."""

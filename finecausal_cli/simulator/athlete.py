@@ -265,6 +265,45 @@ class Athlete:
         return points, np.concatenate([mass, mass]) / 2
 
 
+# How athletes differ that no judge minds.
+
+
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How an athlete begins a flight; the defaults are the stretched take-off that was simulated at first.
+
+    In forward and inward dives hips and trunk bend while the feet push: filmed divers of multiple somersaults leave the
+    board with the trunk nearly level. Forward twists are begun out of a pike, most others from the take-off on.
+
+    Attributes:
+        bend: Flexion of the hips when the board is left, radians.
+        closing: Time in which the position is closed, relative to a slow one's.
+        twist_after: Share of the flight before the twist, in a pike; 0 twists from the take-off on.
+    """
+
+    bend: float = 0.0
+    closing: float = 1.0
+    twist_after: float = 0.0
+
+    @classmethod
+    def draw(cls, rng: np.random.Generator, dive: DiveNumber) -> Style:
+        """Draw the style of a dive."""
+        forward = dive.direction in (1, 4) and not dive.armstand
+        usual, spread = (62.0, 18.0) if dive.half_somersaults >= _BENT_FROM_HALVES else (25.0, 14.0)
+        bend, closing = float(np.clip(rng.normal(usual, spread), 0.0, 100.0)), float(rng.uniform(0.6, 1.0))
+        after = float(rng.uniform(0.12, 0.32)) if rng.random() < (0.85 if forward else 0.15) else 0.0
+        piked = dive.half_twists and dive.half_somersaults >= _BENT_FROM_HALVES
+        few = dive.half_twists <= _FEW_TWISTS and not dive.armstand
+        return cls(radians(bend) if forward else 0.0, closing, after if piked and few else 0.0)
+
+
+_BENT_FROM_HALVES = 3
+"""Half somersaults from which on a forward dive leaves the board well bent."""
+
+_FEW_TWISTS = 4
+"""Most half twists for which the flight has time after a pike."""
+
+
 # What can go wrong in a dive, by stage.
 #
 # Every fault is a number from 0 (none) to 1 (gross). A fault acts on the motion, never on a mark directly: the judges
@@ -422,9 +461,13 @@ def swing(side: int) -> Pose:
     return _degrees(hip=9, hip_split=14 * side, knee=24, knee_split=44 * side, ankle=90, arm=4, elbow=8, wing=8)
 
 
-def leave(feet: float) -> Pose:
-    """Return the stretched pose in which the feet leave the board; ``feet`` 1 are not pointed."""
-    return _degrees(hip=4, knee=3, ankle=14 + 50 * feet, arm=165, elbow=6, wing=8)
+def leave(feet: float, bend: float = 0.0) -> Pose:
+    """Return the pose in which the feet leave the board; ``feet`` 1 are not pointed.
+
+    The hips are bent by ``bend`` radians already, arms and head on their way down; at 0 the body is stretched.
+    """
+    pose = _degrees(hip=4, knee=3, ankle=14 + 50 * feet, arm=165, elbow=6, wing=8)
+    return pose._replace(hip=pose.hip + bend, spine=0.25 * bend, neck=0.15 * bend, arm=pose.arm - 0.45 * bend)
 
 
 def handstand(split: float) -> Pose:
@@ -432,9 +475,11 @@ def handstand(split: float) -> Pose:
     return _degrees(ankle=14, arm=178, elbow=2, neck=-22, spine=-4, hip=4 * split, hip_split=34 * split)
 
 
-def reach(faults: Faults) -> Pose:
-    """Return the arms-up straight pose on the way into the position."""
-    return _feet(_degrees(hip=8, arm=160, elbow=12, wing=8), faults)
+def reach(faults: Faults, bend: float = 0.0) -> Pose:
+    """Return the pose on the way into the position: straight, arms up, where the hips left unbent."""
+    pose = _degrees(hip=8, arm=160, elbow=12, wing=8)
+    bent = pose._replace(hip=pose.hip + 1.2 * bend, spine=0.35 * bend, neck=0.2 * bend, arm=pose.arm - 0.55 * bend)
+    return _feet(bent, faults)
 
 
 def _feet(pose: Pose, faults: Faults) -> Pose:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finecausal_cli.simulator import athlete as poses
-from finecausal_cli.simulator.athlete import JOINT, Array, Athlete, Faults, Pose
+from finecausal_cli.simulator.athlete import JOINT, Array, Athlete, Faults, Pose, Style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -77,12 +77,14 @@ class FlightPlan:
         faults: Faults that show in the positions.
         duration_s: Flight time that the athlete expects.
         twist_sign: 1 or -1: twist to the left or to the right.
+        style: How the athlete begins a flight.
     """
 
     dive: DiveNumber
     faults: Faults
     duration_s: float
     twist_sign: int = 1
+    style: Style = Style()
 
     @property
     def has_shape(self) -> bool:
@@ -92,7 +94,8 @@ class FlightPlan:
     @property
     def close_s(self) -> float:
         """When the tuck or pike is closed (before any twist has pushed it back)."""
-        return float(np.interp(self.dive.half_somersaults, [1, 3, 5, 8], [0.40, 0.32, 0.26, 0.22]))
+        slow = float(np.interp(self.dive.half_somersaults, [1, 3, 5, 8], [0.40, 0.32, 0.26, 0.22]))
+        return slow * self.style.closing
 
     @property
     def open_s(self) -> float:
@@ -108,14 +111,18 @@ class FlightPlan:
         """First and last moment of the twist."""
         if not self.dive.half_twists:
             return 0.0, 0.0
-        needed = 0.24 + 0.16 * self.dive.half_twists
+        needed, start = 0.24 + 0.16 * self.dive.half_twists, self._twist_start_s
         if self.dive.position in "BC":
             # More twists leave less of the flight for the pike or tuck.
             part = float(np.interp(self.dive.half_twists, [2, 6], [0.62, 0.84]))
-            room = part * (self.open_s - 0.18 - _TWIST_START_S)
+            room = part * (self.open_s - 0.18 - start)
         else:
-            room = self.open_s - (0.14 if self.has_shape else 0.0) - _TWIST_START_S
-        return _TWIST_START_S, _TWIST_START_S + min(needed, max(room, 0.3 * self.duration_s))
+            room = self.open_s - (0.14 if self.has_shape else 0.0) - start
+        return start, start + min(needed, max(room, 0.3 * self.duration_s))
+
+    @property
+    def _twist_start_s(self) -> float:
+        return max(_TWIST_START_S, self.style.twist_after * self.duration_s)
 
     def twist(self, times: Array) -> Array:
         """Return the twist angle [N] at ``times`` [N], radians."""
@@ -136,20 +143,22 @@ class FlightPlan:
 
     def keys(self, open_s: float) -> Keys:
         """Return the poses of the flight when the athlete opens at ``open_s``."""
-        faults, shape = self.faults, self._shape()
+        faults, shape, bend = self.faults, self._shape(), self.style.bend
         line = poses.stretched(faults, head_first=self.dive.head_first)
-        keys = [(0.0, poses.leave(faults.flexed_feet))]
+        keys = [(0.0, poses.leave(faults.flexed_feet, bend))]
         closed = self.close_s
         if self.dive.half_twists:
             start, end = self.twist_window
             wrapped = poses.twist(faults)
-            keys += [(start + 0.06, wrapped), (max(end - 0.08, start + 0.1), wrapped)]
+            if self.style.twist_after:
+                keys += [(0.6 * start, poses.open_pike(faults)), (start - 0.02, poses.open_pike(faults))]
+            keys += [(start + (0.12 if self.style.twist_after else 0.06), wrapped), (max(end - 0.08, start + 0.1), wrapped)]
             closed = end + (0.18 if self.has_shape else 0.14)
         elif self.dive.flying:
             closed = 0.52 * open_s
             keys += [(0.2, poses.straight(faults)), (0.3 * open_s, poses.straight(faults))]
         else:
-            keys += [(0.4 * closed, poses.reach(faults))]
+            keys += [(0.4 * closed, poses.reach(faults, bend))]
         unfolding = 0.17 * (1 + 0.35 * faults.late_opening)
         half_open = line._replace(
             hip=0.12 * shape.hip + 0.9 * line.hip,
@@ -204,6 +213,7 @@ class Stance:
         hurdle: Whether the athlete arrives with a hop.
         steps: Steps of the run-up before the hop.
         phase: Phase of the sway, radians.
+        style: How the athlete begins a flight.
     """
 
     dive: DiveNumber
@@ -215,6 +225,7 @@ class Stance:
     hurdle: bool
     steps: int
     phase: float
+    style: Style = Style()
 
     @property
     def facing(self) -> float:
@@ -250,6 +261,7 @@ class Stance:
         depth = 0.95 - 0.4 * faults.low_takeoff
         wobble = 40 * faults.unsteady_start
         landing = 0.45 if self.hurdle else 0.0
+        bend, push = self.style.bend, poses.crouch(0.45 * depth, 90)
         return Keys.of(
             [
                 (_DISTANT_PAST_S, poses.stand(8 + wobble)),
@@ -258,8 +270,8 @@ class Stance:
                 (-0.85, poses.stand(150 if self.hurdle else 95)),
                 (-0.5, poses.crouch(landing + 0.05, 60 if self.hurdle else 20)),
                 (-0.26, poses.crouch(depth, -25)),
-                (-0.10, poses.crouch(0.45 * depth, 90)),
-                (0.0, poses.leave(faults.flexed_feet)),
+                (-0.10, push._replace(hip=max(push.hip, 0.85 * bend))),
+                (0.0, poses.leave(faults.flexed_feet, bend)),
             ]
         )
 
@@ -562,14 +574,14 @@ def simulate_motion(stance: Stance, intended_mps: tuple[float, float], twist_sig
     start, centre = float(stance_pitch[-1]), stance_centre[-1]
 
     # The intended take-off, the actual one, and what the athlete notices of the difference.
-    intended = FlightPlan(dive, Faults(), 1.0, twist_sign)
+    intended = FlightPlan(dive, Faults(), 1.0, twist_sign, stance.style)
     reach = _reach(athlete, intended)
     rise = intended_mps[1] * (1 - faults.lost_rise)
     out = intended_mps[0] * (1 - 0.72 * faults.close_to_board) + 1.3 * faults.leaning_takeoff
     intended_s = flight_time(intended_mps[1], float(centre[2]), reach)
     actual_s = flight_time(rise, float(centre[2]), reach)
     intended = replace(intended, duration_s=intended_s)
-    plan = FlightPlan(dive, faults, actual_s, twist_sign)
+    plan = FlightPlan(dive, faults, actual_s, twist_sign, stance.style)
     expected = replace(
         plan, faults=_expected(faults), duration_s=intended_s + _NOTICED_AT_TAKEOFF * (actual_s - intended_s)
     )

@@ -75,10 +75,11 @@ def test_the_mirrored_picture_gives_the_same_facts() -> None:
     )
 
 
-def test_a_body_that_leans_to_where_it_travels_leans_forward() -> None:
+@pytest.mark.parametrize("lean_deg", [20.0, 75.0])
+def test_a_body_that_leans_to_where_it_travels_leans_forward(lean_deg: float) -> None:
     track = side_on(dived("107B", 10.0))
     upright = track.joints_m.copy()
-    angle = np.radians(20.0)
+    angle = np.radians(lean_deg)
     at_takeoff = np.abs(track.times_s + 0.07) <= 0.09
     straight = np.zeros((len(JOINTS), 2), np.float32)
     straight[JOINT["neck"]] = 0.5 * np.sin(angle), 0.5 * np.cos(angle)
@@ -86,9 +87,12 @@ def test_a_body_that_leans_to_where_it_travels_leans_forward() -> None:
         straight[JOINT[f"ankle_{side}"]] = -0.8 * np.sin(angle), -0.8 * np.cos(angle)
     upright[at_takeoff] = straight
     turns = count_turns(track)
-    lean = {fact.name: fact.value for fact in measure_dive(replace(track, joints_m=upright), turns)}["takeoff_lean"]
+    lean = {fact.name: fact for fact in measure_dive(replace(track, joints_m=upright), turns)}["takeoff_lean"]
     assert turns is not None
-    assert lean == pytest.approx(20.0, abs=2.0)  # the dive travels to the right, and so it leans
+    if lean_deg > 60.0:  # nobody stands like that: it is no take-off
+        assert (lean.value, lean.reason_kind) == (None, "not_seen")
+    else:
+        assert lean.value == pytest.approx(lean_deg, abs=2.0)  # the dive travels to the right, and so it leans
 
 
 def test_the_height_gives_the_velocities_of_a_fall() -> None:
