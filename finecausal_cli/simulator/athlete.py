@@ -297,6 +297,9 @@ class Style:
         return cls(radians(bend) if forward else 0.0, closing, after if piked and few else 0.0)
 
 
+STRETCHED = Style()
+"""As every athlete began before."""
+
 _BENT_FROM_HALVES = 3
 """Half somersaults from which on a forward dive leaves the board well bent."""
 

@@ -11,7 +11,7 @@ import numpy as np
 from finecausal_cli.diving import apparatus, difficulty, execution_from_marks, final_score, heights_for
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator import competition
-from finecausal_cli.simulator.athlete import Athlete, Faults, Style, draw_faults, draw_quality
+from finecausal_cli.simulator.athlete import STRETCHED, Athlete, Faults, Style, draw_faults, draw_quality
 from finecausal_cli.simulator.judging import Observation, deductions, judge, merit, observe, panel_sigma
 from finecausal_cli.simulator.motion import GRAVITY, Motion, Stance, flight_time, simulate_motion
 
@@ -188,7 +188,7 @@ def simulate_dive(
     intended_rise_m = speeds[1] ** 2 / (2 * GRAVITY)
     # Drawn apart, so that all else is as it was before athletes had a style.
     styled = np.random.default_rng(np.random.SeedSequence((*seed, 4)))
-    style = Style() if draw == "classic" else Style.draw(styled, dive)
+    style = STRETCHED if draw == "classic" else Style.draw(styled, dive)
 
     def dived(faults: Faults) -> tuple[Motion, Observation]:
         stance = Stance(dive, athlete, faults, height_m, before_s, springboard, hurdle, steps, phase, style)

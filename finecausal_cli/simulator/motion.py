@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finecausal_cli.simulator import athlete as poses
-from finecausal_cli.simulator.athlete import JOINT, Array, Athlete, Faults, Pose, Style
+from finecausal_cli.simulator.athlete import JOINT, STRETCHED, Array, Athlete, Faults, Pose, Style
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -84,7 +84,7 @@ class FlightPlan:
     faults: Faults
     duration_s: float
     twist_sign: int = 1
-    style: Style = Style()
+    style: Style = STRETCHED
 
     @property
     def has_shape(self) -> bool:
@@ -150,9 +150,11 @@ class FlightPlan:
         if self.dive.half_twists:
             start, end = self.twist_window
             wrapped = poses.twist(faults)
+            wrapped_s = start + 0.06
             if self.style.twist_after:
-                keys += [(0.6 * start, poses.open_pike(faults)), (start - 0.02, poses.open_pike(faults))]
-            keys += [(start + (0.12 if self.style.twist_after else 0.06), wrapped), (max(end - 0.08, start + 0.1), wrapped)]
+                piked, wrapped_s = poses.open_pike(faults), start + 0.12
+                keys += [(0.6 * start, piked), (start - 0.02, piked)]
+            keys += [(wrapped_s, wrapped), (max(end - 0.08, start + 0.1), wrapped)]
             closed = end + (0.18 if self.has_shape else 0.14)
         elif self.dive.flying:
             closed = 0.52 * open_s
@@ -225,7 +227,7 @@ class Stance:
     hurdle: bool
     steps: int
     phase: float
-    style: Style = Style()
+    style: Style = STRETCHED
 
     @property
     def facing(self) -> float:

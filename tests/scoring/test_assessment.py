@@ -11,13 +11,13 @@ from finecausal_cli.retrieval.voting import Choice
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.assessment import (
     Height,
+    air_range_s,
     build_candidates,
     build_competition,
     build_interval,
     is_number_sure,
     resolve_degree,
     tell_height,
-    air_range_s,
 )
 from finecausal_cli.scoring.dives import LocatedDive
 from finecausal_cli.scoring.results import Familiarity
