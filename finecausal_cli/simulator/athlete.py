@@ -270,31 +270,38 @@ class Athlete:
 
 @dataclass(frozen=True, slots=True)
 class Style:
-    """How an athlete begins a flight; the defaults are the stretched take-off that was simulated at first.
+    """How an athlete dives that dive; the defaults are the stretched take-off that was simulated at first.
 
     In forward and inward dives hips and trunk bend while the feet push: filmed divers of multiple somersaults leave the
-    board with the trunk nearly level. Forward twists are begun out of a pike, most others from the take-off on.
+    board with the trunk nearly level. Forward twists are begun out of a pike, most others from the take-off on. Divers
+    open 0.2 to 0.5 s before the water; late is who opens later than planned. Who stands rises less than who leaps.
 
     Attributes:
         bend: Flexion of the hips when the board is left, radians.
         closing: Time in which the position is closed, relative to a slow one's.
         twist_after: Share of the flight before the twist, in a pike; 0 twists from the take-off on.
+        opening: Time from the opening to the water, relative to an early one's.
+        push: Speed upwards of a good take-off, relative to that after a run-up.
     """
 
     bend: float = 0.0
     closing: float = 1.0
     twist_after: float = 0.0
+    opening: float = 1.0
+    push: float = 1.0
 
     @classmethod
-    def draw(cls, rng: np.random.Generator, dive: DiveNumber) -> Style:
-        """Draw the style of a dive."""
+    def draw(cls, rng: np.random.Generator, dive: DiveNumber, *, hurdle: bool) -> Style:
+        """Draw the style of a dive that begins with a hurdle, or standing."""
         forward = dive.direction in (1, 4) and not dive.armstand
         usual, spread = (62.0, 18.0) if dive.half_somersaults >= _BENT_FROM_HALVES else (25.0, 14.0)
         bend, closing = float(np.clip(rng.normal(usual, spread), 0.0, 100.0)), float(rng.uniform(0.6, 1.0))
         after = float(rng.uniform(0.12, 0.32)) if rng.random() < (0.85 if forward else 0.15) else 0.0
         piked = dive.half_twists and dive.half_somersaults >= _BENT_FROM_HALVES
         few = dive.half_twists <= _FEW_TWISTS and not dive.armstand
-        return cls(radians(bend) if forward else 0.0, closing, after if piked and few else 0.0)
+        opening = float(rng.uniform(0.68, 1.04))
+        push = 1.0 if dive.armstand else float(rng.uniform(*((0.94, 1.02) if hurdle else (0.84, 0.98))))
+        return cls(radians(bend) if forward else 0.0, closing, after if piked and few else 0.0, opening, push)
 
 
 STRETCHED = Style()

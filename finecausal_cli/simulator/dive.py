@@ -180,15 +180,16 @@ def simulate_dive(
     speeds = intended_speeds(rng, dive, height_m)
     hurdle = not dive.armstand and dive.direction in (1, 3) and rng.random() < (1.0 if height_m <= 3 else 0.35)
     steps = int(rng.integers(2, 5)) if hurdle else 0
+    # Drawn apart, so that all else is as it was before athletes had a style.
+    styled = np.random.default_rng(np.random.SeedSequence((*seed, 4)))
+    style = STRETCHED if draw == "classic" else Style.draw(styled, dive, hurdle=hurdle)
+    speeds = (speeds[0], style.push * speeds[1])
     flight_s = flight_time(speeds[1], height_m + _CENTRE_ABOVE_BOARD_M, _CENTRE_AT_ENTRY_M)
     before_s, after_s = (cut + more for cut, more in zip(_cut(rng, flight_s, draw), more_s, strict=True))
     phase, twist_sign = float(rng.uniform(0, 2 * np.pi)), 1 if rng.random() < 0.5 else -1
     quality, drawn = draw_dive_faults(rng, dive, height_m, draw, failed=failed)
     springboard = apparatus(height_m) == "springboard"
     intended_rise_m = speeds[1] ** 2 / (2 * GRAVITY)
-    # Drawn apart, so that all else is as it was before athletes had a style.
-    styled = np.random.default_rng(np.random.SeedSequence((*seed, 4)))
-    style = STRETCHED if draw == "classic" else Style.draw(styled, dive)
 
     def dived(faults: Faults) -> tuple[Motion, Observation]:
         stance = Stance(dive, athlete, faults, height_m, before_s, springboard, hurdle, steps, phase, style)

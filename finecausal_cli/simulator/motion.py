@@ -104,7 +104,7 @@ class FlightPlan:
         lead = float(np.interp(halves, [1, 3, 5, 7, 9], [0.50, 0.52, 0.47, 0.40, 0.35]))
         if self.dive.half_twists >= _MANY_TWISTS:
             lead = min(lead, 0.40)
-        return max(self.duration_s - lead, self.duration_s * 0.5)
+        return max(self.duration_s - self.style.opening * lead, self.duration_s * 0.5)
 
     @property
     def twist_window(self) -> tuple[float, float]:
