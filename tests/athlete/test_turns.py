@@ -64,6 +64,23 @@ def test_other_turns_positions_directions_and_starts_are_ruled_out() -> None:
     assert not counted(filmed("107B", 10.0)).allows("107C")  # straight knees
 
 
+def test_who_leaves_the_board_bent_starts_on_the_feet_all_the_same() -> None:
+    track = filmed("107B", 10.0)
+    at = int(np.abs(track.times_s).argmin())
+    trunk = track.joints_m[at, JOINTS.index("neck")] - track.joints_m[at, JOINTS.index("pelvis")]
+    assert np.degrees(np.arctan2(abs(trunk[0]), trunk[1])) > 50  # nearly level
+    feet, hands = counted(track), counted(filmed("626C", 10.0))
+    assert (feet.on_hands, hands.on_hands) == (False, True)
+    assert feet.rotation.halves[:, 1].sum() < 0.01
+
+
+def test_nobody_leaps_from_an_armstand() -> None:
+    track = filmed("626C", 10.0)
+    leapt = replace(track, path_m=(track.path_m + np.outer(3.0 * track.times_s, [0.0, 1.0])).astype(np.float32))
+    assert counted(track).rotation.halves[:, 1].sum() > 0.95
+    assert counted(leapt).rotation.halves[:, 1].sum() < 0.6
+
+
 def test_the_mirrored_picture_shows_the_same_dive() -> None:
     track = filmed("205C", 3.0)
     plain, mirrored = counted(track), counted(track.mirrored())

@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from finecausal_cli.diving import heights_for, listed_dives, parse_dive_number
-from finecausal_cli.simulator.athlete import JOINT
+from finecausal_cli.simulator.athlete import JOINT, Faults, Pose
+from finecausal_cli.simulator.dive import simulate_dive
 from finecausal_cli.simulator.judging import deductions
 from finecausal_cli.simulator.motion import Motion, flight_time
 from finecausal_cli.simulator.recording import DIVES
@@ -168,3 +169,49 @@ def test_body_never_passes_through_the_board(simulate):
         body = motion.body(np.arange(motion.leave_s + 0.25, motion.contact_s, 0.01))
         beside = (body[..., 0] < -0.1) & (np.abs(body[..., 2] - height_m) < 0.1)
         assert not beside.any(), (number, height_m)
+
+
+def hips_deg(motion: Motion, since_s: float) -> float:
+    """Bend of the hips so long after the board is left, degrees."""
+    pose = motion.track(motion.pose, np.array([motion.leave_s + since_s]))
+    return degrees(float(pose[0, Pose._fields.index("hip")]))
+
+
+def test_forward_dives_leave_the_board_bent_and_back_dives_stretched():
+    forward, back = (
+        [hips_deg(simulate_dive(parse_dive_number(number), 3.0, (5, seed)).motion, 0.0) for seed in range(20)]
+        for number in ("107B", "205B")
+    )
+    assert 50 < np.mean(forward) < 80
+    assert np.std(forward) > 8
+    assert max(back) < 6
+
+
+def test_the_classic_draw_leaves_every_athlete_stretched():
+    dives = [simulate_dive(parse_dive_number("107B"), 3.0, (5, seed), draw="classic") for seed in range(5)]
+    assert max(hips_deg(dive.motion, 0.0) for dive in dives) < 6
+
+
+def test_forward_twists_begin_out_of_a_pike():
+    dives = [simulate_dive(parse_dive_number("5152B"), 3.0, (5, seed), Faults()) for seed in range(20)]
+    started = []
+    for dive in dives:
+        motion = dive.motion
+        times = np.linspace(motion.leave_s, motion.contact_s, 200)
+        twisted = np.abs(motion.track(motion.twist, times) - motion.track(motion.twist, times[:1]))
+        begun = int(np.argmax(twisted > 0.02 * twisted[-1]))
+        started.append((times[begun] - motion.leave_s) / (motion.contact_s - motion.leave_s))
+        assert twisted[-1] == pytest.approx(2 * pi, abs=0.05)
+        if started[-1] > 0.15:
+            assert hips_deg(motion, times[begun] - motion.leave_s) > 55
+    assert 10 <= sum(start > 0.12 for start in started) <= 20
+
+
+def test_who_stands_rises_less_than_who_leaps():
+    def rise_m(number: str, seed: int) -> float:
+        motion = simulate_dive(parse_dive_number(number), 3.0, (5, seed), Faults()).motion
+        heights = motion.centre[motion.times >= motion.leave_s, 2]
+        return float(heights.max() - heights[0])
+
+    leapt, stood = (np.mean([rise_m(number, seed) for seed in range(12)]) for number in ("107B", "207B"))
+    assert stood < 0.95 * leapt
