@@ -109,6 +109,10 @@ _FILMED_SHARE: Final = 0.375
 """Share of a batch whose windows are found in films. Where all were cut by the truth, splashes of 76 other films were
 read with a median error of 0.134, with this share of 0.103 (500 steps more)."""
 
+_OFTEN_DEG: Final = 12.0
+"""Lean of bodies that are drawn twice as often as upright ones: drawn alike, of leans from 20 degrees on 40% were read
+within 8 degrees, and as 10 degrees less, those below 10 degrees in 84%."""
+
 _FILMED_SHIFT_M: Final = 0.1
 _WARMUP: Final = 100
 
@@ -364,6 +368,8 @@ class WindowSet:
         )
         self.since = np.concatenate([part["since"] for part in parts]) if "since" in parts[0] else None
         side = self.pictures.shape[2]
+        often = np.ones(len(self)) if self.since is None else 1 + np.abs(self.truth[:, 1]) / _OFTEN_DEG
+        self._shares = often / often.sum()
         self._scale, self._shift_px = WINDOW_PX * side_m / (side * WINDOW_M), shift_m * side / side_m
 
     def __len__(self) -> int:
@@ -378,8 +384,8 @@ class WindowSet:
         return shown, self.known[first:last], *since, self.truth[first:last]
 
     def draw(self, rng: np.random.Generator, count: int) -> Batch:
-        """Draw windows, made harder to read."""
-        rows = rng.integers(0, len(self), count)
+        """Draw windows, made harder to read; of ends, those of leaning bodies more often."""
+        rows = rng.choice(len(self), count, p=self._shares)
         known, truth = self.known[rows].copy(), self.truth[rows]
         cut = rng.random(count) < _CLIP_SHARE
         if self.since is None:

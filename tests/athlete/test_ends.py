@@ -254,6 +254,22 @@ def test_what_is_drawn_leans_as_its_pictures_do(tmp_path: Path) -> None:
     assert np.ptp(truth[:, 1]) > 30
 
 
+def test_leaning_bodies_are_drawn_more_often(tmp_path: Path) -> None:
+    count, looks = 40, len(END_LOOKS_S["contact"])
+    leans = np.where(np.arange(count) < count // 2, 0.0, 36.0)
+    np.savez(
+        tmp_path / "entries.npz",
+        pictures=np.zeros((count, looks, 8, 8, 3), np.uint8),
+        known=np.ones((count, looks), bool),
+        since=np.tile(np.array(END_LOOKS_S["contact"], np.float32), (count, 1)),
+        truth=np.column_stack([np.zeros(count), leans, np.zeros((count, looks))]).astype(np.float32),
+    )
+    drawn = WindowSet([tmp_path / "entries.npz"]).draw(np.random.default_rng(0), 600)[-1]
+    turned = drawn[:, 2:].mean(axis=1)  # of axes that lay level
+    leant = np.abs(np.abs(drawn[:, 1] - turned) - 36) < 1
+    assert leant.mean() == pytest.approx(4 / 5, abs=0.06)  # 1 + 36 / 12 against 1
+
+
 def test_the_lean_in_the_picture_is_that_of_the_body_seen_from_the_side() -> None:
     """Of dives seen nearly from the side, the line from pelvis to neck turns as the lean does."""
     compared = 0
