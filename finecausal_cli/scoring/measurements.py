@@ -77,6 +77,9 @@ degrees at the usual mean confidence of the joints about the entry, and by what 
 sure. Of 187 films the joints were within 8 degrees in 71%, the network in 72%, both together in 77%; of the 27 with a
 confidence below 0.5 in 26% and 59%."""
 
+_TRUNK_ERROR_DEG: Final = 12.0
+"""Error of the trunk's direction at the take-off by the joints."""
+
 _LEAST_REST: Final = 0.05
 """Radians by which a frame may be off the line through its neighbours and still count in full."""
 
@@ -346,11 +349,10 @@ def measure_track(track: BodyTrack, turns: BodyTurns, height_m: float | None = N
     lean, entry = body.lean(), body.entry_angle(air_s)
     at_takeoff = body.turned_at_takeoff()
     if track.leans_deg is not None:
-        (read_takeoff, _), (read_entry, error) = np.asarray(track.leans_deg, np.float64).tolist()
-        at_takeoff = at_takeoff if np.isnan(read_takeoff) else body.sense * read_takeoff
+        (read_takeoff, takeoff_error), (read_entry, error) = np.asarray(track.leans_deg, np.float64).tolist()
         by_joints = _JOINTS_ERROR_DEG * (_USUALLY_SURE / max(body.confidence_about(air_s), 0.1)) ** _JOINTS_ERROR_POWER
-        share = 0.0 if np.isnan(read_entry) else by_joints**2 / (by_joints**2 + error**2)
-        entry += share * (body.sense * np.nan_to_num(read_entry) - entry)
+        at_takeoff = _joined(at_takeoff, _TRUNK_ERROR_DEG, body.sense * read_takeoff, takeoff_error)
+        entry = _joined(entry, by_joints, body.sense * read_entry, error)
     return RawMeasurements(
         rise_m=max(takeoff_m_s, 0.0) ** 2 / (2 * GRAVITY_M_S2),
         takeoff_m_s=takeoff_m_s,
@@ -362,6 +364,13 @@ def measure_track(track: BodyTrack, turns: BodyTurns, height_m: float | None = N
         lean=-body.travel * body.sense * lean,
         entry=entry,
     )
+
+
+def _joined(by_joints: float, joints_error: float, read: float, error: float) -> float:
+    """Join an angle by the joints with that which a network reads, by the squares of their errors."""
+    if np.isnan(read):
+        return by_joints
+    return by_joints + joints_error**2 / (joints_error**2 + error**2) * (read - by_joints)
 
 
 def _velocity_from(air_s: float, height_m: float) -> float:
