@@ -57,6 +57,9 @@ _AROUND_FLIGHT_S: Final = 0.3
 _SURE_END_S: Final = 0.06
 """Standard deviation of the end that the reader tells, real seconds, up to which it counts."""
 
+_FAR_END_S: Final = 0.1
+"""Real seconds from where the search found an end beyond which it is read once more, from where it was read."""
+
 _LEAST_M2, _MOST_M2 = 0.04, 1.2
 _SURE_DIRECTION: Final = 0.24
 _SEEN_WELL: Final = 0.8
@@ -182,13 +185,26 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
     ends: dict[End, EndReading] = {}
     for end, (at_s, flight_s) in searched.items():
         moments[end] = at_s
-        read = None if at_s is None else reader.read_end(end, crops, (file_s - at_s) / scale)
+        read = None if at_s is None else _read_end(reader, end, crops, (file_s - at_s) / scale)
         if read is None or at_s is None:
             continue
         ends[end] = read
         if at_s == flight_s and read.moment_sd_s <= _SURE_END_S:
             moments[end] = at_s + read.moment_s * scale + float(np.median(np.diff(file_s))) / 2
     return replace(dive_clip, dive=replace(dive, takeoff_s=moments["takeoff"], entry_s=moments["contact"]), ends=ends)
+
+
+def _read_end(
+    reader: AthleteReader, end: End, crops: NDArray[np.uint8], since_s: NDArray[np.float64]
+) -> EndReading | None:
+    """Read an end, and once more from where it is read, if that is far from where the search found it."""
+    read = reader.read_end(end, crops, since_s)
+    if read is None or abs(read.moment_s) <= _FAR_END_S:
+        return read
+    again = reader.read_end(end, crops, since_s - read.moment_s)
+    if again is None or again.moment_sd_s > read.moment_sd_s:
+        return read
+    return again._replace(moment_s=read.moment_s + again.moment_s)
 
 
 def _body(

@@ -46,10 +46,16 @@ class Reader:
         self.seen = seen
         self.ends = ends
         self.asked = 0
+        self.first_s = {}
 
     def read_end(self, end, pictures, since_s):
+        """Return the end as told from where it is asked first, and how sure it is from there and, if told, later."""
         assert len(pictures) == len(since_s)
-        return self.ends.get(end)
+        told = self.ends.get(end)
+        moved_s = self.first_s.setdefault(end, since_s[0]) - since_s[0]
+        if isinstance(told, tuple) and not isinstance(told, EndReading):
+            told = told[int(moved_s != 0)]
+        return told and told._replace(moment_s=told.moment_s - moved_s)
 
     def size_splash(self, pictures, since_entry_s):
         return None
@@ -185,6 +191,9 @@ def test_the_ends_are_brought_nearer_to_those_that_the_reader_sees(tiny_model, m
     assert ends(takeoff=early) == (pytest.approx(2.0 + half_a_frame - 0.15, abs=0.012), 3.4)
     assert ends(contact=unsure, takeoff=unsure) == (2.0, 3.4)
     assert ends() == (2.0, 3.4)
+    scorer = make_scorer(tiny_model, reader=Reader(contact=(EndReading(*unsure), EndReading(*early))))
+    surer = scorer.score(film, ScoreOptions(**OF_107B))  # once more, from where it was read
+    assert surer.entry_start_s == pytest.approx(3.4 + half_a_frame - 0.15, abs=0.012)
     assert ends({"entry_s": 3.5, "takeoff_s": 1.9}, contact=early, takeoff=early) == (1.9, 3.5)  # a person says so
     found(make_flight(1.0, 3.8, time_scale=2.0))
     later = 3.8 + half_a_frame + 2 * 0.04
