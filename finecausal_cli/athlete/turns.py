@@ -454,6 +454,9 @@ _SURE: Final = 0.9
 _SIDE_ON: Final = 0.35
 """Cosine of the camera's angle from which on bends and sides are seen."""
 
+_MOST_FROM_HANDS_M_S: Final = 2.5
+"""Speed upwards at the take-off from which on a dive did not start on the hands."""
+
 _EARLY_BEND_DEG, _NO_EARLY_BEND_DEG = 130.0, 35.0
 _FRONT, _AWAY_M_S = 0.46, 0.8
 _STRAIGHT_KNEES_DEG, _BENT_KNEES_DEG = 45.0, 155.0
@@ -467,10 +470,12 @@ class BodyTurns:
     Attributes:
         rotation: Half somersaults, start and sense.
         shape: Bends and directions.
+        rise_m_s: Speed upwards at the take-off.
     """
 
     rotation: Rotation
     shape: Shape
+    rise_m_s: float
 
     @property
     def half_somersaults(self) -> tuple[int, float]:
@@ -503,6 +508,8 @@ class BodyTurns:
         """
         dive = parse_dive_number(number) if isinstance(number, str) else number
         if self.rotation.halves[dive.half_somersaults, int(dive.armstand)] < _LEAST_PROBABILITY:
+            return False
+        if dive.armstand and self.rise_m_s > _MOST_FROM_HANDS_M_S:
             return False
         return self.rotation.camera < _SIDE_ON or (self._allows_direction(dive) and self._allows_shape(dive))
 
@@ -555,4 +562,5 @@ def count_turns(track: BodyTrack, *, by_travel: bool = False, prior: Array | Non
     if rise_m_s < _FALLING_M_S:
         return None
     rotation = trunk_rotation(times_s, joints, confidence, air_s, travel_m_s if by_travel else None, prior, rise_m_s)
-    return BodyTurns(rotation, flight_shape(times_s, joints, confidence, path, air_s, rotation))
+    shape = flight_shape(times_s, joints, confidence, path, air_s, rotation)
+    return BodyTurns(rotation, shape, rise_m_s)

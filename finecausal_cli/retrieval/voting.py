@@ -50,7 +50,7 @@ _LIKELIEST = 3
 """Numbers that are named where none is sure."""
 
 _LEAST_LIKELY = 0.005
-"""Probability below which a number is not worth naming beside a likelier one: it would be printed as 0%."""
+"""Probability below which a number is not worth naming: it would be printed as 0%."""
 
 _SAME_ENCODING = 0.05
 """Largest difference, relative to the largest feature, of two encodings that count as of one clip: another device or
@@ -221,8 +221,7 @@ def _recognised(
         left = {name: number for name, number in {**common, **known}.items() if allows(number)}
         counted = _ranked(logits / _COUNTED_TEMPERATURE, left) if favourite in left else ranked
         likeliest = [each for each in counted if each[1] in known and each[1] in left]
-    likeliest = likeliest[:_LIKELIEST]
-    likeliest = likeliest[:1] + [each for each in likeliest[1:] if each[0] >= _LEAST_LIKELY]
+    named = [each for each in likeliest[:_LIKELIEST] if each[0] >= _LEAST_LIKELY]
     most, dive = (likeliest or ranked)[0]
     caveats: tuple[str, ...] = ()
     if not likeliest:
@@ -232,12 +231,12 @@ def _recognised(
     same = _of_number(bank, dive, seed)
     chosen = tuple(same[:voters])
     how = _how(bank, chosen, same, dive)
-    candidates = tuple((number, probability) for probability, number in likeliest)
+    candidates = tuple((number, probability) for probability, number in named)
     if most > _SURE and likeliest:
         caveat = "the dive number was recognised, not given: name it with --dive to be sure"
         choice = _choice(chosen, likeness, how, dive, f"recognised from the video, {most:.0%} sure", (caveat, *caveats))
         return replace(choice, is_sure=most >= SURE_NUMBER and favourite == dive, candidates=candidates)
-    perhaps = ", ".join(f"{number} {probability:.0%}" for probability, number in likeliest) or "none that fits"
+    perhaps = ", ".join(f"{number} {probability:.0%}" for probability, number in named) or "none that fits"
     caveat = f"the dive number is not known, so exemplars of {dive}, the likeliest, vote: name it with --dive"
     choice = _choice(chosen, likeness, how, None, f"not recognised: perhaps {perhaps}", (caveat, *caveats))
     return replace(choice, is_sure=False, candidates=candidates)

@@ -79,6 +79,7 @@ def test_nobody_leaps_from_an_armstand() -> None:
     leapt = replace(track, path_m=(track.path_m + np.outer(3.0 * track.times_s, [0.0, 1.0])).astype(np.float32))
     assert counted(track).rotation.halves[:, 1].sum() > 0.95
     assert counted(leapt).rotation.halves[:, 1].sum() < 0.6
+    assert (counted(track).allows("626C"), counted(leapt).allows("626C")) == (True, False)
 
 
 def test_the_mirrored_picture_shows_the_same_dive() -> None:

@@ -208,7 +208,11 @@ def test_in_a_bank_without_numbers_the_nearest_vote(make_bank, query):
 def test_a_number_that_the_turns_rule_out_is_never_named(bank, query):
     sure = replace(query, number_logits=opinion("5253B", 9.0))
     choice = choose_voters(bank, sure, allows=lambda number: number.half_somersaults == 7)
-    assert {number for number, _ in choice.candidates} == {"107B"}
+    assert choice.candidates == ()  # 107B has no probability to speak of
+    assert choice.dive_from == "not recognised: perhaps none that fits"
+    unsure = replace(query, number_logits=opinion("5253B", 1.0))
+    seen = choose_voters(bank, unsure, allows=lambda number: number.half_somersaults == 7)
+    assert {number for number, _ in seen.candidates} == {"107B"}
     assert not choice.is_sure  # what the network sees and what was counted disagree
     assert choice.caveats[-1] == "the likeliest dive number, 5253B, does not fit the turns counted"
     assert {bank.exemplars[place].dive for place in choice.indices} == {"107B"}
