@@ -138,6 +138,20 @@ class Pose(NamedTuple):
     wing: float = 0.0
 
 
+def ease(share: Array) -> Array:
+    """Return the smooth step of ``share``, which is clipped to 0..1."""
+    share = np.clip(share, 0.0, 1.0)
+    return np.asarray(share * share * (3 - 2 * share))
+
+
+def steady(share: Array, ramp: float = 0.12) -> Array:
+    """Return a step from 0 to 1 whose rate is constant but for a linear rise and fall over ``ramp`` at the ends."""
+    share = np.clip(share, 0.0, 1.0)
+    near = np.minimum(share, 1 - share)
+    part = np.where(near < ramp, near**2 / (2 * ramp), near - ramp / 2) / (1 - ramp)
+    return np.asarray(np.where(share < 0.5, part, 1 - part))
+
+
 def _limb(angle: Array, side: Array) -> Array:
     """Return the unit vector of a limb that hangs down at angle 0 and swings forward, turned sideways by ``side``."""
     across = np.cos(side)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from finecausal_cli.simulator import athlete as poses
-from finecausal_cli.simulator.athlete import JOINT, STRETCHED, Array, Athlete, Faults, Pose, Style
+from finecausal_cli.simulator.athlete import JOINT, STRETCHED, Array, Athlete, Faults, Pose, Style, ease, steady
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -25,20 +25,6 @@ _MANY_TWISTS = 4
 
 UNDER_TWIST = radians(62)
 """Twist missing at the end of a fully crossed twist."""
-
-
-def ease(share: Array) -> Array:
-    """Return the smooth step of ``share``, which is clipped to 0..1."""
-    share = np.clip(share, 0.0, 1.0)
-    return np.asarray(share * share * (3 - 2 * share))
-
-
-def steady(share: Array, ramp: float = 0.12) -> Array:
-    """Return a step from 0 to 1 whose rate is constant but for a linear rise and fall over ``ramp`` at the ends."""
-    share = np.clip(share, 0.0, 1.0)
-    near = np.minimum(share, 1 - share)
-    part = np.where(near < ramp, near**2 / (2 * ramp), near - ramp / 2) / (1 - ramp)
-    return np.asarray(np.where(share < 0.5, part, 1 - part))
 
 
 @dataclass(frozen=True, slots=True)

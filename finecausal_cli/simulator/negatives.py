@@ -18,11 +18,11 @@ import numpy as np
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator import athlete as poses
-from finecausal_cli.simulator.athlete import Athlete, Faults, Pose
+from finecausal_cli.simulator.athlete import Athlete, Faults, Pose, ease, steady
 from finecausal_cli.simulator.camera import WildCamera, draw_size
 from finecausal_cli.simulator.dive import Timing
 from finecausal_cli.simulator.footage import Film, Footage
-from finecausal_cli.simulator.motion import GRAVITY, RATE_HZ, Keys, Motion, ease, steady
+from finecausal_cli.simulator.motion import GRAVITY, RATE_HZ, Keys, Motion
 from finecausal_cli.simulator.recording import plan_dataset
 from finecausal_cli.simulator.wild import Act, WildSceneConfig, render_act
 from finecausal_cli.simulator.wild_scene import Solid, paint_texture, read_photo
