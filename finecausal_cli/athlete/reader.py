@@ -436,6 +436,12 @@ class StoredReader(NamedTuple):
     ends: dict[End, EndNetwork]
     config: dict[str, Any]
 
+    @property
+    def facts(self) -> dict[str, Any]:
+        """Its metadata, which ``save_network`` is given again with other networks."""
+        derived = {"format_version", "digest", "network", "sequence"}
+        return {name: value for name, value in self.config.items() if name not in derived}
+
 
 def load_network(folder: Path) -> StoredReader:
     """Load a reader's networks and its configuration.

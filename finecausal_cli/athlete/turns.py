@@ -252,8 +252,8 @@ def _at_the_start(base: float, turn: float) -> Array:
     if base < 0:
         return upright
     bent = _at_an_end((np.sign(turn) * _DEVIATIONS - _BENT) / _BENT_SPREAD)
-    scale = np.log([(1 - _BENT_SHARE) / _START_SPREAD, _BENT_SHARE / _BENT_SPREAD]) + np.log(_START_SPREAD)
-    return np.asarray(np.logaddexp(upright + scale[0], bent + scale[1]))
+    share_of_bent = _BENT_SHARE * _START_SPREAD / _BENT_SPREAD  # both normal densities in the units of the upright one
+    return np.asarray(np.logaddexp(upright + np.log(1 - _BENT_SHARE), bent + np.log(share_of_bent)))
 
 
 def _shares(times_s: Array, joints_m: Array, air_s: float) -> Array:
@@ -455,7 +455,8 @@ _SIDE_ON: Final = 0.35
 """Cosine of the camera's angle from which on bends and sides are seen."""
 
 _MOST_FROM_HANDS_M_S: Final = 2.5
-"""Speed upwards at the take-off from which on a dive did not start on the hands."""
+"""Speed upwards at the take-off from which on a dive did not start on the hands: 29 armstand dives of wild films are
+read to rise by 1.4 m/s at most."""
 
 _EARLY_BEND_DEG, _NO_EARLY_BEND_DEG = 130.0, 35.0
 _FRONT, _AWAY_M_S = 0.46, 0.8

@@ -50,7 +50,7 @@ _CENTRE_AT_ENTRY_M: Final = 1.2
 
 _RISES_M: Final = {"springboard": (0.3, 1.3), "platform": (0.2, 0.6), "armstand": (0.0, 0.08)}
 """Least and most that the middle of the body rises. Good take-offs rise by 1.27 m from a springboard and by 0.35 to
-0.5 m from a platform (simulator); filmed divers who stand on a springboard instead of leaping rise by half of that."""
+0.5 m from a platform (simulator); who stands on a springboard instead of leaping rises less. Assumed, and wide."""
 
 _AIR_ERROR_S: Final = 0.06
 """Standard deviation of the time in the air as the search finds it."""
@@ -62,7 +62,7 @@ _DROP_ERROR_M: Final = 1.3
 """Standard deviation of the depth of the fall, as rise and fall of the path tell it, about the height. On simulated
 films it is 0.4 m too deep, and within 1.3 m of that in nine of ten; of three filmed dives, whose cameras stand near,
 0.6 to 1.7 m too shallow. So wide, it says nothing of 1 m or 3 m, and all of 3 m or 10 m: of 185 films the height was
-sure in 46 by the time alone, in 120 with the depth, all of them right."""
+sure in 46 by the time alone, in 120 with the depth, all of them right (with narrower rises than these)."""
 
 _AGAINST: Final = 0.02
 """Likelihood that is left to a height which the time or the depth contradicts: one path in thirty is read wrongly."""

@@ -281,6 +281,12 @@ class Athlete:
 
 # How athletes differ that no judge minds.
 
+_BENT_FROM_HALVES = 3
+"""Half somersaults from which on a forward dive leaves the board well bent."""
+
+_FEW_TWISTS = 4
+"""Most half twists for which the flight has time after a pike."""
+
 
 @dataclass(frozen=True, slots=True)
 class Style:
@@ -320,12 +326,6 @@ class Style:
 
 STRETCHED = Style()
 """As every athlete began before."""
-
-_BENT_FROM_HALVES = 3
-"""Half somersaults from which on a forward dive leaves the board well bent."""
-
-_FEW_TWISTS = 4
-"""Most half twists for which the flight has time after a pike."""
 
 
 # What can go wrong in a dive, by stage.

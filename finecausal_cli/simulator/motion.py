@@ -63,7 +63,7 @@ class FlightPlan:
         faults: Faults that show in the positions.
         duration_s: Flight time that the athlete expects.
         twist_sign: 1 or -1: twist to the left or to the right.
-        style: How the athlete begins a flight.
+        style: How the athlete dives, whatever the faults.
     """
 
     dive: DiveNumber
@@ -201,7 +201,7 @@ class Stance:
         hurdle: Whether the athlete arrives with a hop.
         steps: Steps of the run-up before the hop.
         phase: Phase of the sway, radians.
-        style: How the athlete begins a flight.
+        style: How the athlete dives, whatever the faults.
     """
 
     dive: DiveNumber

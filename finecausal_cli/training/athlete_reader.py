@@ -276,7 +276,7 @@ def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Pa
     """
     require_one_process("training the athlete reader")
     report = report or (lambda *_: None)
-    start = None if run.start is None else _start(run)
+    start = None if run.start is None else _load_start(run)
     crops = CutConfig(per_clip=run.per_clip, seed=run.seed)
     files_of: dict[str, list[Path]] = {"train": [], "validation": []}
     for name, folder, source in run.sources():
@@ -315,7 +315,7 @@ def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Pa
     return write_reader(run, network.config, weights, sequence, {"frames": frames, "motion": motion}, start)
 
 
-def _start(run: ReaderOptions) -> StoredReader:
+def _load_start(run: ReaderOptions) -> StoredReader:
     """Return the reader whose training goes on."""
     if run.imagenet is not None:
         raise UsageError("--start and --imagenet exclude each other", hint="a reader has its own weights")
@@ -346,9 +346,7 @@ def write_reader(
         "held_out_simulated": figures,
     }
     if start is not None:
-        known = {"format_version", "digest", "network", "sequence"}
-        earlier = {name: value for name, value in start.config.items() if name not in known}
-        facts = {**facts, **earlier, "taught_further": facts["taught"], "held_out_simulated": figures}
+        facts = {**facts, **start.facts, "taught_further": facts["taught"], "held_out_simulated": figures}
     splash, ends = (None, {}) if start is None else (start.splash, start.ends)
     save_network(folder, sizes, frames, facts, sequence, splash, ends)
     return folder

@@ -627,8 +627,7 @@ def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> P
     )
     network = kind.network()
     network.load_state_dict({name: value.cpu() for name, value in trainer.best_network.state_dict().items()})
-    known = {"format_version", "digest", "network", "sequence"}
-    facts = {name: value for name, value in stored.config.items() if name not in known}
+    facts = stored.facts
     facts[f"{what}_held_out_simulated"] = {**figures, "dives": run.dives, "steps": run.steps, "seed": run.seed}
     splash = network if isinstance(network, SplashNetwork) else stored.splash
     ends = {**stored.ends, end: network} if isinstance(network, EndNetwork) else stored.ends
