@@ -15,6 +15,7 @@ deviations.
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Final
@@ -160,6 +161,7 @@ class Rotation:
 
     Attributes:
         halves: [12, 2], probability of each count of half somersaults, 0..11, starting on the feet and on the hands.
+        likelihood: [12, 2], the same without how common each count is; the largest is 1.
         counter_clockwise: Probability of this sense in the picture.
         camera: Mean cosine of the camera's angle off the side, 0..1.
         times_s: [T], real seconds since the take-off.
@@ -167,6 +169,7 @@ class Rotation:
     """
 
     halves: Array
+    likelihood: Array
     counter_clockwise: float
     camera: float
     times_s: Array
@@ -229,8 +232,11 @@ def trunk_rotation(
     weight /= weight.sum()
     count, camera, base, turn = np.unravel_index(int(weight.argmax()), weight.shape)
     best = trunk, sure, times_s, share
+    halves = weight.sum((1, 3))
+    likelihood = np.divide(halves, prior, out=np.zeros_like(halves), where=prior > 0)
     return Rotation(
-        halves=weight.sum((1, 3)),
+        halves=halves,
+        likelihood=likelihood / likelihood.max(),
         counter_clockwise=float(weight[:, :, :, sign > 0].sum()),
         camera=float((weight.sum((0, 2, 3)) * np.array(_CAMERA)).sum()),
         times_s=times_s,
@@ -513,6 +519,15 @@ class BodyTurns:
         if dive.armstand and self.rise_m_s > _MOST_FROM_HANDS_M_S:
             return False
         return self.rotation.camera < _SIDE_ON or (self._allows_direction(dive) and self._allows_shape(dive))
+
+    def log_evidence(self, number: DiveNumber) -> float:
+        """Return the log of how likely what was counted is for a dive of this number; 0 for the count that fits best.
+
+        Minus infinity where it rules the number out.
+        """
+        if not self.allows(number):
+            return -math.inf
+        return math.log(self.rotation.likelihood[number.half_somersaults, int(number.armstand)])
 
     def _allows_direction(self, dive: DiveNumber) -> bool:
         if dive.direction == 0:

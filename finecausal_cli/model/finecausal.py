@@ -24,7 +24,7 @@ from finecausal_cli.model.frame_encoder import Depth, DiveNumberClassifier, Fram
 from finecausal_cli.model.i3d import I3D, fold_for_inference, follow_plan
 from finecausal_cli.model.outputs import Encoding, PairOutput, Regression
 from finecausal_cli.model.segmentation import SpatialActionParser
-from finecausal_cli.model.skeleton_encoder import TRACK_CHANNELS, SkeletonBackbone, SkeletonParser
+from finecausal_cli.model.skeleton_encoder import TRACK_CHANNELS, SkeletonBackbone, SkeletonParser, mirror_tracks
 from finecausal_cli.model.temporal import (
     ContrastiveRegression,
     StageFeatures,
@@ -204,7 +204,7 @@ class FineCausal(nn.Module):
             ValueError: The clips are not of this shape.
         """
         if isinstance(self.video_trunk, SkeletonBackbone):
-            return self.encode_tracks(clips)[0]
+            return self._encode_both_ways(clips)
         size = self.config.frame_size
         if clips.ndim != 5 or clips.shape[1:] != (3, FRAMES, size, size):
             raise ValueError(f"clips must be [B, 3, {FRAMES}, {size}, {size}], not {list(clips.shape)}")
@@ -242,6 +242,19 @@ class FineCausal(nn.Module):
             frames=self._encode_static(clips),
             foreground=maps or None,
             number_logits=None if self.recogniser is None else self.recogniser(vectors),
+        )
+
+    def _encode_both_ways(self, tracks: Tensor) -> Encoding:
+        """Encode tracks; in evaluation mode as the mean of how they are and of their mirror images."""
+        if self.training:
+            return self.encode_tracks(tracks)[0]
+        seen, mirrored = (self.encode_tracks(each)[0] for each in (tracks, mirror_tracks(tracks)))
+        return Encoding(
+            video=(seen.video + mirrored.video) / 2,
+            mask=(seen.mask + mirrored.mask) / 2,
+            number_logits=None
+            if seen.number_logits is None or mirrored.number_logits is None
+            else (seen.number_logits + mirrored.number_logits) / 2,
         )
 
     def encode_tracks(self, tracks: Tensor) -> tuple[Encoding, Tensor]:

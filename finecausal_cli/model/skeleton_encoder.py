@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import torch
@@ -22,6 +23,41 @@ FAMILIAR_AXES: Final = 24
 _DILATIONS: Final = (1, 2, 4, 8, 16, 1)
 _KERNEL: Final = 5
 _DROPOUT: Final = 0.15
+
+
+def mirror_tracks(tracks: Tensor) -> Tensor:
+    """Return tracks [..., TRACK_CHANNELS, F] as they are in the mirrored picture, with left and right exchanged."""
+    order, sign = _mirrored_channels()
+    return tracks[..., order, :] * tracks.new_tensor(sign)[:, None]
+
+
+_MIDDLE_JOINTS, _SIDE_JOINTS, _SIDE_LIMBS = 3, 6, 4
+
+
+@lru_cache(maxsize=1)
+def _mirrored_channels() -> tuple[list[int], list[float]]:
+    """Return from which channel each one comes, and its sign; in the order of ``athlete.track.track_features``."""
+    left, right = (range(first, first + _SIDE_JOINTS) for first in (_MIDDLE_JOINTS, _MIDDLE_JOINTS + _SIDE_JOINTS))
+    joints = [*range(_MIDDLE_JOINTS), *right, *left]
+    limbs = [*range(_SIDE_LIMBS, 2 * _SIDE_LIMBS), *range(_SIDE_LIMBS)]
+    places = [2 * joint + axis for joint in joints for axis in (0, 1)]
+    order: list[int] = []
+    sign: list[float] = []
+    for part, signs in (
+        (places, [-1.0, 1.0] * len(joints)),  # right and up
+        (places, [1.0, -1.0] * len(joints)),  # along and across the trunk
+        (joints, [1.0] * len(joints)),  # confidence
+        (range(3), [-1.0, 1.0, -1.0]),  # cosine and sine of the trunk's direction, its spin
+        (range(4), [-1.0, 1.0, -1.0, 1.0]),  # path and speed
+        (range(7), [1.0] * 7),  # whether it is seen, stages, times
+        (limbs, [1.0] * len(limbs)),  # cosines
+        (limbs, [-1.0] * len(limbs)),  # and sines of the limbs' angles
+        (range(3), [1.0] * 3),  # area and splash
+        (range(3), [1.0, -1.0, 1.0]),  # lean: its size, itself, how sure it is
+    ):
+        order += [len(sign) + index for index in part]
+        sign += signs
+    return order, sign
 
 
 class TemporalBlock(nn.Module):

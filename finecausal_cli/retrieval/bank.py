@@ -374,7 +374,7 @@ def _encoding(tensors: dict[str, Tensor]) -> Encoding:
     frames = tensors.get("frames")
     if frames is not None and (frames.ndim != 3 or len(frames) != len(video)):
         raise ValueError(f"frames is {list(frames.shape)}, not [{len(video)}, 96, 512]")
-    return Encoding(video=video, mask=mask, frames=frames)
+    return Encoding(video=video, mask=mask, frames=frames).map(lambda tensor: tensor.float())
 
 
 def _first_problem(error: ValidationError) -> str:

@@ -522,7 +522,7 @@ class Scorer:
                 dive=options.dive,
                 voters=options.voters,
                 seed=options.seed,
-                allows=None if turns is None else turns.allows,
+                evidence=None if turns is None else turns.log_evidence,
             )
             return choice if own is None else replace(choice, caveats=(*choice.caveats, own.note))
         except FinecausalError as error:

@@ -19,8 +19,11 @@ DIVES = (
 # fmt: on
 """Dive numbers of a data set unless others are asked for: the 52 of FineDiving (Xu et al., CVPR 2022)."""
 
+ALL_DIVES = "all"
+"""In place of a list of dive numbers: every one that the rules list, but for flying ones."""
+
 World = Literal["clean", "wild"]
-DrawName = Literal["competition", "classic"]
+DrawName = Literal["competition", "training", "classic"]
 LayoutName = Literal["manifest", "finediving", "bodies"]
 
 
@@ -36,7 +39,7 @@ class PlanOptions(OptionGroup):
 
     seed: int = option(0, "Random seed.")
     dives: tuple[str, ...] = option(
-        DIVES, "Dive numbers to draw from, e.g. 107B,5253B.", metavar="LIST", parse=_split_list
+        DIVES, "Dive numbers to draw from, e.g. 107B,5253B, or all.", metavar="LIST", parse=_split_list
     )
     confounding: float = option(0.0, "How far the quality of a dive decides its venue, 0 to 1.", min=0, max=1)
     height_m: float | None = option(None, "Only this height in metres; any listed one by default.", flag="--height")
@@ -46,7 +49,8 @@ class PlanOptions(OptionGroup):
     photos: tuple[str, ...] = ()
     draw: DrawName = option(
         "competition",
-        "Dives as counted in competition, or as this command drew them before (classic), to reproduce such data.",
+        "Dives as counted in competition; easy ones more often and from every height (training); or as this command "
+        "drew them before (classic), to reproduce such data.",
     )
     failed: bool = option(False, "Failed dives only: those that lose their rotation and get 0.")
     varied_poses: bool = option(

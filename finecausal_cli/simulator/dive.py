@@ -198,7 +198,7 @@ def simulate_dive(
 
     chosen = drawn if faults is None else faults
     motion, seen = dived(chosen)
-    if draw == "competition" and faults is None:
+    if draw != "classic" and faults is None:
         while seen.failed and not failed:
             chosen = competition.eased(chosen)
             motion, seen = dived(chosen)
@@ -206,7 +206,7 @@ def simulate_dive(
             chosen = replace(chosen, lost=1.0)
             motion, seen = dived(chosen)
     judges = int(rng.choice([size for size, _ in _PANELS], p=[share for _, share in _PANELS]))
-    sigma = panel_sigma(merit(seen)) if draw == "competition" else None
+    sigma = panel_sigma(merit(seen)) if draw != "classic" else None
     marks = tuple(judge(rng, seen, judges, sigma))
     return SimulatedDive(dive, height_m, listed, seed, quality, chosen, motion, seen, marks, motion.contact_s + after_s)
 

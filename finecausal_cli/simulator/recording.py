@@ -7,6 +7,7 @@ import hashlib
 import io
 from dataclasses import asdict, dataclass, replace
 from functools import lru_cache, partial
+from math import exp
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,10 +18,10 @@ from finecausal_cli.athlete import JOINTS as READ_JOINTS
 from finecausal_cli.athlete.track import BodyMotion
 from finecausal_cli.athlete.turns import body_axis
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.diving import DiveNumber, heights_for, parse_dive_number
+from finecausal_cli.diving import DiveNumber, heights_for, listed_dives, parse_dive_number
 from finecausal_cli.diving.competition import competition_statistics
 from finecausal_cli.errors import UsageError
-from finecausal_cli.simulator import DIVES, PlanOptions
+from finecausal_cli.simulator import ALL_DIVES, DIVES, PlanOptions
 from finecausal_cli.simulator.athlete import JOINT, STAGE_FAULTS, Pose, varied
 from finecausal_cli.simulator.competition import COMPETITION_HEIGHTS_M, counted_heights, counted_numbers
 from finecausal_cli.simulator.dive import FPS, SimulatedDive, Timing, draw_dive_faults, draw_lead, simulate_dive
@@ -30,7 +31,7 @@ from finecausal_cli.simulator.wild import WildSceneConfig, render_wild
 from finecausal_cli.video.writer import write_mask_video, write_video
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping, Sequence
+    from collections.abc import Callable, Iterator, Mapping, Sequence
     from os import PathLike
 
     from numpy.typing import NDArray
@@ -52,6 +53,12 @@ _COMMON_DIFFICULTY = 3.2
 
 _LEAST_SHARE = 0.12
 
+_EASY_DIFFICULTY, _DIFFICULTY_STEP = 1.2, 0.6
+"""In training, a number of difficulty 1.8 is dived 1/e as often as one of 1.2, and so on; nobody has counted it."""
+
+_TRAINED_ARMSTANDS = 0.3
+"""How much rarer an armstand dive is in training than another one of its difficulty."""
+
 _OPTIONAL_SEEDS = ("venue_seed", "entry_seed")
 
 _PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
@@ -59,6 +66,7 @@ _PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 _EXECUTION_QUANTILES: dict[DrawName, tuple[float, ...]] = {
     "classic": (14.5, 17.4, 18.6, 20.0, 20.9, 21.6, 22.6, 23.4, 24.1, 25.5),
     "competition": (13.5, 17.5, 19.5, 21.0, 21.5, 22.5, 23.0, 24.0, 25.0, 26.5),
+    "training": (13.5, 17.5, 19.5, 21.0, 21.5, 22.5, 23.0, 24.0, 25.0, 26.5),
 }
 """Execution that 5, 15, ... 95 % of 1,000 simulated dives (competition: 1,400) stay below."""
 
@@ -76,7 +84,8 @@ class DatasetPlan(PlanOptions):
         entry_seed: Seed of the faults of the entry; None for that of the dives. The same dives with other entries.
         world: How the dives are seen: as broadcast from the side, or as people film them.
         photos: Paths of photographs that may stand behind them.
-        draw: As counted in competition (numbers, heights, marks, lengths), or as they were drawn before.
+        draw: As counted in competition (numbers, heights, marks, lengths); the same with easy numbers more often and
+            every height; or as they were drawn before.
         failed: Whether to draw failed dives only, which get 0.
         varied_poses: Whether poses are randomised; marks stay those of the dive.
     """
@@ -111,17 +120,19 @@ class DatasetPlan(PlanOptions):
 
     def _listed_dive(self, index: int) -> SimulatedDive:
         rng = np.random.default_rng(np.random.SeedSequence((self.seed, index, 4)))
-        numbers, shares = (_commonness if self.draw == "classic" else counted_numbers)(self.dives, self.height_m)
+        numbers, shares = _NUMBERS[self.draw](self.dives, self.height_m)
         number = numbers[_pick(rng, shares)]
         heights = self.heights(number)
         if self.draw == "classic":
             by_height = [1.0 if h in COMPETITION_HEIGHTS_M else _TRAINING_HEIGHT_SHARE for h in heights]
+        elif self.draw == "training":
+            by_height = [1.0] * len(heights)
         else:
             by_height = counted_heights(number, heights)
         height_m = heights[_pick(rng, by_height)]
         more_s = self._part(index)[1:]
         failed = self.failed
-        if self.draw == "competition":
+        if self.draw != "classic":
             failed |= bool(rng.random() < competition_statistics().failed_share)
         draw = partial(simulate_dive, number, height_m, (self.seed, index), more_s=more_s, draw=self.draw)
         drawn = draw(failed=failed)
@@ -189,6 +200,23 @@ def _commonness(dives: tuple[str, ...], height_m: float | None) -> tuple[tuple[D
     return numbers, tuple(max(min(value / _COMMON_DIFFICULTY, 1.0) ** 3, _LEAST_SHARE) for value in hardest)
 
 
+@lru_cache(maxsize=8)
+def _trained(dives: tuple[str, ...], height_m: float | None) -> tuple[tuple[DiveNumber, ...], tuple[float, ...]]:
+    """Return the numbers and how often each is dived in training, relative to a forward dive: the harder, the less."""
+    numbers = tuple(parse_dive_number(text) for text in dives)
+    easiest = [min(heights_for(dive)[height] for height in _heights(dive, height_m)) for dive in numbers]
+    shares = [exp(-(value - _EASY_DIFFICULTY) / _DIFFICULTY_STEP) for value in easiest]
+    rarer = [_TRAINED_ARMSTANDS if dive.armstand else 1.0 for dive in numbers]
+    return numbers, tuple(share * less for share, less in zip(shares, rarer, strict=True))
+
+
+_NUMBERS: dict[DrawName, Callable[..., tuple[tuple[DiveNumber, ...], tuple[float, ...]]]] = {
+    "competition": counted_numbers,
+    "training": _trained,
+    "classic": _commonness,
+}
+
+
 def find_photos(folder: str | PathLike[str]) -> tuple[str, ...]:
     """Return the pictures below a folder, by name.
 
@@ -218,10 +246,18 @@ def confounded_style(simulated: SimulatedDive, draw: DrawName = "competition") -
 def plan_dataset(seed: int, *, dives: Sequence[str] = DIVES, **options: Any) -> DatasetPlan:
     """Return the plan for dive numbers in any spelling; ``options`` are further fields of the plan.
 
+    With ``ALL_DIVES`` they are all that are listed, at the one height if there is one, but for flying dives.
+
     Raises:
         UsageError: When the options make no sense.
     """
-    return DatasetPlan(seed, tuple(str(parse_dive_number(text)) for text in dives), **options)
+    numbers = [parse_dive_number(text) for text in dives] if tuple(dives) != (ALL_DIVES,) else _all(**options)
+    return DatasetPlan(seed, tuple(str(number) for number in numbers), **options)
+
+
+def _all(height_m: float | None = None, **_: Any) -> list[DiveNumber]:
+    listed = [dive for dive in listed_dives() if not dive.flying]
+    return [dive for dive in listed if height_m is None or height_m in heights_for(dive)]
 
 
 # The athlete's motion frame by frame, as plain data: targets of a pose estimator or a backbone.

@@ -37,6 +37,9 @@ if TYPE_CHECKING:
     from finecausal_cli.model.outputs import Encoding
     from finecausal_cli.training.track_errors import JudgedBody
 
+_BODIES_AN_EXEMPLAR: Final = 4
+"""Bodies of a number for each of its exemplars, at least: numbers that hardly anybody dives have few of both."""
+
 _FARTHEST: Final = 0.95
 _FEWEST: Final = 10
 _FAR: Final = 0.8
@@ -52,7 +55,7 @@ def spread_bodies(bodies: Sequence[JudgedBody], per_number: int) -> list[JudgedB
     chosen = []
     for _, members in sorted(by_number.items()):
         ranked = sorted(members, key=lambda body: (body.dive.execution, body.dive.key))
-        count = min(per_number, len(ranked))
+        count = min(per_number, max(1, len(ranked) // _BODIES_AN_EXEMPLAR))
         chosen += [ranked[int((part + 0.5) * len(ranked) / count)] for part in range(count)]
     return chosen
 
@@ -107,7 +110,7 @@ def build_body_bank(
                 origin="simulated",
             )
         )
-    encodings = encode_tracks(model, tracks, device).map(lambda tensor: tensor.cpu())
+    encodings = encode_tracks(model, tracks, device).map(lambda tensor: tensor.cpu().half())
     save_bank(folder, exemplars, encodings, weights_digest=weights_digest)
     return load_bank(folder, weights_digest=weights_digest)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import replace
 from functools import cache
 
@@ -62,6 +63,14 @@ def test_other_turns_positions_directions_and_starts_are_ruled_out() -> None:
     ruled_out |= {"405C": "it turns backwards", "635C": "it starts on the feet", "5353B": "it bends at once"}
     assert [number for number in ruled_out if turns.allows(number)] == []
     assert not counted(filmed("107B", 10.0)).allows("107C")  # straight knees
+
+
+def test_what_was_counted_speaks_for_numbers_with_as_many_turns_and_not_at_all_for_what_it_rules_out() -> None:
+    turns = counted(filmed("405C", 3.0))
+    assert turns.log_evidence(parse_dive_number("405C")) == pytest.approx(0.0, abs=1e-9)
+    assert turns.log_evidence(parse_dive_number("405C")) > turns.log_evidence(parse_dive_number("407C")) + 2
+    assert turns.log_evidence(parse_dive_number("205C")) == -math.inf
+    assert turns.rotation.likelihood.max() == 1.0
 
 
 def test_who_leaves_the_board_bent_starts_on_the_feet_all_the_same() -> None:

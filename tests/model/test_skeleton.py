@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from finecausal_cli.athlete import JOINTS
+from finecausal_cli.athlete.track import BodyTrack, track_features
 from finecausal_cli.diving import MAX_EXECUTION
 from finecausal_cli.model.config import PRESETS, STAGE_WEIGHTS
 from finecausal_cli.model.finecausal import FineCausal, bound_stages
-from finecausal_cli.model.skeleton_encoder import TRACK_CHANNELS
+from finecausal_cli.model.skeleton_encoder import TRACK_CHANNELS, mirror_tracks
 
 CONFIG = PRESETS["skeleton"].model_copy(update={"width": 1 / 32})
 
@@ -23,6 +26,22 @@ def tracks(count: int) -> torch.Tensor:
     return torch.randn(count, TRACK_CHANNELS, 96, generator=torch.Generator().manual_seed(count))
 
 
+def any_track() -> BodyTrack:
+    rng, shape = np.random.default_rng(4), (96, len(JOINTS))
+    return BodyTrack(
+        times_s=np.linspace(-0.5, 2.2, 96),
+        joints_m=rng.normal(0, 0.5, (*shape, 2)).astype(np.float32),
+        confidence=rng.random(shape).astype(np.float32),
+        seen=rng.random(96).astype(np.float32),
+        path_m=rng.normal(0, 2, (96, 2)).astype(np.float32),
+        area_m2=rng.random(96).astype(np.float32),
+        air_s=1.4,
+        splash=0.4,
+        splash_error=0.1,
+        leans_deg=np.array([[5.0, 4.0], [-12.0, 5.0]], np.float32),
+    )
+
+
 def test_a_track_is_encoded_alone_as_in_a_batch(network: FineCausal) -> None:
     batch = tracks(3)
     with torch.inference_mode():
@@ -31,6 +50,19 @@ def test_a_track_is_encoded_alone_as_in_a_batch(network: FineCausal) -> None:
     assert together.video.shape == (3, 9, 32)
     assert together.foreground is None
     assert together.number_logits is not None
+
+
+def test_the_mirrored_picture_is_encoded_alike(network: FineCausal) -> None:
+    body = any_track()
+    shown, mirrored = (torch.from_numpy(track_features(each))[None] for each in (body, body.mirrored()))
+    torch.testing.assert_close(mirror_tracks(shown), mirrored, atol=1e-6, rtol=0)
+    assert (shown - mirrored).abs().max() > 0.1
+    with torch.inference_mode():
+        one, other = network.encode(shown), network.encode(mirrored)
+        alone = network.encode_tracks(shown)[0]
+    torch.testing.assert_close(one.video, other.video, atol=1e-5, rtol=1e-4)
+    torch.testing.assert_close(one.number_logits, other.number_logits, atol=1e-5, rtol=1e-4)
+    assert (alone.video - one.video).abs().max() > 1e-3
 
 
 def test_pairs_are_compared_both_ways_with_opposite_signs(network: FineCausal) -> None:

@@ -1,9 +1,11 @@
+from collections.abc import Callable
 from dataclasses import replace
+from math import inf
 
 import pytest
 import torch
 
-from finecausal_cli.diving import parse_dive_number
+from finecausal_cli.diving import DiveNumber, parse_dive_number
 from finecausal_cli.errors import BankError
 from finecausal_cli.model.frame_encoder import PARTS, values_of
 from finecausal_cli.model.outputs import Encoding
@@ -205,38 +207,58 @@ def test_in_a_bank_without_numbers_the_nearest_vote(make_bank, query):
     )
 
 
+def fits(*groups: int, halves: tuple[int, ...] = ()) -> Callable[[DiveNumber], float]:
+    """Return the evidence of turns that rule out all but these groups and counts."""
+
+    def evidence(number: DiveNumber) -> float:
+        fit = (number.group in groups or not groups) and (number.half_somersaults in halves or not halves)
+        return 0.0 if fit else -inf
+
+    return evidence
+
+
 def test_a_number_that_the_turns_rule_out_is_never_named(bank, query):
     sure = replace(query, number_logits=opinion("5253B", 9.0))
-    choice = choose_voters(bank, sure, allows=lambda number: number.half_somersaults == 7)
-    assert choice.candidates == ()  # 107B has no probability to speak of
+    choice = choose_voters(bank, sure, evidence=fits(halves=(7,)))
+    assert choice.candidates == ()  # of what is left 107B is the likeliest, but that says nothing
     assert choice.dive_from == "not recognised: perhaps none that fits"
-    unsure = replace(query, number_logits=opinion("5253B", 1.0))
-    seen = choose_voters(bank, unsure, allows=lambda number: number.half_somersaults == 7)
-    assert {number for number, _ in seen.candidates} == {"107B"}
     assert not choice.is_sure  # what the network sees and what was counted disagree
     assert choice.caveats[-1] == "the likeliest dive number, 5253B, does not fit the turns counted"
     assert {bank.exemplars[place].dive for place in choice.indices} == {"107B"}
+    unsure = replace(query, number_logits=opinion("5253B", 1.0))
+    seen = choose_voters(bank, unsure, evidence=fits(halves=(7,)))
+    assert {number for number, _ in seen.candidates} == {"107B"}
 
 
-def test_a_number_is_as_sure_as_it_is_among_those_that_the_turns_leave(bank, query):
+def test_a_number_is_as_sure_as_network_and_turns_make_it(bank, query):
     torn = replace(query, number_logits=opinion("107B", 2.0))
-    freely, all_left, forward = (
-        choose_voters(bank, torn, allows=allows) for allows in (None, lambda n: True, lambda n: n.group == 1)
-    )
+    freely, all_left, forward = (choose_voters(bank, torn, evidence=each) for each in (None, fits(), fits(1)))
     sureness = [choice.candidates[0] for choice in (freely, all_left, forward)]
     assert [number for number, _ in sureness] == ["107B"] * 3
     alone, among_all, among_forward = (probability for _, probability in sureness)
-    assert among_all < among_forward < alone  # numbers of competitions count that the bank does not hold
-    only = choose_voters(bank, torn, allows=lambda n: str(n) == "107B")
-    assert only.candidates == (("107B", pytest.approx(1.0)),)
+    assert among_all < among_forward < 1  # those that are ruled out are not impossible, for turns are misread, too
+    assert among_all < alone  # numbers of competitions count that the bank does not hold
+    certain = replace(query, number_logits=opinion("107B", 6.0))
+    only = choose_voters(bank, certain, evidence=lambda number: 0.0 if str(number) == "107B" else -inf)
+    assert only.candidates[0] == ("107B", pytest.approx(1.0, abs=0.01))
     assert only.is_sure
 
 
+def test_the_counted_turns_decide_between_numbers_that_look_alike(bank, query):
+    torn = replace(query, number_logits=opinion("107B", 2.0) + opinion("626C", 2.0))
+    counts = {7: 0.0, 6: -6.0}
+    seven = choose_voters(bank, torn, evidence=lambda number: counts.get(number.half_somersaults, -9.0))
+    six = choose_voters(bank, torn, evidence=lambda number: counts.get(13 - number.half_somersaults, -9.0))
+    assert (seven.candidates[0][0], six.candidates[0][0]) == ("107B", "626C")
+    assert seven.candidates[0][1] > choose_voters(bank, torn, evidence=fits()).candidates[0][1]
+
+
 def test_where_the_turns_rule_out_every_number_none_is_named(bank, query):
-    choice = choose_voters(bank, replace(query, number_logits=opinion("5253B", 9.0)), allows=lambda number: False)
+    nothing = fits(9)
+    choice = choose_voters(bank, replace(query, number_logits=opinion("5253B", 9.0)), evidence=nothing)
     assert choice.candidates == ()
     assert not choice.is_sure
     assert choice.caveats[-1] == "no dive number of the bank fits the turns counted"
-    nearest = choose_voters(bank, query, allows=lambda number: False)
+    nearest = choose_voters(bank, query, evidence=nothing)
     assert nearest.candidates == ()
     assert not nearest.is_sure

@@ -15,9 +15,10 @@ from scipy.stats import spearmanr
 
 from finecausal_cli.diving import difficulty, parse_dive_number
 from finecausal_cli.errors import DiveNumberError, OutputError, UsageError
+from finecausal_cli.simulator import ALL_DIVES
 from finecausal_cli.simulator.athlete import STAGE_FAULTS
 from finecausal_cli.simulator.dataset import write_dataset
-from finecausal_cli.simulator.recording import COLUMNS, DIVES, DatasetPlan, confounded_style
+from finecausal_cli.simulator.recording import COLUMNS, DIVES, DatasetPlan, confounded_style, plan_dataset
 from finecausal_cli.simulator.venue import STYLES
 
 COUNT = 3
@@ -171,6 +172,19 @@ def test_the_classic_draw_has_hard_numbers_and_competition_heights_more_often():
     assert 5 <= numbers["103B"] <= 24
     assert sum(dive.height_m in (3.0, 10.0) for dive in drawn) > 40
     assert all(difficulty(dive.dive, dive.height_m) == dive.difficulty for dive in drawn)
+
+
+def test_in_training_every_listed_number_is_dived_easy_ones_more_often_and_from_every_height():
+    plan = plan_dataset(3, dives=(ALL_DIVES,), draw="training")
+    assert {"105C", "101A", "1011C", "638C"} <= set(plan.dives)
+    assert not any(parse_dive_number(text).flying for text in plan.dives)
+    drawn = [plan.dive(index) for index in range(80)]
+    assert len({str(dive.dive) for dive in drawn}) > 45
+    assert {dive.height_m for dive in drawn} == {1.0, 3.0, 5.0, 7.5, 10.0}
+    assert np.median([dive.difficulty for dive in drawn]) < 2.2  # of competitions 3.2
+    assert all(difficulty(dive.dive, dive.height_m) == dive.difficulty for dive in drawn)
+    low = plan_dataset(3, dives=(ALL_DIVES,), draw="training", height_m=1.0)
+    assert "626C" not in low.dives
 
 
 def test_confounding_ties_the_venue_to_the_execution(plan, sample):
