@@ -13,7 +13,7 @@ from finecausal_cli.athlete import JOINT, JOINTS
 from finecausal_cli.athlete.track import BodyTrack
 from finecausal_cli.athlete.turns import count_turns
 from finecausal_cli.diving import parse_dive_number
-from finecausal_cli.scoring.dives import LocatedDive
+from finecausal_cli.scoring.dives import LocatedDive, with_slow_motion
 from finecausal_cli.scoring.measurements import REASONS, UNITS, Kinematics, ReadDive, measure_dive
 from finecausal_cli.scoring.results import MeasurementReason
 from finecausal_cli.simulator.athlete import JOINT as SIMULATED
@@ -173,3 +173,33 @@ def test_an_early_bend_shows_that_there_is_no_twist() -> None:
     assert values(side_on(dived("107B", 10.0)))["half_twists"] == 0
     twisting = {fact.name: fact for fact in measure_dive(side_on(dived("5152B", 3.0)))}
     assert twisting["half_twists"].reason_kind == "twists_hidden"
+
+
+@pytest.mark.parametrize(("number", "height_m"), [("205C", 3.0), ("107B", 10.0), ("201B", 1.0)])
+@pytest.mark.parametrize("seems", [2.2, 3.0])
+def test_a_body_that_is_read_too_large_is_shown_more_slowly_than_was_thought(
+    number: str, height_m: float, seems: float
+) -> None:
+    slow, real = 3.0, side_on(dived(number, height_m))
+    wrong = slow / seems  # times and, by the pull of the fall, lengths that are too large
+    read = replace(
+        real,
+        times_s=real.times_s * wrong,
+        joints_m=real.joints_m * wrong**2,
+        path_m=real.path_m * wrong**2,
+        air_s=real.air_s * wrong,
+    )
+    flight = LocatedDive(0.0, 9.0, takeoff_s=2.0, entry_s=2.0 + slow * real.air_s, time_scale=seems)
+    told = with_slow_motion(flight, read)
+    assert told.time_scale == pytest.approx(slow, rel=0.06)
+    assert told.air_s == pytest.approx(real.air_s, rel=0.06)
+    assert told is flight or told.notes[0].startswith(f"slow motion, about {told.time_scale:.1f} times slower")
+
+
+def test_the_length_of_a_body_is_that_of_its_bones() -> None:
+    track = side_on(dived("301B", 3.0))
+    assert track.length_m() == pytest.approx(1.83, rel=0.12)
+    assert replace(track, joints_m=2 * track.joints_m).length_m() == pytest.approx(2 * (track.length_m() or 0.0))
+    assert replace(track, seen=0 * track.seen).length_m() is None
+    at_life = LocatedDive(0.0, 9.0, takeoff_s=2.0, entry_s=3.4, time_scale=1.0)
+    assert with_slow_motion(at_life, track) is at_life

@@ -19,6 +19,7 @@ from finecausal_cli.simulator.camera import axes_of
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.training import SkeletonOptions, skeleton
 from finecausal_cli.training.skeleton import train_skeleton
+from finecausal_cli.training.skeleton_calibration import spread_bodies
 from finecausal_cli.training.track_errors import (
     CONTACT_LEAN,
     LOSSES,
@@ -266,6 +267,11 @@ def test_a_run_leaves_weights_that_say_what_they_are_made_of(options: SkeletonOp
     assert "simulated dives only" in facts["note"]
     assert facts["training"]["bodies"] == BODIES
     assert (options.out / "errors.npz").is_file()
+
+
+def test_a_number_that_hardly_anybody_dives_has_few_exemplars(bodies: Path) -> None:
+    body = read_bodies(bodies)[0]
+    assert [len(spread_bodies([body] * count, 8)) for count in (1, 3, 9, 40)] == [1, 1, 2, 8]
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(
