@@ -54,8 +54,8 @@ _FEWEST: Final = 8
 _AROUND_FLIGHT_S: Final = 0.3
 """Real time before the take-off up to which frames belong to the motion of the flight; half of it after the entry."""
 
-_SURE_END_S: Final = 0.06
-"""Standard deviation of the end that the reader tells, real seconds, up to which it counts."""
+_SURE_END_S: Final = {"takeoff": 0.08, "contact": 0.06}
+"""Standard deviation of an end that the reader tells, real seconds, up to which it counts."""
 
 _FAR_END_S: Final = 0.1
 """Real seconds from where the search found an end beyond which it is read once more, from where it was read."""
@@ -190,7 +190,7 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
         if read is None or at_s is None:
             continue
         ends[end] = read
-        if at_s == flight_s and read.moment_sd_s <= _SURE_END_S:
+        if at_s == flight_s and read.moment_sd_s <= _SURE_END_S[end]:
             moments[end] = at_s + read.moment_s * scale + float(np.median(np.diff(file_s))) / 2
     return replace(dive_clip, dive=replace(dive, takeoff_s=moments["takeoff"], entry_s=moments["contact"]), ends=ends)
 
