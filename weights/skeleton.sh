@@ -5,8 +5,8 @@
 #   weights/skeleton.sh OUT                           on a CPU: about three hours on two cores
 #   DEVICE=cuda WORKERS=14 weights/skeleton.sh OUT    on a GPU
 #
-# OUT gets photographs/, bodies/, trained/, failed/, films/, trained-films/, held-out/, tracks/ and run/. Settings are
-# environment variables:
+# OUT gets photographs/, bodies/, trained/, failed/, films/, trained-films/, held-out/, trained-held-out/, tracks/ and
+# run/. Settings are environment variables:
 set -euo pipefail
 cd "$(dirname "$0")/.."
 out=${1:?"usage: weights/skeleton.sh OUT"}
@@ -17,6 +17,7 @@ FAILED=${FAILED:-420}              # bodies of failed dives, which are rare othe
 FILMS=${FILMS:-450}                # simulated films, which the athlete reader reads: about ten seconds each
 TRAINED_FILMS=${TRAINED_FILMS:-120}    # the same of every listed number
 HELD_OUT=${HELD_OUT:-130}          # films for interval and dive numbers
+TRAINED_HELD_OUT=${TRAINED_HELD_OUT:-60}   # the same of every listed number
 ALONE_STEPS=${ALONE_STEPS:-2100}
 PAIR_STEPS=${PAIR_STEPS:-2900}
 WIDTH=${WIDTH:-0.25}               # features of a snippet over 1024; 0.5 is a larger network
@@ -41,11 +42,13 @@ filmed=(--world wild --backgrounds "$BACKGROUNDS" --workers "$WORKERS")
 "${finecausal[@]}" simulate "$out/films" "${filmed[@]}" --count "$FILMS" --seed 301
 "${finecausal[@]}" simulate "$out/trained-films" "${filmed[@]}" "${trained[@]}" --count "$TRAINED_FILMS" --seed 303
 "${finecausal[@]}" simulate "$out/held-out" "${filmed[@]}" --count "$HELD_OUT" --seed 902
+"${finecausal[@]}" simulate "$out/trained-held-out" "${filmed[@]}" "${trained[@]}" --count "$TRAINED_HELD_OUT" --seed 904
 
 say "reading the films, then training: $ALONE_STEPS steps on single dives, $PAIR_STEPS on pairs"
 "${finecausal[@]}" weights skeleton --bodies "$out/bodies" --bodies "$out/trained" --bodies "$out/failed" \
-    --films "$out/films" --films "$out/trained-films" --validation "$out/held-out" --cache "$out/tracks" \
-    --output "$out/run" --alone-steps "$ALONE_STEPS" --pair-steps "$PAIR_STEPS" --exemplars 8 --width "$WIDTH" \
+    --films "$out/films" --films "$out/trained-films" --validation "$out/held-out" \
+    --validation "$out/trained-held-out" --cache "$out/tracks" --output "$out/run" \
+    --alone-steps "$ALONE_STEPS" --pair-steps "$PAIR_STEPS" --exemplars 8 --width "$WIDTH" \
     --device "$DEVICE"
 say "the self-test"
 "$PYTHON" weights/make.py --self-test "$out/run/best"

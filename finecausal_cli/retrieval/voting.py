@@ -236,8 +236,11 @@ def _recognised(
     caveats: tuple[str, ...] = ()
     if not likeliest:
         caveats = ("no dive number of the bank fits the turns counted",)
-    elif favourite != dive:
-        caveats = (f"the likeliest dive number, {favourite}, does not fit the turns counted",)
+    elif favourite != dive and evidence is not None:
+        fits_less = "does not fit the turns counted"
+        if isfinite(evidence(known[favourite])):
+            fits_less = f"fits the turns counted less well than {dive}"
+        caveats = (f"the number that the body looks most like, {favourite}, {fits_less}",)
     same = _of_number(bank, dive, seed)
     chosen = tuple(same[:voters])
     how = _how(bank, chosen, same, dive)

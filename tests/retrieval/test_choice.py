@@ -223,7 +223,7 @@ def test_a_number_that_the_turns_rule_out_is_never_named(bank, query):
     assert choice.candidates == ()  # of what is left 107B is the likeliest, but that says nothing
     assert choice.dive_from == "not recognised: perhaps none that fits"
     assert not choice.is_sure  # what the network sees and what was counted disagree
-    assert choice.caveats[-1] == "the likeliest dive number, 5253B, does not fit the turns counted"
+    assert choice.caveats[-1] == "the number that the body looks most like, 5253B, does not fit the turns counted"
     assert {bank.exemplars[place].dive for place in choice.indices} == {"107B"}
     unsure = replace(query, number_logits=opinion("5253B", 1.0))
     seen = choose_voters(bank, unsure, evidence=fits(halves=(7,)))
@@ -250,6 +250,7 @@ def test_the_counted_turns_decide_between_numbers_that_look_alike(bank, query):
     seven = choose_voters(bank, torn, evidence=lambda number: counts.get(number.half_somersaults, -9.0))
     six = choose_voters(bank, torn, evidence=lambda number: counts.get(13 - number.half_somersaults, -9.0))
     assert (seven.candidates[0][0], six.candidates[0][0]) == ("107B", "626C")
+    assert "the number that the body looks most like, 626C, fits the turns counted less well than 107B" in seven.caveats
     assert seven.candidates[0][1] > choose_voters(bank, torn, evidence=fits()).candidates[0][1]
 
 
