@@ -24,6 +24,7 @@ from rich.progress import track
 from rich.table import Table
 from safetensors.torch import load_file, save_file
 
+from finecausal_cli.config import DEFAULT_WEIGHTS
 from finecausal_cli.data.manifest import read_manifest
 from finecausal_cli.errors import FinecausalError
 from finecausal_cli.model.outputs import Encoding
@@ -221,7 +222,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     """Print the table."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.own_exemplars", description=__doc__)
     parser.add_argument("folder", type=Path, help="a data set with dives.csv")
-    parser.add_argument("--weights", default="compact")
+    parser.add_argument("--weights", default=DEFAULT_WEIGHTS)
     parser.add_argument("--device", default="auto")
     parser.add_argument("--sizes", type=int, nargs="+", default=SIZES, help="dives in a bank of one's own")
     parser.add_argument("--draws", type=int, default=40, help="banks of one's own that are drawn")
