@@ -46,7 +46,15 @@ _LIMBS: Final = tuple(
 )
 """Joints whose angle at the middle one tells how open the body is."""
 
-_SEGMENTS: Final = (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
+_SEGMENTS: Final = (
+    (("pelvis", "neck"),),
+    *(
+        tuple((f"{near}_{side}", f"{far}_{side}") for side in "lr")
+        for near, far in (("hip", "knee"), ("knee", "ankle"), ("shoulder", "elbow"), ("elbow", "wrist"))
+    ),
+)
+"""Trunk, thigh, shank, upper arm and forearm: the joints at their ends, on both sides of the body."""
+
 _SEEN, _FEWEST_SEEN = 0.5, 6
 
 _MOST_JOINT_M, _MOST_PATH_M, _MOST_AREA_M2 = 1.5, 15.0, 1.2
@@ -125,8 +133,8 @@ class BodyTrack:
         confidence = np.clip(seen.confidence + rng.normal(0, 0.04, seen.confidence.shape), 0, 1)
         return replace(seen, joints_m=joints.astype(np.float32), confidence=confidence.astype(np.float32))
 
-    def length_m(self) -> float | None:
-        """Return how long trunk, thigh, shank, upper arm and forearm are seen together; None where hardly any is.
+    def segment_length_m(self) -> float | None:
+        """Return the lengths of trunk, thigh, shank, upper arm and forearm, summed; None where hardly any is seen.
 
         Each is as long as in the longest fifth of the frames in flight: in the others it points at the camera.
         """
@@ -134,16 +142,15 @@ class BodyTrack:
         if air.sum() < _FEWEST_SEEN:
             return None
         joints, sure = np.asarray(self.joints_m[air], np.float64), np.asarray(self.confidence[air], np.float64)
-        longest = 0.0
-        for names in (("pelvis", "neck"), *_SEGMENTS):
-            pairs = [names] if names[0] == "pelvis" else [tuple(f"{name}_{side}" for name in names) for side in "lr"]
+        total = 0.0
+        for pairs in _SEGMENTS:
             first, second = ([JOINT[pair[end]] for pair in pairs] for end in (0, 1))
             lengths = np.hypot(*np.moveaxis(joints[:, first] - joints[:, second], 2, 0)).ravel()
             weights = np.sqrt(sure[:, first] * sure[:, second]).ravel()
             order = np.argsort(lengths)
             reached = np.cumsum(weights[order])
-            longest += float(np.interp(0.8 * reached[-1], reached, lengths[order]))
-        return longest
+            total += float(np.interp(0.8 * reached[-1], reached, lengths[order]))
+        return total
 
     def frozen(self) -> BodyTrack:
         """Return the track with the body of the flight's first frame held through the flight; the path stays."""

@@ -248,14 +248,8 @@ class FineCausal(nn.Module):
         """Encode tracks; in evaluation mode as the mean of how they are and of their mirror images."""
         if self.training:
             return self.encode_tracks(tracks)[0]
-        seen, mirrored = (self.encode_tracks(each)[0] for each in (tracks, mirror_tracks(tracks)))
-        return Encoding(
-            video=(seen.video + mirrored.video) / 2,
-            mask=(seen.mask + mirrored.mask) / 2,
-            number_logits=None
-            if seen.number_logits is None or mirrored.number_logits is None
-            else (seen.number_logits + mirrored.number_logits) / 2,
-        )
+        seen, mirrored = self.encode_tracks(tracks)[0], self.encode_tracks(mirror_tracks(tracks))[0]
+        return Encoding.concat([seen, mirrored]).map(lambda tensor: tensor.reshape(2, -1, *tensor.shape[1:]).mean(0))
 
     def encode_tracks(self, tracks: Tensor) -> tuple[Encoding, Tensor]:
         """Encode tracks of bodies; without a picture there is no foreground to segment.

@@ -225,6 +225,7 @@ def _recognised(
     """
     ranked = likeliest = _ranked(logits, known)
     favourite = ranked[0][1]
+    fits: dict[str, float] = {}
     if evidence is not None:
         common = {str(number): number for number in competition_statistics().numbers}
         every = {**common, **known}
@@ -236,11 +237,11 @@ def _recognised(
     caveats: tuple[str, ...] = ()
     if not likeliest:
         caveats = ("no dive number of the bank fits the turns counted",)
-    elif favourite != dive and evidence is not None:
-        fits_less = "does not fit the turns counted"
-        if isfinite(evidence(known[favourite])):
-            fits_less = f"fits the turns counted less well than {dive}"
-        caveats = (f"the number that the body looks most like, {favourite}, {fits_less}",)
+    elif favourite != dive:
+        how_well = f"fits the turns counted less well than {dive}"
+        if not isfinite(fits[favourite]):
+            how_well = "does not fit the turns counted"
+        caveats = (f"the number that the body looks most like, {favourite}, {how_well}",)
     same = _of_number(bank, dive, seed)
     chosen = tuple(same[:voters])
     how = _how(bank, chosen, same, dive)

@@ -11,7 +11,7 @@ from finecausal_cli.athlete import ENDS, JOINT, JOINTS
 from finecausal_cli.athlete.track import BodyTrack
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import ErrorKind, RefusedError
-from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal, search_dives, with_slow_motion
+from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal, refine_time_scale, search_dives
 from finecausal_cli.scoring.results import AthleteFrame, Unscored
 from finecausal_cli.video import CLIP_FRAMES
 from finecausal_cli.weights import SIMULATED_ONLY
@@ -195,14 +195,15 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
     return replace(dive_clip, dive=replace(dive, takeoff_s=moments["takeoff"], entry_s=moments["contact"]), ends=ends)
 
 
-def read_closely(reader: AthleteReader | None, dive_clip: DiveClip) -> tuple[DiveClip, AthleteTrack]:
-    """Return a dive with its ends as the reader sees them, and its athlete; of slow motion told once more how slow."""
+def read_ends_and_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> tuple[DiveClip, AthleteTrack]:
+    """Read the ends of the flight and the athlete; once more where the body shows another time scale of slow motion."""
     seen = at_ends(reader, dive_clip)
     track = read_athlete(reader, seen)
-    told = seen.dive if track.body_track is None else with_slow_motion(seen.dive, track.body_track)
-    if told is not seen.dive:
+    refined = seen.dive if track.body_track is None else refine_time_scale(seen.dive, track.body_track)
+    if refined is not seen.dive:
         found = dive_clip.dive
-        seen = at_ends(reader, replace(dive_clip, dive=replace(told, takeoff_s=found.takeoff_s, entry_s=found.entry_s)))
+        dive = replace(refined, takeoff_s=found.takeoff_s, entry_s=found.entry_s)
+        seen = at_ends(reader, replace(dive_clip, dive=dive))
         track = read_athlete(reader, seen)
     return seen, track
 
@@ -369,7 +370,7 @@ def read_located(path: str | os.PathLike[str], dive: LocatedDive, reader: Athlet
     from finecausal_cli.scoring.dive_reading import Viewing, read_one
 
     dive_clip = read_one(path, dive, Viewing("fit", 112, window_size=reader.square_size))
-    dive_clip, track = read_closely(reader, dive_clip)
+    dive_clip, track = read_ends_and_athlete(reader, dive_clip)
     return replace(dive_clip.dive, athlete=track.frames)
 
 
@@ -595,7 +596,7 @@ def prepare_dive(
         return _refused(source, read.refused[0].refusal or Refusal.of("no_dive"), read.refused[0], None, notes)
     if not read.clips:
         return _refused(source, search.refusal or Refusal.of("no_dive"), None, None, notes)
-    dive_clip, track = read_closely(reader, read.clips[0])
+    dive_clip, track = read_ends_and_athlete(reader, read.clips[0])
     dive = dive_clip.dive
     unseen = refuse_unseen(track, dive) or refuse_unlike(track)
     if unseen is not None and not options.force:

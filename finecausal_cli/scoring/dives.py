@@ -66,8 +66,8 @@ _SURER: Final = 0.05
 """How much surer the second look must be. Of 63 wild films motion alone found 57 and missed an end of one; the second
 look found one more and that end, and moved the take-off of another, of which it was less sure, by 0.24 s."""
 
-_LENGTH_M, _LENGTH_ERROR = 1.83, 0.2
-"""Length of limbs and trunk that are read (`BodyTrack.length_m`, 298 simulated films at their own speed), and the
+_SEGMENT_LENGTH_M, _LENGTH_ERROR = 1.83, 0.2
+"""Length of limbs and trunk as read (`BodyTrack.segment_length_m`, 298 simulated films at their own speed), and the
 standard deviation of its logarithm (0.14) with some of what the pull of the fall errs."""
 
 _SAME_SCALE: Final = 0.03
@@ -173,7 +173,7 @@ class LocatedDive:
             return None
         return self.flight.drop_m(self.takeoff_s, self.entry_s)
 
-    def at_scale(self, scale: float) -> LocatedDive:
+    def with_time_scale(self, scale: float) -> LocatedDive:
         """Return the dive as shown so many times slower than life: the slower, the longer a metre in the picture."""
         flight = self.flight
         if flight is not None:
@@ -183,14 +183,14 @@ class LocatedDive:
         return replace(self, time_scale=scale, flight=flight, notes=notes)
 
 
-def with_slow_motion(dive: LocatedDive, body: BodyTrack) -> LocatedDive:
-    """Tell once more how slowly a dive is shown, now that its body is read; the same dive where that changes little.
+def refine_time_scale(dive: LocatedDive, body: BodyTrack) -> LocatedDive:
+    """Estimate the time scale of slow motion anew from the body that was read; the same dive where it changes little.
 
     The search knows the size of what falls to 30%. Limbs that are read are as long as those of others to 14%.
     """
     from finecausal_cli.tracking.transitions import slow_motion_scale
 
-    length_m, scale = body.length_m(), dive.time_scale
+    length_m, scale = body.segment_length_m(), dive.time_scale
     if length_m is None or scale is None or scale < SLOW_FROM or dive.entry_s is None or dive.takeoff_s is None:
         return dive
     air = body.in_flight
@@ -200,8 +200,8 @@ def with_slow_motion(dive: LocatedDive, body: BodyTrack) -> LocatedDive:
     fall_s = dive.entry_s - dive.takeoff_s - apex_s
     if apex_s <= 0 or fall_s <= 0:
         return dive
-    told = slow_motion_scale(scale**2 * length_m / _LENGTH_M, apex_s, fall_s, _LENGTH_ERROR)
-    return dive.at_scale(told) if abs(np.log(told / scale)) > _SAME_SCALE else dive
+    refined = slow_motion_scale(scale**2 * length_m / _SEGMENT_LENGTH_M, apex_s, fall_s, _LENGTH_ERROR)
+    return dive.with_time_scale(refined) if abs(np.log(refined / scale)) > _SAME_SCALE else dive
 
 
 @dataclass(frozen=True, slots=True)

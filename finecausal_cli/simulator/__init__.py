@@ -23,7 +23,7 @@ ALL_DIVES = "all"
 """In place of a list of dive numbers: every one that the rules list, but for flying ones."""
 
 World = Literal["clean", "wild"]
-DrawName = Literal["competition", "training", "classic"]
+DrawName = Literal["competition", "practice", "classic"]
 LayoutName = Literal["manifest", "finediving", "bodies"]
 
 
@@ -49,7 +49,7 @@ class PlanOptions(OptionGroup):
     photos: tuple[str, ...] = ()
     draw: DrawName = option(
         "competition",
-        "Dives as counted in competition; easy ones more often and from every height (training); or as this command "
+        "Dives as counted in competition; easy ones more often and from every height (practice); or as this command "
         "drew them before (classic), to reproduce such data.",
     )
     failed: bool = option(False, "Failed dives only: those that lose their rotation and get 0.")

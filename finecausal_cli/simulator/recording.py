@@ -54,10 +54,10 @@ _COMMON_DIFFICULTY = 3.2
 _LEAST_SHARE = 0.12
 
 _EASY_DIFFICULTY, _DIFFICULTY_STEP = 1.2, 0.6
-"""In training, a number of difficulty 1.8 is dived 1/e as often as one of 1.2, and so on; nobody has counted it."""
+"""In practice, a number of difficulty 1.8 is dived 1/e as often as one of 1.2, and so on; nobody has counted it."""
 
-_TRAINED_ARMSTANDS = 0.3
-"""How much rarer an armstand dive is in training than another one of its difficulty."""
+_PRACTISED_ARMSTANDS = 0.3
+"""How much rarer an armstand dive is in practice than another one of its difficulty."""
 
 _OPTIONAL_SEEDS = ("venue_seed", "entry_seed")
 
@@ -66,7 +66,7 @@ _PHOTO_ENDINGS = (".jpg", ".jpeg", ".png", ".webp")
 _EXECUTION_QUANTILES: dict[DrawName, tuple[float, ...]] = {
     "classic": (14.5, 17.4, 18.6, 20.0, 20.9, 21.6, 22.6, 23.4, 24.1, 25.5),
     "competition": (13.5, 17.5, 19.5, 21.0, 21.5, 22.5, 23.0, 24.0, 25.0, 26.5),
-    "training": (13.5, 17.5, 19.5, 21.0, 21.5, 22.5, 23.0, 24.0, 25.0, 26.5),
+    "practice": (13.5, 17.5, 19.5, 21.0, 21.5, 22.5, 23.0, 24.0, 25.0, 26.5),
 }
 """Execution that 5, 15, ... 95 % of 1,000 simulated dives (competition: 1,400) stay below."""
 
@@ -125,7 +125,7 @@ class DatasetPlan(PlanOptions):
         heights = self.heights(number)
         if self.draw == "classic":
             by_height = [1.0 if h in COMPETITION_HEIGHTS_M else _TRAINING_HEIGHT_SHARE for h in heights]
-        elif self.draw == "training":
+        elif self.draw == "practice":
             by_height = [1.0] * len(heights)
         else:
             by_height = counted_heights(number, heights)
@@ -201,18 +201,18 @@ def _commonness(dives: tuple[str, ...], height_m: float | None) -> tuple[tuple[D
 
 
 @lru_cache(maxsize=8)
-def _trained(dives: tuple[str, ...], height_m: float | None) -> tuple[tuple[DiveNumber, ...], tuple[float, ...]]:
-    """Return the numbers and how often each is dived in training, relative to a forward dive: the harder, the less."""
+def _practised(dives: tuple[str, ...], height_m: float | None) -> tuple[tuple[DiveNumber, ...], tuple[float, ...]]:
+    """Return the numbers and how often each is dived in practice, relative to a forward dive: the harder, the less."""
     numbers = tuple(parse_dive_number(text) for text in dives)
     easiest = [min(heights_for(dive)[height] for height in _heights(dive, height_m)) for dive in numbers]
     shares = [exp(-(value - _EASY_DIFFICULTY) / _DIFFICULTY_STEP) for value in easiest]
-    rarer = [_TRAINED_ARMSTANDS if dive.armstand else 1.0 for dive in numbers]
+    rarer = [_PRACTISED_ARMSTANDS if dive.armstand else 1.0 for dive in numbers]
     return numbers, tuple(share * less for share, less in zip(shares, rarer, strict=True))
 
 
 _NUMBERS: dict[DrawName, Callable[..., tuple[tuple[DiveNumber, ...], tuple[float, ...]]]] = {
     "competition": counted_numbers,
-    "training": _trained,
+    "practice": _practised,
     "classic": _commonness,
 }
 

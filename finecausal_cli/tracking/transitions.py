@@ -211,8 +211,8 @@ _RISES_S = np.array([0.45, 0.45, 0.27, 0.27, 0.26, 0.08])
 _RISE_ERRORS_S = np.array([0.1, 0.1, 0.08, 0.08, 0.06, 0.05])
 _OFTEN = np.array([0.2, 0.25, 0.15, 0.12, 0.2, 0.08])
 """Springboards, platforms and the armstand: heights, real time from the take-off to the highest point of the body's
-middle, its spread with what the search errs, and how often they are dived from: with those of competitions four of
-five slow dives from 1 m and 5 m were said to be a quarter to a third faster than they are."""
+middle, its spread with what the search errs, and how often they are dived from. With the shares of competitions, of
+five slow dives from 1 m and 5 m four were estimated a quarter to a third too fast; with these, and limbs, three."""
 
 _BELOW_M = 0.06
 """How much farther than the board is high the body's middle drops until the hands are in the water."""

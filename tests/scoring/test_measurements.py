@@ -13,7 +13,7 @@ from finecausal_cli.athlete import JOINT, JOINTS
 from finecausal_cli.athlete.track import BodyTrack
 from finecausal_cli.athlete.turns import count_turns
 from finecausal_cli.diving import parse_dive_number
-from finecausal_cli.scoring.dives import LocatedDive, with_slow_motion
+from finecausal_cli.scoring.dives import LocatedDive, refine_time_scale
 from finecausal_cli.scoring.measurements import REASONS, UNITS, Kinematics, ReadDive, measure_dive
 from finecausal_cli.scoring.results import MeasurementReason
 from finecausal_cli.simulator.athlete import JOINT as SIMULATED
@@ -190,16 +190,18 @@ def test_a_body_that_is_read_too_large_is_shown_more_slowly_than_was_thought(
         air_s=real.air_s * wrong,
     )
     flight = LocatedDive(0.0, 9.0, takeoff_s=2.0, entry_s=2.0 + slow * real.air_s, time_scale=seems)
-    told = with_slow_motion(flight, read)
-    assert told.time_scale == pytest.approx(slow, rel=0.06)
-    assert told.air_s == pytest.approx(real.air_s, rel=0.06)
-    assert told is flight or told.notes[0].startswith(f"slow motion, about {told.time_scale:.1f} times slower")
+    refined = refine_time_scale(flight, read)
+    assert refined.time_scale == pytest.approx(slow, rel=0.06)
+    assert refined.air_s == pytest.approx(real.air_s, rel=0.06)
+    assert refined is flight or refined.notes[0].startswith(f"slow motion, about {refined.time_scale:.1f} times slower")
 
 
 def test_the_length_of_a_body_is_that_of_its_bones() -> None:
     track = side_on(dived("301B", 3.0))
-    assert track.length_m() == pytest.approx(1.83, rel=0.12)
-    assert replace(track, joints_m=2 * track.joints_m).length_m() == pytest.approx(2 * (track.length_m() or 0.0))
-    assert replace(track, seen=0 * track.seen).length_m() is None
+    assert track.segment_length_m() == pytest.approx(1.83, rel=0.12)
+    assert replace(track, joints_m=2 * track.joints_m).segment_length_m() == pytest.approx(
+        2 * (track.segment_length_m() or 0.0)
+    )
+    assert replace(track, seen=0 * track.seen).segment_length_m() is None
     at_life = LocatedDive(0.0, 9.0, takeoff_s=2.0, entry_s=3.4, time_scale=1.0)
-    assert with_slow_motion(at_life, track) is at_life
+    assert refine_time_scale(at_life, track) is at_life

@@ -174,8 +174,8 @@ def test_the_classic_draw_has_hard_numbers_and_competition_heights_more_often():
     assert all(difficulty(dive.dive, dive.height_m) == dive.difficulty for dive in drawn)
 
 
-def test_in_training_every_listed_number_is_dived_easy_ones_more_often_and_from_every_height():
-    plan = plan_dataset(3, dives=(ALL_DIVES,), draw="training")
+def test_in_practice_every_listed_number_is_dived_easy_ones_more_often_and_from_every_height():
+    plan = plan_dataset(3, dives=(ALL_DIVES,), draw="practice")
     assert {"105C", "101A", "1011C", "638C"} <= set(plan.dives)
     assert not any(parse_dive_number(text).flying for text in plan.dives)
     drawn = [plan.dive(index) for index in range(80)]
@@ -183,7 +183,7 @@ def test_in_training_every_listed_number_is_dived_easy_ones_more_often_and_from_
     assert {dive.height_m for dive in drawn} == {1.0, 3.0, 5.0, 7.5, 10.0}
     assert np.median([dive.difficulty for dive in drawn]) < 2.2  # of competitions 3.2
     assert all(difficulty(dive.dive, dive.height_m) == dive.difficulty for dive in drawn)
-    low = plan_dataset(3, dives=(ALL_DIVES,), draw="training", height_m=1.0)
+    low = plan_dataset(3, dives=(ALL_DIVES,), draw="practice", height_m=1.0)
     assert "626C" not in low.dives
 
 
