@@ -65,5 +65,5 @@ for end in takeoff contact; do
 done
 say "the splash: rendering $SPLASHES entries, $SPLASH_STEPS steps"
 "${finecausal[@]}" weights splash --reader "$reader" --backgrounds "$BACKGROUNDS" --output "$out/splash" \
-    --dives "$SPLASHES" --steps "$SPLASH_STEPS" --workers "$WORKERS" --device "$DEVICE"
+    --films "$out/validation" --dives "$SPLASHES" --steps "$SPLASH_STEPS" --workers "$WORKERS" --device "$DEVICE"
 say "the reader is $out/splash/reader; copy it over weights/athlete to ship it"

@@ -21,14 +21,14 @@ if TYPE_CHECKING:
     Times = NDArray[np.float64]
 
 SPLASH_LOOKS_S: Final = (0.05, 0.12, 0.2, 0.3, 0.4, 0.55, 0.75)
-"""Real times after the entry of the pictures that tell the splash. The first shows the water nearly as it was: before
-the entry the window still follows the athlete, and shows another place."""
+"""Real times after the entry of the pictures that tell the splash. The first shows the water nearly as it was."""
 
 WINDOW_PX: Final = 64
 """Side of the pictures, pixels."""
 
 WINDOW_M: Final = 3.0
-"""What they show, metres: the square of the still world where the body was last seen (``athlete_window``)."""
+"""What they show, metres: the square around the body (``athlete_window``), of a splash around its place in the still
+world (``splash_window``)."""
 
 TOLERANCE_S: Final = 0.06
 """How far a picture may be from its time."""
@@ -119,6 +119,18 @@ class SplashNetwork(nn.Module):
         return SplashSize(torch.sigmoid(predicted[:, 0]), predicted[:, 1].clamp(-5, 1))
 
 
+def size_splashes(network: nn.Module, pictures: Tensor, known: Tensor) -> SplashSize:
+    """Size splashes, each also in its mirrored picture, in which it is as large.
+
+    Args:
+        network: A `SplashNetwork`, in evaluation mode.
+        pictures: As it takes them, of B entries.
+        known: The same.
+    """
+    seen, mirrored = network(pictures, known), network(pictures.flip(3), known)
+    return SplashSize((seen.size + mirrored.size) / 2, (seen.log_spread + mirrored.log_spread) / 2)
+
+
 def splash_loss(predicted: SplashSize, truth: Tensor) -> Tensor:
     """Return the Huber loss of the sizes plus the Gaussian likelihood of their errors given the spreads."""
     error = predicted.size - truth
@@ -131,7 +143,7 @@ def splash_looks(crops: Crops, real_times_s: Times) -> tuple[NDArray[np.uint8], 
     """Choose the pictures about an entry that tell the splash.
 
     Args:
-        crops: uint8 [N, R, R, 3], RGB, squares of `WINDOW_M` that hold their place after the entry.
+        crops: uint8 [N, R, R, 3], RGB, squares of `WINDOW_M` around the place of the entry.
         real_times_s: float64 [N], real seconds since the entry, rising.
 
     Returns:

@@ -15,7 +15,7 @@ from safetensors.torch import load_file, save_file
 from torch.nn import functional
 
 from finecausal_cli.athlete import ENDS
-from finecausal_cli.athlete.ends import EndNetwork, SplashNetwork, end_looks, read_ends, splash_looks
+from finecausal_cli.athlete.ends import EndNetwork, SplashNetwork, end_looks, read_ends, size_splashes, splash_looks
 from finecausal_cli.athlete.network import (
     STRIDE,
     AthleteNetwork,
@@ -232,7 +232,7 @@ class AthleteReader:
         None where the water is not seen long enough.
 
         Args:
-            pictures: uint8 [N, R, R, 3], RGB, squares as in ``read_motion``, which hold their place after the entry.
+            pictures: uint8 [N, R, R, 3], RGB, squares around the place of the entry (``splash_window``).
             since_entry_s: float64 [N], real seconds since the entry, rising.
         """
         looks = None if self._splash is None or not len(pictures) else splash_looks(pictures, since_entry_s)
@@ -240,7 +240,7 @@ class AthleteReader:
             return None
         shown, known = (torch.from_numpy(each)[None].to(self._device) for each in looks)
         with torch.inference_mode():
-            predicted = self._splash(shown, known)
+            predicted = size_splashes(self._splash, shown, known)
         return float(predicted.size[0]), float(predicted.log_spread[0].exp())
 
     def read_end(self, end: End, pictures: NDArray[np.uint8], since_s: NDArray[np.float64]) -> EndReading | None:

@@ -158,7 +158,8 @@ def read_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> AthleteTr
         dive = dive_clip.dive
         assert dive.entry_s is not None  # noqa: S101 -- there is no track without
         since_entry_s = (times_s - dive.entry_s) / (dive.time_scale or 1.0)
-        splash = reader.size_splash(dive_clip.crops, since_entry_s)
+        shown = dive_clip.splash_crops
+        splash = None if shown is None else reader.size_splash(shown, since_entry_s[-len(shown) :])
         if splash is not None:
             body_track = replace(body_track, splash=splash[0], splash_error=splash[1])
         body_track = replace(body_track, leans_deg=_leans(dive_clip.ends))

@@ -46,6 +46,9 @@ if TYPE_CHECKING:
 STRETCHED_M: Final = 2.25
 """Length of an athlete from fingertips to toes, metres: what ``framing`` is measured in."""
 
+_SPLASH_FROM_S: Final = 0.3
+"""Real time before the entry, as the search finds it, from which on the splash is cut: the entry may be earlier."""
+
 _TOLERANCE: Final = 1.2
 """Scales are read off a fall, some tenths too large or too small; a picture is framed anew only beyond that."""
 
@@ -99,6 +102,8 @@ class DiveClip:
         athlete_windows: float64 [96, 3], the square around the athlete in each sampled frame: centre x, centre y and
             side, pixels; None where nobody knows where the athlete is.
         crops: uint8 [D, S, S, 3], that square of each of the D distinct frames; None where no reader wants it.
+        splash_crops: uint8 [W, S, S, 3], the square around the place of the entry in the last W distinct frames, from
+            shortly before the entry on; None where no reader wants it, or the entry is not known.
         refused_as: Why it would have been refused; None unless it is read by force.
         ends: What the reader saw of the ends of the flight, which moved those of the dive.
     """
@@ -107,6 +112,7 @@ class DiveClip:
     clip: Clip
     athlete_windows: NDArray[np.float64] | None = None
     crops: NDArray[np.uint8] | None = None
+    splash_crops: NDArray[np.uint8] | None = None
     refused_as: Refusal | None = None
     ends: Mapping[End, EndReading] = field(default_factory=dict)
 
@@ -340,18 +346,20 @@ def _read_one(source: InspectedSource, dive: LocatedDive, viewing: Viewing, refu
     first, last = frame_range(source.times_s, info.duration_s, dive.start_s, dive.end_s, info.path)
     camera = _Cameras(source, dive, viewing, first, last)
     sampled = sample_frames(source, first, last, camera.shoot)
-    pictures = np.stack([picture for picture, _ in sampled.prepared])
+    pictures = np.stack([picture for picture, _, _ in sampled.prepared])
     long = length_note(source, first, last) if dive.flight is None else None
     notes = (*info.notes, *sampled.notes, *(() if long is None else (long,)))
     indices = sampled.indices - first
     clip = sampled.clip(pictures, notes, None if camera.seen is None else camera.seen[indices])
-    windows, crops = None, None
+    windows, crops, splashes = None, None, []
     if camera.around is not None:
         windows = camera.around[indices]
         if viewing.window_size is not None:
             distinct = np.unique(sampled.indices, return_index=True)[1]
             crops = np.stack([sampled.prepared[index][1] for index in distinct.tolist()])
-    return DiveClip(dive, clip, windows, crops, refusal)
+            after = (sampled.prepared[index][2] for index in distinct.tolist())
+            splashes = [picture for picture in after if picture is not None]
+    return DiveClip(dive, clip, windows, crops, np.stack(splashes) if splashes else None, refusal)
 
 
 def _tightened(dive: LocatedDive, margins_s: tuple[float, float] | None) -> LocatedDive:
@@ -369,6 +377,7 @@ class _Cameras:
     Attributes:
         seen: float64 [frames, 3], squares of the virtual camera; None where the whole picture is shown.
         around: float64 [frames, 3], squares around the athlete; None where nobody knows where that is.
+        splash: float64 [frames, 3], squares around the place of the entry; None where nobody knows that.
     """
 
     def __init__(self, source: InspectedSource, dive: LocatedDive, viewing: Viewing, first: int, last: int) -> None:
@@ -378,13 +387,17 @@ class _Cameras:
         self._working = working_size(1, 1, "fit", viewing.frame_size)[0]
         self.seen: NDArray[np.float64] | None = None
         self.around: NDArray[np.float64] | None = None
+        self.splash: NDArray[np.float64] | None = None
         flight = dive.flight
         if flight is None:
             return
-        from finecausal_cli.tracking import athlete_window
+        from finecausal_cli.tracking import athlete_window, splash_window
 
         times_s, size = source.times_s[first : last + 1], source.info.upright_size
         self.around = np.asarray(athlete_window(flight, times_s, size), np.float64)
+        if dive.entry_s is not None:
+            self.splash = np.asarray(splash_window(flight, dive.entry_s, times_s, size), np.float64)
+            self._entered = times_s >= dive.entry_s - _SPLASH_FROM_S * (dive.time_scale or 1.0)
         framing = viewing.framing
         if framing is not None and not is_framed(flight, size, framing, viewing.frame_size):
             seen = athlete_window(flight, times_s, size, reach_m=STRETCHED_M, margin=1 / framing["reach"])
@@ -392,13 +405,17 @@ class _Cameras:
             wide = np.asarray(seen, np.float64) * (1, 1, self._working / viewing.frame_size)
             self.seen = hold_inside(wide, size)
 
-    def shoot(self, index: int, picture: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None]:
-        """Return what the network is shown of a frame, and the reader."""
+    def shoot(
+        self, index: int, picture: NDArray[np.uint8]
+    ) -> tuple[NDArray[np.uint8], NDArray[np.uint8] | None, NDArray[np.uint8] | None]:
+        """Return what the network is shown of a frame, and the reader: the athlete, and about the entry the splash."""
         row = index - self._first
         cut = partial(_cut, picture)
         shown = self._scale(index, picture) if self.seen is None else cut(self.seen[row], self._working)
-        read = None if self.around is None or self._side is None else cut(self.around[row], self._side)
-        return shown, read
+        if self.around is None or self._side is None:
+            return shown, None, None
+        splash = None if self.splash is None or not self._entered[row] else cut(self.splash[row], self._side)
+        return shown, cut(self.around[row], self._side), splash
 
 
 def _cut(picture: NDArray[np.uint8], window: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
@@ -456,6 +473,8 @@ def _pack(read: DivesRead) -> Answer:
             parts["athlete_windows"] = dive_clip.athlete_windows
         if dive_clip.crops is not None:
             parts["crops"] = dive_clip.crops
+        if dive_clip.splash_crops is not None:
+            parts["splash_crops"] = dive_clip.splash_crops
         arrays.update({f"clip{index}.{name}": part for name, part in parts.items()})
         clips.append(
             {
@@ -489,6 +508,7 @@ def _unpack(answer: Answer, path: str | os.PathLike[str]) -> DivesRead:
                 unpack_clip(packed["clip"], parts, path),
                 parts.get("athlete_windows"),
                 parts.get("crops"),
+                parts.get("splash_crops"),
                 _refusal(packed["refused_as"]),
             )
         )

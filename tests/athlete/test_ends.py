@@ -28,6 +28,7 @@ from finecausal_cli.athlete.ends import (
     end_loss,
     end_readings,
     read_ends,
+    size_splashes,
     splash_looks,
     splash_loss,
 )
@@ -89,6 +90,16 @@ def test_what_is_not_known_does_not_change_the_size() -> None:
     with torch.inference_mode():
         assert torch.equal(network(pictures, known).size, network(other, known).size)
         assert not torch.equal(network(pictures, known).size, network(pictures, torch.ones_like(known)).size)
+
+
+def test_a_splash_is_as_large_in_the_mirrored_picture() -> None:
+    torch.manual_seed(0)
+    network, known = SplashNetwork().eval(), torch.ones(1, K, dtype=torch.bool)
+    pictures = torch.randint(0, 255, (1, K, WINDOW_PX, WINDOW_PX, 3), dtype=torch.uint8)
+    with torch.inference_mode():
+        sizes = [size_splashes(network, each, known) for each in (pictures, pictures.flip(3))]
+        assert torch.allclose(sizes[0].size, sizes[1].size)
+        assert not torch.allclose(network(pictures, known).size, network(pictures.flip(3), known).size)
 
 
 def test_the_loss_is_least_at_the_truth() -> None:
@@ -192,7 +203,7 @@ def test_a_reader_keeps_its_splash_network(tmp_path: Path) -> None:
     looks = splash_looks(pictures, times)
     assert looks is not None
     with torch.inference_mode():
-        expected = splash(*(torch.from_numpy(each)[None] for each in looks))
+        expected = size_splashes(splash, *(torch.from_numpy(each)[None] for each in looks))
     spread = float(expected.log_spread.exp())
     assert told == pytest.approx((float(expected.size), spread), abs=4e-3)  # stored in half precision
     assert AthleteReader(stored.network).size_splash(pictures, times) is None
@@ -220,7 +231,7 @@ def test_the_truth_of_an_end_is_told_from_where_the_search_might_find_it(tmp_pat
     windows = [each for each in (cut_end(end, plan, index) for index in range(2)) if each]
     assert windows
     for each in windows:
-        assert abs(float(each["truth"][0])) <= 0.16
+        assert abs(float(each["truth"][0])) <= 0.28
         assert each["since"][each["known"]] == pytest.approx(np.array(END_LOOKS_S[end])[each["known"]], abs=0.07)
     looks = len(END_LOOKS_S[end])
     drawn = WindowSet(cut_windows(end, plan, 2, tmp_path), end=end).draw(np.random.default_rng(4), 6)

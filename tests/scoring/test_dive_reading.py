@@ -113,6 +113,14 @@ def test_a_repeated_frame_is_cut_once(film, found, make_flight):
     assert len(one.frame_indices) == 96
 
 
+def test_the_splash_is_cut_from_shortly_before_the_entry_on(film, found, make_flight):
+    found(make_flight())
+    (one,) = read_dives(film, Wanted(start_s=2.0, end_s=4.0), FRAMED).clips
+    times = one.clip.times_s[np.unique(one.clip.source_frames, return_index=True)[1]]
+    assert len(one.splash_crops) == (times >= 3.4 - 0.3).sum()
+    assert one.splash_crops.shape[1:] == (64, 64, 3)
+
+
 def test_what_cannot_be_asked_is_refused_before_anything_is_read(film):
     for wanted in (Wanted(start_s=3.0, end_s=2.0), Wanted(athlete="nobody"), Wanted(takeoff_s=3.0, entry_s=2.0)):
         with pytest.raises(UsageError):
@@ -138,6 +146,7 @@ def test_all_that_is_read_survives_the_way_between_processes(film, found, make_f
         assert np.array_equal(getattr(here.clip, name), getattr(there.clip, name))
     assert (here.clip.end_s, here.clip.source_size) == (there.clip.end_s, there.clip.source_size)
     assert np.array_equal(here.crops, there.crops)
+    assert np.array_equal(here.splash_crops, there.splash_crops)
     assert np.array_equal(here.dive.flight.centres, there.dive.flight.centres)
     assert there.dive.flight.camera.at(2.5) == pytest.approx(np.eye(3))
 

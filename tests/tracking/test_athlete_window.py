@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from finecausal_cli.tracking import athlete_window, crop_window
+from finecausal_cli.tracking import athlete_window, crop_window, splash_window
 from finecausal_cli.tracking.camera import Camera
 from finecausal_cli.tracking.flights import Flight
 
@@ -39,6 +39,14 @@ def test_before_the_flight_the_window_stays_in_the_world(flight: Flight) -> None
     (window,) = athlete_window(flight, np.array([0.4]), (240, 320))
     # The world has moved by 60 pixels since then.
     assert window == pytest.approx([200 + 60, 100, 60])
+
+
+def test_the_window_around_a_splash_stays_where_the_athlete_met_the_water(flight: Flight) -> None:
+    windows = splash_window(flight, 1.8, np.array([1.8, 2.3, 2.8]), (240, 320))
+    # There the body's middle was at (120, 125.6), 0.4 m (8 pixels) above the window's; the camera goes on panning.
+    assert windows[:, 0] == pytest.approx([120, 70, 20])
+    assert windows[:, 1] == pytest.approx(133.6)
+    assert windows[:, 2] == pytest.approx(60)
 
 
 def test_a_window_beyond_the_picture_repeats_its_edge() -> None:
