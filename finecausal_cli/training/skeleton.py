@@ -31,6 +31,7 @@ from finecausal_cli.training.run import init_model
 from finecausal_cli.training.skeleton_calibration import (
     build_body_bank,
     calibrate_numbers,
+    encode_exemplars,
     encode_tracks,
     judge_films,
     measure_familiarity,
@@ -283,8 +284,7 @@ class SkeletonTask(Task[BodyBatch]):
     def exemplars(self, device: torch.device) -> tuple[Encoding, list[JudgedBody]]:
         """Return a few simulated bodies of each number, with their encodings first."""
         chosen = spread_bodies(self.bodies, self.options.exemplars)
-        tracks = [self.show(body, np.random.default_rng((23911, index))) for index, body in enumerate(chosen)]
-        return encode_tracks(self.network.model, tracks, device), chosen
+        return encode_exemplars(self.network.model, chosen, self.show, device), chosen
 
     def keep(self, network: nn.Module, metrics: Mapping[str, Any], progress: Progress, *, is_best: bool) -> None:
         """Keep the last network: validation has too few films to choose by."""

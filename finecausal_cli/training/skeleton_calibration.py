@@ -20,6 +20,7 @@ from finecausal_cli.atomic import atomic_write
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.evaluation.predict import relative_l2, spearman
 from finecausal_cli.model.frame_encoder import log_probs
+from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.model.skeleton_encoder import FAMILIAR_AXES, SkeletonBackbone
 from finecausal_cli.retrieval.bank import THUMBNAILS, Bank, Exemplar, draw_body, load_bank, save_bank
 from finecausal_cli.training.pairs import INTERVAL_LEVEL, conformal_half_width
@@ -34,12 +35,13 @@ if TYPE_CHECKING:
 
     from finecausal_cli.diving import DiveNumber
     from finecausal_cli.model.finecausal import FineCausal
-    from finecausal_cli.model.outputs import Encoding
     from finecausal_cli.training.track_errors import JudgedBody
 
 _BODIES_AN_EXEMPLAR: Final = 4
 """Bodies of a number for each of its exemplars, at least: numbers that hardly anybody dives have few of both."""
 
+_VIEWS: Final = 6
+_AT_ONCE: Final = 16
 _FARTHEST: Final = 0.95
 _FEWEST: Final = 10
 _FAR: Final = 0.8
@@ -67,6 +69,24 @@ def encode_tracks(model: FineCausal, tracks: Sequence[BodyTrack], device: torch.
         return model.encode(features.to(device)).map(lambda tensor: tensor.float().clone())
 
 
+def encode_exemplars(
+    model: FineCausal,
+    bodies: Sequence[JudgedBody],
+    show: Callable[[JudgedBody, np.random.Generator], BodyTrack],
+    device: torch.device,
+) -> Encoding:
+    """Encode exemplars, each as the mean over some ways in which a camera may see it and a reader may read it."""
+    parts = []
+    for first in range(0, len(bodies), _AT_ONCE):
+        part = list(enumerate(bodies))[first : first + _AT_ONCE]
+        views = [
+            show(body, np.random.default_rng((23911, index, view))) for index, body in part for view in range(_VIEWS)
+        ]
+        encoded = encode_tracks(model, views, device)
+        parts.append(encoded.map(lambda tensor: tensor.unflatten(0, (-1, _VIEWS)).mean(dim=1)))
+    return Encoding.concat(parts)
+
+
 def build_body_bank(
     model: FineCausal,
     bodies: Sequence[JudgedBody],
@@ -92,9 +112,9 @@ def build_body_bank(
         OutputError: The folder cannot be written.
     """
     chosen = spread_bodies(bodies, per_number)
-    tracks = [show(body, np.random.default_rng((23911, index))) for index, body in enumerate(chosen)]
     exemplars = []
-    for body, track in zip(chosen, tracks, strict=True):
+    for index, body in enumerate(chosen):
+        track = show(body, np.random.default_rng((23911, index, 0)))
         name = f"{body.number}-{body.dive.video.stem}"
         thumbnail = f"{THUMBNAILS}/{name}.jpg"
         with atomic_write(folder / thumbnail, "a thumbnail") as part:
@@ -110,7 +130,7 @@ def build_body_bank(
                 origin="simulated",
             )
         )
-    encodings = encode_tracks(model, tracks, device).map(lambda tensor: tensor.cpu().half())
+    encodings = encode_exemplars(model, chosen, show, device).map(lambda tensor: tensor.cpu().half())
     save_bank(folder, exemplars, encodings, weights_digest=weights_digest)
     return load_bank(folder, weights_digest=weights_digest)
 
