@@ -19,7 +19,7 @@ from finecausal_cli.simulator.camera import axes_of
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.training import SkeletonOptions, skeleton
 from finecausal_cli.training.skeleton import train_skeleton
-from finecausal_cli.training.skeleton_calibration import spread_bodies
+from finecausal_cli.training.skeleton_calibration import encode_exemplars, encode_tracks, spread_bodies
 from finecausal_cli.training.track_errors import (
     CONTACT_LEAN,
     LOSSES,
@@ -272,6 +272,25 @@ def test_a_run_leaves_weights_that_say_what_they_are_made_of(options: SkeletonOp
 def test_a_number_that_hardly_anybody_dives_has_few_exemplars(bodies: Path) -> None:
     body = read_bodies(bodies)[0]
     assert [len(spread_bodies([body] * count, 8)) for count in (1, 3, 9, 40)] == [1, 1, 2, 8]
+
+
+def test_an_exemplar_is_the_mean_of_what_is_read_of_it(bodies: Path, trained: Path) -> None:
+    model, cpu = load_weights(trained).model.eval(), torch.device("cpu")
+    chosen = (read_bodies(bodies) * 2)[:17]  # more than are encoded at once
+    shown: list[BodyTrack] = []
+
+    def show(body: JudgedBody, rng: np.random.Generator) -> BodyTrack:
+        shown.append(filmed(body)[0].track.varied(rng))
+        return shown[-1]
+
+    encoded = encode_exemplars(model, chosen, show, cpu)
+    views = len(shown) // len(chosen)
+    assert (len(encoded), len(shown)) == (17, 17 * views)
+    assert views > 1
+    for index in (0, 16):
+        alone = encode_tracks(model, shown[index * views : (index + 1) * views], cpu)
+        assert torch.allclose(encoded.video[index], alone.video.mean(0), atol=1e-5)
+    assert not torch.equal(alone.video[0], alone.video[1])
 
 
 def test_a_resumed_run_equals_an_uninterrupted_one(
