@@ -443,9 +443,13 @@ class LeanErrors:
         return cls(rows[:, 0], rows[:, 1], rows[:, 2])
 
     def draw(self, lean_deg: float, rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """Return leans [2, 2] of a track as a lean at the contact may be read; None where nothing reads it."""
+        """Return leans [2, 2] of a track as one at the contact may be read, farthest ones as any film's; None unread."""
         if not len(self.true):
             return None
+        if abs(lean_deg) > self.true[-1] + _BEYOND_DEG:
+            index = int(rng.integers(len(self.true)))
+            anything = float(rng.choice((-1.0, 1.0)) * (self.true[index] + self.off[index]))
+            return np.array([(np.nan, np.nan), (anything, self.expected[index])], np.float32)
         at = int(np.searchsorted(self.true, abs(lean_deg))) + int(rng.integers(-_ALIKE_LEANS, _ALIKE_LEANS + 1))
         index = int(np.clip(at, 0, len(self.true) - 1))
         factor = rng.uniform(0.8, 1.2)
@@ -596,6 +600,10 @@ _EXACT: Final = 0.05
 _SPLASH_UNSEEN: Final = 0.08
 _ALIKE_SPLASHES, _ALIKE_LEANS = 8, 6
 """So many films with smaller splashes (leans), and so many with larger ones, lend one their errors."""
+
+_BEYOND_DEG: Final = 15.0
+"""How much farther a body must lean than that of any film to be read as anything: the leans of 48 failed dives, 62 to
+180 degrees, were read as 0 to 45, as those of other dives are."""
 
 _SURE: Final = 0.9
 _END_SD_S: Final = 0.015

@@ -226,6 +226,14 @@ def test_a_lean_is_read_with_the_error_of_a_film_that_leans_alike(bodies: Path) 
     assert LeanErrors(*np.zeros((3, 0))).draw(10.0, np.random.default_rng(0)) is None
 
 
+def test_a_body_that_leans_as_none_that_was_filmed_is_read_as_any_of_them() -> None:
+    films = LeanErrors(np.array([0.0, 10.0, 20.0]), np.array([1.0, 0.0, -5.0]), np.array([4.0, 5.0, 6.0]))
+    rng = np.random.default_rng(1)
+    drawn = [films.draw(150.0, rng) for _ in range(60)]
+    leans = {(round(float(each[1, 0])), round(float(each[1, 1]))) for each in drawn if each is not None}
+    assert leans == {(1, 4), (-1, 4), (10, 5), (-10, 5), (15, 6), (-15, 6)}
+
+
 def test_a_splash_that_no_film_shows_is_unknown() -> None:
     nothing = SplashErrors(np.zeros(0), np.zeros(0), np.zeros(0))
     assert nothing.draw(0.5, np.random.default_rng(0)) is None
