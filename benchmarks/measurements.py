@@ -164,7 +164,7 @@ def errors_of(films: Sequence[Film]) -> dict[str, dict[str, float]]:
         errors = np.array([abs(error) for film in films if (error := film.error(fact)) is not None])
         if not len(errors):
             continue
-        row = {"told": len(errors) / len(films)}
+        row = {"measured": len(errors) / len(films)}
         if fact == "entry_angle":
             is_along = np.array([film.along for film in films if film.error(fact) is not None])
             if is_along.any() and not is_along.all():
@@ -187,13 +187,13 @@ def _is_right(film: Film, fact: str) -> bool:
 def table_of(errors: Mapping[str, Mapping[str, float]], films: int) -> Table:
     """Return the table that is printed."""
     table = Table(title=f"{films} films")
-    for heading in ("fact", "unit", "told", "median", "68%", "90%", "within"):
+    for heading in ("fact", "unit", "measured", "median", "68%", "90%", "within"):
         table.add_column(heading)
     for fact, row in errors.items():
         right = row.get("within", row.get("right"))
         shown = "" if right is None else f"{right:.1%}" + (" of those told" if "right" in row else "")
         numbers = (f"{row[name]:.3g}" for name in ("median", "p68", "p90"))
-        table.add_row(fact, UNITS[fact], f"{row['told']:.1%}", *numbers, shown)  # type: ignore[index]
+        table.add_row(fact, UNITS[fact], f"{row['measured']:.1%}", *numbers, shown)  # type: ignore[index]
     return table
 
 

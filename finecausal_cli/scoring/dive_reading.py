@@ -357,8 +357,8 @@ def _read_one(source: InspectedSource, dive: LocatedDive, viewing: Viewing, refu
         if viewing.window_size is not None:
             distinct = np.unique(sampled.indices, return_index=True)[1]
             crops = np.stack([sampled.prepared[index][1] for index in distinct.tolist()])
-            after = (sampled.prepared[index][2] for index in distinct.tolist())
-            splashes = [picture for picture in after if picture is not None]
+            about = (sampled.prepared[index][2] for index in distinct.tolist())
+            splashes = [picture for picture in about if picture is not None]
     return DiveClip(dive, clip, windows, crops, np.stack(splashes) if splashes else None, refusal)
 
 
@@ -377,7 +377,6 @@ class _Cameras:
     Attributes:
         seen: float64 [frames, 3], squares of the virtual camera; None where the whole picture is shown.
         around: float64 [frames, 3], squares around the athlete; None where nobody knows where that is.
-        splash: float64 [frames, 3], squares around the place of the entry; None where nobody knows that.
     """
 
     def __init__(self, source: InspectedSource, dive: LocatedDive, viewing: Viewing, first: int, last: int) -> None:
@@ -387,7 +386,7 @@ class _Cameras:
         self._working = working_size(1, 1, "fit", viewing.frame_size)[0]
         self.seen: NDArray[np.float64] | None = None
         self.around: NDArray[np.float64] | None = None
-        self.splash: NDArray[np.float64] | None = None
+        self._splash: dict[int, NDArray[np.float64]] = {}  # the square around the place of the entry, by frame
         flight = dive.flight
         if flight is None:
             return
@@ -396,8 +395,10 @@ class _Cameras:
         times_s, size = source.times_s[first : last + 1], source.info.upright_size
         self.around = np.asarray(athlete_window(flight, times_s, size), np.float64)
         if dive.entry_s is not None:
-            self.splash = np.asarray(splash_window(flight, dive.entry_s, times_s, size), np.float64)
-            self._entered = times_s >= dive.entry_s - _SPLASH_FROM_S * (dive.time_scale or 1.0)
+            rows = np.flatnonzero(times_s >= dive.entry_s - _SPLASH_FROM_S * (dive.time_scale or 1.0))
+            self._splash = dict(
+                zip(rows.tolist(), splash_window(flight, dive.entry_s, times_s[rows], size), strict=True)
+            )
         framing = viewing.framing
         if framing is not None and not is_framed(flight, size, framing, viewing.frame_size):
             seen = athlete_window(flight, times_s, size, reach_m=STRETCHED_M, margin=1 / framing["reach"])
@@ -414,7 +415,7 @@ class _Cameras:
         shown = self._scale(index, picture) if self.seen is None else cut(self.seen[row], self._working)
         if self.around is None or self._side is None:
             return shown, None, None
-        splash = None if self.splash is None or not self._entered[row] else cut(self.splash[row], self._side)
+        splash = cut(self._splash[row], self._side) if row in self._splash else None
         return shown, cut(self.around[row], self._side), splash
 
 

@@ -150,10 +150,10 @@ def measured_errors() -> dict[str, Any]:
     """Return the errors of every fact on simulated films as filmed.
 
     Returns:
-        ``films`` and ``dataset``; and ``facts``, by name: ``told`` (share of the films), ``median``, ``p68``, ``p90``
-        of the absolute error in the fact's unit, ``p68_along`` where the camera looks along the dive (the others are
-        without these films) and, where a tolerance is set, ``within``: the share of all films, those where it is not
-        told among them.
+        ``films`` and ``dataset``; and ``facts``, by name: ``measured`` (share of the films), ``median``, ``p68``,
+        ``p90`` of the absolute error in the fact's unit, ``p68_along`` where the camera looks along the dive (the
+        others are without these films) and, where a tolerance is set, ``within``: the share of all films, those where
+        it is not measured among them.
     """
     return dict(json.loads(ERRORS_FILE.read_text(encoding="utf-8")))
 

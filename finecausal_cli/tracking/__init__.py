@@ -24,9 +24,12 @@ _SMOOTH_S = 0.12
 _LEAST_SIDE = 16.0
 """Least side of a window in pixels."""
 
-SURFACE_BELOW_M = 0.4
+SPLASH_BELOW_BODY_M = 0.4
 """How far the middle of the window around a splash lies below the body's middle at the touch, metres: 0.8 above the
-water, as stretched bodies are that touch it."""
+water, for the middle of a stretched body is 1.2 above it."""
+
+_SPLASH_SIDE_M = 3.0
+"""Side of that window, metres: that of the window around the athlete."""
 
 
 def athlete_window(
@@ -59,19 +62,15 @@ def athlete_window(
     metre = np.exp(gaussian_filter1d(np.log(flight.px_per_m), sigma, mode="nearest"))
     known = np.stack([np.interp(times, flight.times_s, flight.centres[:, axis]) for axis in (0, 1)], axis=1)
     side = np.interp(times, flight.times_s, metre) * reach_m * margin
-    from_world = flight.camera.at_times(np.asarray(times_s, np.float64))
-    to_world = np.linalg.inv(flight.camera.at_times(times))
-    moved = from_world @ to_world
+    centre, zoom = _held(flight, known, times, np.asarray(times_s, np.float64))
     beyond = np.asarray(times_s) != times
-    centre = np.einsum("tij,tj->ti", moved[:, :2, :2], known) + moved[:, :2, 2]
-    zoom = np.sqrt(np.abs(np.linalg.det(moved[:, :2, :2])))
     centre = np.where(beyond[:, None], centre, known)
     side = np.clip(np.where(beyond, side * zoom, side), _LEAST_SIDE, 2.0 * max(size))
     return np.column_stack([centre, side])
 
 
 def splash_window(
-    flight: Flight, entry_s: float, times_s: NDArray[np.float64], size: tuple[int, int], *, side_m: float = 3.0
+    flight: Flight, entry_s: float, times_s: NDArray[np.float64], size: tuple[int, int]
 ) -> NDArray[np.float64]:
     """Lay a square around the place of the still world where the athlete meets the water, at each time.
 
@@ -83,7 +82,6 @@ def splash_window(
         entry_s: When the athlete meets the water, file time.
         times_s: float64 [times], file time.
         size: Height and width of the picture in pixels; no side is longer than twice the longer one.
-        side_m: Side of the window, metres.
 
     Returns:
         float64 [times, 3], as ``athlete_window``.
@@ -91,11 +89,18 @@ def splash_window(
     at = float(np.clip(entry_s, flight.times_s[0], flight.times_s[-1]))
     place = np.array([np.interp(at, flight.times_s, flight.centres[:, axis]) for axis in (0, 1)])
     metre = float(np.interp(at, flight.times_s, flight.px_per_m))
-    place[1] += SURFACE_BELOW_M * metre
-    moved = flight.camera.at_times(np.asarray(times_s, np.float64)) @ np.linalg.inv(flight.camera.at(at))
-    centre = moved[:, :2, :2] @ place + moved[:, :2, 2]
-    side = side_m * metre * np.sqrt(np.abs(np.linalg.det(moved[:, :2, :2])))
-    return np.column_stack([centre, np.clip(side, _LEAST_SIDE, 2.0 * max(size))])
+    place[1] += SPLASH_BELOW_BODY_M * metre
+    centre, zoom = _held(flight, place[None], np.array([at]), np.asarray(times_s, np.float64))
+    return np.column_stack([centre, np.clip(_SPLASH_SIDE_M * metre * zoom, _LEAST_SIDE, 2.0 * max(size))])
+
+
+def _held(
+    flight: Flight, places: NDArray[np.float64], from_s: NDArray[np.float64], to_s: NDArray[np.float64]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return where places [times or 1, 2] of the still world at some times lie at others, and how much larger."""
+    moved = flight.camera.at_times(to_s) @ np.linalg.inv(flight.camera.at_times(from_s))
+    centres = (moved[:, :2, :2] @ places[:, :, None])[:, :, 0] + moved[:, :2, 2]
+    return centres, np.sqrt(np.abs(np.linalg.det(moved[:, :2, :2])))
 
 
 def crop_window(frame: NDArray[np.uint8], window: NDArray[np.float64], out_size: int) -> NDArray[np.uint8]:

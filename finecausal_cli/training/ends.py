@@ -48,7 +48,7 @@ from finecausal_cli.scoring.tracks import read_track
 from finecausal_cli.simulator import ALL_DIVES
 from finecausal_cli.simulator.recording import axes_in_picture_deg, find_photos, lean_in_picture_deg, plan_dataset
 from finecausal_cli.simulator.wild import render_wild
-from finecausal_cli.tracking import SURFACE_BELOW_M, crop_window
+from finecausal_cli.tracking import SPLASH_BELOW_BODY_M, crop_window
 from finecausal_cli.training import EndPart, require_one_process
 from finecausal_cli.training.athlete_sequence import LR_FLOOR
 from finecausal_cli.training.trainer import Callbacks, Task, Trainer, TrainerConfig, linear_cosine, start_accelerator
@@ -142,7 +142,7 @@ def cut_splash(plan: DatasetPlan, index: int) -> Windows | None:
     if not known[:FEWEST_LOOKS].all():
         return None
     contact = np.array([motion.contact_s + rng.normal(0, _ENTRY_SD_S)])
-    place = motion.track(motion.centre, contact) - (0, 0, SURFACE_BELOW_M)
+    place = motion.track(motion.centre, contact) - (0, 0, SPLASH_BELOW_BODY_M)
     centre = config.camera.screen(place)[:, :2]
     pictures = _windows(simulated, config, nearest, known, np.repeat(centre, len(looks), axis=0), looks, rng)
     return {"pictures": pictures, "known": known, "truth": np.float32(simulated.seen.splash)}
@@ -236,7 +236,7 @@ def cut_windows(
     out.mkdir(parents=True, exist_ok=True)
     stamp = out / "plan.json"
     facts = json.dumps(
-        {**plan.stamp(), "looks_s": kind.looks_s, "cut_m": CUT_M, "below_m": SURFACE_BELOW_M}, sort_keys=True
+        {**plan.stamp(), "looks_s": kind.looks_s, "cut_m": CUT_M, "below_m": SPLASH_BELOW_BODY_M}, sort_keys=True
     )
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != facts:
         for old in out.glob("entries-*.npz"):

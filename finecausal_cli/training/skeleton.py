@@ -430,15 +430,13 @@ def finish(
         device: Where to compute.
     """
     model = task.network.model.eval()
-    bodies, per_number = task.bodies, task.options.exemplars
-    calibrate_numbers(model, held_out, [parse_dive_number(name) for name in by_number(bodies)], device)
+    calibrate_numbers(model, held_out, [parse_dive_number(name) for name in by_number(task.bodies)], device)
     measure_familiarity(model, encode_tracks(model, [film.read.track for film in films if film.read], device))
-    judged = judge_films(model, held_out, task.exemplars(device), device)
+    encodings, exemplars = task.exemplars(device)
+    judged = judge_films(model, held_out, (encodings, exemplars), device)
     if judged is None:
         keep(metrics={})
     else:
         keep(metrics=judged.figures(), interval=judged.interval(), familiarity=judged.familiarity(model))
     digest = load_weights(folder).digest
-    build_body_bank(
-        model, bodies, task.show, bank_folder(folder), per_number=per_number, weights_digest=digest, device=device
-    )
+    build_body_bank(encodings, exemplars, task.show, bank_folder(folder), weights_digest=digest)

@@ -81,42 +81,35 @@ def encode_exemplars(
     """Encode exemplars, each as the mean over some ways in which a camera may see it and a reader may read it."""
     parts = []
     for first in range(0, len(bodies), _AT_ONCE):
-        part = list(enumerate(bodies))[first : first + _AT_ONCE]
-        views = [
-            show(body, np.random.default_rng((23911, index, view))) for index, body in part for view in range(_VIEWS)
-        ]
+        rows = range(first, min(first + _AT_ONCE, len(bodies)))
+        views = [show(bodies[row], np.random.default_rng((23911, row, view))) for row in rows for view in range(_VIEWS)]
         encoded = encode_tracks(model, views, device)
         parts.append(encoded.map(lambda tensor: tensor.reshape(-1, _VIEWS, *tensor.shape[1:]).mean(dim=1)))
     return Encoding.concat(parts)
 
 
 def build_body_bank(
-    model: FineCausal,
+    encodings: Encoding,
     bodies: Sequence[JudgedBody],
     show: Callable[[JudgedBody, np.random.Generator], BodyTrack],
     folder: Path,
     *,
-    per_number: int,
     weights_digest: str,
-    device: torch.device,
 ) -> Bank:
-    """Make a bank of simulated bodies of each number, as the reader would read them; thumbnails are drawn figures.
+    """Make a bank of simulated bodies, as the reader would read them; thumbnails are drawn figures.
 
     Args:
-        model: The network, in evaluation mode.
-        bodies: To choose from.
+        encodings: Of the bodies, by `encode_exemplars`.
+        bodies: The exemplars.
         show: Shows a body as it may be read.
         folder: Where the bank goes.
-        per_number: Most exemplars of a number.
         weights_digest: Digest of the network's weights.
-        device: Where to compute.
 
     Raises:
         OutputError: The folder cannot be written.
     """
-    chosen = spread_bodies(bodies, per_number)
     exemplars = []
-    for index, body in enumerate(chosen):
+    for index, body in enumerate(bodies):
         track = show(body, np.random.default_rng((23911, index, 0)))
         name = f"{body.number}-{body.dive.video.stem}"
         thumbnail = f"{THUMBNAILS}/{name}.jpg"
@@ -133,8 +126,7 @@ def build_body_bank(
                 origin="simulated",
             )
         )
-    encodings = encode_exemplars(model, chosen, show, device).map(lambda tensor: tensor.cpu().half())
-    save_bank(folder, exemplars, encodings, weights_digest=weights_digest)
+    save_bank(folder, exemplars, encodings.map(lambda tensor: tensor.cpu().half()), weights_digest=weights_digest)
     return load_bank(folder, weights_digest=weights_digest)
 
 

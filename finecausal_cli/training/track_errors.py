@@ -443,7 +443,7 @@ class LeanErrors:
         return cls(rows[:, 0], rows[:, 1], rows[:, 2])
 
     def draw(self, lean_deg: float, rng: np.random.Generator) -> NDArray[np.float32] | None:
-        """Return leans [2, 2] of a track as one at the contact may be read: farthest ones as any; None unread."""
+        """Return leans [2, 2] as one at the contact may be read, one beyond all films as any; None where none is."""
         if not len(self.true):
             return None
         if abs(lean_deg) > self.true[-1] + _BEYOND_DEG:
