@@ -18,6 +18,8 @@ STEPS=${STEPS:-3700}
 SEQUENCE_STEPS=${SEQUENCE_STEPS:-1500}
 ENDS=${ENDS:-3000}                 # take-offs, and entries, that are rendered for the networks of the ends
 END_STEPS=${END_STEPS:-2400}
+FILMS=${FILMS:-250}                # films in which the ends are found, with the errors of the search
+NEGATIVES=${NEGATIVES:-60}         # somersaults on land, and jumps on a trampoline, which meet no water
 WIDTH=${WIDTH:-64}                 # channels of the frame network; 128 is a larger one
 SPLASHES=${SPLASHES:-4000}         # entries that are rendered for the network of splashes
 SPLASH_STEPS=${SPLASH_STEPS:-1600}
@@ -50,6 +52,9 @@ filmed=(--world wild --backgrounds "$BACKGROUNDS" --workers "$WORKERS")
 "${finecausal[@]}" simulate "$out/varied" "${filmed[@]}" --count "$VARIED" --seed 401 --varied-poses
 "${finecausal[@]}" simulate "$out/clean" --count "$CLEAN" --seed 77 --workers "$WORKERS"
 "${finecausal[@]}" simulate "$out/validation" "${filmed[@]}" --count "$HELD_OUT" --seed 900
+"${finecausal[@]}" simulate "$out/ends" "${filmed[@]}" --count "$FILMS" --seed 8105
+"${finecausal[@]}" simulate "$out/negatives" --negatives land-somersault,trampoline \
+    --backgrounds "$BACKGROUNDS" --count "$NEGATIVES" --seed 63
 
 say "training: $STEPS steps on single frames, $SEQUENCE_STEPS over time"
 "${finecausal[@]}" weights reader --train "$out/train" --train "$out/varied" --train "$out/clean" \
@@ -58,9 +63,12 @@ say "training: $STEPS steps on single frames, $SEQUENCE_STEPS over time"
     --sequence-steps "$SEQUENCE_STEPS" --workers "$WORKERS" --device "$DEVICE"
 reader=$out/run/reader
 for end in takeoff contact; do
+    others=()
+    if [ "$end" = contact ]; then others=(--negatives "$out/negatives"); fi
     say "the $end: rendering $ENDS dives, $END_STEPS steps"
     "${finecausal[@]}" weights "$end" --reader "$reader" --backgrounds "$BACKGROUNDS" --output "$out/$end" \
-        --films "$out/validation" --dives "$ENDS" --steps "$END_STEPS" --workers "$WORKERS" --device "$DEVICE"
+        --films "$out/ends" "${others[@]}" \
+        --dives "$ENDS" --steps "$END_STEPS" --workers "$WORKERS" --device "$DEVICE"
     reader=$out/$end/reader
 done
 say "the splash: rendering $SPLASHES entries, $SPLASH_STEPS steps"

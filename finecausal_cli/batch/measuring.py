@@ -28,9 +28,9 @@ from finecausal_cli.config import __version__
 from finecausal_cli.device import one_thread, resolve_device
 from finecausal_cli.errors import FinecausalError, RefusedError, UsageError
 from finecausal_cli.scoring import ScoreOptions, keep_corrections
-from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive
 from finecausal_cli.scoring.dive_reading import reading_process
 from finecausal_cli.scoring.measurements import CountRecogniser, Kinematics, ReadDive
+from finecausal_cli.scoring.prepared_dive import PreparedDive, prepare_dive
 from finecausal_cli.scoring.results import Measurement, Unscored, Value
 from finecausal_cli.scoring.tracks import track_viewing
 

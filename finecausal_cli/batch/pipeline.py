@@ -17,8 +17,8 @@ import torch
 from finecausal_cli.batch import TIMEOUT_S, BatchConfig
 from finecausal_cli.batch.records import Row, failed_row, scored_row, unscored_row
 from finecausal_cli.device import available_cores
-from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive
 from finecausal_cli.scoring.dive_reading import read_dives, read_each, reading_process
+from finecausal_cli.scoring.prepared_dive import PreparedDive, prepare_dive
 from finecausal_cli.scoring.results import Unscored
 
 if TYPE_CHECKING:

@@ -1,4 +1,4 @@
-"""The athlete in every sampled frame, and the refusal of what is no dive."""
+"""The athlete in every sampled frame of a dive, and the ends of its flight as the reader sees them."""
 
 from __future__ import annotations
 
@@ -9,12 +9,9 @@ import numpy as np
 
 from finecausal_cli.athlete import ENDS, JOINT, JOINTS
 from finecausal_cli.athlete.track import BodyTrack
-from finecausal_cli.config import __version__
-from finecausal_cli.errors import ErrorKind, RefusedError
-from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal, refine_time_scale, search_dives
-from finecausal_cli.scoring.results import AthleteFrame, Unscored
+from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, refine_time_scale, search_dives
+from finecausal_cli.scoring.results import AthleteFrame
 from finecausal_cli.video import CLIP_FRAMES
-from finecausal_cli.weights import SIMULATED_ONLY
 
 if TYPE_CHECKING:
     import os
@@ -25,9 +22,8 @@ if TYPE_CHECKING:
     from finecausal_cli.athlete import End
     from finecausal_cli.athlete.ends import EndReading
     from finecausal_cli.athlete.reader import AthleteReader, BodyReading
-    from finecausal_cli.scoring import Corrections, ScoreOptions
-    from finecausal_cli.scoring.dive_reading import DiveClip, DivesRead
-    from finecausal_cli.scoring.results import Assessment
+    from finecausal_cli.scoring import Corrections
+    from finecausal_cli.scoring.dive_reading import DiveClip
     from finecausal_cli.tracking.flights import Flight
 
 
@@ -45,26 +41,17 @@ _OUTLINE: Final = 0.5
 _SURE_JOINT: Final = 0.4
 """Confidence from which on a joint helps to bound the athlete."""
 
-_LEAST_OF_FLIGHT: Final = 0.25
-"""Share of the frames in the air in which the athlete must be seen."""
-
-_FEWEST: Final = 8
+FEWEST: Final = 8
 """Sampled frames in the air from which on that share says something."""
 
 _AROUND_FLIGHT_S: Final = 0.3
 """Real time before the take-off up to which frames belong to the motion of the flight; half of it after the entry."""
 
-_SURE_END_S: Final = {"takeoff": 0.08, "contact": 0.06}
+_SURE_END_S: Final = {"takeoff": 0.1, "contact": 0.06}
 """Standard deviation of an end that the reader tells, real seconds, up to which it counts."""
 
 _FAR_END_S: Final = 0.1
 """Real seconds from where the search found an end beyond which it is read once more, from where it was read."""
-
-_LEAST_M2, _MOST_M2 = 0.04, 1.45
-_SURE_DIRECTION: Final = 0.24
-_SEEN_WELL: Final = 0.8
-_LEAST_TURN: Final = 0.28
-"""Half somersaults below which a body does not turn."""
 
 _BOX_MARGIN: Final = 0.12
 """Share of the box of the joints that is added on each side: joints lie within a body, not on its edge."""
@@ -79,12 +66,14 @@ class BodyInFlight:
         half_somersaults: How far the trunk turns in the picture, by its joints and by the track of its direction.
         sureness: How peaked the distribution of the trunk's direction is, mean over the frames.
         area_m2: Median area of the outline, by the scale that the pull of the fall gives.
+        head_down: Share of the frames in which the neck is lower than the pelvis.
     """
 
     seen: float
     half_somersaults: tuple[float, float]
     sureness: float
     area_m2: float
+    head_down: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -232,7 +221,7 @@ def _body(
     if flight is None or dive_clip.crops is None or dive.takeoff_s is None or dive.entry_s is None:
         return None
     air = np.flatnonzero((times_s >= dive.takeoff_s) & (times_s <= dive.entry_s))
-    if len(air) < _FEWEST:
+    if len(air) < FEWEST:
         return None
     trunk = reading.joints[air, JOINT["neck"]] - reading.joints[air, JOINT["pelvis"]]
     by_joints = np.unwrap(np.arctan2(trunk[:, 1], trunk[:, 0]).astype(np.float64))
@@ -247,6 +236,7 @@ def _body(
         half_somersaults=(halves[0], halves[1]),
         sureness=float(reading.direction[air].max(axis=1).mean()),
         area_m2=float(np.median(area_px / px_per_m**2)),
+        head_down=float((trunk[:, 1] > 0).mean()),
     )
 
 
@@ -300,39 +290,6 @@ def _in_flight(dive_clip: DiveClip, times_s: NDArray[np.float64]) -> NDArray[np.
     begin = -np.inf if dive.takeoff_s is None else dive.takeoff_s - around
     end = np.inf if dive.entry_s is None else dive.entry_s + around / 2
     return (times_s >= begin) & (times_s <= end)
-
-
-def refuse_unlike(track: AthleteTrack) -> Refusal | None:
-    """Refuse what falls but is no diver: no body, one of the wrong size for the pull, or one that does not turn.
-
-    Measured on simulated clips and five filmed dives: bodies of dives have 0.14 to 0.79 square metres, up to 1.35 where
-    a camera above them makes the fall seem short (ten of 690 wild films have more than 1.2), drawn figures 0.01 at
-    most, somersaults on land, whose flight is shorter than it seems, up to 1.5. Dives turn by a half somersault, a
-    failed one by 0.44; jumps from piers and trampolines by 0.12 at most, with the trunk's direction read surely (0.28
-    to 0.34; where it is read unsurely, at 0.21 and below, a dive's turns may be missed).
-    """
-    body = track.body
-    if body is None:
-        return None
-    if body.area_m2 < _LEAST_M2:
-        return Refusal.of("athlete_not_seen", "what falls in it has no body's outline")
-    if body.area_m2 > _MOST_M2:
-        what = f"what falls in it is no diver: {body.area_m2:.1f} m² for the pull of its fall"
-        return Refusal.of("no_dive", what)
-    if body.sureness >= _SURE_DIRECTION and body.seen >= _SEEN_WELL and max(body.half_somersaults) < _LEAST_TURN:
-        return Refusal.of("no_dive", "the body in the air does not turn, as it does in every dive")
-    return None
-
-
-def refuse_unseen(track: AthleteTrack, dive: LocatedDive) -> Refusal | None:
-    """Refuse a flight in which hardly ever an athlete is seen: what falls is something else."""
-    if track.outlines is None or dive.takeoff_s is None or dive.entry_s is None:
-        return None
-    in_air = [frame for frame in track.frames if dive.takeoff_s <= frame.time_s <= dive.entry_s]
-    seen = sum(frame.confidence >= SEEN for frame in in_air)
-    if len(in_air) < _FEWEST or seen >= _LEAST_OF_FLIGHT * len(in_air):
-        return None
-    return Refusal.of("athlete_not_seen", f"the athlete is seen in {seen} of {len(in_air)} frames in the air")
 
 
 def find_dives(
@@ -470,181 +427,3 @@ def _on_the_path(dive: LocatedDive, time_s: float) -> AthleteFrame:
 
 def _unseen_frame(time_s: float) -> AthleteFrame:
     return AthleteFrame(time_s=time_s, box=None, confidence=0.0, joints={})
-
-
-# What is known of a dive besides its points: where it is, what it lacks, whether its athlete is seen.
-#
-# A *prepared dive* is one that is read and about to be scored. Afterwards what is known of it is added to the
-# assessment, or the points are withheld because the clip lacks a part of the dive.
-
-NO_READER: Final = "no athlete reader: outline and joints are not read"
-
-_WITHHELD_HINT: Final = "give more of the video; --force gives points all the same"
-
-
-@dataclass(frozen=True)
-class PreparedDive:
-    """A dive that is read and about to be scored.
-
-    Attributes:
-        dive_clip: The dive and its clip.
-        track: Its athlete.
-        index: Which dive of the file it is, in their order, from 1.
-        dives: How many the file holds.
-        notes: What a person should know of how it was located.
-        forced: Why it would have been refused; None unless it is scored by force.
-    """
-
-    dive_clip: DiveClip
-    track: AthleteTrack
-    index: int
-    dives: int
-    notes: tuple[str, ...]
-    forced: str | None = None
-
-    @property
-    def body_track(self) -> BodyTrack | None:
-        """The body over time in metres; None where it is not read."""
-        return self.track.body_track
-
-    def complete(self, assessment: Assessment, *, force: bool) -> Assessment | Unscored:
-        """Add to an assessment what is known of the dive; withhold the points of a dive that is not all there."""
-        dive = self.dive_clip.dive
-        forced = self.forced
-        lacks = _lacking(dive)
-        if lacks is not None and not force:
-            return self._withheld(assessment, *lacks)
-        if lacks is not None:
-            forced = forced or lacks[1]
-        return assessment.model_copy(
-            update={
-                "flight_start_s": dive.takeoff_s,
-                "entry_start_s": dive.entry_s,
-                "time_scale": dive.time_scale,
-                "clip_start_s": dive.start_s,
-                "clip_end_s": dive.end_s,
-                "athlete_seen": self.track.seen_in,
-                "dive_index": self.index,
-                "dives_found": self.dives,
-                "forced": forced,
-                "notes": self._notes(assessment),
-            }
-        )
-
-    def withheld(self) -> Unscored:
-        """Return the result of a dive that a network which judges bodies cannot judge at all."""
-        reason, what = _lacking(self.dive_clip.dive) or ("athlete_not_seen", "the athlete's joints are not read")
-        return self._withheld(None, reason, what)
-
-    def _withheld(self, assessment: Assessment | None, reason: ErrorKind, what: str) -> Unscored:
-        dive = self.dive_clip.dive
-        hint = "give more of the video" if assessment is None else _WITHHELD_HINT
-        return Unscored(
-            status="scored",
-            source=self.dive_clip.clip.source,
-            reason=reason,
-            message=f"no points are given: {what} ({hint})",
-            flight_start_s=dive.takeoff_s,
-            entry_start_s=dive.entry_s,
-            time_scale=dive.time_scale,
-            dive=None if assessment is None else assessment.dive,
-            dive_from=None if assessment is None else assessment.dive_from,
-            height_m=None if assessment is None else assessment.height_m,
-            athlete=self.track.frames,
-            athlete_seen=self.track.seen_in,
-            version=__version__,
-            notes=self._notes(assessment),
-        )
-
-    def _notes(self, assessment: Assessment | None) -> tuple[str, ...]:
-        """Join the notes, what the weights were trained on first."""
-        dive = self.dive_clip.dive
-        judged = () if assessment is None else assessment.notes
-        notes = (*dive.missing, *dive.notes, *self.notes, *judged)
-        return tuple(sorted(notes, key=lambda note: note != SIMULATED_ONLY))
-
-
-def _lacking(dive: LocatedDive) -> tuple[ErrorKind, str] | None:
-    """Return what a dive must have for points and has not; None also where nobody knows where the dive is."""
-    if dive.flight is None and dive.takeoff_s is None and dive.entry_s is None:
-        return None
-    if dive.takeoff_s is None:
-        return "no_takeoff", dive.missing[0] if dive.missing else "the take-off is not in the clip"
-    if dive.entry_s is None:
-        return "no_entry", dive.missing[-1] if dive.missing else "the entry is not in the clip"
-    return None
-
-
-def prepare_dive(
-    read: DivesRead,
-    options: ScoreOptions,
-    reader: AthleteReader | None,
-    *,
-    source: str,
-    notes: Sequence[str] = (),
-) -> PreparedDive | Unscored:
-    """Read the athlete of a dive and refuse what must not be scored.
-
-    Args:
-        read: What was read of the file.
-        options: How it is to be scored.
-        reader: Reads joints and outlines; None if there is none.
-        source: The file, as given.
-        notes: Of the corrections.
-    """
-    search = read.search
-    notes = (*notes, *search.notes, *_of_several(search, options), *(() if reader else (NO_READER,)))
-    if read.refused:
-        return _refused(source, read.refused[0].refusal or Refusal.of("no_dive"), read.refused[0], None, notes)
-    if not read.clips:
-        return _refused(source, search.refusal or Refusal.of("no_dive"), None, None, notes)
-    dive_clip, track = read_ends_and_athlete(reader, read.clips[0])
-    dive = dive_clip.dive
-    unseen = refuse_unseen(track, dive) or refuse_unlike(track)
-    if unseen is not None and not options.force:
-        return _refused(source, unseen, dive, track, notes)
-    why = dive_clip.refused_as or unseen
-    # The clip may be shorter than the dive that was located: its flight tells which one it is.
-    starts = [each.takeoff_s if each.flight else each.start_s for each in search.in_order()]
-    start = dive.takeoff_s if dive.flight else dive.start_s
-    return PreparedDive(
-        dive_clip=dive_clip,
-        track=track,
-        index=starts.index(start) + 1 if start in starts else 1,
-        dives=len(search.dives),
-        notes=notes,
-        forced=None if why is None else why.what,
-    )
-
-
-def _of_several(search: DiveSearch, options: ScoreOptions) -> tuple[str, ...]:
-    if len(search.dives) < 2 or options.all_dives or options.corrections:
-        return ()
-    best = search.dives[0]
-    where = best.start_s if best.takeoff_s is None else best.takeoff_s
-    return (f"{len(search.dives)} dives are found; the surest, at {where:.1f} s, is judged: --all-dives judges each",)
-
-
-def _refused(
-    source: str, refusal: Refusal, dive: LocatedDive | None, track: AthleteTrack | None, notes: Sequence[str]
-) -> Unscored:
-    return Unscored(
-        status="refused",
-        source=source,
-        reason=refusal.reason,
-        message=refusal.message,
-        flight_start_s=None if dive is None else dive.takeoff_s,
-        entry_start_s=None if dive is None else dive.entry_s,
-        time_scale=None if dive is None else dive.time_scale,
-        athlete=() if track is None else track.frames,
-        athlete_seen=None if track is None else track.seen_in,
-        version=__version__,
-        notes=(*(() if dive is None else dive.notes), *notes),
-    )
-
-
-def refused_error(unscored: Unscored) -> RefusedError:
-    """Return the error for a caller who wants points and nothing else."""
-    error = RefusedError(unscored.message, where=unscored.source, kind=unscored.reason)
-    error.found = unscored
-    return error

@@ -19,7 +19,6 @@ from finecausal_cli.retrieval.bank import Bank, Exemplar
 from finecausal_cli.retrieval.voting import VotingContext
 from finecausal_cli.scoring import CompareOptions, ScoreOptions
 from finecausal_cli.scoring.assessment import build_spans
-from finecausal_cli.scoring.athlete_track import refused_error
 from finecausal_cli.scoring.background import gather_evidence
 from finecausal_cli.scoring.comparison_results import (
     ComparedDive,
@@ -31,6 +30,7 @@ from finecausal_cli.scoring.comparison_results import (
 )
 from finecausal_cli.scoring.dive_reading import sampled_like
 from finecausal_cli.scoring.explain import view_graph
+from finecausal_cli.scoring.prepared_dive import refused_error
 from finecausal_cli.video import CLIP_FRAMES
 from finecausal_cli.weights import caveat_of
 
@@ -42,10 +42,10 @@ if TYPE_CHECKING:
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.model.outputs import Encoding, PairOutput
     from finecausal_cli.retrieval.voting import ExemplarVotes
-    from finecausal_cli.scoring.athlete_track import PreparedDive
     from finecausal_cli.scoring.background import Evidence
     from finecausal_cli.scoring.comparison_results import PairSide
     from finecausal_cli.scoring.dive_reading import ReadAhead
+    from finecausal_cli.scoring.prepared_dive import PreparedDive
     from finecausal_cli.scoring.results import Row3
     from finecausal_cli.scoring.scorer import Scorer
 

@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from finecausal_cli.data import Dive, Problem
     from finecausal_cli.model.outputs import Encoding
     from finecausal_cli.retrieval.own_bank import OwnBank
-    from finecausal_cli.scoring.athlete_track import PreparedDive
+    from finecausal_cli.scoring.prepared_dive import PreparedDive
     from finecausal_cli.scoring.scorer import Scorer
 
 Outcome = Literal["added", "updated", "kept", "removed", "skipped", "refused", "failed"]

@@ -32,11 +32,11 @@ from finecausal_cli.scoring.assessment import (
     resolve_degree,
     tell_height,
 )
-from finecausal_cli.scoring.athlete_track import PreparedDive, prepare_dive, refused_error
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets, read_foreground
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.scoring.explain import build_explanation, freeze_flight
 from finecausal_cli.scoring.measurements import CountRecogniser, ReadDive
+from finecausal_cli.scoring.prepared_dive import PreparedDive, prepare_dive, refused_error
 from finecausal_cli.scoring.results import Assessment, Familiarity, Provenance, Unscored
 from finecausal_cli.video import CLIP_FRAMES, crop
 from finecausal_cli.weights import WeightsInfo

@@ -24,8 +24,8 @@ from finecausal_cli.data.cache import (
 )
 from finecausal_cli.errors import NoTrackError
 from finecausal_cli.scoring import ScoreOptions
-from finecausal_cli.scoring.athlete_track import prepare_dive
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives
+from finecausal_cli.scoring.prepared_dive import prepare_dive
 from finecausal_cli.scoring.results import Unscored
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ if TYPE_CHECKING:
     from finecausal_cli.athlete.reader import AthleteReader
     from finecausal_cli.data import Dive
     from finecausal_cli.model.finecausal import FineCausal
-    from finecausal_cli.scoring.athlete_track import PreparedDive
+    from finecausal_cli.scoring.prepared_dive import PreparedDive
 
 SUFFIX: Final = ".track.npz"
 _VERSION: Final = 2

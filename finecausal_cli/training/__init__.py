@@ -338,10 +338,17 @@ class EndOptions(OptionGroup):
     films: tuple[Path, ...] = option(
         (), "Simulated films in which the ends are found; may be repeated.", metavar="DIR", panel="Data"
     )
+    negatives: tuple[Path, ...] = option(
+        (),
+        "Clips that are no dive (simulate --negatives), beside --films; may be repeated.",
+        metavar="DIR",
+        panel="Data",
+    )
     dives: int = option(6000, "Simulated dives whose ends are rendered.", min=1, metavar="N")
     held_out: int = option(300, "Dives to validate on.", min=1, metavar="N")
     steps: int = option(2400, "Optimiser steps.", min=1, metavar="N")
     lr: float = option(2e-3, "Peak learning rate.", min=0)
+    further: bool = option(False, "Train the network further that the reader has, in place of a new one.")
     workers: int = option(1, "Processes that render.", min=1, metavar="N")
     seed: int = option(0, "Random seed.")
     device: str = option("auto", "auto, cpu, cuda, cuda:N or mps.")

@@ -35,19 +35,23 @@ from finecausal_cli.athlete.ends import (
 from finecausal_cli.athlete.network import AthleteNetwork, NetworkConfig
 from finecausal_cli.athlete.reader import AthleteReader, load_network, save_network
 from finecausal_cli.cli import app
+from finecausal_cli.errors import DatasetError
 from finecausal_cli.simulator.athlete import JOINT
 from finecausal_cli.simulator.dataset import write_dataset
+from finecausal_cli.simulator.negatives import write_negatives
 from finecausal_cli.simulator.recording import lean_in_picture_deg, plan_dataset
-from finecausal_cli.training.ends import (
+from finecausal_cli.training.end_windows import (
     CUT_PX,
-    KINDS,
     WindowSet,
     _filmed,
     cut_end,
     cut_splash,
     cut_windows,
+    negative_windows,
     read_films,
+    read_negatives,
 )
+from finecausal_cli.training.ends import KINDS
 
 K = len(SPLASH_LOOKS_S)
 
@@ -131,17 +135,30 @@ def test_the_moment_lies_between_the_bins() -> None:
     bins = torch.as_tensor(END_BINS_S, dtype=torch.float32)
     leans, errors = torch.tensor([0.5, 0.0, -1.0]), torch.tensor([-2.0, -1.0, 0.0])
     axes = torch.tensor([[[0.0, 1.0], [-1.0, 0.0]]]).repeat(3, 1, 1)
-    outputs = EndOutputs(-0.5 * ((bins - truth[:, None]) / 0.015) ** 2, leans, errors, axes)
+    flat, there = torch.tensor([-5.0, -5.0, -5.0]), torch.tensor([4.0, 4.0, -4.0])
+    outputs = EndOutputs(-0.5 * ((bins - truth[:, None]) / 0.015) ** 2, leans, errors, flat, there, axes)
     read = end_readings(outputs)
     assert [each.moment_s for each in read] == pytest.approx(truth.tolist(), abs=1e-3)
     assert [each.moment_sd_s for each in read] == pytest.approx([0.015] * 3, abs=2e-3)
     assert [each.lean_deg for each in read] == pytest.approx((leans * LEAN_UNIT_DEG).tolist())
     assert [each.lean_error_deg for each in read] == pytest.approx((errors.exp() * LEAN_UNIT_DEG).tolist())
+    assert [each.probability for each in read] == pytest.approx([0.982, 0.982, 0.018], abs=1e-3)
     assert end_readings(outputs._replace(logits=torch.zeros(3, len(bins))))[0].moment_sd_s > 0.15
     seen = torch.tensor([[45.0, 90.0], [45.0, torch.nan], [-135.0, 270.0]])  # an axis has no ends
     right = torch.cat([truth[:, None], leans[:, None] * LEAN_UNIT_DEG, seen], dim=1)
     wrong = (right + torch.tensor(off) for off in ([0.02, 0.0, 0, 0], [0.0, 3.0, 0, 0], [0.0, 0.0, 9, 0]))
     assert all(end_loss(outputs, right) < end_loss(outputs, each) for each in wrong)
+    fallen = end_readings(outputs._replace(flat=torch.tensor([5.0, -5.0, 5.0])))
+    assert [each.lean_deg for each in fallen] == pytest.approx([95.0, 0.0, -95.0])
+    belly = right.clone()
+    belly[2, 1] = -110.0
+    assert end_loss(outputs._replace(flat=-outputs.flat * torch.tensor([-1.0, -1.0, 1.0])), belly) < end_loss(
+        outputs, belly
+    )
+    none = right.clone()
+    none[2] = torch.nan  # where there is no such end, nothing else is learnt
+    assert end_loss(outputs, none) < end_loss(outputs, right)
+    assert end_loss(outputs, none) == end_loss(outputs._replace(lean=leans + torch.tensor([0.0, 0.0, 5.0])), none)
 
 
 def test_what_is_not_known_does_not_change_the_end() -> None:
@@ -320,6 +337,21 @@ def test_the_command_adds_a_network_to_a_reader(tmp_path: Path, what: str, figur
     assert figures in facts[f"{what}_held_out_simulated"]
 
 
+def test_a_network_is_trained_further_from_where_it_is(tmp_path: Path) -> None:
+    sizes = NetworkConfig(width=16, embedding=16)
+    torch.manual_seed(4)
+    own = EndNetwork()
+    save_network(tmp_path / "old", sizes, AthleteNetwork(sizes).state_dict(), {}, ends={"contact": own})
+    few = ["--dives", "3", "--held-out", "2", "--steps", "1", "--lr", "0", "--device", "cpu", "--further"]
+    for what in ("contact", "takeoff"):
+        arguments = ["weights", what, "--reader", str(tmp_path / "old"), "-o", str(tmp_path / what)]
+        done = CliRunner().invoke(app, [*arguments, *few])
+        assert done.exit_code == (0 if what == "contact" else 1), done.output
+    assert "no takeoff network" in str(done.exception)
+    kept = load_network(tmp_path / "contact" / "reader").ends["contact"]
+    assert torch.allclose(kept.judge[3].weight, own.judge[3].weight, atol=1e-3)  # stored in half precision
+
+
 def test_entries_are_found_in_films_with_the_errors_of_the_search(tmp_path: Path) -> None:
     write_dataset(tmp_path / "films", 2, 11, world="clean", dives=["101B"], height_m=1.0)
     reader = AthleteReader.load()
@@ -336,13 +368,45 @@ def test_entries_are_found_in_films_with_the_errors_of_the_search(tmp_path: Path
 @pytest.mark.parametrize(("end", "name"), [("takeoff", "flight_start_s"), ("contact", "entry_start_s")])
 def test_a_film_gives_the_error_of_the_search_and_the_lean_in_its_picture(end: End, name: str) -> None:
     times = np.arange(-0.9, 0.9, 0.02)
-    recorder = SimpleNamespace(splash=None, ends={end: end_looks(end, crops(times), times)})
+    recorder = SimpleNamespace(splash=None, ends={end: (crops(times), times)})
     stored = SimpleNamespace(takeoff_s=1.0, entry_s=3.0, time_scale=2.0)
     late = {name: {"takeoff": 1.1, "contact": 3.1}[end], "lean_deg": {end: -7.0}}
-    window = _filmed(end, recorder, late, stored)  # type: ignore[arg-type]
-    assert window is not None
-    assert window["truth"][:2].tolist() == pytest.approx([0.05, -7.0])  # real seconds
-    assert np.isnan(window["truth"][2:]).all()
-    assert len(window["truth"]) == 2 + len(END_LOOKS_S[end])
-    assert _filmed(end, recorder, {**late, name: 9.0}, stored) is None  # type: ignore[arg-type]  # far off
-    assert _filmed(end, recorder, {name: late[name]}, stored) is None  # type: ignore[arg-type]  # simulated before leans
+
+    def filmed(truth: dict[str, object]) -> list[dict[str, np.ndarray]]:
+        return _filmed(end, recorder, truth, stored, np.random.default_rng(3))  # type: ignore[arg-type]
+
+    windows = filmed(late)
+    assert len(windows) == 4
+    truth = np.stack([window["truth"] for window in windows])
+    assert truth[0, 0] == pytest.approx(0.05)  # real seconds
+    assert np.ptp(truth[:, 0]) > 0.1  # and from where the search might have found it
+    assert np.abs(truth[:, 0]).max() <= 0.28
+    assert truth[:, 1].tolist() == [-7.0] * 4
+    assert truth.shape[1] == 2 + len(END_LOOKS_S[end])
+    assert np.isnan(truth[:, 2:]).all()
+    for window in windows:  # crops are numbered by their times
+        taken = times[window["pictures"][:, 0, 0, 0]] - 0.05 + window["truth"][0]
+        assert taken[window["known"]] == pytest.approx(window["since"][window["known"]], abs=1e-6)
+    assert filmed({name: late[name]}) == []  # simulated before leans were kept
+    assert filmed({**late, name: 9.0}) == []  # far off: nothing of it is shown
+
+
+def test_a_flight_that_is_no_dive_gives_windows_without_an_end() -> None:
+    times = np.arange(-0.9, 0.9, 0.02)
+    windows = negative_windows("contact", crops(times), times, np.random.default_rng(0))
+    assert len(windows) == 4
+    assert all(np.isnan(window["truth"]).all() for window in windows)
+    assert len({window["since"].tobytes() for window in windows}) > 1
+
+
+def test_clips_that_are_no_dive_are_read_by_their_table(tmp_path: Path) -> None:
+    clips, reader = write_negatives(tmp_path / "clips", ["trampoline"], 1, seed=61).parent, AthleteReader.load()
+    file = read_negatives("contact", clips, reader, tmp_path)
+    windows = WindowSet([file], WINDOW_M, 0.0)
+    assert len(windows) > 0
+    assert np.isnan(windows.truth).all()
+    drawn = windows.draw(np.random.default_rng(1), 8)
+    assert np.isnan(drawn[-1]).all()
+    assert drawn[1].any(axis=1).all()  # cut short, something is left
+    with pytest.raises(DatasetError, match=r"negatives\.csv"):
+        read_negatives("contact", tmp_path, reader, tmp_path)

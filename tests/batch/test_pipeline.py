@@ -16,7 +16,7 @@ from finecausal_cli.batch import pipeline as pipeline_module
 from finecausal_cli.batch.pipeline import BatchLimit, JobScorer, ReadJob, score_jobs, score_reads
 from finecausal_cli.errors import UsageError
 from finecausal_cli.scoring import ScoreOptions
-from finecausal_cli.scoring.athlete_track import PreparedDive
+from finecausal_cli.scoring.prepared_dive import PreparedDive
 from finecausal_cli.scoring.scorer import Scorer
 from finecausal_cli.video import worker as child
 

@@ -10,13 +10,8 @@ from finecausal_cli.athlete.reader import BodyReading
 from finecausal_cli.errors import RefusedError, UsageError
 from finecausal_cli.scoring import Corrections, ExplainOptions, ScoreOptions, corrections_path, keep_corrections
 from finecausal_cli.scoring import dives as dives_module
-from finecausal_cli.scoring.athlete_track import (
-    AthleteTrack,
-    BodyInFlight,
-    largest_part,
-    refuse_unlike,
-    to_picture,
-)
+from finecausal_cli.scoring.athlete_track import AthleteTrack, BodyInFlight, largest_part, to_picture
+from finecausal_cli.scoring.prepared_dive import refuse_unlike
 from finecausal_cli.scoring.results import Unscored
 from finecausal_cli.video.writer import write_video
 
@@ -186,10 +181,10 @@ def test_the_ends_are_brought_nearer_to_those_that_the_reader_sees(tiny_model, m
 
     found(make_flight(2.0, 3.4))
     half_a_frame = 3.0 / 95  # 6 s of film in 96 samples
-    early, unsure = (-0.15, 0.01, 3.0, 2.0), (-0.15, 0.2, 3.0, 2.0)
+    early, unsure = (-0.15, 0.01, 3.0, 2.0, 1.0), (-0.15, 0.09, 3.0, 2.0, 1.0)
     assert ends(contact=early) == (2.0, pytest.approx(3.4 + half_a_frame - 0.15, abs=0.012))
     assert ends(takeoff=early) == (pytest.approx(2.0 + half_a_frame - 0.15, abs=0.012), 3.4)
-    assert ends(contact=unsure, takeoff=unsure) == (2.0, 3.4)
+    assert ends(contact=unsure, takeoff=(-0.15, 0.2, 3.0, 2.0, 1.0)) == (2.0, 3.4)
     assert ends() == (2.0, 3.4)
     scorer = make_scorer(tiny_model, reader=Reader(contact=(EndReading(*unsure), EndReading(*early))))
     surer = scorer.score(film, ScoreOptions(**OF_107B))  # once more, from where it was read
@@ -197,7 +192,7 @@ def test_the_ends_are_brought_nearer_to_those_that_the_reader_sees(tiny_model, m
     assert ends({"entry_s": 3.5, "takeoff_s": 1.9}, contact=early, takeoff=early) == (1.9, 3.5)  # a person says so
     found(make_flight(1.0, 3.8, time_scale=2.0))
     later = 3.8 + half_a_frame + 2 * 0.04
-    assert ends(contact=(0.04, 0.01, 0.0, 9.0)) == (1.0, pytest.approx(later, abs=0.012))
+    assert ends(contact=(0.04, 0.01, 0.0, 9.0, 1.0)) == (1.0, pytest.approx(later, abs=0.012))
 
 
 def test_a_flight_without_an_athlete_is_refused(tiny_model, make_scorer, film, found, make_flight):
@@ -209,6 +204,28 @@ def test_a_flight_without_an_athlete_is_refused(tiny_model, make_scorer, film, f
     assert scorer.score(film, ScoreOptions(**OF_107B, force=True)).forced.startswith("the athlete is seen in 0 of")
 
 
+def test_where_the_entry_is_not_sure_no_points_are_given(tiny_model, make_scorer, film, found, make_flight):
+    found(make_flight(2.0, 3.4))
+    scorer = make_scorer(tiny_model, reader=Reader(contact=EndReading(-0.02, 0.14, 3.0, 9.0, 0.9)))
+    (verdict,) = scorer.assess(film, ScoreOptions(**OF_107B))
+    assert (verdict.status, verdict.score, verdict.reason) == ("scored", None, "no_entry")
+    assert "is not sure" in verdict.message
+    assert scorer.score(film, ScoreOptions(**OF_107B, force=True)).score is not None
+    assert scorer.score(film, ScoreOptions(**OF_107B, entry_s=3.5)).score is not None  # a person says so
+
+
+def test_a_flight_that_meets_no_water_is_refused(tiny_model, make_scorer, film, found, make_flight):
+    found(make_flight(2.0, 3.4))
+    land, water = (EndReading(0.01, 0.01, 3.0, 2.0, probability) for probability in (0.05, 0.9))
+    scorer = make_scorer(tiny_model, reader=Reader(contact=land))
+    (verdict,) = scorer.assess(film, ScoreOptions(**OF_107B))
+    assert (verdict.status, verdict.reason) == ("refused", "no_dive")
+    assert "meets no water" in verdict.message
+    assert "no water" in scorer.score(film, ScoreOptions(**OF_107B, force=True)).forced
+    scorer = make_scorer(tiny_model, reader=Reader(contact=water))
+    assert scorer.score(film, ScoreOptions(**OF_107B)).status == "scored"
+
+
 @pytest.mark.parametrize(
     ("body", "reason"),
     [
@@ -217,6 +234,9 @@ def test_a_flight_without_an_athlete_is_refused(tiny_model, make_scorer, film, f
         (BodyInFlight(1.0, (0.1, 0.0), 0.30, 0.60), "no_dive"),
         (BodyInFlight(1.0, (0.1, 2.9), 0.30, 0.40), None),
         (BodyInFlight(1.0, (0.1, 0.0), 0.15, 0.40), None),
+        (BodyInFlight(1.0, (0.17, 0.11), 0.22, 0.80), "no_dive"),
+        (BodyInFlight(1.0, (0.25, 0.2), 0.22, 0.40), None),
+        (BodyInFlight(1.0, (0.0, 0.1), 0.30, 0.40, 0.9), None),  # 600A: from the hands into the water
         (BodyInFlight(0.5, (0.1, 0.0), 0.30, 0.40), None),
         (BodyInFlight(0.6, (2.0, 2.0), 0.12, 0.01), "athlete_not_seen"),
         (BodyInFlight(1.0, (2.0, 2.0), 0.30, 1.50), "no_dive"),
