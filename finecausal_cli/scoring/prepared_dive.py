@@ -38,10 +38,6 @@ none that is read rightly; people who stand beside a shuffled flight turn by 0.0
 _ON_HANDS: Final = 0.8
 """Share of the frames in the air with the head down from which on the dive began on the hands."""
 
-_UNSURE_ENTRY_S: Final = 0.1
-"""Standard deviation of the contact, real seconds, from which on no points are given: of 187 wild films three have
-more, whose points are off by 7 to 81, and of 40 clean ones none."""
-
 _MEETS_WATER: Final = 0.25
 """Probability of a contact with water below which there is none."""
 
@@ -127,7 +123,7 @@ class PreparedDive:
         """Add to an assessment what is known of the dive; withhold the points of a dive that is not all there."""
         dive = self.dive_clip.dive
         forced = self.forced
-        lacks = _lacking(self.dive_clip)
+        lacks = _lacking(dive)
         if lacks is not None and not force:
             return self._withheld(assessment, *lacks)
         if lacks is not None:
@@ -149,7 +145,7 @@ class PreparedDive:
 
     def withheld(self) -> Unscored:
         """Return the result of a dive that a network which judges bodies cannot judge at all."""
-        reason, what = _lacking(self.dive_clip) or ("athlete_not_seen", "the athlete's joints are not read")
+        reason, what = _lacking(self.dive_clip.dive) or ("athlete_not_seen", "the athlete's joints are not read")
         return self._withheld(None, reason, what)
 
     def _withheld(self, assessment: Assessment | None, reason: ErrorKind, what: str) -> Unscored:
@@ -180,18 +176,14 @@ class PreparedDive:
         return tuple(sorted(notes, key=lambda note: note != SIMULATED_ONLY))
 
 
-def _lacking(dive_clip: DiveClip) -> tuple[ErrorKind, str] | None:
+def _lacking(dive: LocatedDive) -> tuple[ErrorKind, str] | None:
     """Return what a dive must have for points and has not; None also where nobody knows where the dive is."""
-    dive, contact = dive_clip.dive, dive_clip.ends.get("contact")
     if dive.flight is None and dive.takeoff_s is None and dive.entry_s is None:
         return None
     if dive.takeoff_s is None:
         return "no_takeoff", dive.missing[0] if dive.missing else "the take-off is not in the clip"
     if dive.entry_s is None:
         return "no_entry", dive.missing[-1] if dive.missing else "the entry is not in the clip"
-    as_searched = dive.flight is not None and dive.entry_s == dive.flight.entry_s
-    if as_searched and contact is not None and contact.moment_sd_s > _UNSURE_ENTRY_S:
-        return "no_entry", "when the body meets the water is not sure; --entry tells it"
     return None
 
 

@@ -181,10 +181,10 @@ def test_the_ends_are_brought_nearer_to_those_that_the_reader_sees(tiny_model, m
 
     found(make_flight(2.0, 3.4))
     half_a_frame = 3.0 / 95  # 6 s of film in 96 samples
-    early, unsure = (-0.15, 0.01, 3.0, 2.0, 1.0), (-0.15, 0.09, 3.0, 2.0, 1.0)
+    early, unsure = (-0.15, 0.01, 3.0, 2.0, 1.0), (-0.15, 0.2, 3.0, 2.0, 1.0)
     assert ends(contact=early) == (2.0, pytest.approx(3.4 + half_a_frame - 0.15, abs=0.012))
     assert ends(takeoff=early) == (pytest.approx(2.0 + half_a_frame - 0.15, abs=0.012), 3.4)
-    assert ends(contact=unsure, takeoff=(-0.15, 0.2, 3.0, 2.0, 1.0)) == (2.0, 3.4)
+    assert ends(contact=unsure, takeoff=unsure) == (2.0, 3.4)
     assert ends() == (2.0, 3.4)
     scorer = make_scorer(tiny_model, reader=Reader(contact=(EndReading(*unsure), EndReading(*early))))
     surer = scorer.score(film, ScoreOptions(**OF_107B))  # once more, from where it was read
@@ -202,16 +202,6 @@ def test_a_flight_without_an_athlete_is_refused(tiny_model, make_scorer, film, f
     assert (verdict.status, verdict.reason, verdict.athlete_seen) == ("refused", "athlete_not_seen", 0)
     assert all(frame.box is None for frame in verdict.athlete)
     assert scorer.score(film, ScoreOptions(**OF_107B, force=True)).forced.startswith("the athlete is seen in 0 of")
-
-
-def test_where_the_entry_is_not_sure_no_points_are_given(tiny_model, make_scorer, film, found, make_flight):
-    found(make_flight(2.0, 3.4))
-    scorer = make_scorer(tiny_model, reader=Reader(contact=EndReading(-0.02, 0.14, 3.0, 9.0, 0.9)))
-    (verdict,) = scorer.assess(film, ScoreOptions(**OF_107B))
-    assert (verdict.status, verdict.score, verdict.reason) == ("scored", None, "no_entry")
-    assert "is not sure" in verdict.message
-    assert scorer.score(film, ScoreOptions(**OF_107B, force=True)).score is not None
-    assert scorer.score(film, ScoreOptions(**OF_107B, entry_s=3.5)).score is not None  # a person says so
 
 
 def test_a_flight_that_meets_no_water_is_refused(tiny_model, make_scorer, film, found, make_flight):
