@@ -59,8 +59,8 @@ FLAT_DEG: Final = 60.0
 """Lean from which on a body lands flat, on its belly, its back or its other end: judges give 0 from 62 degrees on."""
 
 _SURELY_FLAT: Final = 2.2
-"""Logit, 90%, from which on a body is taken to land flat. At 50% three of 193 wild dives were that did not, at 90% one,
-which leans by 57 degrees."""
+"""Logit, 90%, from which on a body is taken to land flat. At 50% five of 193 wild dives were that did not fail, at 90%
+one, which leans by 57 degrees."""
 
 _FLAT_LEAN_DEG, _FLAT_ERROR_DEG = 95.0, 12.0
 """What is read of such a body: the median of its leans, and an error as of others that are surely read."""
@@ -216,7 +216,7 @@ class EndReading(NamedTuple):
         lean_deg: How far the body has turned beyond the vertical at that moment, as it turns in the plane of the dive;
             counter-clockwise in the picture.
         lean_error_deg: Mean error that is expected of it.
-        probability: That there is such an end: 0.. 1, low where what falls lands on a floor or a bed.
+        probability: That there is such an end, 0..1: low where what falls lands on a floor or a bed.
     """
 
     moment_s: float
