@@ -306,8 +306,7 @@ def read_films(
     Raises:
         DatasetError: None of the films shows it.
     """
-    name = hashlib.sha256(f"{what} {dataset.resolve()} {reader.digest}".encode()).hexdigest()[:16]
-    file = out / f"films-{name}.npz"
+    file = _file_of("films", what, dataset, reader, out)
     if file.is_file():
         return file
     dives, kept = read_dataset(dataset), []
@@ -346,8 +345,7 @@ def read_negatives(
     Raises:
         DatasetError: There is no such table, or no flight is found in any clip.
     """
-    name = hashlib.sha256(f"{end} {clips.resolve()} {reader.digest}".encode()).hexdigest()[:16]
-    file, kept = out / f"negatives-{name}.npz", list[Windows]()
+    file, kept = _file_of("negatives", end, clips, reader, out), list[Windows]()
     if file.is_file():
         return file
     table = clips / NEGATIVES_NAME
@@ -367,6 +365,12 @@ def read_negatives(
         raise DatasetError("a flight is found in none of the clips", where=clips)
     _write(file, kept)
     return file
+
+
+def _file_of(kind: str, what: EndPart, folder: Path, reader: AthleteReader, out: Path) -> Path:
+    """Return where the windows go that a reader finds in the clips of a folder."""
+    facts = f"{what} {_MOVES} {folder.resolve()} {reader.digest}"
+    return out / f"{kind}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npz"
 
 
 def negative_windows(
