@@ -75,8 +75,8 @@ CUT_M: Final = 1.4 * WINDOW_M
 
 _A_SHARD: Final = 500
 _REDRAWN: Final = 0.6
-"""Share of the dives whose splash is drawn anew, whatever the body does: else its size would be told by the body's
-lean, and big ones, which are rare, would hardly be seen."""
+"""Share of the dives whose splash is drawn anew, whatever the body does: else its size would follow from the
+body's lean, and big ones, which are rare, would hardly be seen."""
 
 _ENTRY_SD_S, _PLACE_SD_M, _SCALE_SD, _DRIFT_SD_M = 0.035, 0.12, 0.1, 0.05
 _SHIFT_SD_M, _ZOOM_SD = 0.3, 0.1
@@ -115,6 +115,7 @@ _MOVES: Final = 4
 
 FILMED_SHIFT_M: Final = 0.1
 """Shifts of windows that are found in films, standard deviation, metres."""
+
 Windows = dict[str, Any]
 """``pictures`` uint8 [K, S, S, 3], ``known`` bool [K], ``since`` float32 [K] (of contacts alone) and ``truth``."""
 

@@ -25,7 +25,7 @@ from finecausal_cli.athlete.ends import (
 )
 from finecausal_cli.athlete.reader import AthleteReader, load_network, save_network
 from finecausal_cli.device import resolve_device
-from finecausal_cli.errors import WeightsError
+from finecausal_cli.errors import UsageError, WeightsError
 from finecausal_cli.model.i3d import to_channels_last
 from finecausal_cli.simulator import ALL_DIVES
 from finecausal_cli.simulator.recording import find_photos, plan_dataset
@@ -175,7 +175,7 @@ def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> P
     """Train one of the networks, or resume its training, and write it with the other networks of a reader.
 
     Args:
-        what: ``splash`` or ``contact``.
+        what: ``splash``, ``takeoff`` or ``contact``.
         run: Data and options.
         report: Called with the phase, the steps done, their number and the losses.
 
@@ -184,11 +184,14 @@ def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> P
 
     Raises:
         DatasetError: A dataset is wrong, or none of its films shows an entry.
-        WeightsError: The reader it is for cannot be read.
+        UsageError: There are clips without a dive where they teach nothing.
+        WeightsError: The reader it is for cannot be read, or has no network to train further.
         TrainingError: The loss is no longer a finite number, or the folder holds another run.
     """
     require_one_process(f"training the {what} network")
     report, kind = report or (lambda *_: None), KINDS[what]
+    if run.negatives and (what != "contact" or not run.films):
+        raise UsageError("only the contact network learns from them, beside --films", where="--negatives")
     stored = load_network(run.reader)
     photos = () if run.backgrounds is None else find_photos(run.backgrounds)
     end: End = "takeoff" if what == "takeoff" else "contact"

@@ -35,7 +35,7 @@ from finecausal_cli.athlete.ends import (
 from finecausal_cli.athlete.network import AthleteNetwork, NetworkConfig
 from finecausal_cli.athlete.reader import AthleteReader, load_network, save_network
 from finecausal_cli.cli import app
-from finecausal_cli.errors import DatasetError
+from finecausal_cli.errors import DatasetError, UsageError
 from finecausal_cli.simulator.athlete import JOINT
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.simulator.negatives import write_negatives
@@ -350,6 +350,15 @@ def test_a_network_is_trained_further_from_where_it_is(tmp_path: Path) -> None:
     assert "no takeoff network" in str(done.exception)
     kept = load_network(tmp_path / "contact" / "reader").ends["contact"]
     assert torch.allclose(kept.judge[3].weight, own.judge[3].weight, atol=1e-3)  # stored in half precision
+
+
+@pytest.mark.parametrize("what", ["splash", "takeoff", "contact"])
+def test_clips_that_are_no_dive_are_for_contacts_beside_films(tmp_path: Path, what: str) -> None:
+    arguments = ["weights", what, "--reader", str(tmp_path), "-o", str(tmp_path / "run"), "--device", "cpu"]
+    films = [] if what == "contact" else ["--films", str(tmp_path)]
+    done = CliRunner().invoke(app, [*arguments, *films, "--negatives", str(tmp_path)])
+    assert isinstance(done.exception, UsageError)
+    assert "beside --films" in str(done.exception)
 
 
 def test_entries_are_found_in_films_with_the_errors_of_the_search(tmp_path: Path) -> None:
