@@ -370,7 +370,7 @@ class _Scene:
             takeoff_s = None
         if entry_s is not None and entry_s > end_s + _SAME_END_S:
             entry_s = None
-        cut_off = self._cut_by_a_shot(takeoff_s, entry_s, shot)
+        cut_off = self._cut_by_a_shot(takeoff_s, entry_s, flight.shot, shot)
         return LocatedDive(
             start_s=start_s,
             end_s=end_s,
@@ -423,10 +423,15 @@ class _Scene:
             end_s = shot[1] if shot[1] - finish_s <= most else finish_s + AFTER_S * scale
         return max(0.0, start_s), min(self.end_of_file_s, end_s)
 
-    def _cut_by_a_shot(self, takeoff_s: float | None, entry_s: float | None, shot: tuple[float, float]) -> bool:
-        """Tell whether an end of the flight is missing because another shot begins, not because the file ends."""
-        first_s, last_s = self.start_s or 0.0, self.end_of_file_s if self.end_s is None else self.end_s
-        begins_inside = takeoff_s is None and shot[0] > first_s + _SAME_END_S
+    def _cut_by_a_shot(
+        self, takeoff_s: float | None, entry_s: float | None, index: int, shot: tuple[float, float]
+    ) -> bool:
+        """Tell whether an end of the flight is missing because another shot begins, not because the file ends.
+
+        The first shot begins with the file, or with what moves in it.
+        """
+        last_s = self.end_of_file_s if self.end_s is None else self.end_s
+        begins_inside = takeoff_s is None and index > 0
         ends_inside = entry_s is None and shot[1] < last_s - _SAME_END_S
         return begins_inside or ends_inside
 

@@ -13,7 +13,7 @@ from scipy.ndimage import gaussian_filter1d
 
 from finecausal_cli.tracking.ballistic import FLOOR, FULL_HEAT, GRAVITY, BallisticSearch, Paths, apex
 from finecausal_cli.tracking.camera import Camera, chain, measure_steps
-from finecausal_cli.tracking.motion import HOTTEST, SHRINK, motion_heat
+from finecausal_cli.tracking.motion import HOTTEST, SHRINK, after_hold, motion_heat
 from finecausal_cli.tracking.transitions import (
     BODY_RADIUS_M,
     REACH_M,
@@ -256,7 +256,7 @@ def find_flights(
 
     finder = _Finder(scanner, heat, report)
     with ThreadPoolExecutor(min(4, os.cpu_count() or 1)) as pool:
-        for chunk in _chunks(_reported(scanner.frames(), report)):
+        for chunk in _chunks(after_hold(_reported(scanner.frames(), report))):
             finder.search(chunk, pool)
     return finder.result()
 

@@ -120,6 +120,22 @@ def test_only_the_times_asked_for_are_searched(tmp_path: Path, dive: Film) -> No
     assert flight.takeoff_s == pytest.approx(4.0 + TAKEOFF_S, abs=2 * FRAME_S)
 
 
+def test_a_held_first_picture_changes_nothing(tmp_path: Path, dive: Film, found: Search) -> None:
+    held = 45
+    (late,), (flight,) = search(tmp_path, [dive.frames[0]] * held + dive.frames).flights, found.flights
+    assert late.takeoff_s == pytest.approx(flight.takeoff_s + held / FPS, abs=FRAME_S / 2)
+    assert late.entry_s == pytest.approx(flight.entry_s + held / FPS, abs=FRAME_S / 2)
+    assert np.median(late.px_per_m) == pytest.approx(np.median(flight.px_per_m), rel=0.02)
+
+
+def test_a_flight_that_begins_behind_a_held_picture_lacks_its_take_off(tmp_path: Path, dive: Film) -> None:
+    in_air = round((TAKEOFF_S + 0.35) * FPS)
+    search(tmp_path, [dive.frames[in_air]] * 45 + dive.frames[in_air:])
+    found = search_dives(tmp_path / "film.mp4").best
+    assert (found.refusal, found.takeoff_s) == (None, None)
+    assert "take-off" in found.missing[0]
+
+
 def test_progress_ends_at_the_end(tmp_path: Path, dive: Film) -> None:
     path, said = tmp_path / "film.mp4", []
     write_video(path, dive.frames, FPS)
