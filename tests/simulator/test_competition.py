@@ -157,6 +157,13 @@ def test_a_dive_that_is_not_to_fail_does_not():
     assert not any(failed)
 
 
+def test_a_dive_that_nobody_can_do_fails_in_the_end():
+    # Stretched from 1 m, by a body that leaves the board bent: it fails without any fault.
+    dive = simulate_dive(parse_dive_number("104A"), 1.0, (9102, 750))
+    assert dive.seen.failed
+    assert dive.score == 0
+
+
 def test_easing_takes_a_quarter_of_what_spoils_the_rotation():
     _, faults = draw_faults_worth(np.random.default_rng(0), parse_dive_number("107B"), 3.0, 4.0)
     eased_faults = eased(faults)
