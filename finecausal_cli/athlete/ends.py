@@ -10,6 +10,9 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from finecausal_cli.athlete.network import Backbone, normalised
+from finecausal_cli.athlete.track import FLAT_ERROR_DEG, FLAT_LEAN_DEG
+
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
 
@@ -62,11 +65,12 @@ _SURELY_FLAT: Final = 2.2
 """Logit, 90%, from which on a body is taken to land flat. At 50% five of 193 wild dives were that did not fail, at 90%
 one, which leans by 57 degrees."""
 
-_FLAT_LEAN_DEG, _FLAT_ERROR_DEG = 95.0, 12.0
-"""What is read of such a body: the median of its leans, and an error as of others that are surely read."""
-
 _CHANNELS: Final = (24, 48, 64, 96)
 _HIDDEN: Final = 128
+_STAGES, _STAGE_CHANNELS = 5, 112
+"""Stages of an athlete reader's backbone through which ends are looked at, up to a sixteenth of the picture."""
+
+_PLACED, _REDUCED, _WIDTH, _JUDGED, _DROPOUT = 12, 16, 128, 160, 0.2
 _OF_LEAN: Final = 2.0
 """Weight of the error of leans beside the cross entropy with the moments."""
 
@@ -227,31 +231,67 @@ class EndReading(NamedTuple):
 
 
 class EndNetwork(nn.Module):
-    """Tell an end of the flight: every picture by convolutions, with its time; then all together."""
+    """Tell an end of the flight: every picture by what two backbones see in it, with its time; then all together.
+
+    One backbone is small and learnt for the end. The other is the first stages of an athlete reader's, frozen; the
+    network keeps its own copy, so that a reader may be trained further without it. With the small one alone, taught on
+    three times as many steps, 73% of the leans in 188 wild films were read within 8 degrees and 7% of the contacts not
+    within 0.05 s; with both 76% and 6%, of take-offs 11% and ...
+    """
 
     def __init__(self) -> None:
         super().__init__()
-        count, inside, kept, width = len(END_LOOKS_S["contact"]), _CHANNELS[-1], 12, 96
+        count, inside = len(END_LOOKS_S["contact"]), _CHANNELS[-1]
+        self.backbone = Backbone().first_stages(_STAGES).requires_grad_(False).eval()
+        self.reduce = _reduction(_STAGE_CHANNELS)
         self.look = _convolutions(3)
-        self.place = nn.Conv2d(inside, kept, 1)
-        self.each = nn.Sequential(nn.Linear(16 * kept + 2 * inside + 2, width), nn.GELU())
-        self.axis = nn.Linear(width, 2)
-        self.beside = nn.Sequential(nn.Conv1d(width, width, 3, padding=1), nn.GELU())
+        self.place = nn.Conv2d(inside, _PLACED, 1)
+        self.each = nn.Sequential(nn.Linear(16 * _PLACED + 2 * inside + _REDUCED * 64 + 2, _WIDTH), nn.GELU())
+        self.axis = nn.Linear(_WIDTH, 2)
+        self.beside = nn.Sequential(nn.Conv1d(_WIDTH, _WIDTH, 3, padding=1), nn.GELU())
         self.judge = nn.Sequential(
-            nn.Linear(width * count, _HIDDEN), nn.GELU(), nn.Dropout(0.1), nn.Linear(_HIDDEN, len(END_BINS_S) + 4)
+            nn.Dropout(_DROPOUT),
+            nn.Linear(_WIDTH * count, _JUDGED),
+            nn.GELU(),
+            nn.Dropout(_DROPOUT),
+            nn.Linear(_JUDGED, len(END_BINS_S) + 4),
         )
 
-    def forward(self, pictures: Tensor, known: Tensor, since_s: Tensor) -> EndOutputs:
+    def look_through(self, backbone: Backbone) -> None:
+        """Take over the first stages of an athlete reader's backbone."""
+        self.backbone.load_state_dict(backbone.first_stages(_STAGES).state_dict())
+
+    def train(self, mode: bool = True) -> EndNetwork:
+        """Set the mode of all but the frozen stages."""
+        super().train(mode)
+        self.backbone.eval()
+        return self
+
+    def features(self, pictures: Tensor) -> Tensor:
+        """Return what the frozen stages see in pictures uint8 [B, K, 64, 64, 3], at twice their size: [B, K, C, 8, 8].
+
+        They were taught on windows of 128 pixels.
+        """
+        pixels = pictures.flatten(0, 1).permute(0, 3, 1, 2).float()
+        larger = functional.interpolate(pixels, scale_factor=2, mode="bilinear", align_corners=False)
+        with torch.no_grad():
+            maps: Tensor = self.backbone(normalised(larger))
+        return maps.reshape(*pictures.shape[:2], *maps.shape[1:])
+
+    def forward(self, pictures: Tensor, known: Tensor, since_s: Tensor, features: Tensor | None = None) -> EndOutputs:
         """Tell ends.
 
         Args:
             pictures: uint8 [B, K, 64, 64, 3], RGB, near the looks of the end.
             known: bool [B, K], False where there is no such picture.
             since_s: float [B, K], when each was taken, real seconds from where the search found the end.
+            features: What `features` returns of the pictures, where that is known already.
         """
+        features = self.features(pictures) if features is None else features
         pixels = pictures.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
         maps = self.look(pixels.flatten(0, 1))
-        seen = torch.cat([self.place(maps).flatten(1), maps.mean((2, 3)), maps.amax((2, 3))], dim=1)
+        reduced = self.reduce(features.flatten(0, 1).float().contiguous(memory_format=torch.channels_last))
+        seen = torch.cat([self.place(maps).flatten(1), maps.mean((2, 3)), maps.amax((2, 3)), reduced.flatten(1)], dim=1)
         there = known[..., None].to(seen)
         seen = torch.cat([seen.reshape(*known.shape, -1) * there, there, 5 * since_s[..., None] * there], dim=2)
         each = self.each(seen) * there
@@ -260,6 +300,20 @@ class EndNetwork(nn.Module):
         predicted = self.judge(each.flatten(1))
         lean, log_spread, real, flat = predicted[:, -4:].unbind(dim=1)
         return EndOutputs(predicted[:, :-4], lean, log_spread.clamp(-4, 2), flat, real, axes)
+
+
+def _reduction(channels: int) -> nn.Sequential:
+    """Map features [B, channels, 8, 8] to [B, 16, 8, 8]."""
+    inside = 3 * _REDUCED
+    return nn.Sequential(
+        nn.Conv2d(channels, inside, 1, bias=False),
+        nn.BatchNorm2d(inside),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(inside, inside, 3, padding=1, bias=False),
+        nn.BatchNorm2d(inside),
+        nn.ReLU(inplace=True),
+        nn.Conv2d(inside, _REDUCED, 1),
+    )
 
 
 def end_loss(outputs: EndOutputs, truth: Tensor, flat_deg: float = FLAT_DEG) -> Tensor:
@@ -313,8 +367,8 @@ def end_readings(outputs: EndOutputs) -> list[EndReading]:
     moment, spread = _moments(outputs.logits)
     lean, error = (LEAN_UNIT_DEG * each.double().cpu().numpy() for each in (outputs.lean, outputs.log_spread.exp()))
     is_flat = outputs.flat.cpu().numpy() > _SURELY_FLAT
-    lean = np.where(is_flat, np.copysign(_FLAT_LEAN_DEG, lean), lean)
-    error = np.where(is_flat, _FLAT_ERROR_DEG, error)
+    lean = np.where(is_flat, np.copysign(FLAT_LEAN_DEG, lean), lean)
+    error = np.where(is_flat, FLAT_ERROR_DEG, error)
     real = outputs.real.double().sigmoid().cpu().numpy()
     return [EndReading(*map(float, row)) for row in zip(moment, spread, lean, error, real, strict=True)]
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
@@ -160,6 +161,10 @@ class Backbone(nn.Module):
                 maps.append(features)
         return maps
 
+    def first_stages(self, count: int) -> nn.Sequential:
+        """Return a copy of the stem and the first stages; what it maps is to be `normalised` before."""
+        return copy.deepcopy(nn.Sequential(self.stem, *self.stages[:count]))
+
     def freeze(self, stages: int) -> None:
         """Freeze the stem and the first ``stages`` stages, with the statistics of their normalisation.
 
@@ -234,8 +239,7 @@ class AthleteNetwork(nn.Module):
 
     def backbone_maps(self, pictures: Tensor) -> tuple[Tensor, ...]:
         """Return the backbone's maps of pictures [B, 3, H, W], 0..255, fine to coarse."""
-        pixels = (pictures.float() - _MEAN) / _DEVIATION
-        maps: tuple[Tensor, ...] = tuple(self.backbone(pixels.contiguous(memory_format=torch.channels_last)))
+        maps: tuple[Tensor, ...] = tuple(self.backbone(normalised(pictures)))
         return maps
 
     def forward(self, pictures: Tensor) -> AthleteMaps:
@@ -261,6 +265,11 @@ class AthleteNetwork(nn.Module):
             direction=self.direction(embedding),
             seen=self.seen(embedding)[:, 0],
         )
+
+
+def normalised(pictures: Tensor) -> Tensor:
+    """Return pictures [B, 3, H, W], 0..255, as the backbone wants them."""
+    return ((pictures.float() - _MEAN) / _DEVIATION).contiguous(memory_format=torch.channels_last)
 
 
 def soft_argmax(heat: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator import competition
 from finecausal_cli.simulator.athlete import STRETCHED, Athlete, Faults, Style, draw_faults, draw_quality
 from finecausal_cli.simulator.judging import Observation, deductions, judge, merit, observe, panel_sigma
-from finecausal_cli.simulator.motion import GRAVITY, Motion, Stance, flight_time, simulate_motion
+from finecausal_cli.simulator.motion import GRAVITY, Motion, flight_time, simulate_motion
+from finecausal_cli.simulator.stance import Stance
 
 if TYPE_CHECKING:
     from finecausal_cli.diving import DiveNumber

@@ -22,8 +22,9 @@ from finecausal_cli.simulator.athlete import Athlete, Faults, Pose, ease, steady
 from finecausal_cli.simulator.camera import WildCamera, draw_size
 from finecausal_cli.simulator.dive import Timing
 from finecausal_cli.simulator.footage import Film, Footage
-from finecausal_cli.simulator.motion import GRAVITY, RATE_HZ, Keys, Motion
+from finecausal_cli.simulator.motion import GRAVITY, RATE_HZ, Motion
 from finecausal_cli.simulator.recording import plan_dataset
+from finecausal_cli.simulator.stance import Keys
 from finecausal_cli.simulator.wild import Act, WildSceneConfig, render_act
 from finecausal_cli.simulator.wild_scene import Solid, paint_texture, read_photo
 from finecausal_cli.video.writer import write_video

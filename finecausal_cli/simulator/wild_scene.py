@@ -14,7 +14,7 @@ from finecausal_cli.simulator import athlete as poses
 from finecausal_cli.simulator.athlete import Athlete, Pose
 from finecausal_cli.simulator.backdrop import FAR_LEFT_M, FAR_RATE, FAR_TOP_M, scaled
 from finecausal_cli.simulator.figure import Appearance, Figure, window
-from finecausal_cli.simulator.motion import turn_z
+from finecausal_cli.simulator.stance import turn_z
 from finecausal_cli.simulator.venue import SURFACE_RATE
 
 if TYPE_CHECKING:

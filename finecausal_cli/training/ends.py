@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import copy
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -23,7 +24,7 @@ from finecausal_cli.athlete.ends import (
     end_readings,
     splash_loss,
 )
-from finecausal_cli.athlete.reader import AthleteReader, load_network, save_network
+from finecausal_cli.athlete.reader import AthleteReader, StoredReader, load_network, save_network
 from finecausal_cli.device import resolve_device
 from finecausal_cli.errors import UsageError, WeightsError
 from finecausal_cli.model.i3d import to_channels_last
@@ -34,6 +35,7 @@ from finecausal_cli.training.athlete_sequence import LR_FLOOR
 from finecausal_cli.training.end_windows import (
     FILMED_SHIFT_M,
     Batch,
+    DrawnWindows,
     WindowSet,
     cut_windows,
     read_films,
@@ -53,9 +55,8 @@ if TYPE_CHECKING:
 
     Report = Callable[[str, int, int, Mapping[str, float]], None]
 
-_FILMED_SHARE: Final = 0.375
-"""Share of a batch whose windows are found in films. Where all were cut by the truth, splashes of 76 other films were
-read with a median error of 0.134, with this share of 0.103 (500 steps more)."""
+_DRAWS: Final = 1.6
+"""Windows of ends that are drawn, over those that there are."""
 
 _FAILED_SHARE: Final = 0.16
 """Failed dives that are rendered for contacts, in the number of the others."""
@@ -70,11 +71,16 @@ class WindowKind:
     Attributes:
         network: Makes the network.
         loss: From its output and the truth.
+        filmed_share: Share of a batch whose windows are found in films. Where all were cut by the truth, splashes of 76
+            other films were read with a median error of 0.134, with a share of 0.375 of 0.103 (500 steps more).
+        weight_decay: Of all parameters.
         figures: Errors of its outputs, and what to compare them with.
     """
 
     network: Callable[[], nn.Module]
     loss: Callable[[Any, Tensor], Tensor]
+    filmed_share: float
+    weight_decay: float
     figures: Callable[[Sequence[Any], NDArray[np.float32]], Mapping[str, float]]
 
 
@@ -106,9 +112,9 @@ def _end_figures(outputs: Sequence[EndOutputs], truth: NDArray[np.float32]) -> M
 
 
 KINDS: Final[Mapping[EndPart, WindowKind]] = {
-    "takeoff": WindowKind(EndNetwork, partial(end_loss, flat_deg=math.inf), _end_figures),
-    "contact": WindowKind(EndNetwork, end_loss, _end_figures),
-    "splash": WindowKind(SplashNetwork, splash_loss, _splash_figures),
+    "takeoff": WindowKind(EndNetwork, partial(end_loss, flat_deg=math.inf), 0.44, 3e-2, _end_figures),
+    "contact": WindowKind(EndNetwork, end_loss, 0.44, 3e-2, _end_figures),
+    "splash": WindowKind(SplashNetwork, splash_loss, 0.375, 1e-2, _splash_figures),
 }
 
 
@@ -129,10 +135,10 @@ class EndTask(Task[Batch]):
         self,
         kind: WindowKind,
         network: nn.Module,
-        train: WindowSet,
+        train: WindowSet | DrawnWindows,
         held_out: WindowSet,
         *,
-        films: WindowSet | None = None,
+        films: WindowSet | DrawnWindows | None = None,
         batch_size: int = 32,
         seed: int = 0,
     ) -> None:
@@ -146,7 +152,7 @@ class EndTask(Task[Batch]):
         rng = np.random.default_rng(np.random.SeedSequence((self._seed, step, 17)))
         if self._films is None:
             return self._train.draw(rng, self._batch_size)
-        filmed = round(_FILMED_SHARE * self._batch_size)
+        filmed = round(self._kind.filmed_share * self._batch_size)
         parts = self._train.draw(rng, self._batch_size - filmed), self._films.draw(rng, filmed)
         return tuple(np.concatenate(pair) for pair in zip(*parts, strict=True))
 
@@ -196,12 +202,7 @@ def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> P
     photos = () if run.backgrounds is None else find_photos(run.backgrounds)
     end: End = "takeoff" if what == "takeoff" else "contact"
     torch.manual_seed(run.seed)
-    start = kind.network()
-    if run.further:
-        own = stored.splash if what == "splash" else stored.ends.get(end)
-        if own is None:
-            raise WeightsError(f"has no {what} network to train further", where=run.reader)
-        start.load_state_dict(own.state_dict())
+    start = _start(what, kind, stored, run)
 
     def rendered(name: str, seed: int, count: int, *, failed: bool = False) -> list[Path]:
         plan = plan_dataset(seed, dives=(ALL_DIVES,), draw="practice", world="wild", photos=photos, failed=failed)
@@ -222,12 +223,20 @@ def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> P
         read = [read_films(what, dataset, reader, run.out, progress=reading) for dataset in run.films]
         read += [read_negatives(end, clips, reader, run.out, progress=reading) for clips in run.negatives]
         films = WindowSet(read, WINDOW_M, FILMED_SHIFT_M, end=end)
-    sets = WindowSet(train, end=end), WindowSet(held_out, end=end)
-    task = EndTask(kind, start, *sets, films=films, seed=run.seed)
+    device = resolve_device(run.device)
+    drawn = partial(_drawn, start, device, run.seed, report)
+    task = EndTask(
+        kind,
+        start,
+        drawn(WindowSet(train, end=end), "looking at rendered ends"),
+        WindowSet(held_out, end=end),
+        films=None if films is None else drawn(films, "looking at films"),
+        seed=run.seed,
+    )
     config = TrainerConfig(
         steps=run.steps,
         lr=run.lr,
-        weight_decay=1e-2,
+        weight_decay=kind.weight_decay,
         clip_norm=5.0,
         ema=0.995,
         validate_every=max(run.steps // 6, 1),
@@ -236,7 +245,7 @@ def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> P
         workers=1,
     )
     (run.out / what).mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(task, config, start_accelerator(resolve_device(run.device), "bf16"), run.out / what)
+    trainer = Trainer(task, config, start_accelerator(device, "bf16"), run.out / what)
     trainer.resume(missing_ok=True)
     figures = trainer.fit(
         Callbacks(step=lambda at, losses: report(f"training the {what} network", at.step, run.steps, losses))
@@ -250,6 +259,30 @@ def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> P
     folder = run.out / "reader"
     save_network(folder, stored.network.config, stored.network.state_dict(), facts, stored.sequence, splash, ends)
     return folder
+
+
+def _start(what: EndPart, kind: WindowKind, stored: StoredReader, run: EndOptions) -> nn.Module:
+    """Return the network before the first step."""
+    start = kind.network()
+    if run.further:
+        own = stored.splash if what == "splash" else stored.ends.get("takeoff" if what == "takeoff" else "contact")
+        if own is None:
+            raise WeightsError(f"has no {what} network to train further", where=run.reader)
+        start.load_state_dict(own.state_dict())
+    elif isinstance(start, EndNetwork):
+        start.look_through(stored.network.backbone)
+    return start
+
+
+def _drawn(
+    network: nn.Module, device: torch.device, seed: int, report: Report, windows: WindowSet, phase: str
+) -> WindowSet | DrawnWindows:
+    """Return windows with what the frozen stages of a network see in them, if it has any."""
+    if not isinstance(network, EndNetwork):
+        return windows
+    see = copy.deepcopy(network).to(device).eval().features
+    rng, count = np.random.default_rng((seed, len(windows), 20)), round(_DRAWS * len(windows))
+    return DrawnWindows(windows, count, see, device, rng, partial(_count, report, phase))
 
 
 def _count(report: Report, phase: str, done: int, of: int) -> None:

@@ -185,6 +185,24 @@ def test_the_mirrored_picture_leans_the_other_way_at_the_same_moment() -> None:
         assert other == pytest.approx(one._replace(lean_deg=-one.lean_deg), rel=1e-4, abs=1e-5)
 
 
+def test_the_frozen_stages_see_the_same_beforehand_and_do_not_learn() -> None:
+    torch.manual_seed(4)
+    network, looks = EndNetwork().train(), END_LOOKS_S["contact"]
+    pictures = torch.randint(0, 255, (2, len(looks), WINDOW_PX, WINDOW_PX, 3), dtype=torch.uint8)
+    known, since = torch.ones(2, len(looks), dtype=torch.bool), torch.tensor([looks, looks])
+    before = {name: value.clone() for name, value in network.backbone.state_dict().items()}
+    network(pictures, known, since).logits.sum().backward()
+    assert all(torch.equal(value, before[name]) for name, value in network.backbone.state_dict().items())
+    assert all(each.grad is None for each in network.backbone.parameters())
+    network.eval()
+    with torch.inference_mode():
+        features = network.features(pictures)
+        assert features.shape == (2, len(looks), 112, 8, 8)
+        given = network(pictures, known, since, features)
+        assert torch.equal(given.logits, network(pictures, known, since).logits)
+        assert not torch.equal(given.logits, network(pictures, known, since, 0 * features).logits)
+
+
 def test_a_reader_keeps_the_networks_of_the_ends(tmp_path: Path) -> None:
     torch.manual_seed(1)
     sizes, contact = NetworkConfig(width=16, embedding=16), EndNetwork().eval()
@@ -332,6 +350,9 @@ def test_the_command_adds_a_network_to_a_reader(tmp_path: Path, what: str, figur
     assert isinstance(stored.splash if what == "splash" else stored.ends[what], type(KINDS[what].network()))
     kept, known = (each.state_dict()["backbone.stem.0.weight"] for each in (stored.network, network))
     assert torch.allclose(kept, known, atol=1e-3)
+    if what != "splash":  # it looks through what the reader had learnt
+        looked = stored.ends[what].backbone.state_dict()["0.0.weight"]
+        assert torch.equal(looked, kept)
     facts = json.loads((tmp_path / "run" / "reader" / "reader.json").read_text())
     assert facts["source"] == "a test"
     assert figures in facts[f"{what}_held_out_simulated"]
@@ -349,7 +370,7 @@ def test_a_network_is_trained_further_from_where_it_is(tmp_path: Path) -> None:
         assert done.exit_code == (0 if what == "contact" else 1), done.output
     assert "no takeoff network" in str(done.exception)
     kept = load_network(tmp_path / "contact" / "reader").ends["contact"]
-    assert torch.allclose(kept.judge[3].weight, own.judge[3].weight, atol=1e-3)  # stored in half precision
+    assert torch.allclose(kept.judge[4].weight, own.judge[4].weight, atol=1e-3)  # stored in half precision
 
 
 @pytest.mark.parametrize("what", ["splash", "takeoff", "contact"])

@@ -6,11 +6,12 @@ import numpy as np
 import pytest
 
 from finecausal_cli.diving import heights_for, listed_dives, parse_dive_number
-from finecausal_cli.simulator.athlete import JOINT, Faults, Pose
+from finecausal_cli.simulator.athlete import JOINT, Athlete, Faults, Pose, Style
 from finecausal_cli.simulator.dive import simulate_dive
 from finecausal_cli.simulator.judging import deductions
 from finecausal_cli.simulator.motion import Motion, flight_time
 from finecausal_cli.simulator.recording import DIVES
+from finecausal_cli.simulator.stance import Stance
 
 SAMPLE = [
     ("107B", 10.0),
@@ -215,3 +216,21 @@ def test_who_stands_rises_less_than_who_leaps():
 
     leapt, stood = (np.mean([rise_m(number, seed) for seed in range(12)]) for number in ("107B", "207B"))
     assert stood < 0.95 * leapt
+
+
+def test_a_springboard_throws_a_body_whose_legs_are_straight_already():
+    knees, speeds = [], []
+    for ride in (0.0, 0.18):
+        style = Style(bend=1.0, ride=ride)
+        stance = Stance(
+            parse_dive_number("107B"), Athlete("male", 1.7, 65.0), Faults(), 3.0, 2.0, True, True, 3, 0.0, style
+        )
+        rows, _, centre = stance.track(np.linspace(-0.5, 0.0, 126))
+        knees.append(np.degrees(rows[-46, Pose._fields.index("knee")]))  # 0.18 s before the feet leave
+        speeds.append((centre[-1, 2] - centre[-6, 2]) / 0.02)
+        tip = stance.board_dip(np.array([-0.25, -0.02, 0.0]))
+        assert (tip[0], tip[2]) == pytest.approx((-0.55, 0.0), abs=0.03)
+        assert (-tip[1] / 0.02 > 3) == (ride > 0)
+    assert knees[0] > 40
+    assert knees[1] < 8
+    assert speeds[1] > 2.5
