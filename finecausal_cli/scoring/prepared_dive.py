@@ -200,7 +200,8 @@ def wrong_end(track: BodyTrack, options: ScoreOptions) -> str | None:
     number = _given_number(options)
     if number is None or not track.enters_wrong_end_first(head_first=number.head_first):
         return None
-    return f"the {'feet' if number.head_first else 'hands'} meet the water first, with which a {number} fails"
+    end = "feet" if number.head_first else "hands"
+    return f"the {end} seem to meet the water first: a {number} fails with that, whatever points are given here"
 
 
 def _given_number(options: ScoreOptions) -> DiveNumber | None:
