@@ -234,9 +234,9 @@ class EndNetwork(nn.Module):
     """Tell an end of the flight: every picture by what two backbones see in it, with its time; then all together.
 
     One backbone is small and learnt for the end. The other is the first stages of an athlete reader's, frozen; the
-    network keeps its own copy, so that a reader may be trained further without it. With the small one alone, taught on
-    three times as many steps, 73% of the leans in 188 wild films were read within 8 degrees and 7% of the contacts not
-    within 0.05 s; with both 76% and 6%, of take-offs 11% and ...
+    network keeps its own copy, so that a reader may be trained further without it. With the small one alone, taught
+    three times as long, 90% of the contacts of 193 wild films were read within 0.05 s and 70% of their leans within 8
+    degrees; with both 93% and 76%.
     """
 
     def __init__(self) -> None:

@@ -65,9 +65,6 @@ _LEAN_DEG, _LEAN_SD_DEG = 20.0, 12.0
 FLAT_LEAN_DEG, FLAT_ERROR_DEG = 95.0, 5.0
 """What is read of a body that lands flat: the median of such leans, and an error as of others that are surely read."""
 
-_END_BEFORE_S, _END_AFTER_S, _WRONG_END = 0.12, 0.04, 0.6
-"""Real seconds about the contact in which the trunk tells which end meets the water, and the sine of its direction."""
-
 _LEAST_STEP_S: Final = 5e-3
 _SPLASH_SD, _LEAST_CERTAIN = 0.28, 0.05
 """Standard deviation of the sizes of splashes: an error as large says nothing of a splash, but that there is one."""
@@ -138,25 +135,6 @@ class BodyTrack:
         joints = seen.joints_m * np.exp(rng.normal(0, 0.05)) + rng.normal(0, 0.02, seen.joints_m.shape)
         confidence = np.clip(seen.confidence + rng.normal(0, 0.04, seen.confidence.shape), 0, 1)
         return replace(seen, joints_m=joints.astype(np.float32), confidence=confidence.astype(np.float32))
-
-    def enters_wrong_end_first(self, *, head_first: bool) -> bool:
-        """Tell whether the body surely meets the water with the other end than it should.
-
-        By the direction of the trunk about the contact. Of 46 failed dives that is so for 15, of 187 others for one.
-        """
-        near = (self.times_s > max(0.0, self.air_s - _END_BEFORE_S)) & (self.times_s < self.air_s + _END_AFTER_S)
-        if not near.any():
-            return False
-        upright = float(np.sin(trunk_angle(self.joints_m[near])).mean())
-        return (upright if head_first else -upright) > _WRONG_END
-
-    def judged_as(self, *, head_first: bool) -> BodyTrack:
-        """Return the track as it is judged for a dive that enters so: with the wrong end first, it has fallen flat."""
-        if not self.enters_wrong_end_first(head_first=head_first):
-            return self
-        leans = np.full((2, 2), np.nan, np.float32) if self.leans_deg is None else self.leans_deg.copy()
-        leans[1] = FLAT_LEAN_DEG, FLAT_ERROR_DEG
-        return replace(self, leans_deg=leans)
 
     def segment_length_m(self) -> float | None:
         """Return the lengths of trunk, thigh, shank, upper arm and forearm, summed; None where hardly any is seen.

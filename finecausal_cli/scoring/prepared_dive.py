@@ -10,8 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final
 
 from finecausal_cli.config import __version__
-from finecausal_cli.diving import parse_dive_number
-from finecausal_cli.errors import DiveNumberError, ErrorKind, RefusedError
+from finecausal_cli.errors import ErrorKind, RefusedError
 from finecausal_cli.scoring.athlete_track import FEWEST, SEEN, read_ends_and_athlete
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal
 from finecausal_cli.scoring.results import Unscored
@@ -22,7 +21,6 @@ if TYPE_CHECKING:
 
     from finecausal_cli.athlete.reader import AthleteReader
     from finecausal_cli.athlete.track import BodyTrack
-    from finecausal_cli.diving import DiveNumber
     from finecausal_cli.scoring import ScoreOptions
     from finecausal_cli.scoring.athlete_track import AthleteTrack
     from finecausal_cli.scoring.dive_reading import DiveClip, DivesRead
@@ -187,29 +185,6 @@ def _lacking(dive: LocatedDive) -> tuple[ErrorKind, str] | None:
     if dive.entry_s is None:
         return "no_entry", dive.missing[-1] if dive.missing else "the entry is not in the clip"
     return None
-
-
-def judged_track(prepared: PreparedDive, options: ScoreOptions) -> BodyTrack | None:
-    """Return the body over time as it is judged: with the wrong end first for the number that was given, it fails."""
-    track, number = prepared.body_track, _given_number(options)
-    return track if track is None or number is None else track.judged_as(head_first=number.head_first)
-
-
-def wrong_end(track: BodyTrack, options: ScoreOptions) -> str | None:
-    """Return what to say of a body that meets the water with the wrong end first for the number that was given."""
-    number = _given_number(options)
-    if number is None or not track.enters_wrong_end_first(head_first=number.head_first):
-        return None
-    end = "feet" if number.head_first else "hands"
-    return f"the {end} seem to meet the water first: a {number} fails with that, whatever points are given here"
-
-
-def _given_number(options: ScoreOptions) -> DiveNumber | None:
-    """Return the dive number that was given; None where there is none, or it is none, which is refused elsewhere."""
-    try:
-        return None if options.dive is None else parse_dive_number(options.dive)
-    except DiveNumberError:
-        return None
 
 
 def prepare_dive(

@@ -36,7 +36,7 @@ from finecausal_cli.scoring.background import gather_evidence, merge_snippets, r
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
 from finecausal_cli.scoring.explain import build_explanation, freeze_flight
 from finecausal_cli.scoring.measurements import CountRecogniser, ReadDive
-from finecausal_cli.scoring.prepared_dive import PreparedDive, judged_track, prepare_dive, refused_error, wrong_end
+from finecausal_cli.scoring.prepared_dive import PreparedDive, prepare_dive, refused_error
 from finecausal_cli.scoring.results import Assessment, Familiarity, Provenance, Unscored
 from finecausal_cli.video import CLIP_FRAMES, crop
 from finecausal_cli.weights import WeightsInfo
@@ -524,9 +524,7 @@ class Scorer:
                 seed=options.seed,
                 evidence=None if turns is None else turns.log_evidence,
             )
-            failing = None if track is None or not self.reads_bodies else wrong_end(track, options)
-            more = (failing, None if own is None else own.note)
-            return replace(choice, caveats=(*choice.caveats, *(note for note in more if note is not None)))
+            return choice if own is None else replace(choice, caveats=(*choice.caveats, own.note))
         except FinecausalError as error:
             return error
 
@@ -549,7 +547,7 @@ class Scorer:
         started = started or [time.perf_counter()] * len(clips)
         if not clips:
             return []
-        tracks = None if dives is None else [judged_track(*each) for each in zip(dives, options, strict=True)]
+        tracks = None if dives is None else [prepared.body_track for prepared in dives]
         encodings = self.encode_clips(clips, tracks=tracks, foreground=foreground)
         seen = None if encodings.foreground is None else encodings.foreground[-1]
         encodings = replace(encodings, foreground=None)

@@ -22,7 +22,6 @@ from finecausal_cli.data.cache import (
     file_states,
     true_transitions,
 )
-from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import NoTrackError
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.dive_reading import Viewing, read_dives
@@ -36,7 +35,6 @@ if TYPE_CHECKING:
 
     from finecausal_cli.athlete.reader import AthleteReader
     from finecausal_cli.data import Dive
-    from finecausal_cli.diving import DiveNumber
     from finecausal_cli.model.finecausal import FineCausal
     from finecausal_cli.scoring.prepared_dive import PreparedDive
 
@@ -72,10 +70,6 @@ class StoredTrack:
             return None
         frames = np.asarray(prepared.dive_clip.clip.source_frames, np.int64)
         return cls(track, frames, dive.takeoff_s, dive.entry_s, dive.time_scale or 1.0)
-
-    def judged_as(self, number: DiveNumber) -> StoredTrack:
-        """Return the same as it is judged for a dive of this number; see ``BodyTrack.judged_as``."""
-        return replace(self, track=self.track.judged_as(head_first=number.head_first))
 
     def write(self, path: Path) -> None:
         """Write it as an npz file.
@@ -169,8 +163,6 @@ class TrackCache:
         Raises as ``track`` does.
         """
         stored = self.track(dive)
-        if dive.number is not None:
-            stored = stored.judged_as(parse_dive_number(dive.number))
         track = stored.track
         known = true_transitions(dive, stored.source_frames)
         first, entry = (

@@ -334,8 +334,7 @@ def read_films(
             except VideoError as error:
                 logger.info("passed over: %s", error)
                 continue
-            number = parse_dive_number(dive.number)
-            films.append(JudgedBody(dive, number, read_seen(dive), read=read.judged_as(number)))
+            films.append(JudgedBody(dive, parse_dive_number(dive.number), read_seen(dive), None, read))
     return films
 
 

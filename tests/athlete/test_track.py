@@ -44,19 +44,6 @@ def test_transitions_are_the_first_frames_in_the_air_and_in_the_water() -> None:
     assert track.in_flight.sum() == entry - first
 
 
-@pytest.mark.parametrize(("turns", "head_first"), [(2.5, True), (2.0, False)])
-def test_a_body_that_meets_the_water_with_the_wrong_end_first_has_fallen_flat(turns: float, head_first: bool) -> None:
-    track = somersault(turns=turns)
-    assert track.judged_as(head_first=head_first) is track
-    wrong = track.judged_as(head_first=not head_first)
-    assert track.enters_wrong_end_first(head_first=not head_first)
-    assert wrong.leans_deg is not None
-    assert wrong.leans_deg[1].tolist() == [95.0, 5.0]
-    assert abs(track_features(wrong)[-3:, -1]).min() > 0.5
-    level = somersault(turns=2.25)  # flat on its side: neither end
-    assert not any(level.enters_wrong_end_first(head_first=each) for each in (True, False))
-
-
 def test_a_body_that_turns_stays_upright_about_its_own_trunk() -> None:
     features = track_features(somersault())
     air = somersault().in_flight

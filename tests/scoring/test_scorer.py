@@ -121,14 +121,6 @@ def test_a_number_without_exemplars_is_scored_with_a_caveat(scorer):
     assert any("no exemplar of 101A" in note for note in found.notes)
 
 
-def test_that_a_dive_enters_with_the_wrong_end_first_is_said():
-    scorer = Scorer.load(device="cpu", precision="fp32")
-    head_first, feet_first = (scorer.score(GOOD, ScoreOptions(dive=dive, difficulty=3.0)) for dive in ("107B", "106B"))
-    assert not any("meet the water first" in note for note in head_first.notes)
-    says = "the hands seem to meet the water first: a 106B fails with that, whatever points are given here"
-    assert says in feet_first.notes
-
-
 def test_a_number_not_listed_at_a_height_asks_for_the_difficulty(scorer):
     with pytest.raises(UsageError, match="--difficulty"):
         scorer.score(GOOD, ScoreOptions(dive="5255B", height_m=1.0))
