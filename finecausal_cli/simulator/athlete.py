@@ -303,7 +303,7 @@ class Style:
         opening: Time from the opening to the water, relative to an early one's.
         push: Speed upwards of a good take-off, relative to that after a run-up.
         ride: How long the feet stay on a springboard with the legs straight, while it recoils, seconds: filmed divers
-            0.15 to 0.2. Where all left it as their legs got straight, take-offs of films were told 0.1 s early.
+            0.15 to 0.2. Where all left it as their legs got straight, take-offs of films were read 0.1 s early.
     """
 
     bend: float = 0.0
