@@ -53,6 +53,10 @@ _SURE_END_S: Final = {"takeoff": 0.1, "contact": 0.06}
 _FAR_END_S: Final = 0.1
 """Real seconds from where the search found an end beyond which it is read once more, from where it was read."""
 
+_SURELY_WATER, _SURE_UNFOUND_S, _NEAR_UNFOUND_S, _SHOWN_AFTER_S = 0.9, 0.08, 0.22, 0.06
+"""Probability of a contact, its standard deviation, how far it is from where the search would have put it, and how long
+the pictures go on after it, real seconds: where the reader is taken to see a contact that the search did not find."""
+
 _BOX_MARGIN: Final = 0.12
 """Share of the box of the joints that is added on each side: joints lie within a body, not on its edge."""
 
@@ -173,6 +177,14 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
     }
     moments: dict[End, float | None] = {}
     ends: dict[End, EndReading] = {}
+    if dive.entry_s is None and dive.likely_entry_s is not None:
+        read = _read_end(reader, "contact", crops, (file_s - dive.likely_entry_s) / scale)
+        if read is not None and _is_surely_there(read, (file_s[-1] - dive.likely_entry_s) / scale):
+            gap_s = float(np.median(np.diff(file_s)))
+            dive = dive.with_entry(dive.likely_entry_s + read.moment_s * scale + gap_s / 2)
+            ends["contact"] = read
+            searched.pop("contact")
+            moments["contact"] = dive.entry_s
     for end, (at_s, flight_s) in searched.items():
         moments[end] = at_s
         read = None if at_s is None else _read_end(reader, end, crops, (file_s - at_s) / scale)
@@ -182,6 +194,23 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
         if at_s == flight_s and read.moment_sd_s <= _SURE_END_S[end]:
             moments[end] = at_s + read.moment_s * scale + float(np.median(np.diff(file_s))) / 2
     return replace(dive_clip, dive=replace(dive, takeoff_s=moments["takeoff"], entry_s=moments["contact"]), ends=ends)
+
+
+def _is_surely_there(contact: EndReading, last_s: float) -> bool:
+    """Tell whether a contact is seen that the search took to lie below the picture or after the clip.
+
+    Cut off 0.08 s before the contact, 2% of 60 wild films pass; cut off 0.1 s after it 75%.
+
+    Args:
+        contact: As it is read.
+        last_s: When the last picture was taken, real seconds from where the search would put the contact.
+    """
+    return (
+        contact.probability >= _SURELY_WATER
+        and contact.moment_sd_s <= _SURE_UNFOUND_S
+        and abs(contact.moment_s) <= _NEAR_UNFOUND_S
+        and contact.moment_s <= last_s - _SHOWN_AFTER_S
+    )
 
 
 def read_ends_and_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> tuple[DiveClip, AthleteTrack]:

@@ -76,6 +76,9 @@ _SAME_SCALE: Final = 0.03
 _REACH: Final = 1.5
 """Farthest from an athlete's middle, in their size, that a point on them may lie."""
 
+_POINTED_S: Final = 1.0
+"""Longest real time before or after a flight at which a point on the athlete still means it."""
+
 RefusalReason = Literal["no_dive", "still", "black", "too_short", "athlete_not_seen", "several_shots"]
 """Why a clip is not judged."""
 
@@ -138,6 +141,7 @@ class LocatedDive:
         flight: The path through the air; None where a person gave the times and nothing else is known.
         missing: What the clip lacks of the dive, in words.
         notes: What else a person should know.
+        beside: Who else is in the air with the athlete, in words; empty if nobody.
         refusal: Why it is not judged; None if it is.
         athlete: The athlete in each sampled frame; empty before they were looked for.
     """
@@ -151,6 +155,7 @@ class LocatedDive:
     flight: Flight | None = None
     missing: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
+    beside: str = ""
     refusal: Refusal | None = None
     athlete: tuple[AthleteFrame, ...] = ()
 
@@ -158,6 +163,25 @@ class LocatedDive:
     def is_whole(self) -> bool:
         """Whether both ends of the flight lie in the clip: only then are points given."""
         return self.takeoff_s is not None and self.entry_s is not None
+
+    @property
+    def likely_entry_s(self) -> float | None:
+        """The entry, or where the search would put it, though that may lie below the picture or after the clip."""
+        if self.entry_s is not None or self.flight is None:
+            return self.entry_s
+        from finecausal_cli.tracking.flights import FOLLOWED_S
+
+        return self.flight.last_s - FOLLOWED_S * self.flight.time_scale
+
+    def with_entry(self, entry_s: float) -> LocatedDive:
+        """Return the dive with its entry seen after all."""
+        scale = self.time_scale or 1.0
+        return replace(
+            self,
+            entry_s=entry_s,
+            missing=_missing(self.start_s, self.end_s, self.takeoff_s, entry_s, scale),
+            notes=_slow_motion(self.takeoff_s, entry_s, scale),
+        )
 
     @property
     def air_s(self) -> float | None:
@@ -231,6 +255,15 @@ class DiveSearch:
         """The dive that is judged unless all are; None if there is none."""
         return self.dives[0] if self.dives else None
 
+    def beside(self, dive: LocatedDive) -> tuple[LocatedDive, ...]:
+        """Return the dives that are in the air with one of them and are not refused, best first."""
+        return tuple(
+            other
+            for other in self.dives
+            if other is not dive and other.refusal is None
+            if other.flight is not None and dive.flight is not None and are_together(dive.flight, other.flight)
+        )
+
     def in_order(self) -> tuple[LocatedDive, ...]:
         """Return the dives as they follow each other in the file."""
         return tuple(sorted(self.dives, key=lambda dive: (dive.start_s, dive.end_s)))
@@ -293,10 +326,10 @@ def locate_dives(
         end_s: Where it ends.
     """
     scene = _Scene(search, corrections, start_s, end_s)
-    flights, notes = scene.choose()
+    flights = scene.choose()
     shots = tuple((float(begin), float(end)) for begin, end in search.shots)
     size = (int(search.size[0]), int(search.size[1]))
-    nothing = DiveSearch(source, (), None, shots, float(search.duration_s), size, (*search.notes, *notes))
+    nothing = DiveSearch(source, (), None, shots, float(search.duration_s), size, tuple(search.notes))
     if not flights:
         by_hand = scene.from_corrections()
         if by_hand is not None:
@@ -323,39 +356,40 @@ class _Scene:
     def __post_init__(self) -> None:
         object.__setattr__(self, "end_of_file_s", float(self.search.duration_s))
 
-    def choose(self) -> tuple[tuple[Flight, ...], tuple[str, ...]]:
-        """Put the flight that is meant first; tell of others in the air with it."""
+    def choose(self) -> tuple[Flight, ...]:
+        """Put the flight that is meant first."""
         flights = list(self.search.flights)
         if not flights:
-            return (), ()
+            return ()
         who, times = self.corrections.athlete, (self.corrections.takeoff_s, self.corrections.entry_s)
         if isinstance(who, AthletePoint):
             near = [(distance_to(flight, who), flight) for flight in flights]
             flights = [flight for far, flight in sorted(near, key=lambda pair: pair[0]) if far <= _REACH]
             if not flights:
-                return (), ()
+                return ()
         elif any(time is not None for time in times):
             flights.sort(key=lambda flight: _away(flight, times))
             if _away(flights[0], times) > _USUAL_FLIGHT_S * flights[0].time_scale:
-                return (), ()
-        first = flights[0]
-        together = [first, *(flight for flight in flights[1:] if are_together(first, flight))]
-        if len(together) == 1:
-            return tuple(flights), ()
-        together.sort(key=lambda flight: float(np.median(flight.centres[:, 0])))
+                return ()
         if who in ("left", "right"):
-            meant = together[0 if who == "left" else -1]
-            note = f"{len(together)} athletes are in the air; the one at the {who} is judged"
-        else:
-            meant = first
-            side = "left" if meant is together[0] else "right"
-            other = "right" if side == "left" else "left"
-            note = (
-                f"{len(together)} athletes are in the air; the one at the {side} is judged, alone: "
-                f"--athlete {other} takes the other"
-            )
-        flights.remove(meant)
-        return (meant, *flights), (note,)
+            meant = self._together(flights[0])[0 if who == "left" else -1]
+            flights = [meant, *(flight for flight in flights if flight is not meant)]
+        return tuple(flights)
+
+    def _together(self, flight: Flight) -> list[Flight]:
+        """Return a flight and those that are in the air with it, from left to right."""
+        together = [each for each in self.search.flights if each is flight or are_together(flight, each)]
+        return sorted(together, key=lambda each: float(np.median(each.centres[:, 0])))
+
+    def _beside(self, flight: Flight) -> str:
+        """Say who else is in the air with an athlete."""
+        together = self._together(flight)
+        if len(together) == 1:
+            return ""
+        at_left, at_right = flight is together[0], flight is together[-1]
+        side, other = ("left", "right") if at_left else ("right", "left") if at_right else ("middle", "left or right")
+        note = f"{len(together)} athletes are in the air; the one at the {side} is judged, alone"
+        return note if self.corrections.athlete in ("left", "right") else f"{note}: --athlete {other} takes another"
 
     def dive(self, flight: Flight, corrections: Corrections) -> LocatedDive:
         """Turn a flight into a dive: its ends as corrected, the clip around it, and what that lacks."""
@@ -381,6 +415,7 @@ class _Scene:
             flight=flight,
             missing=_missing(start_s, end_s, takeoff_s, entry_s, scale),
             notes=_slow_motion(takeoff_s, entry_s, scale),
+            beside=self._beside(flight),
             refusal=Refusal.of("several_shots") if cut_off else None,
         )
 
@@ -446,11 +481,15 @@ def distance_to(flight: Flight, point: AthletePoint) -> float:
 
 
 def _within(flight: Flight, time_s: float | None) -> NDArray[np.int64]:
-    """Return the indices of a path near a time; all of them without one."""
+    """Return the indices of a path near a time, or nearest to it; all without one, none where it is of another dive."""
     times = np.asarray(flight.times_s)
     if time_s is None:
         return np.arange(len(times))
-    return np.flatnonzero(np.abs(times - time_s) <= max(_SAME_END_S, float(np.abs(times - time_s).min(initial=9e9))))
+    away = np.abs(times - time_s)
+    nearest = float(away.min(initial=np.inf))
+    if nearest > _POINTED_S * flight.time_scale:
+        return np.arange(0)
+    return np.flatnonzero(away <= max(_SAME_END_S, nearest))
 
 
 def are_together(flight: Flight, other: Flight) -> bool:

@@ -7,7 +7,7 @@ or the points are withheld because the clip lacks a part of the dive.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING, Final, NamedTuple
 
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import ErrorKind, RefusedError
@@ -35,8 +35,10 @@ _STILL: Final = ((0.28, 0.24), (0.2, 0.2))
 """Half somersaults below which a body does not turn, where its direction is as sure as this: of 345 simulated dives
 none that is read rightly; people who stand beside a shuffled flight turn by 0.09 to 0.17, with 0.22."""
 
-_ON_HANDS: Final = 0.8
-"""Share of the frames in the air with the head down from which on the dive began on the hands."""
+_HEAD_UP: Final = 0.3
+"""Share of the frames in the air with the head down below which a body may be one that does not turn. A dive on the
+hands that does not turn has it down throughout; seen from in front, a body that turns is only seen to stand on its
+head now and then, and its direction may turn back and forth."""
 
 _MEETS_WATER: Final = 0.25
 """Probability of a contact with water below which there is none."""
@@ -66,7 +68,7 @@ def refuse_unlike(track: AthleteTrack) -> Refusal | None:
     if body.area_m2 > _MOST_M2:
         what = f"what falls in it is no diver: {body.area_m2:.1f} m² for the pull of its fall"
         return Refusal.of("no_dive", what)
-    turned, upright = max(body.half_somersaults), body.head_down < _ON_HANDS  # 600A does not turn either
+    turned, upright = max(body.half_somersaults), body.head_down < _HEAD_UP
     if upright and body.seen >= _SEEN_WELL and any(turned < most and body.sureness >= sure for most, sure in _STILL):
         return Refusal.of("no_dive", "the body in the air does not turn, as it does in every dive")
     return None
@@ -205,14 +207,20 @@ def prepare_dive(
         notes: Of the corrections.
     """
     search = read.search
-    notes = (*notes, *search.notes, *_of_several(search, options), *(() if reader else (NO_READER,)))
+    notes = (*notes, *search.notes, *(() if reader else (NO_READER,)))
     if read.refused:
         return _refused(source, read.refused[0].refusal or Refusal.of("no_dive"), read.refused[0], None, notes)
     if not read.clips:
         return _refused(source, search.refusal or Refusal.of("no_dive"), None, None, notes)
-    dive_clip, track = read_ends_and_athlete(reader, read.clips[0])
+    several = _of_several(search, options)
+    seen = [_see(reader, read.clips[0])]
+    if seen[0].unlike is not None and seen[0].unlike.reason == "athlete_not_seen" and not options.force:
+        seen += [_see(reader, dive_clip) for dive_clip in read.clips[1:]]
+    dive_clip, track, unseen = next((each for each in seen if each.unlike is None), seen[0])
     dive = dive_clip.dive
-    unseen = refuse_unseen(track, dive) or refuse_unlike(track) or refuse_dry(dive_clip)
+    if dive_clip is not seen[0].dive_clip:
+        several = ("what falls most surely is no athlete: who is in the air beside it is judged",)
+    notes = (*notes, *several)
     if unseen is not None and not options.force:
         return _refused(source, unseen, dive, track, notes)
     why = dive_clip.refused_as or unseen
@@ -229,10 +237,34 @@ def prepare_dive(
     )
 
 
+class _Seen(NamedTuple):
+    """A dive as the reader sees it.
+
+    Attributes:
+        dive_clip: The dive, its ends where the reader sees them.
+        track: Its athlete.
+        unlike: Why it is no dive, or shows no athlete; None if it may be judged.
+    """
+
+    dive_clip: DiveClip
+    track: AthleteTrack
+    unlike: Refusal | None
+
+
+def _see(reader: AthleteReader | None, dive_clip: DiveClip) -> _Seen:
+    seen, track = read_ends_and_athlete(reader, dive_clip)
+    return _Seen(seen, track, refuse_unseen(track, seen.dive) or refuse_unlike(track) or refuse_dry(seen))
+
+
 def _of_several(search: DiveSearch, options: ScoreOptions) -> tuple[str, ...]:
-    if len(search.dives) < 2 or options.all_dives or options.corrections:
+    """Say which dive of a file is judged, and who else is in the air with it."""
+    if options.all_dives or not search.dives:
         return ()
     best = search.dives[0]
+    if best.beside:
+        return (best.beside,)
+    if len(search.dives) < 2 or options.corrections:
+        return ()
     where = best.start_s if best.takeoff_s is None else best.takeoff_s
     return (f"{len(search.dives)} dives are found; the surest, at {where:.1f} s, is judged: --all-dives judges each",)
 

@@ -114,7 +114,7 @@ _LEAST_SHOWN = 0.6
 """Likelihood that the shot shows the entry, and does not end in the air, from which on the entry is known. Of films cut
 0.04 s after the entry the median is 0.65, 0.08 s after it 0.93, 0.05 s before it 0.13."""
 
-_BEFORE_S, _AFTER_S = 0.4, 0.25
+_BEFORE_S, FOLLOWED_S = 0.4, 0.25
 """Real seconds before the take-off and after the entry over which the athlete is followed."""
 
 
@@ -413,7 +413,7 @@ class _Finder:
         takeoff, entry = found.takeoff_s, found.entry_s
         shot = np.flatnonzero(search.heat.camera.shots == search.heat.camera.shots[path.middle[0]])
         begins, ends = float(times[shot[0]]), float(times[shot[-1]])
-        index = shot[(times[shot] >= takeoff - _BEFORE_S * slow) & (times[shot] <= entry + _AFTER_S * slow)]
+        index = shot[(times[shot] >= takeoff - _BEFORE_S * slow) & (times[shot] <= entry + FOLLOWED_S * slow)]
         x, y = _places(search, path, index, (takeoff, entry))
         fx, fy = search.picture(index, x, y)
         sizes = gaussian_filter1d(diameters(search, path, index, fx, fy), 2.0, mode="nearest")

@@ -126,11 +126,35 @@ def test_of_two_in_the_air_the_side_chooses_and_that_is_said(make_flight, make_s
     search = make_search(make_flight(2.0, 3.4, x=40.0), make_flight(2.1, 3.5, x=250.0, confidence=0.6))
     plain = locate(search)
     assert plain.best.takeoff_s == 2.0
-    assert "--athlete right" in plain.notes[0]
+    assert "--athlete right" in plain.best.beside
+    assert "the one at the right is judged" in plain.dives[1].beside
     right = locate(search, Corrections(athlete="right"))
     assert right.best.takeoff_s == 2.1
-    assert "the one at the right is judged" in right.notes[0]
-    assert locate(make_search(make_flight()), Corrections(athlete="left")).notes == ()
+    assert "the one at the right is judged" in right.best.beside
+    alone = locate(make_search(make_flight()), Corrections(athlete="left"))
+    assert alone.best.beside == ""
+    assert alone.beside(alone.best) == ()
+    assert plain.beside(plain.best) == (plain.dives[1],)
+
+
+def test_the_time_of_a_point_on_the_athlete_chooses_among_dives_from_one_board(make_flight, make_search):
+    search = make_search(make_flight(3.0, 4.4, x=40.0), make_flight(60.0, 61.4, x=40.0, confidence=0.6))
+    at = search.flights[1].centres[5]
+    assert locate(search, Corrections(athlete=AthletePoint(*at, 60.4))).best.takeoff_s == 60.0
+    assert locate(search, Corrections(athlete=AthletePoint(*at, 3.4))).best.takeoff_s == 3.0
+    assert locate(search, Corrections(athlete=AthletePoint(*at, 30.0))).refusal.reason == "no_dive"
+
+
+def test_an_entry_that_the_search_did_not_find_is_where_the_path_was_followed_to(make_flight, make_search):
+    found = locate(make_search(make_flight(2.0, 3.4))).best
+    assert found.likely_entry_s == 3.4
+    followed = make_flight(2.0, 3.4)
+    followed.entry_s, followed.last_s = None, 3.65
+    lost = locate(make_search(followed)).best
+    assert (lost.entry_s, lost.likely_entry_s) == (None, pytest.approx(3.4))
+    assert any("before the entry" in note for note in lost.missing)
+    seen = lost.with_entry(3.42)
+    assert (seen.entry_s, seen.is_whole, seen.missing) == (3.42, True, ())
 
 
 def test_the_public_search_passes_its_times_on_and_takes_corrections(make_flight, make_search, monkeypatch):

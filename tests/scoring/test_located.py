@@ -204,6 +204,47 @@ def test_a_flight_without_an_athlete_is_refused(tiny_model, make_scorer, film, f
     assert scorer.score(film, ScoreOptions(**OF_107B, force=True)).forced.startswith("the athlete is seen in 0 of")
 
 
+def test_who_falls_beside_what_is_no_athlete_is_judged(tiny_model, make_scorer, film, found, make_flight):
+    class Sees(Reader):
+        """Sees nobody in the first dive that it is asked of."""
+
+        def read_motion(self, windows, real_times_s, in_flight):
+            self.seen = 0.1 if self.asked == 0 else 1.0
+            return super().read_motion(windows, real_times_s, in_flight)
+
+    panel, athlete = make_flight(2.0, 3.4, x=20.0), make_flight(2.1, 3.5, x=120.0, confidence=0.6)
+    found(panel, athlete)
+    scorer = make_scorer(tiny_model, reader=Sees())
+    (verdict,) = scorer.assess(film, ScoreOptions(**OF_107B))
+    assert (verdict.status, verdict.flight_start_s) == ("scored", 2.1)
+    assert any("is no athlete" in note for note in verdict.notes)
+    assert not any("athletes are in the air" in note for note in verdict.notes)
+    scorer = make_scorer(tiny_model, reader=Reader())
+    (verdict,) = scorer.assess(film, ScoreOptions(**OF_107B))
+    assert verdict.flight_start_s == 2.0
+    assert any("2 athletes are in the air" in note for note in verdict.notes)
+    found(panel)
+    (verdict,) = make_scorer(tiny_model, reader=Sees()).assess(film, ScoreOptions(**OF_107B))
+    assert (verdict.status, verdict.reason) == ("refused", "athlete_not_seen")
+
+
+def test_an_entry_that_the_search_did_not_find_is_where_the_reader_sees_it(
+    tiny_model, make_scorer, film, found, make_flight
+):
+    def entry(last_s, *told):
+        found(make_flight(2.0, None, first_s=2.0, last_s=last_s))
+        contact = EndReading(*told)
+        (verdict,) = make_scorer(tiny_model, reader=Reader(contact=contact)).assess(film, ScoreOptions(**OF_107B))
+        return verdict.entry_start_s
+
+    half_a_frame = 3.0 / 95
+    assert entry(3.65, 0.05, 0.02, 3.0, 2.0, 0.99) == pytest.approx(3.45 + half_a_frame, abs=0.012)
+    assert entry(3.65, 0.05, 0.02, 3.0, 2.0, 0.5) is None  # hardly water
+    assert entry(3.65, 0.05, 0.12, 3.0, 2.0, 0.99) is None  # unsure when
+    assert entry(3.65, 0.27, 0.02, 3.0, 2.0, 0.99) is None  # far from where the fall ends
+    assert entry(6.0, 0.2, 0.02, 3.0, 2.0, 0.99) is None  # with the last frame of the film
+
+
 def test_a_flight_that_meets_no_water_is_refused(tiny_model, make_scorer, film, found, make_flight):
     found(make_flight(2.0, 3.4))
     land, water = (EndReading(0.01, 0.01, 3.0, 2.0, probability) for probability in (0.05, 0.9))
@@ -227,6 +268,7 @@ def test_a_flight_that_meets_no_water_is_refused(tiny_model, make_scorer, film, 
         (BodyInFlight(1.0, (0.17, 0.11), 0.22, 0.80), "no_dive"),
         (BodyInFlight(1.0, (0.25, 0.2), 0.22, 0.40), None),
         (BodyInFlight(1.0, (0.0, 0.1), 0.30, 0.40, 0.9), None),  # 600A: from the hands into the water
+        (BodyInFlight(1.0, (0.08, 0.07), 0.22, 0.58, 0.46), None),  # 207C seen from in front
         (BodyInFlight(0.5, (0.1, 0.0), 0.30, 0.40), None),
         (BodyInFlight(0.6, (2.0, 2.0), 0.12, 0.01), "athlete_not_seen"),
         (BodyInFlight(1.0, (2.0, 2.0), 0.30, 1.50), "no_dive"),

@@ -105,7 +105,7 @@ def test_two_divers_in_the_air_are_both_found_and_the_side_chooses(tmp_path: Pat
         assert found.best is not None
         assert found.best.flight is not None
         assert int(np.median(found.best.flight.centres[:, 0])) // WIDTH == half
-        assert any(f"the one at the {side} is judged" in note for note in found.notes)
+        assert f"the one at the {side} is judged" in found.best.beside
 
 
 def test_an_entry_below_the_picture_is_not_known(tmp_path: Path, dive: Film) -> None:
