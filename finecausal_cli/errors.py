@@ -27,7 +27,7 @@ ErrorKind = Literal[
     "timeout", "crashed",
     "no_dive", "still", "black", "athlete_not_seen", "several_shots", "no_takeoff", "no_entry",
     "no_number",
-    "bad_option", "no_exemplar", "failed",
+    "bad_option", "no_exemplar", "unexpected", "failed",
 ]  # fmt: skip
 """What went wrong, as a word that a program can count on; said where the error is raised.
 
@@ -38,7 +38,8 @@ only, an empty folder, no picture can be decoded), ``too_short`` (fewer frames t
 the decoder: ``timeout``, ``crashed``. Of what is shown: ``no_dive`` (nobody falls freely), ``still``, ``black``,
 ``athlete_not_seen``, ``several_shots`` (the shot changes within the dive), ``no_takeoff`` and ``no_entry`` (the clip
 lacks that part of the dive), ``no_number`` (the dive number is not sure). Of the request: ``bad_option``,
-``no_exemplar``. Anything else: ``failed``.
+``no_exemplar``. A mistake of ours or of a library, an exception that nobody foresaw: ``unexpected``. Anything else:
+``failed``.
 """
 
 
@@ -109,7 +110,7 @@ class RefusedError(FinecausalError):
     """A clip shows no dive that could be judged, or not enough of one; ``kind`` says why.
 
     Attributes:
-        found: What is known of it all the same, an ``assess.assessment.Unscored``; None on the way there.
+        found: What is known of it all the same, a ``scoring.results.Unscored``; None on the way there.
     """
 
     usual_kind = "no_dive"

@@ -86,7 +86,7 @@ class History(Value):
     schema_version: Literal[1] = HISTORY_VERSION
     source: str = Field(description="The results.")
     divers: tuple[DiverHistory, ...] = Field(description="By name.")
-    without_mark: int = Field(description="Rows that were left out: refused, failed, or without a date.")
+    without_mark: int = Field(description="Rows of what is asked for that were left out: no mark, or no date.")
     trained_on: tuple[TrainedOn, ...] = Field(description="Which dives the weights of the rows were trained on.")
     notes: tuple[str, ...]
 
@@ -146,29 +146,29 @@ def build_history(rows: Sequence[Row], source: str, *, diver: str | None = None,
     Raises:
         UsageError: No dive is left; names the athletes or numbers that are there.
     """
-    by_diver: dict[tuple[str, str], list[PastDive]] = defaultdict(list)
-    kept: list[Row] = []
-    for row in rows:
-        past = _past(row)
-        if past is not None:
-            by_diver[_diver_of(row)].append(past)
-            kept.append(row)
-    chosen = {who: dives for who, dives in by_diver.items() if diver is None or who[0].lower() == diver.lower()}
-    if diver is not None and not chosen:
-        raise UsageError(f"no dive of {diver!r}", where="--diver", hint=_listed("divers", [who for who, _ in by_diver]))
-    found = {past.dive for dives in chosen.values() for past in dives}
-    chosen = {
-        who: here for who, dives in chosen.items() if (here := [p for p in dives if dive is None or p.dive == dive])
-    }
+    marked = [(row, past) for row in rows if (past := _past(row)) is not None]
+    of_diver = [each for each in marked if _is_of(each[0], diver)]
+    if diver is not None and not of_diver:
+        raise UsageError(
+            f"no dive of {diver!r}", where="--diver", hint=_listed("divers", [_diver_of(row)[0] for row, _ in marked])
+        )
+    chosen = [each for each in of_diver if dive is None or each[1].dive == dive]
     if dive is not None and not chosen:
-        raise UsageError(f"no {dive}", where="--dive", hint=_listed("numbers", [each or "not sure" for each in found]))
+        raise UsageError(
+            f"no {dive}", where="--dive", hint=_listed("numbers", [past.dive or "not sure" for _, past in of_diver])
+        )
     if not chosen:
         raise UsageError("no dive with a mark and a date", where=source, hint="score some first: finecausal score -o")
-    divers = [_history(who, how, dives) for (who, how), dives in chosen.items()]
+    by_diver: dict[tuple[str, str], list[PastDive]] = defaultdict(list)
+    for row, past in chosen:
+        by_diver[_diver_of(row)].append(past)
+    divers = [_history(who, how, dives) for (who, how), dives in by_diver.items()]
+    kept = [row for row, _ in chosen]
+    asked = [row for row in rows if _is_of(row, diver) and (dive is None or _sure_number(row) == dive)]
     return History(
         source=source,
         divers=tuple(sorted(divers, key=lambda each: each.diver.lower())),
-        without_mark=len(rows) - len(kept),
+        without_mark=len(asked) - len(kept),
         trained_on=tuple(dict.fromkeys(row.trained_on for row in kept)),
         notes=tuple(_notes(kept, divers)),
     )
@@ -186,6 +186,15 @@ def _diver_of(row: Row) -> tuple[str, Literal["manifest", "folder"]]:
     return PurePath(row.source).parent.name or "(no folder)", "folder"
 
 
+def _is_of(row: Row, diver: str | None) -> bool:
+    """Tell whether a row is of an athlete; of None are all."""
+    return diver is None or _diver_of(row)[0].lower() == diver.lower()
+
+
+def _sure_number(row: Row) -> str | None:
+    return None if (row.dive_from or "").startswith("not sure") else row.dive
+
+
 def _past(row: Row) -> PastDive | None:
     when = row.date or row.file_time
     if row.mark is None or when is None:
@@ -194,11 +203,10 @@ def _past(row: Row) -> PastDive | None:
         _day(when)
     except ValueError:
         return None
-    is_sure = not (row.dive_from or "").startswith("not sure")
     return PastDive(
         date=when,
         date_from="manifest" if row.date else "file",
-        dive=row.dive if is_sure else None,
+        dive=_sure_number(row),
         dive_from=row.dive_from,
         height_m=row.height_m,
         mark=row.mark,

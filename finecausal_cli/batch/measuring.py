@@ -14,11 +14,11 @@ from pydantic import Field
 
 from finecausal_cli.batch import TIMEOUT_S, BatchConfig, MeasureConfig
 from finecausal_cli.batch.inputs import Item, find_inputs, read_listed
-from finecausal_cli.batch.pipeline import ReadJob, read_job, run_jobs
+from finecausal_cli.batch.pipeline import ReadJob, log_unforeseen, read_job, run_jobs
 from finecausal_cli.batch.records import (
+    ClipKey,
     Job,
     Journal,
-    RowErrorKind,
     RunSettings,
     error_in_one_line,
     identify,
@@ -26,7 +26,7 @@ from finecausal_cli.batch.records import (
 )
 from finecausal_cli.config import __version__
 from finecausal_cli.device import one_thread, resolve_device
-from finecausal_cli.errors import FinecausalError, RefusedError, UsageError
+from finecausal_cli.errors import ErrorKind, FinecausalError, RefusedError, UsageError
 from finecausal_cli.scoring import ScoreOptions, keep_corrections
 from finecausal_cli.scoring.dive_reading import reading_process
 from finecausal_cli.scoring.measurements import CountRecogniser, Kinematics, ReadDive
@@ -70,7 +70,7 @@ class MeasuredDive(Value):
     )
     athlete_seen: int | None = Field(default=None, description="In how many of the 96 sampled frames.")
     forced: str | None = Field(default=None, description="Why it would have been refused; measured by --force.")
-    error_kind: RowErrorKind | None = Field(default=None, description="Why nothing was measured, of a closed list.")
+    error_kind: ErrorKind | None = Field(default=None, description="Why nothing was measured, of a closed list.")
     error: str | None = Field(default=None, description="The same in one line of words, with what to do.")
     notes: tuple[str, ...] = Field(default=(), description="Caveats a reader should know.")
     start_s: float | None = Field(default=None, description="Where the dive starts in the source, if that was given.")
@@ -78,6 +78,11 @@ class MeasuredDive(Value):
     seconds: float | None = Field(default=None, description="From the start of reading to the result.")
     key: str = Field(default="", description="Digest of content, reader and options: equal keys, equal results.")
     version: str = __version__
+
+    @property
+    def clip_key(self) -> ClipKey:
+        """Which part of a video it is of."""
+        return self.source, self.start_s, self.end_s
 
     def of(self, name: str) -> Measurement | None:
         """Return a fact by its name; None where nothing was read."""
@@ -116,12 +121,20 @@ class Measurer:
         reader: Reads joints and outlines.
         device: Where it computes.
         recognise: Helps to count half somersaults; without it they are counted by the track alone.
+        recogniser_digest: Digest of the weights of what helps; empty without it.
     """
 
-    def __init__(self, reader: AthleteReader, device: torch.device, recognise: CountRecogniser | None = None) -> None:
+    def __init__(
+        self,
+        reader: AthleteReader,
+        device: torch.device,
+        recognise: CountRecogniser | None = None,
+        recogniser_digest: str = "",
+    ) -> None:
         self._reader = reader
         self._device = device
         self._recognise = recognise
+        self._recogniser_digest = recogniser_digest
 
     @classmethod
     def load(cls, device: str = "auto") -> Measurer:
@@ -132,10 +145,13 @@ class Measurer:
             UsageError: The device is not to be had.
         """
         from finecausal_cli.athlete.reader import AthleteReader
+        from finecausal_cli.weights.hub import resolve_weights
+        from finecausal_cli.weights.store import load_weights
 
         resolved = resolve_device(device)
         with one_thread():
-            return cls(AthleteReader.load(device=resolved), resolved, CountRecogniser.load(resolved))
+            loaded = load_weights(resolve_weights(), resolved)
+            return cls(AthleteReader.load(device=resolved), resolved, CountRecogniser(loaded.model), loaded.digest)
 
     @property
     def viewing(self) -> Viewing:
@@ -145,7 +161,8 @@ class Measurer:
     @property
     def settings(self) -> RunSettings:
         """What its results depend on besides content and options."""
-        return RunSettings("", "", "", self._reader.digest, f"measured {MEASURED_VERSION} {__version__}")
+        framing = f"measured {MEASURED_VERSION} {__version__}"
+        return RunSettings(self._recogniser_digest, "", "", self._reader.digest, framing)
 
     @property
     def on_cpu(self) -> bool:
@@ -167,7 +184,7 @@ class Measurer:
         options = replace(options or ScoreOptions(), all_dives=False)
         (found,) = self.run(Item(os.fspath(path), os.fspath(path), options))
         if found.dive.status == "refused":
-            raise RefusedError(found.dive.error or "no dive", where=os.fspath(path), kind=_kind_of(found.dive))
+            raise RefusedError(found.dive.error or "no dive", where=os.fspath(path), kind=found.dive.error_kind)
         return found.dive
 
     def run(self, item: Item, ahead: ReadAhead | None = None, timeout_s: float = TIMEOUT_S) -> Iterator[Measured]:
@@ -188,6 +205,7 @@ class Measurer:
                     raise read.dive
                 results.append(self._measured(read, read.dive))
             except Exception as error:
+                log_unforeseen(error)
                 results.append(Measured(_failed(read, error)))
         return results
 
@@ -199,6 +217,8 @@ class Measurer:
             refused = MeasuredDive(
                 **facts,
                 status="refused",
+                dive_index=read.index or 1,
+                dives_found=len(dives.search.dives),
                 flight_start_s=prepared.flight_start_s,
                 entry_start_s=prepared.entry_start_s,
                 time_scale=prepared.time_scale,
@@ -227,10 +247,6 @@ class Measurer:
             notes=(*dive.missing, *dive.notes, *prepared.notes),
         )
         return Measured(measured, _body(prepared, read_dive))
-
-
-def _kind_of(dive: MeasuredDive) -> Any:
-    return None if dive.error_kind in (None, "unexpected") else dive.error_kind
 
 
 def _body(prepared: PreparedDive, read_dive: ReadDive) -> DiveBody | None:
@@ -331,8 +347,8 @@ def measure_many(
         rows: list[MeasuredDive] = []
         if kept is not None and journal is not None:
             rows = _standing(kept, journal, jobs, config)
-        known = {(row.source, row.key) for row in rows}
-        todo = [job for job in jobs if (job.item.source, job.key) not in known]
+        known = {(row.clip_key, row.key) for row in rows}
+        todo = [job for job in jobs if job.row_key not in known]
         begin(len(todo))
         pipeline = BatchConfig(workers=config.workers, timeout_s=config.timeout_s)
         results: Iterator[Measured] = run_jobs(
@@ -349,21 +365,26 @@ def measure_many(
 
 def _standing(kept: Journal, journal: Path, jobs: Sequence[Job], config: MeasureConfig) -> list[MeasuredDive]:
     """Return the rows that stand, after those to be measured again are dropped; rows of other clips stay."""
-    sources, wanted = {job.item.source for job in jobs}, {(job.item.source, job.key) for job in jobs}
-    rows: dict[tuple[str, str], list[MeasuredDive]] = defaultdict(list)
+    wanted = {job.row_key for job in jobs}
+    clips = {clip for clip, _ in wanted}
+    rows: dict[tuple[ClipKey, str], list[MeasuredDive]] = defaultdict(list)
     for row in read_rows_of(MeasuredDive, journal):
-        rows[row.source, row.key].append(row)
-    # Of a video all of whose dives are measured, each has a row, unless the run was stopped among them.
-    parts = {key for key, each in rows.items() if config.all_dives and len(each) < each[0].dives_found}
+        rows[row.clip_key, row.key].append(row)
+    whole = {key for key, each in rows.items() if _is_whole(each, all_dives=config.options.all_dives)}
 
     def is_stale(row: MeasuredDive) -> bool:
-        key = row.source, row.key
-        return row.source in sources and (
-            config.overwrite or row.status == "failed" or key not in wanted or key in parts
-        )
+        key = row.clip_key, row.key
+        return row.clip_key in clips and (config.overwrite or key not in wanted or key not in whole)
 
     kept.drop(is_stale)
     return [row for each in rows.values() for row in each if not is_stale(row)]
+
+
+def _is_whole(rows: Sequence[MeasuredDive], *, all_dives: bool) -> bool:
+    """Tell whether rows are all of their clip: none failed and, of all dives, no run was stopped among them."""
+    if any(row.status == "failed" for row in rows):
+        return False
+    return not all_dives or len(rows) >= max(row.dives_found for row in rows)
 
 
 def _generator(results: Iterator[Measured]) -> Generator[Measured]:

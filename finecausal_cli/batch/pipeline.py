@@ -17,6 +17,7 @@ import torch
 from finecausal_cli.batch import TIMEOUT_S, BatchConfig
 from finecausal_cli.batch.records import Row, failed_row, scored_row, unscored_row
 from finecausal_cli.device import available_cores
+from finecausal_cli.errors import FinecausalError
 from finecausal_cli.scoring.dive_reading import read_dives, read_each, reading_process
 from finecausal_cli.scoring.prepared_dive import PreparedDive, prepare_dive
 from finecausal_cli.scoring.results import Unscored
@@ -75,6 +76,7 @@ class Outcome:
         """Make the row of a result."""
         seconds, job = time.perf_counter() - read.started, read.job
         if isinstance(result, Exception):
+            log_unforeseen(result)
             row = failed_row(job, result, seconds=seconds)
         elif isinstance(result, Unscored):
             row = unscored_row(job, result, seconds=seconds)
@@ -83,6 +85,12 @@ class Outcome:
         if read.index is not None:
             row = row.model_copy(update={"dive_index": read.index, "dives_found": read.count})
         return cls(row, result)
+
+
+def log_unforeseen(error: Exception) -> None:
+    """Log where an exception was raised that nobody foresaw: its row has no more than its last line."""
+    if not isinstance(error, FinecausalError):
+        logger.debug("an error of this program", exc_info=error)
 
 
 class JobScorer:

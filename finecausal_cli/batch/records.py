@@ -49,9 +49,6 @@ RowType = TypeVar("RowType", bound=Value)
 ClipKey = tuple[str, float | None, float | None]
 """A requested part of a video: source, start and end."""
 
-RowErrorKind = Literal[ErrorKind, "unexpected"]
-"""``unexpected`` is a mistake of ours or of a library: an exception that nobody foresaw."""
-
 
 class Row(Value):
     """What became of one dive. Every field but ``assessment`` is one column of a table."""
@@ -81,7 +78,7 @@ class Row(Value):
     voters: int | None = Field(default=None, description="How many exemplars it was compared with.")
     start_s: float | None = Field(default=None, description="Where the dive starts in the source, if that was given.")
     end_s: float | None = None
-    error_kind: RowErrorKind | None = Field(default=None, description="Why it has no score, as one of a closed list.")
+    error_kind: ErrorKind | None = Field(default=None, description="Why it has no score, as one of a closed list.")
     error: str | None = Field(default=None, description="The same in one line of words.")
     notes: str | None = Field(default=None, description="Caveats, separated by ' | '.")
     seconds: float | None = Field(default=None, description="From the start of reading to the row, this dive alone.")
@@ -594,7 +591,7 @@ def _no_row(path: Path, number: int, why: str) -> DatasetError:
 
 def _end_of_whole_lines(stream: IO[bytes]) -> int:
     """Return where the last line that ends with a line break ends."""
-    size = position = stream.seek(0, os.SEEK_END)
+    position = stream.seek(0, os.SEEK_END)
     chunk = 1 << 16
     while position > 0:
         start = max(0, position - chunk)
@@ -603,7 +600,7 @@ def _end_of_whole_lines(stream: IO[bytes]) -> int:
         if last >= 0:
             return start + last + 1
         position = start
-    return 0 if size else size
+    return 0
 
 
 # Join the results of several runs.

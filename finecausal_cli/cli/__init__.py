@@ -6,6 +6,7 @@ import logging
 import os
 import signal
 import sys
+import traceback
 from threading import current_thread, main_thread
 from typing import TYPE_CHECKING, Annotated
 
@@ -177,11 +178,18 @@ def _apply(flags: str) -> None:
 
 
 class _NoteHandler(logging.Handler):
-    """Prints what is logged, a line each, on the standard error of the moment: a progress bar puts its own there."""
+    """Prints what is logged, a line each, on the standard error of the moment: a progress bar puts its own there.
+
+    The traceback of what is logged for finding mistakes follows it.
+    """
 
     def emit(self, record: logging.LogRecord) -> None:
         name = f"{record.name}: " if record.levelno <= logging.DEBUG else ""
         typer.secho(name + _one_line(record.getMessage()), dim=True, err=True)
+        if record.exc_info and record.levelno <= logging.DEBUG:
+            for text in traceback.format_exception(*record.exc_info):
+                for line in text.splitlines():
+                    typer.secho(_one_line(line), dim=True, err=True)
 
 
 def _flush() -> None:

@@ -11,7 +11,6 @@ import typer
 
 from finecausal_cli.cli.options import (
     CacheOptions,
-    Clip,
     Dataset,
     DeviceOptions,
     FormatOptions,
@@ -21,7 +20,7 @@ from finecausal_cli.cli.options import (
     add_command,
 )
 from finecausal_cli.config import DEFAULT_WEIGHTS, REQUIRED, OptionGroup, RuntimeConfig, option
-from finecausal_cli.errors import WeightsError
+from finecausal_cli.errors import UsageError, WeightsError
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Mapping
@@ -349,8 +348,14 @@ def _judge_own(weights: Path, name: str, folder: Path, device: str) -> list[Leav
     return [each for each in judged if each is not None]
 
 
+KeptClip = Annotated[
+    str,
+    typer.Argument(metavar="PATH", help="A video file or a folder of frames; it is read again.", show_default=False),
+]
+
+
 def add(
-    clip: Clip,
+    clip: KeptClip,
     dive: Annotated[ScoreOptions, Without("exemplar", "voters", "seed")],
     judged: JudgedOptions,
     runtime: Annotated[RuntimeConfig, Without("calibrate")],
@@ -367,6 +372,9 @@ def add(
     from finecausal_cli.scoring.judged_dives import JudgedLabels, add_exemplar
     from finecausal_cli.weights.hub import resolve_weights
 
+    if clip == "-":
+        what = "standard input cannot be an exemplar: its video is read again when other weights encode it"
+        raise UsageError(what, where="PATH", hint="save it to a file and name that")
     JudgedLabels.of(dive, judged)  # refuses before anything that takes long
     bank = OwnBank.open(runtime.bank)
     with working("reading the dive"):

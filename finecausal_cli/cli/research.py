@@ -46,12 +46,18 @@ def simulate(
         Path, typer.Argument(metavar="OUT", help="Folder of the dataset; dives in it are kept.", show_default=False)
     ],
     options: SimulateOptions,
+    given: Given,
 ) -> None:
-    """Simulate dives: clips, exact masks, judges' marks and their causes. A second run continues a stopped one."""
+    """Simulate dives: clips, exact masks, judges' marks and their causes.
+
+    A second run continues a stopped one; with --negatives it writes all clips again.
+    """
     from finecausal_cli.report.console import progress_bar, working
     from finecausal_cli.simulator.dataset import draw_preview, save_picture, write_dataset
     from finecausal_cli.simulator.recording import find_photos, plan_dataset
 
+    if options.negatives:
+        _refuse_beside_negatives(given)
     photos = () if options.backgrounds is None else find_photos(options.backgrounds)
     if options.negatives:
         typer.echo(_write_negatives(out, options, photos))
@@ -72,6 +78,22 @@ def simulate(
         with working("drawing the contact sheet"):
             save_picture(out / PREVIEW_NAME, draw_preview(plan, min(options.count, PREVIEW_DIVES)))
     typer.echo(written)
+
+
+_OF_NEGATIVES = ("negatives", "count", "seed", "backgrounds")
+"""Options that say something of clips without a dive."""
+
+
+def _refuse_beside_negatives(given: Given) -> None:
+    from finecausal_cli.config import flag_of, info_of
+    from finecausal_cli.errors import UsageError
+    from finecausal_cli.simulator import SimulateOptions
+
+    of_dives = [each for each in fields(SimulateOptions) if info_of(each) and each.name not in _OF_NEGATIVES]
+    flags = [flag_of(each) for each in of_dives if each.name in given]
+    if flags:
+        hint = f"leave out {'it' if len(flags) == 1 else 'them'}, or --negatives"
+        raise UsageError("--negatives writes clips without a dive", where=" ".join(flags), hint=hint)
 
 
 def _write_negatives(out: Path, options: SimulateOptions, photos: Sequence[str]) -> Path:

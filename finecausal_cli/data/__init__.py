@@ -60,6 +60,8 @@ class Dive:
         frames: The pictures of the folder ``video`` that belong to this dive; None for all.
         start_s: Start of the dive in its video, seconds; None for the video's start.
         end_s: End of the dive in its video, seconds; None for the video's end.
+        diver: Who dives; empty if unknown.
+        date: When, ISO 8601; empty if unknown.
     """
 
     key: str
@@ -77,6 +79,8 @@ class Dive:
     frames: FrameRange | None = None
     start_s: float | None = None
     end_s: float | None = None
+    diver: str = ""
+    date: str = ""
 
     @property
     def execution(self) -> float:

@@ -595,6 +595,8 @@ class _DiveReader:
             split=row.split,
             start_s=row.start_s,
             end_s=row.end_s,
+            diver=row.diver,
+            date=row.date,
         )
 
     def _add(self, column: str, what: str, hint: str | None = None) -> None:
@@ -644,7 +646,5 @@ class _DiveReader:
                 self._add("height_m", error.what, error.hint)
                 return None
         if listed is None and not wrong & {"dive", "height_m"}:
-            self._add(
-                "difficulty", "missing, and not to be had from dive and height_m", "give the degree of difficulty"
-            )
+            self._add("difficulty", "missing, and not to be had from dive and height_m", "give the difficulty")
         return listed

@@ -341,15 +341,6 @@ MAX_EXECUTION = COUNTING_MARKS * MAX_MARK
 
 _DROPPED_EACH_END = {3: 0, 5: 1, 7: 2}
 _SYNCHRO_SHARE = Decimal("0.6")
-_GRADES = (
-    (10.0, "excellent"),
-    (8.5, "very good"),
-    (7.0, "good"),
-    (5.0, "satisfactory"),
-    (2.5, "deficient"),
-    (0.5, "unsatisfactory"),
-    (0.0, "failed"),
-)
 
 
 def execution_from_marks(marks: Sequence[float]) -> float:
@@ -410,16 +401,6 @@ def final_score(marks: Sequence[float], difficulty: float, *, synchro: bool = Fa
         raise UsageError(f"difficulty {difficulty:g}", where="difficulty", hint="it is above 0, such as 3.2")
     product = Decimal(str(execution)) * Decimal(str(difficulty))
     return float(product.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
-
-
-def describe_mark(mark: float) -> str:
-    """Return the word the rules use for a mark, from ``failed`` (0) to ``excellent`` (10).
-
-    Raises:
-        UsageError: When the mark is not 0..10 in half points.
-    """
-    checked = _exact(mark)
-    return next(word for lowest, word in _GRADES if checked >= Decimal(lowest))
 
 
 def _counting(marks: Sequence[float], dropped_each_end: int) -> list[Decimal]:

@@ -127,8 +127,3 @@ class PairOutput:
     static_tokens: Tensor | None = None
     node_attention: Tensor | None = None
     stage_attention: Tensor | None = None
-
-    @property
-    def frame_probabilities(self) -> Tensor:
-        """Probability [B, 2, F, 2] of each frame being the (first, last) transition."""
-        return self.frame_logits.sigmoid()

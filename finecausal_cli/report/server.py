@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import parse_qs, urlsplit
 
 from finecausal_cli.config import __version__
-from finecausal_cli.diving import difficulty, parse_dive_number
+from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import FinecausalError, OutputError
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.upload_queue import PrivateFolder, UploadQueue, list_banks
@@ -247,10 +247,14 @@ class _Handler(BaseHTTPRequestHandler):
         size = self._announced_size()
         name = safe_name(fields.get("name", ""))
         upload = self.server.uploads.prepare(name, score_options(fields), self._bank(fields.get("bank", "")))
+        if upload is None:
+            raise RequestRefusedError(
+                HTTPStatus.SERVICE_UNAVAILABLE, "too many videos wait: try again when some are done"
+            )
         try:
             self._receive(upload, size)
         except BaseException:
-            shutil.rmtree(upload.folder, ignore_errors=True)
+            self.server.uploads.abandon(upload)
             raise
         self.server.uploads.add(upload)
         self._send_json({"id": upload.id}, HTTPStatus.CREATED)
@@ -266,10 +270,6 @@ class _Handler(BaseHTTPRequestHandler):
             )
         if size == 0:
             raise RequestRefusedError(HTTPStatus.BAD_REQUEST, "the file is empty")
-        if self.server.uploads.is_full:
-            raise RequestRefusedError(
-                HTTPStatus.SERVICE_UNAVAILABLE, "too many videos wait: try again when some are done"
-            )
         return size
 
     def _bank(self, bank: str) -> str | None:
@@ -278,7 +278,7 @@ class _Handler(BaseHTTPRequestHandler):
         return bank or None
 
     def _receive(self, upload: Upload, size: int) -> None:
-        """Write the body into the upload's file, no more than was announced at a time as the disk holds."""
+        """Write the body into the upload's file, piece by piece, if the disk has room for what was announced."""
         if shutil.disk_usage(upload.folder).free < size + _SPARE_BYTES:
             raise RequestRefusedError(HTTPStatus.INSUFFICIENT_STORAGE, "the disk of this machine is too full for it")
         left = size
@@ -363,8 +363,6 @@ def score_options(fields: dict[str, str]) -> ScoreOptions:
     try:
         number = parse_dive_number(fields["dive"]) if fields.get("dive") else None
         height_m = float(fields["height"].replace(",", ".")) if fields.get("height") else None
-        if number is not None and height_m is not None:
-            difficulty(number, height_m)
         return ScoreOptions(dive=None if number is None else str(number), height_m=height_m)
     except ValueError:
         raise RequestRefusedError(HTTPStatus.BAD_REQUEST, f"{fields['height']!r} is not a height in metres") from None

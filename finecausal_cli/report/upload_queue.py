@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import os
-import queue
 import secrets
 import shutil
 import threading
@@ -178,10 +177,10 @@ class UploadQueue:
         self._load = load or (lambda config: Scorer.load(**asdict(config)))
         self._options = options or ExplainOptions()
         self._scorer: tuple[str | None, Scorer] | None = None
-        self._waiting: queue.Queue[Upload | None] = queue.Queue()
         self._uploads: dict[str, Upload] = {}
-        self._lock = threading.Lock()
-        self._stopping = threading.Event()
+        self._receiving: set[str] = set()
+        self._lock = threading.Condition()  # for both, and for the state of an upload while it waits
+        self._is_stopping = False
         self._process = reading_process()
         self._thread = threading.Thread(target=self._work, name="scoring", daemon=True)
 
@@ -196,34 +195,46 @@ class UploadQueue:
 
     def stop(self, timeout_s: float = 20.0) -> bool:
         """End the upload under way and forget the others; return whether the thread has ended in time."""
-        self._stopping.set()
-        self._waiting.put(None)
+        with self._lock:
+            self._is_stopping = True
+            self._lock.notify_all()
         self._process.close()
         if self._thread.ident is not None:
             self._thread.join(timeout_s)
         return not self._thread.is_alive()
 
-    @property
-    def is_full(self) -> bool:
-        """Whether as many wait as may."""
-        return self._waiting.qsize() >= MOST_WAITING
+    def prepare(self, name: str, options: ScoreOptions, bank: str | None) -> Upload | None:
+        """Make the folder of an upload, whose video the caller then writes before it adds or abandons it.
 
-    def prepare(self, name: str, options: ScoreOptions, bank: str | None) -> Upload:
-        """Make the folder of an upload, whose video is then written by the caller."""
+        Returns:
+            The upload; None where as many wait, or are being received, as may.
+        """
         upload_id = secrets.token_urlsafe(12)
         upload = Upload(upload_id, name, options, bank, self._folder / upload_id)
-        upload.folder.mkdir(mode=0o700)
+        with self._lock:
+            waiting = sum(each.state == "waiting" for each in self._uploads.values())
+            if waiting + len(self._receiving) >= MOST_WAITING:
+                return None
+            upload.folder.mkdir(mode=0o700)
+            self._receiving.add(upload_id)
         return upload
+
+    def abandon(self, upload: Upload) -> None:
+        """Forget an upload whose video has not arrived."""
+        with self._lock:
+            self._receiving.discard(upload.id)
+        shutil.rmtree(upload.folder, ignore_errors=True)
 
     def add(self, upload: Upload) -> None:
         """Put an upload whose video is complete into the queue."""
         with self._lock:
+            self._receiving.discard(upload.id)
             self._uploads[upload.id] = upload
+            self._lock.notify_all()
             finished = [each for each in self._uploads.values() if each.state in _FINISHED]
             for oldest in finished[: max(0, len(finished) - MOST_KEPT)]:
                 del self._uploads[oldest.id]
                 shutil.rmtree(oldest.folder, ignore_errors=True)
-        self._waiting.put(upload)
 
     def remove(self, upload_id: str) -> bool:
         """Forget an upload that is finished or waits; False where there is none such."""
@@ -247,11 +258,19 @@ class UploadQueue:
         places = {upload_id: place for place, upload_id in enumerate(waiting, start=1)}
         return [upload.describe(places.get(upload.id)) for upload in reversed(uploads)]
 
+    def _claim(self) -> Upload | None:
+        """Wait for an upload and take it, so that nobody can remove it any more; None says that it is over."""
+        with self._lock:
+            while not self._is_stopping:
+                upload = next((each for each in self._uploads.values() if each.state == "waiting"), None)
+                if upload is not None:
+                    upload.state = "reading"
+                    return upload
+                self._lock.wait()
+        return None
+
     def _work(self) -> None:
-        while not self._stopping.is_set():
-            upload = self._waiting.get()
-            if upload is None or upload.id not in self._uploads:  # removed meanwhile
-                continue
+        while (upload := self._claim()) is not None:
             started = time.monotonic()
             try:
                 upload.state, upload.message = self._explain(upload)
@@ -272,7 +291,6 @@ class UploadQueue:
     def _explain(self, upload: Upload) -> tuple[State, str]:
         scorer, path = self._scorer_of(upload.bank), str(upload.video)
         options = replace(upload.options, timeout_s=TIMEOUT_S)
-        upload.state = "reading"
         with self._read_ahead(upload, scorer, options) as ahead:
             try:
                 explanation, evidence = scorer.explain(path, options, self._options, ahead=ahead)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 import os
 import re
 from contextlib import contextmanager, suppress
@@ -461,12 +462,7 @@ class PairDifferences:
         folder = bank.part_of(bank.own[0]).folder
         self._file = None if folder is None else folder / _PAIRS_NAME
         self._names: dict[int, str] = {}
-        self._known: dict[str, dict[str, float]] = {}
-        if self._file is not None:
-            with suppress(OSError, ValueError, AttributeError):
-                stored = json.loads(self._file.read_text(encoding="utf-8"))
-                if stored["weights"] == bank.weights_digest:
-                    self._known = {str(key): dict(row) for key, row in stored["pairs"].items()}
+        self._known = {} if self._file is None else _read_pairs(self._file, bank.weights_digest)
 
     def name(self, index: int) -> str:
         """Name an encoding by its content."""
@@ -503,6 +499,26 @@ class PairDifferences:
         if self._file is None:
             return
         present = {self.name(index) for index in self._bank.own}
-        pairs = {name: row for name, row in self._known.items() if name in present}
+        gone = self._known.keys() - present  # voters of a bank that does not vote now are not among them
+        pairs = {
+            name: {voter: delta for voter, delta in row.items() if voter not in gone}
+            for name, row in self._known.items()
+            if name in present
+        }
         with suppress(OutputError), atomic_write(self._file, "the differences of pairs") as part:
             part.write_text(json.dumps({"weights": self._bank.weights_digest, "pairs": pairs}) + "\n", encoding="utf-8")
+
+
+def _read_pairs(file: Path, weights_digest: str) -> dict[str, dict[str, float]]:
+    """Read differences of pairs by the names of their encodings; none where they are damaged or of other weights."""
+    try:
+        stored = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return {}
+    if not isinstance(stored, dict) or stored.get("weights") != weights_digest:
+        return {}
+    pairs = stored.get("pairs")
+    if not isinstance(pairs, dict) or not all(isinstance(row, dict) for row in pairs.values()):
+        return {}
+    deltas = [delta for row in pairs.values() for delta in row.values()]
+    return pairs if all(isinstance(delta, float) and math.isfinite(delta) for delta in deltas) else {}

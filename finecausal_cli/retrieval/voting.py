@@ -119,7 +119,7 @@ def choose_voters(
             rule out have minus infinity, and are never named. None if nothing was counted.
 
     Raises:
-        BankError: The bank is empty or has no exemplar of that name.
+        BankError: The bank is empty, holds nothing but the dive itself, or has no exemplar of that name.
     """
     if not bank.exemplars:
         raise BankError("an empty bank", where=bank.name, hint="add exemplars: finecausal exemplars build")
@@ -135,6 +135,9 @@ def choose_voters(
         )
     if echoes := _echoes(bank, query):
         kept = [index for index in range(len(bank.exemplars)) if index not in echoes]
+        if not kept:
+            hint = "add other judged dives: finecausal exemplars add; or let others vote too: --bank mine+bundled"
+            raise BankError("its only exemplar is this dive itself", where=bank.name, hint=hint)
         choice = choose_voters(bank.select(kept), query, dive=dive, voters=voters, seed=seed, evidence=evidence)
         return replace(choice, indices=tuple(kept[index] for index in choice.indices))
     if dive is None:

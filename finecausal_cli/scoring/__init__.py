@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Final, Literal, cast, get_args
 
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.config import option
-from finecausal_cli.diving import MAX_EXECUTION, parse_dive_number
+from finecausal_cli.diving import HEIGHTS_M, MAX_EXECUTION, parse_dive_number
 from finecausal_cli.errors import OutputError, UsageError
 
 if TYPE_CHECKING:
@@ -150,9 +150,9 @@ def read_corrections(
     """
     path = corrections_path(clip)
     try:
-        if not path.is_file() or path.stat().st_size > _MOST_BYTES:
+        if not path.is_file():
             return Corrections(), ()
-        dives = _parse(path.read_text(encoding="utf-8"))
+        dives = _read(path)
         entry = next((dive for dive in dives if _part_of(dive) == (start_s, end_s)), None)
         return (Corrections() if entry is None else _corrections(entry)), ()
     except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError, UsageError) as error:
@@ -173,7 +173,7 @@ def write_corrections(
     """
     path = corrections_path(clip)
     try:
-        dives = _parse(path.read_text(encoding="utf-8")) if path.is_file() else []
+        dives = _read(path) if path.is_file() else []
     except (OSError, ValueError, RecursionError) as error:
         return (f"the corrections are not kept: {path.name} is there and is something else ({error})",)
     others = [dive for dive in dives if _part_of(dive) != (start_s, end_s)]
@@ -210,6 +210,12 @@ def keep_corrections(
     stored, _ = read_corrections(clip, start_s, end_s)
     joined = given.over(stored)
     return () if joined == stored else write_corrections(clip, joined, start_s, end_s)
+
+
+def _read(path: Path) -> list[dict[str, Any]]:
+    if path.stat().st_size > _MOST_BYTES:
+        raise ValueError(f"it is larger than {_MOST_BYTES >> 20} MiB")
+    return _parse(path.read_text(encoding="utf-8"))
 
 
 def _parse(text: str) -> list[dict[str, Any]]:
@@ -283,6 +289,13 @@ class Wanted:
 # What a caller may say about a dive that is to be scored.
 
 
+def _check_height(height_m: float | None) -> None:
+    if height_m is not None and height_m not in HEIGHTS_M:
+        *others, last = (f"{height:g}" for height in HEIGHTS_M)
+        hint = f"metres: {', '.join(others)} or {last}"
+        raise UsageError(f"no board or platform is {height_m:g} m high", where="--height", hint=hint)
+
+
 @dataclass(frozen=True, slots=True)
 class ScoreOptions:
     """How to score one dive. Every field may stay as it is.
@@ -325,6 +338,7 @@ class ScoreOptions:
     def __post_init__(self) -> None:
         if self.voters < 1:
             raise UsageError(f"{self.voters} exemplars", where="--most-exemplars", hint="1 or more")
+        _check_height(self.height_m)
         if self.difficulty is not None and not 0 < self.difficulty < 10:
             raise UsageError(f"difficulty {self.difficulty:g}", where="--difficulty", hint="real ones run from 1 to 5")
         if self.exemplar is not None and self.voters != type(self)().voters and self.voters != 1:
@@ -424,6 +438,7 @@ class CompareOptions:
     timeout_s: float | None = None
 
     def __post_init__(self) -> None:
+        _check_height(self.height_m)
         if self.difficulty is not None and not 0 < self.difficulty < 10:
             raise UsageError(f"difficulty {self.difficulty:g}", where="--difficulty", hint="real ones run from 1 to 5")
         if (self.execution is not None) + (self.score is not None) + self.ask_bank > 1:

@@ -102,7 +102,7 @@ def compare_dives(
     stages = _stages(context.votes, degree)
     difference = sum(stage.contribution for stage in stages)
     if options.ask_bank:
-        execution, execution_from = _ask_bank(scorer, second.encoding, options)
+        execution, execution_from = _ask_bank(scorer, second, options)
     after = None if execution is None else execution + difference
     name, digest = scorer.weights
     comparison = Comparison(
@@ -237,9 +237,9 @@ def _given_execution(options: CompareOptions, degree: float | None) -> tuple[flo
     return options.score / degree, f"given score / {degree:g}"
 
 
-def _ask_bank(scorer: Scorer, exemplar: Encoding, options: CompareOptions) -> tuple[float, str]:
+def _ask_bank(scorer: Scorer, exemplar: _EncodedDive, options: CompareOptions) -> tuple[float, str]:
     how = ScoreOptions(dive=options.dive, voters=options.voters, seed=options.seed, attention=False)
-    (voted,) = scorer.vote([exemplar], [how])
+    (voted,) = scorer.vote([exemplar.encoding], [how], [exemplar.prepared.body_track])
     if isinstance(voted, FinecausalError):
         raise voted
     choice, votes = voted

@@ -1,6 +1,7 @@
-"""File -> the dives in it, as clips that the scoring network and the athlete reader can look at. Needs no torch.
+"""File -> the dives in it, as clips that the scoring network and the athlete reader can look at.
 
-The file is searched once at a small size; then only the frames that are sampled of a dive are decoded at full size, and
+The file is searched once at a small size, and a short one that has no sure flight once more with the athlete reader,
+for which alone torch is loaded; then only the frames that are sampled of a dive are decoded at full size, and
 everything that anybody needs of them is cut on that pass: the picture for the network and the window around the
 athlete. Where a time limit is set, all of this runs in a process that can be killed.
 

@@ -8,6 +8,7 @@ the file unless they are called real; pixels are those of the decoded upright pi
 from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from finecausal_cli.athlete.reader import AthleteReader
     from finecausal_cli.athlete.track import BodyTrack
     from finecausal_cli.scoring.results import AthleteFrame
     from finecausal_cli.tracking.flights import Flight, Search
@@ -297,15 +299,21 @@ def _find_flights(path: str | os.PathLike[str], **how: Any) -> Search:
     is_doubtful = sure < _SURE if search.flights else search.reason == "no_dive"
     if not is_doubtful or search.duration_s > _SECOND_LOOK_S:
         return search
-    from finecausal_cli.athlete.reader import AthleteReader
-
     try:
-        reader = AthleteReader.load()
+        reader = _reader()
     except WeightsError:
         return search
     second = find_flights(path, heat=reader.likely, **how)
     surer = max((flight.confidence for flight in second.flights), default=0.0)
     return second if surer > sure + _SURER or not search.flights else search
+
+
+@cache
+def _reader() -> AthleteReader:
+    """Load the reader once for all files that a process looks at twice."""
+    from finecausal_cli.athlete.reader import AthleteReader
+
+    return AthleteReader.load()
 
 
 def locate_dives(

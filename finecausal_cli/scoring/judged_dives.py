@@ -245,22 +245,27 @@ def _import(scorer: Scorer, bank: OwnBank, dive: Dive, timeout_s: float | None) 
     if dive.number is None or (dive.score is None and not dive.judges):
         missing = "dive number" if dive.number is None else "score"
         return replace(row, reason=f"no {missing} in the manifest")
-    options = ScoreOptions(
-        dive=dive.number,
-        height_m=dive.height_m,
-        difficulty=dive.difficulty,
-        start_s=dive.start_s,
-        end_s=dive.end_s,
-        timeout_s=timeout_s,
-    )
     path = os.path.abspath(dive.video)  # noqa: PTH100 - keeps links as they are
-    clip = JudgedClip(path=path, start_s=dive.start_s, end_s=dive.end_s, judges=dive.judges)
+    clip = JudgedClip(path=path, start_s=dive.start_s, end_s=dive.end_s)
     known = bank.find_clip(clip)
+    if known is not None and known.clip is not None:
+        clip = known.clip
+    clip = _relabelled(clip, dive)
     try:
+        options = ScoreOptions(
+            dive=dive.number,
+            height_m=dive.height_m,
+            difficulty=dive.difficulty,
+            start_s=dive.start_s,
+            end_s=dive.end_s,
+            athlete=clip.athlete,
+            force=clip.force,
+            timeout_s=timeout_s,
+        )
         marks = dive.judges if dive.score is None else ()
         labels = JudgedLabels.of(options, JudgedOptions(score=dive.score, judges=marks))
         if known is not None and known in bank.index.exemplars and _is_same_file(known):
-            return _relabel(bank, known, labels, dive.judges)
+            return _relabel(bank, known, labels, clip)
         seen = _look(scorer, path, options)
     except RefusedError as error:
         return replace(row, outcome="refused", reason=_reason(error))
@@ -352,10 +357,14 @@ def _store(
     return JudgedRow(clip.path, outcome, exemplar.id, exemplar.dive, exemplar.score, reason)
 
 
-def _relabel(bank: OwnBank, known: Exemplar, labels: JudgedLabels, judges: tuple[float, ...]) -> JudgedRow:
+def _relabelled(clip: JudgedClip, dive: Dive) -> JudgedClip:
+    """Take over what a manifest says of a dive; who dives and when stay where it does not say."""
+    said = {"diver": dive.diver or clip.diver, "date": dive.date or clip.date}
+    return clip.model_copy(update={"judges": dive.judges, **said})
+
+
+def _relabel(bank: OwnBank, known: Exemplar, labels: JudgedLabels, clip: JudgedClip) -> JudgedRow:
     """Keep the encoding of a dive that is in the bank, and take over what is said of it now."""
-    assert known.clip is not None  # noqa: S101 - one's own
-    clip = known.clip.model_copy(update={"judges": judges})
     wanted = known.model_copy(
         update={
             "dive": labels.dive,

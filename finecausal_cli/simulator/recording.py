@@ -300,7 +300,7 @@ class Truth:
     """Ground truth of a clip's pictures.
 
     Attributes:
-        joints: float32 [frames, joints, 2] pixels of the picture, in the order of ``athlete.skeleton.JOINTS``; in a
+        joints: float32 [frames, joints, 2] pixels of the picture, in the order of ``athlete.JOINTS``; in a
             mirrored picture left and right are those that the picture shows.
         visible: bool [frames, joints] inside the picture, above the water and not behind the tower; hidden by the
             athlete's own body counts as visible.

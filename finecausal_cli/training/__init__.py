@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, ClassVar, Literal, TypeVar
 
 from finecausal_cli.config import REQUIRED, OptionGroup, Precision, option
 from finecausal_cli.errors import TrainingError, UsageError
+from finecausal_cli.model.config import PRESETS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -37,7 +38,10 @@ PRETRAINED_BACKBONE_LR = 1e-4
 
 NETWORK_PANEL, OPTIMISATION_PANEL, RUN_PANEL = "Network", "Optimisation", "Running"
 
-_PRESET_HELP = "compact, finecausal or reference; compact, or that of --init."
+
+def _preset_help(*left_out: str) -> str:
+    *others, last = sorted(PRESETS.keys() - set(left_out))
+    return f"{', '.join(others)} or {last}; compact, or that of --init."
 
 
 @dataclass(frozen=True)
@@ -46,7 +50,7 @@ class NetworkOptions(OptionGroup):
 
     panel: ClassVar[str] = NETWORK_PANEL
 
-    preset: str | None = option(None, _PRESET_HELP)
+    preset: str | None = option(None, _preset_help())
     ablate: str = option("", "Modules to leave out: gat, tca or gat,tca.")
 
     def build(self, base: ModelConfig | None = None) -> ModelConfig:
@@ -180,7 +184,7 @@ class PretrainNetworkOptions(OptionGroup):
 
     panel: ClassVar[str] = NETWORK_PANEL
 
-    preset: str | None = option(None, _PRESET_HELP)
+    preset: str | None = option(None, _preset_help("skeleton"))  # it reads tracks, no pictures
     two_trunks: bool = option(
         False, "Separate backbones for the features and the foreground, where the preset shares one."
     )
@@ -270,7 +274,7 @@ class ReaderOptions(OptionGroup):
         out: Folder of the run; the reader is written to ``out/reader``.
         imagenet: State dict (.pth) of EfficientNet-Lite0.
         start: Folder of a reader whose networks are trained further; its splash and ends stay.
-        device: ``auto`` or ``cpu``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     """
 
     panel: ClassVar[str] = OPTIMISATION_PANEL
@@ -300,7 +304,7 @@ class ReaderOptions(OptionGroup):
     steps: int = option(6000, "Optimiser steps of the frame network.", min=1, metavar="N")
     sequence_steps: int = option(3000, "Optimiser steps of the sequence network; 0 leaves it out.", min=0, metavar="N")
     batch_size: int = option(32, "Windows in a batch.", min=4, metavar="N")
-    lr: float = option(1.5e-3, "Peak learning rate.", min=0)
+    lr: float = option(1.5e-3, "Peak learning rate.", above=0)
     width: int = option(64, "Channels of the pyramid and of the heads.", min=8, metavar="N")
     frozen_stages: int = option(3, "Backbone stages that are not trained; 3 covers strides 2 to 8.", min=0, max=7)
     per_clip: int = option(16, "Windows cropped from a clip.", min=1, metavar="N")
@@ -325,7 +329,7 @@ class EndOptions(OptionGroup):
     Attributes:
         reader: Folder of the athlete reader whose other networks are kept.
         out: Folder of the run; the reader is written to ``out/reader``.
-        device: ``auto`` or ``cpu``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     """
 
     panel: ClassVar[str] = OPTIMISATION_PANEL
@@ -347,7 +351,7 @@ class EndOptions(OptionGroup):
     dives: int = option(6000, "Simulated dives whose ends are rendered.", min=1, metavar="N")
     held_out: int = option(300, "Dives to validate on.", min=1, metavar="N")
     steps: int = option(2400, "Optimiser steps.", min=1, metavar="N")
-    lr: float = option(2e-3, "Peak learning rate.", min=0)
+    lr: float = option(2e-3, "Peak learning rate.", above=0)
     further: bool = option(False, "Train the network further that the reader has, in place of a new one.")
     workers: int = option(1, "Processes that render.", min=1, metavar="N")
     seed: int = option(0, "Random seed.")
@@ -364,7 +368,7 @@ class SkeletonOptions(OptionGroup):
         validation: Held-out films.
         out: Folder of the run; the weights are written to ``out/best``.
         cache: Folder of the tracks that are read from films; None reads them every time.
-        device: ``auto``, ``cpu`` or ``cuda``.
+        device: ``auto``, ``cpu``, ``cuda``, ``cuda:N`` or ``mps``.
     """
 
     panel: ClassVar[str] = OPTIMISATION_PANEL
@@ -385,8 +389,8 @@ class SkeletonOptions(OptionGroup):
     width: float = option(0.25, "Features of a snippet over 1024, a multiple of 1/64.", min=1 / 32, max=1)
     alone_steps: int = option(3000, "Optimiser steps on single dives.", min=0, metavar="N")
     pair_steps: int = option(2500, "Optimiser steps on pairs of dives.", min=1, metavar="N")
-    lr: float = option(2e-3, "Peak learning rate on single dives.", min=0)
-    pair_lr: float = option(6e-4, "Peak learning rate on pairs.", min=0)
+    lr: float = option(2e-3, "Peak learning rate on single dives.", above=0)
+    pair_lr: float = option(6e-4, "Peak learning rate on pairs.", above=0)
     filmed: float = option(0.3, "Share of films among the dives, where a number has any.", min=0, max=1)
     lost: float = option(0.08, "Share of flights that are frozen, shuffled, reversed or another dive's.", min=0, max=1)
     exemplars: int = option(6, "Simulated exemplars of a number at validation.", min=1, metavar="N")
@@ -450,8 +454,6 @@ def build_config(preset: str, *, ablate: str = "", base: ModelConfig | None = No
     Raises:
         UsageError: There is no such preset or module.
     """
-    from finecausal_cli.model.config import PRESETS
-
     if preset not in PRESETS:
         raise UsageError(f"no preset {preset!r}", where="--preset", hint=f"one of {', '.join(PRESETS)}")
     left_out = [module.strip() for module in ablate.split(",") if module.strip()]

@@ -213,17 +213,16 @@ def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> P
     if what == "contact":
         train += rendered("failed", run.seed + 2, max(1, round(_FAILED_SHARE * run.dives)), failed=True)
     held_out = rendered("validation", run.seed + 1, run.held_out)
-    films = None
+    device, films = resolve_device(run.device), None
     if run.films:
         # A splash is looked for from the contact on as it is read, an end from where the search finds it.
         kept = stored.ends if what == "splash" else {}
         digest = str(stored.config["digest"])
-        reader = AthleteReader(stored.network, stored.sequence, ends=kept, digest=digest)
+        reader = AthleteReader(stored.network, stored.sequence, ends=kept, digest=digest, device=device)
         reading = partial(_count, report, "reading films")
         read = [read_films(what, dataset, reader, run.out, progress=reading) for dataset in run.films]
         read += [read_negatives(end, clips, reader, run.out, progress=reading) for clips in run.negatives]
         films = WindowSet(read, WINDOW_M, FILMED_SHIFT_M, end=end)
-    device = resolve_device(run.device)
     drawn = partial(_drawn, start, device, run.seed, report)
     task = EndTask(
         kind,

@@ -284,25 +284,6 @@ def scale_frame(
     return resize(frame, working_size(height, width, geometry, frame_size, sample_aspect), geometry)
 
 
-def scale_mask(
-    mask: NDArray[np.uint8], geometry: Geometry, frame_size: int = FRAME_SIZE, sample_aspect: float = 1.0
-) -> NDArray[np.uint8]:
-    """Scale a foreground mask as its picture is scaled, and decide each pixel.
-
-    Args:
-        mask: uint8 [height, width], 0 to 255, the athlete white.
-        geometry: ``fit`` or ``squeeze``.
-        frame_size: Side of the crop in pixels.
-        sample_aspect: Width of one pixel of the picture over its height.
-
-    Returns:
-        uint8 [working height, working width], 1 where at least half of the pixel is athlete, else 0.
-    """
-    height, width = mask.shape
-    scaled = resize(mask, working_size(height, width, geometry, frame_size, sample_aspect), geometry)
-    return (scaled >= FOREGROUND).astype(np.uint8)
-
-
 def resize(picture: NDArray[np.uint8], size: tuple[int, int], geometry: Geometry) -> NDArray[np.uint8]:
     """Scale uint8 [height, width] or [height, width, 3] to ``size`` (height, width); shrinking counts every pixel.
 

@@ -8,6 +8,7 @@ named in the header.
 from __future__ import annotations
 
 import json
+import logging
 import math
 import os
 import signal
@@ -16,6 +17,7 @@ import subprocess
 import sys
 import tempfile
 import time
+import traceback
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 from threading import Lock, Timer
@@ -31,6 +33,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
     from typing_extensions import Self
+
+logger = logging.getLogger(__name__)
 
 _START = (
     "import importlib, json, sys; sys.path[:] = json.loads(sys.argv[1]); importlib.import_module(sys.argv[2]).serve()"
@@ -123,7 +127,7 @@ class WorkerProcess:
             progress: Called with the progress of the task.
 
         Raises:
-            VideoError: The task raised it; or it took longer, or crashed.
+            VideoError: The task raised it, or what nobody foresaw (kind ``unexpected``); or it took longer, or crashed.
             UsageError: The task raised it.
         """
         if self._is_closed:
@@ -145,6 +149,8 @@ class WorkerProcess:
         if answer is None:
             raise self._failure(path, timeout_s if late.is_set else None)
         if "error" in answer[0]:
+            for line in answer[0].get("traceback", "").splitlines():
+                logger.debug("%s", line)
             raise _error(*answer[0]["error"])
         return answer
 
@@ -172,7 +178,7 @@ class WorkerProcess:
         self._release()
         self._is_ready = False
         # A file, not a pipe, which would have to be emptied.
-        self._stderr = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115 - closed by _forget
+        self._stderr = tempfile.TemporaryFile(mode="a+b")  # noqa: SIM115 - closed by _release
         # S603: the command is this interpreter and a constant; the path travels as data.
         self._process = subprocess.Popen(  # noqa: S603
             [sys.executable, "-c", _START, json.dumps(sys.path), self._module],
@@ -299,6 +305,12 @@ def serve_tasks(work: Callable[[str, dict[str, Any], Progress], Answer]) -> None
                 facts, arrays = work(request["path"], request["options"], _reporter(answer, request["alarm_s"]))
             except FinecausalError as error:
                 _send(answer, {"error": [error.what, error.where, error.hint, error.kind]})
+            except MemoryError:  # as one that a decoder dies of: another process has room again
+                raise
+            except Exception as error:
+                why = f"{type(error).__name__}: {' '.join(str(error).split())}"
+                parts = [f"an error of this program: {why}", request["path"], None, "unexpected"]
+                _send(answer, {"error": parts, "traceback": traceback.format_exc()})
             else:
                 _send(answer, facts, **arrays)
             _set_alarm(0)

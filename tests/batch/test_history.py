@@ -108,6 +108,22 @@ def test_rows_of_different_weights_are_not_compared_without_a_word(make_past):
     assert any("different weights" in note for note in build_history(rows, "r.csv").notes)
 
 
+def test_what_is_said_of_the_rows_is_said_of_those_that_are_asked_for(make_past, make_row):
+    anna = make_past((6.0, 6.2), (0, 3), weights_digest="a", trained_on="filmed")
+    ben = [row.model_copy(update={"diver": "Ben", "weights_digest": "b", "trained_on": "simulated"}) for row in anna]
+    other = [row.model_copy(update={"dive": "5253B", "trained_on": "both"}) for row in anna[:1]]
+    failed = [make_row("a.mp4", None, diver=diver, date="2026-03-01", dive="107B") for diver in ("Anna", "Ben", "Ben")]
+    rows = [*anna, *ben, *other, *failed]
+    every = build_history(rows, "r.csv")
+    assert (every.without_mark, set(every.trained_on)) == (3, {"filmed", "simulated", "both"})
+    assert any("different weights" in note for note in every.notes)
+    one = build_history(rows, "r.csv", diver="anna")
+    assert (one.without_mark, set(one.trained_on)) == (1, {"filmed", "both"})
+    assert not any("different weights" in note for note in one.notes)
+    number = build_history(rows, "r.csv", diver="Anna", dive="5253B")
+    assert (number.without_mark, number.trained_on) == (0, ("both",))
+
+
 def test_a_name_that_is_not_there_is_refused_with_those_that_are(make_past):
     rows = make_past((6.0,), (0,))
     assert build_history(rows, "r.csv", diver="ANNA").divers[0].diver == "Anna"

@@ -13,8 +13,8 @@ import torch
 
 from finecausal_cli.batch import BatchConfig
 from finecausal_cli.batch import pipeline as pipeline_module
-from finecausal_cli.batch.pipeline import BatchLimit, JobScorer, ReadJob, score_jobs, score_reads
-from finecausal_cli.errors import UsageError
+from finecausal_cli.batch.pipeline import BatchLimit, JobScorer, Outcome, ReadJob, score_jobs, score_reads
+from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.prepared_dive import PreparedDive
 from finecausal_cli.scoring.scorer import Scorer
@@ -79,15 +79,13 @@ def test_what_is_wrong_becomes_a_row_and_stops_nobody(
         make_job(dives / "gone.mp4").key: "missing",
         make_job(dives / "pipe.mp4").key: "not_a_file",
         make_job(dives / "a.mp4", dive="987Z").key: "bad_option",
-        make_job(dives / "a.mp4", dive="107B", height_m=2.0).key: "bad_option",
         make_job(dives / "a.mp4", exemplar="nobody").key: "no_exemplar",
         make_job(dives / "a.mp4", start_s=5.0).key: "out_of_range",
         make_job(dives / "a.mp4", start_s=2.0, end_s=1.0).key: "bad_option",
     }
     jobs = [make_job(dives / name) for name in ("text.mp4", "gone.mp4", "pipe.mp4")]
-    jobs += [make_job(dives / "a.mp4", dive="987Z"), make_job(dives / "a.mp4", dive="107B", height_m=2.0)]
-    jobs += [make_job(dives / "a.mp4", exemplar="nobody"), make_job(dives / "a.mp4", start_s=5.0)]
-    jobs += [make_job(dives / "a.mp4", start_s=2.0, end_s=1.0), good]
+    jobs += [make_job(dives / "a.mp4", dive="987Z"), make_job(dives / "a.mp4", exemplar="nobody")]
+    jobs += [make_job(dives / "a.mp4", start_s=5.0), make_job(dives / "a.mp4", start_s=2.0, end_s=1.0), good]
     rows = {outcome.row.key: outcome.row for outcome in score_jobs(scorer, jobs, BatchConfig(batch_size=3))}
     assert rows.pop(good.key).is_scored
     assert {key: row.error_kind for key, row in rows.items()} == wrong
@@ -153,6 +151,23 @@ def test_a_mistake_of_ours_is_the_row_of_the_dive_that_met_it(
         rows = one.rows(jobs)
     assert [row.error_kind for (row,) in rows] == ["no_number", "unexpected", "no_number"]
     assert rows[1][0].error == "ZeroDivisionError: three voters"
+
+
+@pytest.mark.parametrize(
+    ("error", "kind"),
+    [
+        (IndexError("of ours"), "unexpected"),
+        (VideoError("an error of this program", kind="unexpected"), "unexpected"),
+        (VideoError("The decoder crashed", kind="crashed"), "crashed"),
+    ],
+)
+def test_where_a_mistake_of_ours_was_made_is_logged_for_those_who_ask(
+    film: Path, make_job: Callable[..., Job], caplog: pytest.LogCaptureFixture, error: Exception, kind: str
+) -> None:
+    caplog.set_level("DEBUG", "finecausal_cli")
+    assert Outcome.of(ReadJob(make_job(film), error, 0.0), error).row.error_kind == kind
+    logged = [record.exc_info[1] for record in caplog.records if record.exc_info]
+    assert logged == ([error] if isinstance(error, IndexError) else [])
 
 
 class SmallMemory:

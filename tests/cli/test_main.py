@@ -82,6 +82,7 @@ def test_a_process_writes_json_alone_on_standard_output():
         (["compare", DIVE, DIVE, "--execution", "20", "--ask-bank"], "--ask-bank"),
         (["compare", DIVE, DIVE, "--score", "60"], "difficulty"),
         (["schema", "nonsense"], "nonsense"),
+        (["simulate", "out", "--negatives", "screen", "--workers", "2"], "--workers: --negatives writes"),
     ],
 )
 def test_wrong_usage_exits_with_2(finecausal, arguments, says):
@@ -243,6 +244,25 @@ def test_quiet_and_verbose_stand_anywhere_on_the_line(finecausal, log_level, mon
     debug = ["finecausal_cli.some.module: said at 10", "said at 20", *usual]
     assert lines("dive", "-vv", "107B") == lines("-v", "dive", "107B", "-v") == debug
     assert lines("-q", "dive", "107B") == lines("dive", "107B", "--quiet") == error
+
+
+def test_the_traceback_of_what_is_logged_shows_at_the_highest_verbosity_alone(finecausal, log_level, monkeypatch):
+    from finecausal_cli.cli import app
+
+    def stumble(number: str) -> None:
+        logger = logging.getLogger("finecausal_cli.some.module")
+        try:
+            int(number)
+        except ValueError:
+            logger.error("said short", exc_info=True)
+            logger.debug("said in full", exc_info=True)
+
+    monkeypatch.setattr(next(c for c in app.registered_commands if c.callback.__name__ == "dive").callback,
+                        "function", stumble)  # fmt: skip
+    assert finecausal("dive", "107B").stderr.splitlines() == ["said short"]
+    lines = finecausal("dive", "107B", "-vv").stderr.splitlines()
+    assert lines[:3] == ["said short", "finecausal_cli.some.module: said in full", "Traceback (most recent call last):"]
+    assert lines[-1] == "ValueError: invalid literal for int() with base 10: '107B'"
 
 
 def test_quiet_and_verbose_contradict_each_other(finecausal, log_level):

@@ -23,6 +23,7 @@ def home(tmp_path, monkeypatch):
     ("arguments", "code", "says"),
     [
         (("add", "a.mp4", *OF_107B), 2, "--score: a judged dive needs its score"),
+        (("add", "-", *OF_107B, "--score", "60"), 2, "PATH: standard input cannot be an exemplar"),
         (("add", "a.mp4", "--score", "60"), 2, "--dive: a judged dive needs its number"),
         (("add", "a.mp4", *OF_107B, "--judges", "7,8,12"), 2, "--judges: 12 is no mark: 0 to 10 in half points"),
         (("add", "a.mp4", *OF_107B, "--score", "60", "--bank", "bundled"), 2, "'bundled' is not one bank of your own"),
@@ -41,6 +42,12 @@ def test_what_is_wrong_is_one_line(finecausal, home, arguments, code, says):
     assert len(done.stderr.splitlines()) == 1
     assert says in done.stderr
     assert not home.exists()
+
+
+def test_the_help_of_an_exemplar_does_not_offer_standard_input(finecausal):
+    said = finecausal("exemplars", "add", "--help").stdout.replace("│", " ").split()
+    assert "folder of frames; it is read again." in " ".join(said)
+    assert "standard input" not in " ".join(said)
 
 
 def test_the_help_names_banks_and_the_flag(finecausal):

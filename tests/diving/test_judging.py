@@ -8,7 +8,6 @@ from hypothesis import strategies as st
 
 from finecausal_cli.diving import (
     MAX_EXECUTION,
-    describe_mark,
     execution_from_marks,
     execution_from_synchro_marks,
     final_score,
@@ -75,8 +74,6 @@ def test_the_bounds_of_execution() -> None:
 def test_an_impossible_mark_is_refused(mark: float) -> None:
     with pytest.raises(UsageError, match="half points"):
         execution_from_marks([7.0, mark, 8.0])
-    with pytest.raises(UsageError, match="half points"):
-        describe_mark(mark)
 
 
 @pytest.mark.parametrize("judges", [0, 1, 2, 4, 6, 8, 11])
@@ -95,16 +92,3 @@ def test_an_impossible_synchro_panel_is_refused(judges: int) -> None:
 def test_an_impossible_difficulty_is_refused(difficulty: float) -> None:
     with pytest.raises(UsageError, match="difficulty"):
         final_score([7.0, 7.0, 7.0], difficulty)
-
-
-def test_the_words_of_the_rules_cover_every_mark() -> None:
-    words = [describe_mark(halves / 2) for halves in range(21)]
-    assert words == (
-        ["failed"]
-        + ["unsatisfactory"] * 4
-        + ["deficient"] * 5
-        + ["satisfactory"] * 4
-        + ["good"] * 3
-        + ["very good"] * 3
-        + ["excellent"]
-    )

@@ -87,7 +87,7 @@ def heads(model, query, exemplar):
     found["gat_out"] = deconfounded[0]
 
     result = model.compare(query, exemplar, attention=True)
-    found["psnet"] = result.frame_probabilities[0]
+    found["psnet"] = result.frame_logits.sigmoid()[0]
     found["transitions"] = result.transitions[0]
     found["pooled_tokens"] = model.stages.pool(deconfounded, result.transitions)[0].flatten(1, 2)
     found["stage_tokens"] = result.tokens[0]
@@ -196,7 +196,7 @@ def test_the_copy_for_inference_agrees_from_stored_features(reference_model, gol
         alpha = result.node_attention[0, layer, source, target]
         np.testing.assert_allclose(alpha, golden[f"gat_alpha_layer{layer + 1}"], atol=5e-5)
     np.testing.assert_array_equal(result.transitions[0], golden["transitions"])
-    np.testing.assert_allclose(result.frame_probabilities[0], golden["psnet"], atol=5e-4)
+    np.testing.assert_allclose(result.frame_logits.sigmoid()[0], golden["psnet"], atol=5e-4)
     np.testing.assert_allclose(result.delta[0], golden["delta"], atol=2e-3)
 
 

@@ -27,6 +27,7 @@ from finecausal_cli.report import upload_queue as queue_module
 from finecausal_cli.report.output import explanation_schema
 from finecausal_cli.report.server import OWN_HEADER, RequestRefusedError, UploadServer, safe_name, score_options
 from finecausal_cli.report.upload_queue import PrivateFolder, UploadQueue
+from finecausal_cli.scoring import ScoreOptions
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
 OURS = {OWN_HEADER: "1"}
@@ -126,6 +127,7 @@ def test_a_page_of_another_site_cannot_upload(server, headers):
         ({"name": "a.mp4"}, b"", 400, "empty"),
         ({"name": "a.mp4", "dive": "999Z"}, b"x", 400, "position letter"),
         ({"name": "a.mp4", "dive": "107B", "height": "x"}, b"x", 400, "'x' is not a height"),
+        ({"name": "a.mp4", "height": "nan"}, b"x", 400, "1, 3, 5, 7.5 or 10"),
         ({"name": "a.mp4", "bank": "/etc"}, b"x", 400, "no exemplar bank '/etc'"),
         ({"name": "a.mp4"}, b"x" * 1_000_001, 413, "larger than 1 MB"),
     ],
@@ -160,6 +162,39 @@ def test_a_full_queue_refuses_more(server, monkeypatch):
     monkeypatch.setattr(queue_module, "MOST_WAITING", 2)
     assert [upload(server, "a.mp4", b"x")[0] for _ in range(3)] == [201, 201, 503]
     assert [each["place"] for each in server.uploads.describe()] == [2, 1]
+
+
+def test_what_is_removed_makes_room_and_what_is_being_received_takes_some(server, monkeypatch):
+    monkeypatch.setattr(queue_module, "MOST_WAITING", 2)
+    names = [json.loads(upload(server, "a.mp4", b"x")[2])["id"] for _ in range(2)]
+    assert ask(server, "DELETE", f"/uploads/{names[0]}", **OURS)[0] == 200
+    receiving = server.uploads.prepare("b.mp4", ScoreOptions(), None)
+    assert upload(server, "c.mp4", b"x")[0] == 503
+    server.uploads.abandon(receiving)
+    assert not receiving.folder.exists()
+    assert upload(server, "c.mp4", b"x")[0] == 201
+
+
+def test_an_upload_for_which_a_bank_is_loaded_cannot_be_removed(scorer, tmp_path):
+    loading, loaded = threading.Event(), threading.Event()
+
+    def load(config):
+        if config.bank == "bundled":
+            loading.set()
+            loaded.wait(30)
+        return scorer
+
+    uploads = UploadQueue(RuntimeConfig(), tmp_path, load=load)
+    uploads.load()
+    waits = uploads.prepare("a.mp4", ScoreOptions(), "bundled")
+    waits.video.write_bytes(b"no video")
+    uploads.add(waits)
+    uploads.start()
+    assert loading.wait(30)
+    assert not uploads.remove(waits.id)
+    assert waits.video.exists()
+    loaded.set()
+    assert uploads.stop()
 
 
 def test_an_upload_that_waits_can_be_removed(server):

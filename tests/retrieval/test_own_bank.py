@@ -221,6 +221,14 @@ def test_a_dive_of_ones_own_does_not_vote_on_itself(joined):
     assert 7 in choose_voters(joined, built, dive="107B").indices
 
 
+def test_the_only_dive_of_ones_own_says_that_it_is_alone(joined):
+    alone = replace(joined.select([3]), parts=(BankPart("mine", 1, None),))
+    with pytest.raises(BankError, match=r"only exemplar is this dive itself .*exemplars add.*mine\+bundled"):
+        choose_voters(alone, joined.encodings.select(3), dive="107B")
+    with pytest.raises(BankError, match="an empty bank"):
+        choose_voters(joined.select([]), joined.encodings.select(3), dive="107B")
+
+
 def test_calibrated_votes_are_corrected_whole_and_still_add_up(joined, tiny_model, make_encodings):
     query = make_encodings(1, seed=7)
     plain = VotingContext.build(tiny_model, query, joined, (0, 6, 7), difficulty=3.0)
@@ -287,6 +295,48 @@ def test_pairs_are_compared_once(make_encodings, joined, tiny_model, tmp_path):
         leave_one_out(None, replace(kept, weights_digest=OTHER))
     (tmp_path / "leave-one-out.json").write_text("[")
     assert leave_one_out(tiny_model, kept).after.tolist() == pytest.approx(first.after.tolist(), abs=1e-5)
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        lambda stored: [],
+        lambda stored: {"pairs": stored["pairs"]},
+        lambda stored: {"weights": DIGEST},
+        lambda stored: {**stored, "pairs": list(stored["pairs"])},
+        lambda stored: {**stored, "pairs": {name: [1.0] for name in stored["pairs"]}},
+        lambda stored: {**stored, "pairs": {name: dict.fromkeys(row, "1") for name, row in stored["pairs"].items()}},
+        lambda stored: {
+            **stored,
+            "pairs": {name: dict.fromkeys(row, float("nan")) for name, row in stored["pairs"].items()},
+        },
+    ],
+)
+def test_damaged_pairs_are_compared_anew(joined, tiny_model, tmp_path, damage):
+    kept = replace(joined, parts=(BankPart("mine", 6, tmp_path), joined.parts[1]))
+    first, file = leave_one_out(tiny_model, kept), tmp_path / "leave-one-out.json"
+    whole = json.loads(file.read_text())
+    file.write_text(json.dumps(damage(whole)))
+    assert leave_one_out(tiny_model, kept).after.tolist() == pytest.approx(first.after.tolist(), abs=1e-5)
+    assert json.loads(file.read_text())["pairs"].keys() == whole["pairs"].keys()
+
+
+def test_pairs_with_a_voter_that_is_removed_go_and_those_of_a_bank_that_does_not_vote_now_stay(
+    joined, tiny_model, make_encodings, tmp_path
+):
+    kept = replace(joined, parts=(BankPart("mine", 6, tmp_path), joined.parts[1]))
+    leave_one_out(tiny_model, kept)
+    other = make_encodings(1, seed=9)
+    changed = joined.encodings.map(lambda tensor: tensor.clone())
+    changed.video[0], changed.mask[0] = other.video[0], other.mask[0]
+    alone = replace(kept, encodings=changed).select(range(6))
+    alone = replace(alone, parts=(BankPart("mine", 6, tmp_path),))
+    leave_one_out(tiny_model, alone)
+    pairs = json.loads((tmp_path / "leave-one-out.json").read_text())["pairs"]
+    voters = {voter for row in pairs.values() for voter in row}
+    assert len(pairs) == 6
+    assert len(voters - pairs.keys()) == 3  # the bundled ones of the same number
+    assert leave_one_out(None, alone) is not None
 
 
 def test_the_shipped_bank_reads_and_joins_as_before():

@@ -195,6 +195,8 @@ def test_a_stored_comparison_is_read_back_equal(comparison):
         ({"execution": float("nan")}, "--execution"),
         ({"score": -1.0}, "--score"),
         ({"difficulty": 0.0}, "--difficulty"),
+        ({"height_m": 4.0}, "--height"),
+        ({"height_m": float("nan")}, "--height"),
         ({"voters": 3}, "--most-exemplars is for exemplars of the bank"),
         ({"seed": 1, "execution": 20.0}, "add --ask-bank"),
     ],
@@ -209,7 +211,6 @@ def test_options_that_contradict_themselves_are_refused(given, says):
     [
         (CompareOptions(score=60), "needs a difficulty"),
         (CompareOptions(score=120, difficulty=3), "more than judges can give"),
-        (CompareOptions(dive="107B", height_m=4), "no difficulty list"),
         (CompareOptions(dive="907B"), "907B"),
     ],
 )

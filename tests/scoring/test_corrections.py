@@ -77,6 +77,19 @@ def test_a_file_that_is_something_else_is_a_note_and_no_error(clip, content):
     assert "cannot be read and are left out" in notes[0]
 
 
+def test_a_file_that_is_too_large_is_a_note_and_is_not_written_over(clip):
+    keep_corrections(clip, SAID, None, None)
+    path = corrections_path(clip)
+    content = path.read_text() + " " * (1 << 20)
+    path.write_text(content)
+    corrections, (note,) = read_corrections(clip)
+    assert corrections == Corrections()
+    assert note.endswith("are left out: it is larger than 1 MiB")
+    (note,) = keep_corrections(clip, Corrections(takeoff_s=1.0), None, None)
+    assert "not kept" in note
+    assert path.read_text() == content
+
+
 def test_a_file_that_is_something_else_is_not_written_over(clip):
     corrections_path(clip).write_text("mine")
     assert "not kept" in keep_corrections(clip, SAID, None, None)[0]

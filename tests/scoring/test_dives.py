@@ -202,6 +202,7 @@ def test_without_reader_weights_the_first_search_stands(make_search, monkeypatch
 
     monkeypatch.setattr("finecausal_cli.tracking.flights.find_flights", lambda path, **how: make_search())
     monkeypatch.setattr("finecausal_cli.athlete.reader.AthleteReader.load", missing)
+    dives_module._reader.cache_clear()
     assert find_dives("a.mp4").refusal.reason == "no_dive"
 
 

@@ -188,6 +188,29 @@ def test_a_file_that_has_changed_is_read_again(finder, bank, clips):
     assert [row.outcome for row in import_exemplars(finder, bank, path)] == ["updated"]
 
 
+def test_who_dives_and_when_come_from_the_manifest_and_stay_where_it_does_not_say(finder, bank, clips):
+    heading, path = "video,score,dive,height_m,diver,date", clips / "dives.csv"
+    path.write_text(f"{heading}\na.mp4,62,107B,3,Anna,31.05.2026\n")
+    list(import_exemplars(finder, bank, path))
+    judged = JudgedOptions(score=50.0, diver="Ben", date="2026")
+    add_exemplar(finder, bank, clips / "b.mp4", replace(OF_107B, athlete="0.5,0.5"), judged)
+    clip = {one.id: one.clip for one in bank.index.exemplars}
+    assert (clip["107B-a"].diver, clip["107B-a"].date) == ("Anna", "2026-05-31")
+
+    path.write_text(f"{heading}\na.mp4,62,107B,3,Anne,\nb.mp4,51,107B,3,,\n")
+    assert [row.outcome for row in import_exemplars(finder, bank, path)] == ["updated", "updated"]
+    clip = {one.id: one.clip for one in bank.index.exemplars}
+    assert (clip["107B-a"].diver, clip["107B-a"].date) == ("Anne", "2026-05-31")
+    with (clips / "b.mp4").open("ab") as file:
+        file.write(b"\0")
+    finder.located = ()
+    assert [row.outcome for row in import_exemplars(finder, bank, path)] == ["kept", "updated"]
+    ((_, options),) = finder.located
+    assert (options.athlete, options.force) == ("0.5,0.5", True)
+    clip = {one.id: one.clip for one in bank.index.exemplars}["107B-b"]
+    assert (clip.diver, clip.date, clip.athlete, clip.force) == ("Ben", "2026", "0.5,0.5", True)
+
+
 def test_a_missing_manifest_is_one_error(finder, bank, clips):
     with pytest.raises(DatasetError, match="no such manifest"):
         list(import_exemplars(finder, bank, clips / "none.csv"))

@@ -17,6 +17,12 @@ def test_an_impossible_difficulty_is_refused(difficulty):
         ScoreOptions(difficulty=difficulty)
 
 
+@pytest.mark.parametrize("height_m", [-4.0, 0.0, 4.0, float("nan"), float("inf")])
+def test_a_height_that_no_board_has_is_refused(height_m):
+    with pytest.raises(UsageError, match=r"--height: no board or platform .* \(metres: 1, 3, 5, 7.5 or 10\)"):
+        ScoreOptions(height_m=height_m)
+
+
 def test_one_exemplar_and_many_voters_contradict_each_other():
     with pytest.raises(UsageError, match="names one dive"):
         ScoreOptions(exemplar="a", voters=3)

@@ -10,6 +10,7 @@ from typer.testing import CliRunner
 
 from finecausal_cli.cli.options import add_command
 from finecausal_cli.cli.research import simulate
+from finecausal_cli.errors import UsageError
 
 
 @pytest.fixture
@@ -49,6 +50,23 @@ def test_an_unknown_format_is_an_error_of_usage(command, tmp_path: Path):
     result = CliRunner().invoke(command, [str(tmp_path / "out"), "--format", "coco"])
     assert result.exit_code == 2
     assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.parametrize(
+    ("given", "flags"),
+    [
+        ("--workers 2 --preview --format bodies --dives 107B", "--dives --format --workers --preview"),
+        ("--height 3", "--height"),
+        ("--failed --draw practice --varied-poses", "--draw --failed --varied-poses"),
+        ("--world wild --venue-seed 1 --entry-seed 2", "--venue-seed --entry-seed --world"),
+    ],
+)
+def test_options_of_dives_are_refused_beside_negatives(command, tmp_path: Path, given: str, flags: str):
+    out = tmp_path / "out"
+    result = CliRunner().invoke(command, [str(out), "--negatives", "screen", "--count", "1", *given.split()])
+    assert isinstance(result.exception, UsageError)
+    assert result.exception.where == flags
+    assert not out.exists()
 
 
 def test_a_wrong_dive_number_is_an_error_of_usage(command, tmp_path: Path):

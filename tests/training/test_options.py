@@ -1,13 +1,23 @@
 import json
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 
 import pytest
 import torch
 
+from finecausal_cli.config import REQUIRED, info_of
 from finecausal_cli.errors import TrainingError, UsageError
 from finecausal_cli.model.config import PRESETS
-from finecausal_cli.training import SkeletonOptions, TrainOptions, build_config, check_precision
+from finecausal_cli.training import (
+    EndOptions,
+    NetworkOptions,
+    PretrainNetworkOptions,
+    ReaderOptions,
+    SkeletonOptions,
+    TrainOptions,
+    build_config,
+    check_precision,
+)
 
 
 @pytest.mark.parametrize(
@@ -47,6 +57,25 @@ def test_a_value_out_of_range_names_its_flag(given, flag, says):
 def test_numbers_must_be_finite(given):
     with pytest.raises(UsageError):
         TrainOptions(**given)
+
+
+@pytest.mark.parametrize("kind", [ReaderOptions, EndOptions, SkeletonOptions])
+def test_a_rate_at_which_nothing_is_learned_is_refused(kind):
+    paths = {each.name: ("a",) for each in fields(kind) if each.default is REQUIRED}
+    paths |= {name: "a" for name in ("out", "reader") if name in paths}
+    assert kind.from_dict(paths).lr > 0
+    with pytest.raises(UsageError, match="--lr: must be greater than 0"):
+        kind.from_dict({**paths, "lr": 0.0})
+    if kind is SkeletonOptions:
+        with pytest.raises(UsageError, match="--pair-lr: must be greater than 0"):
+            kind.from_dict({**paths, "pair_lr": 0.0})
+
+
+def test_the_help_names_every_preset_that_can_be_trained():
+    helps = [info_of(kind.__dataclass_fields__["preset"]).help for kind in (NetworkOptions, PretrainNetworkOptions)]
+    assert helps[0] == "compact, finecausal, reference or skeleton; compact, or that of --init."
+    assert helps[1] == "compact, finecausal or reference; compact, or that of --init."
+    assert all(name in helps[0] for name in PRESETS)
 
 
 def test_what_is_given_is_kept_and_survives_json():

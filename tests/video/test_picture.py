@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from finecausal_cli.video import resize, scale_frame, scale_mask, working_size
+from finecausal_cli.video import resize, scale_frame, working_size
 
 
 @pytest.mark.parametrize(
@@ -49,28 +49,6 @@ def test_shrinking_averages_instead_of_skipping() -> None:
     scaled = scale_frame(stripes, "fit")
     assert scaled.shape == (128, 128, 3)
     assert np.abs(scaled.astype(int) - 127.5).max() < 5
-
-
-def test_a_mask_is_athlete_where_at_least_half_of_the_pixel_is() -> None:
-    mask = np.zeros((1280, 1280), dtype=np.uint8)
-    mask[:, :640] = 255
-    scaled = scale_mask(mask, "fit")
-    assert scaled.dtype == np.uint8
-    assert np.array_equal(scaled, np.repeat([[1] * 64 + [0] * 64], 128, axis=0))
-
-
-@pytest.mark.parametrize("grey", range(0, 256, 5))
-def test_a_grey_mask_rounds_as_the_released_code_does(grey: int) -> None:
-    mask = np.full((256, 455), grey, dtype=np.uint8)
-    assert (scale_mask(mask, "squeeze") == round(grey / 255)).all()
-
-
-def test_mask_and_picture_stay_in_register() -> None:
-    rng = np.random.default_rng(1)
-    mask = np.kron(rng.integers(0, 2, (8, 14)), np.ones((40, 40))).astype(np.uint8) * 255
-    frame = np.repeat(mask[..., None], 3, axis=2)
-    for geometry in ("fit", "squeeze"):
-        assert np.array_equal(scale_mask(mask, geometry), scale_frame(frame, geometry)[..., 0] >= 128)
 
 
 @pytest.mark.parametrize("channels", [(), (3,)])

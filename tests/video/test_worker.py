@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import logging
 import os
 import subprocess
 import sys
@@ -147,7 +148,6 @@ def hang_or_crash(monkeypatch: pytest.MonkeyPatch) -> None:
     [
         ("hang", "timeout", "longer than 1 s"),
         ("crash", "crashed", "signal 11"),
-        ("raise", "crashed", "ZeroDivisionError: division by zero"),
     ],
 )
 def test_a_process_that_hangs_or_dies_is_replaced(
@@ -165,6 +165,23 @@ def test_a_process_that_hangs_or_dies_is_replaced(
         assert process.pid != pid
     with pytest.raises(ProcessLookupError):
         os.kill(pid, 0)
+
+
+def test_a_mistake_of_ours_is_told_from_a_decoder_that_crashes(
+    numbered: Callable[..., Path], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    hang_or_crash(monkeypatch)
+    caplog.set_level(logging.DEBUG, "finecausal_cli")
+    with worker.DecodeWorker() as process:
+        with pytest.raises(VideoError, match="an error of this program: ZeroDivisionError") as caught:
+            process.read("raise", OPTIONS, timeout_s=60)
+        pid = process.pid
+        assert process.read(numbered(40), OPTIONS, timeout_s=60).frames.shape == (96, 57, 32, 3)
+        assert process.pid == pid
+    assert (caught.value.kind, caught.value.where) == ("unexpected", "raise")
+    assert "Traceback (most recent call last):" in caplog.messages
+    assert caplog.messages[-1] == "ZeroDivisionError: division by zero"
+    assert {record.levelno for record in caplog.records} == {logging.DEBUG}
 
 
 def test_closing_from_elsewhere_ends_a_hanging_read(monkeypatch: pytest.MonkeyPatch) -> None:
