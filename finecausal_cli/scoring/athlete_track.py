@@ -177,23 +177,21 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
     }
     moments: dict[End, float | None] = {}
     ends: dict[End, EndReading] = {}
+    gap_s = float(np.median(np.diff(file_s)))
     if dive.entry_s is None and dive.likely_entry_s is not None:
         read = _read_end(reader, "contact", crops, (file_s - dive.likely_entry_s) / scale)
         if read is not None and _is_surely_there(read, (file_s[-1] - dive.likely_entry_s) / scale):
-            gap_s = float(np.median(np.diff(file_s)))
-            dive = dive.with_entry(dive.likely_entry_s + read.moment_s * scale + gap_s / 2)
             ends["contact"] = read
-            searched.pop("contact")
-            moments["contact"] = dive.entry_s
+            moments["contact"] = dive.likely_entry_s + read.moment_s * scale + gap_s / 2
     for end, (at_s, flight_s) in searched.items():
-        moments[end] = at_s
+        moments.setdefault(end, at_s)
         read = None if at_s is None else _read_end(reader, end, crops, (file_s - at_s) / scale)
         if read is None or at_s is None:
             continue
         ends[end] = read
         if at_s == flight_s and read.moment_sd_s <= _SURE_END_S[end]:
-            moments[end] = at_s + read.moment_s * scale + float(np.median(np.diff(file_s))) / 2
-    return replace(dive_clip, dive=replace(dive, takeoff_s=moments["takeoff"], entry_s=moments["contact"]), ends=ends)
+            moments[end] = at_s + read.moment_s * scale + gap_s / 2
+    return replace(dive_clip, dive=dive.with_ends(moments["takeoff"], moments["contact"]), ends=ends)
 
 
 def _is_surely_there(contact: EndReading, last_s: float) -> bool:
@@ -220,7 +218,7 @@ def read_ends_and_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> 
     refined = seen.dive if track.body_track is None else refine_time_scale(seen.dive, track.body_track)
     if refined is not seen.dive:
         found = dive_clip.dive
-        dive = replace(refined, takeoff_s=found.takeoff_s, entry_s=found.entry_s)
+        dive = refined.with_ends(found.takeoff_s, found.entry_s)
         seen = at_ends(reader, replace(dive_clip, dive=dive))
         track = read_athlete(reader, seen)
     return seen, track

@@ -175,14 +175,15 @@ class LocatedDive:
 
         return self.flight.last_s - FOLLOWED_S * self.flight.time_scale
 
-    def with_entry(self, entry_s: float) -> LocatedDive:
-        """Return the dive with its entry seen after all."""
+    def with_ends(self, takeoff_s: float | None, entry_s: float | None) -> LocatedDive:
+        """Return the dive with other ends of its flight, and what is said of them."""
         scale = self.time_scale or 1.0
         return replace(
             self,
+            takeoff_s=takeoff_s,
             entry_s=entry_s,
-            missing=_missing(self.start_s, self.end_s, self.takeoff_s, entry_s, scale),
-            notes=_slow_motion(self.takeoff_s, entry_s, scale),
+            missing=_missing(self.start_s, self.end_s, takeoff_s, entry_s, scale),
+            notes=_slow_motion(takeoff_s, entry_s, scale),
         )
 
     @property

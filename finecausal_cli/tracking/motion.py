@@ -40,7 +40,7 @@ _GRAPHICS_HEAT, _GRAPHICS_NOISE, _GRAPHICS_PAIRS, _GRAPHICS_SHARE = 5, 14, 5, 0.
 _PANEL_GAP, _PANEL_MARGIN, _LEAST_PANEL, _PANEL_SHARE = 15, (7, 13), 20, 0.35
 """Pixels of the heat between letters and edges that are of one panel, and its margin, high and wide: digits of a clock
 that change beside those that stay. From how many pixels on, and from which share of the rectangle around them, all of
-it is a panel. With gaps and margins of 5, in five of 310 wild films half a panel fell with the camera, and was taken."""
+it is a panel. With gaps and margins of 5, half a panel was taken for the athlete in five of 310 wild films."""
 
 _STILL_PX = 0.3
 """Motion of the camera, in pixels, that needs no correction."""

@@ -153,8 +153,17 @@ def test_an_entry_that_the_search_did_not_find_is_where_the_path_was_followed_to
     lost = locate(make_search(followed)).best
     assert (lost.entry_s, lost.likely_entry_s) == (None, pytest.approx(3.4))
     assert any("before the entry" in note for note in lost.missing)
-    seen = lost.with_entry(3.42)
+    seen = lost.with_ends(2.0, 3.42)
     assert (seen.entry_s, seen.is_whole, seen.missing) == (3.42, True, ())
+
+
+def test_what_is_said_of_a_dive_follows_its_ends(make_flight, make_search):
+    found = locate(make_search(make_flight(0.6, 6.2, time_scale=4.0), shots=((0.0, 9.0),))).best
+    assert "5.60 s in the air are 1.40 s" in found.notes[0]
+    assert any("0.60 s before the take-off" in note for note in found.missing)
+    moved = found.with_ends(0.2, 6.4)
+    assert "6.20 s in the air are 1.55 s" in moved.notes[0]
+    assert any("0.20 s before the take-off" in note for note in moved.missing)
 
 
 def test_the_public_search_passes_its_times_on_and_takes_corrections(make_flight, make_search, monkeypatch):
