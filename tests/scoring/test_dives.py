@@ -158,7 +158,7 @@ def test_an_entry_that_the_search_did_not_find_is_where_the_path_was_followed_to
 
 
 def test_what_is_said_of_a_dive_follows_its_ends(make_flight, make_search):
-    found = locate(make_search(make_flight(0.6, 6.2, time_scale=4.0), shots=((0.0, 9.0),))).best
+    found = locate(make_search(make_flight(0.6, 6.2, time_scale=4.0), duration_s=9.0)).best
     assert "5.60 s in the air are 1.40 s" in found.notes[0]
     assert any("0.60 s before the take-off" in note for note in found.missing)
     moved = found.with_ends(0.2, 6.4)
