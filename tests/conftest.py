@@ -15,6 +15,7 @@ from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.retrieval.bank import Bank, Exemplar
 from finecausal_cli.scoring.results import Stage
 from finecausal_cli.scoring.scorer import Scorer
+from finecausal_cli.video import worker
 from finecausal_cli.video.worker import WorkerProcess
 from finecausal_cli.video.writer import write_video
 from finecausal_cli.weights import WeightsInfo
@@ -193,6 +194,25 @@ def read_once(monkeypatch):
 
     monkeypatch.setattr(WorkerProcess, "run", run_once)
     monkeypatch.setattr(AthleteReader, "_read", read_windows_once)
+
+
+_BREAKS_AGAIN = """
+import importlib, json, os, sys, time
+from pathlib import Path
+sys.path[:] = json.loads(sys.argv[1])
+from finecausal_cli.video import pictures
+deeds = {"hang": lambda: time.sleep(600), "crash": lambda: os.kill(os.getpid(), 11)}
+def breaking(work):
+    return lambda path, *how: deeds.get(Path(path).stem, lambda: None)() or work(path, *how)
+pictures.open_source, pictures.open_footage = breaking(pictures.open_source), breaking(pictures.open_footage)
+importlib.import_module(sys.argv[2]).serve()
+"""
+
+
+@pytest.fixture
+def breaks_again(monkeypatch):
+    """In a process, a file named ``hang`` or ``crash`` does so when it is decoded again for people, not before."""
+    monkeypatch.setattr(worker, "_START", _BREAKS_AGAIN)
 
 
 class NeverWaits(TorchDispatchMode):

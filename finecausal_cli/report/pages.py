@@ -43,6 +43,7 @@ if TYPE_CHECKING:
     from finecausal_cli.report.player import ClipExcerpt
     from finecausal_cli.scoring.background import Evidence
     from finecausal_cli.scoring.results import Assessment, Explanation
+    from finecausal_cli.video.worker import WorkerProcess
 
 
 # The page of an explanation.
@@ -63,7 +64,15 @@ _MAIN: Final = ("Likeliest dive numbers", "Measured facts", "Interventions", "St
 """Beginnings of the titles of the tables that a coach reads first; the others fold away."""
 
 
-def write_page(path: Path, explanation: Explanation, evidence: Evidence, *, source: str | None = None) -> None:
+def write_page(
+    path: Path,
+    explanation: Explanation,
+    evidence: Evidence,
+    *,
+    source: str | None = None,
+    timeout_s: float | None = None,
+    process: WorkerProcess | None = None,
+) -> None:
     """Write the page as one self-contained file, the video included.
 
     Args:
@@ -71,9 +80,12 @@ def write_page(path: Path, explanation: Explanation, evidence: Evidence, *, sour
         explanation: The explanation.
         evidence: Its frames and masks.
         source: What the page calls the video; by default what the assessment calls it.
+        timeout_s: Most seconds without any progress that decoding the video once more may take; None decodes it in
+            this process and sets no limit.
+        process: A process to decode it in, as ``cut_excerpt`` takes it.
 
     Raises:
-        VideoError: A frame of the video cannot be decoded any more.
+        VideoError: A frame of the video cannot be decoded any more, or that took too long.
         OutputError: The file cannot be written.
     """
     drawings: Mapping[str, str] = {}
@@ -81,7 +93,7 @@ def write_page(path: Path, explanation: Explanation, evidence: Evidence, *, sour
         from finecausal_cli.report.figures import draw_charts
 
         drawings = draw_charts(explanation)
-    excerpt = cut_excerpt(explanation.assessment, evidence)
+    excerpt = cut_excerpt(explanation.assessment, evidence, timeout_s=timeout_s, process=process)
     text = explanation_page(explanation, evidence, drawings, excerpt=excerpt, source=source)
     with atomic_write(path, "the report") as part:
         part.write_text(text, encoding="utf-8", errors="replace")

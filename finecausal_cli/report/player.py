@@ -10,7 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import cv2
 import numpy as np
 
 from finecausal_cli.athlete import BONES, JOINTS
@@ -20,35 +19,22 @@ from finecausal_cli.report.explanation import MEASURED, fact_in_words
 from finecausal_cli.report.overlay import STAGE_COLOURS
 from finecausal_cli.scoring.athlete_track import SEEN
 from finecausal_cli.scoring.measurements import Kinematics
-from finecausal_cli.video.reader import open_footage
-from finecausal_cli.video.writer import write_video
+from finecausal_cli.video.pictures import write_excerpt
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Sequence
 
     from numpy.typing import NDArray
 
     from finecausal_cli.athlete.track import BodyTrack
     from finecausal_cli.scoring.background import Evidence
     from finecausal_cli.scoring.results import Assessment, Explanation
-    from finecausal_cli.video.reader import Footage
+    from finecausal_cli.video.worker import WorkerProcess
 
     Array = NDArray[np.float64]
 
 
-# The excerpt: the clip that was judged, as H.264 that every browser plays, small enough to be embedded.
-
-_SIDES: Final = (480, 360, 256)
-"""Short sides of the excerpt, pixels: the first whose file is small enough."""
-
-_MOST_BYTES: Final = 5_000_000
-"""Of the excerpt: as text in the page it takes a third more, and the page stays below 8 MB."""
-
-_QUALITY: Final = 25
-"""Constant rate factor. A clip of 5 s at 454x256 takes 0.6 MB, one at 720p 1 to 3 MB."""
-
-_KEYFRAMES: Final = 10
-"""Frames between keyframes: a step back decodes ten at most."""
+# The excerpt: the clip that was judged.
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,42 +61,34 @@ class ClipExcerpt:
         return f"data:video/mp4;base64,{base64.b64encode(self.video).decode('ascii')}"
 
 
-def cut_excerpt(assessment: Assessment, evidence: Evidence) -> ClipExcerpt:
+def cut_excerpt(
+    assessment: Assessment,
+    evidence: Evidence,
+    *,
+    timeout_s: float | None = None,
+    process: WorkerProcess | None = None,
+) -> ClipExcerpt:
     """Encode the clip that was judged, every frame at its own time, shrunk until it can be embedded.
 
+    Args:
+        assessment: Names the video and the part of it.
+        evidence: The sampled frames, which tell when the first one is shown.
+        timeout_s: Most seconds without any progress; None works in this process and sets no limit.
+        process: A process to do it in, as ``write_excerpt`` takes it; one is made where a time limit needs it.
+
     Raises:
-        VideoError: A frame cannot be decoded.
+        VideoError: A frame cannot be decoded, or it took too long (kind ``timeout``), or the decoder crashed; or that
+            process has no room for a temporary file (kind ``failed``).
         OutputError: There is no room for a temporary file.
     """
-    footage = open_footage(assessment.source, assessment.clip_start_s, assessment.clip_end_s)
-    sampled = int(evidence.source_frames[0]) - footage.first
-    first_s = evidence.time_s(0) - float(footage.times_s[min(max(0, sampled), len(footage) - 1)])
+    begin_s, end_s = assessment.clip_start_s, assessment.clip_end_s
     with tempfile.TemporaryDirectory(prefix="finecausal-") as folder:
         path = Path(folder) / "excerpt.mp4"
-        for side in _SIDES:
-            write_video(
-                path,
-                _shrunk(footage, side),
-                footage.info.fps,
-                crf=_QUALITY,
-                threads=2,
-                keyframes=_KEYFRAMES,
-                times_s=None if footage.is_even else footage.times_s,
-            )
-            if path.stat().st_size <= _MOST_BYTES:
-                break
-        height, width = footage.size
-        aspect = width * footage.info.upright_sample_aspect / height
-        return ClipExcerpt(path.read_bytes(), footage.times_s, first_s, footage.size, aspect)
-
-
-def _shrunk(footage: Footage, side: int) -> Iterator[NDArray[np.uint8]]:
-    height, width = footage.size
-    wide = width * footage.info.upright_sample_aspect
-    scale = min(1.0, side / min(height, wide))
-    size = max(2, 2 * round(wide * scale / 2)), max(2, 2 * round(height * scale / 2))
-    for frame in footage.frames():
-        yield np.asarray(cv2.resize(frame, size, interpolation=cv2.INTER_AREA), np.uint8)
+        made = write_excerpt(path, assessment.source, begin_s, end_s, timeout_s=timeout_s, process=process)
+        video = path.read_bytes()
+    sampled = min(max(0, int(evidence.source_frames[0]) - made.first), len(made.times_s) - 2)
+    first_s = evidence.time_s(0) - float(made.times_s[sampled])
+    return ClipExcerpt(video, made.times_s, first_s, made.size, made.aspect)
 
 
 # Curves of what was measured, a value for each sampled frame.

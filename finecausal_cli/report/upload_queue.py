@@ -300,7 +300,7 @@ class UploadQueue:
                 refusal = error.found.renamed(path, upload.name)
                 upload.result.write_text(to_json(refusal), encoding="utf-8")
                 return "refused", refusal.message
-        write_page(upload.page, explanation, evidence, source=upload.name)
+        write_page(upload.page, explanation, evidence, source=upload.name, timeout_s=TIMEOUT_S, process=self._process)
         explanation = explanation.renamed(path, upload.name)
         upload.result.write_text(to_json(explanation), encoding="utf-8")
         assessment = explanation.assessment

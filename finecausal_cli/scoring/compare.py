@@ -28,10 +28,10 @@ from finecausal_cli.scoring.comparison_results import (
     Exchange,
     PairAttention,
 )
-from finecausal_cli.scoring.dive_reading import sampled_like
 from finecausal_cli.scoring.explain import view_graph
 from finecausal_cli.scoring.prepared_dive import refused_error
 from finecausal_cli.video import CLIP_FRAMES
+from finecausal_cli.video.pictures import sampled_like
 from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
@@ -196,9 +196,11 @@ def _encode(
         raise refused_error(prepared.withheld())
     is_wanted = options.picture_size is not None or options.tracks
     encoding = scorer.encode_dive(prepared, foreground=is_wanted)
-    evidence = None
+    evidence, pictures = None, None
+    if options.picture_size is not None:
+        process = None if ahead is None else ahead.process
+        pictures = sampled_like(path, clip, options.picture_size, timeout_s=options.timeout_s, process=process)
     if is_wanted:
-        pictures = None if options.picture_size is None else sampled_like(path, clip, options.picture_size)
         logits = None if encoding.foreground is None else encoding.foreground[-1][0]
         evidence = gather_evidence(clip, scorer.foreground(prepared, logits), pictures, prepared.track)
     return _EncodedDive(prepared, replace(encoding, foreground=None), evidence)

@@ -21,11 +21,11 @@ from typing import TYPE_CHECKING, Any, Final
 import numpy as np
 
 from finecausal_cli.athlete.track import AFTER_S, BEFORE_S
-from finecausal_cli.errors import FinecausalError, VideoError
 from finecausal_cli.scoring import Wanted
 from finecausal_cli.scoring import dives as dive_search
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal
 from finecausal_cli.video import Geometry, check_range, frame_range, working_size
+from finecausal_cli.video.pictures import run_task
 from finecausal_cli.video.reader import check_shape, length_note, open_source, sample_frames, scaler
 from finecausal_cli.video.worker import WorkerProcess, pack_clip, serve_tasks, unpack_clip
 
@@ -268,6 +268,12 @@ class ReadAhead:
             raise self._found
         return self._found
 
+    @property
+    def process(self) -> WorkerProcess:
+        """The process, once it has read: it can decode the file again, with ``sampled_like``, until this one exits."""
+        self._thread.join()
+        return self._process
+
     def _read(self) -> None:
         path, wanted, viewing = self._request
         try:
@@ -285,17 +291,19 @@ class ReadAhead:
 
 
 def reading_process() -> WorkerProcess:
-    """Return a process that finds and reads dives; it starts when it is first asked."""
+    """Return a process that finds and reads dives, and decodes them again for people; it starts when first asked."""
     return WorkerProcess(__name__)
 
 
 def serve() -> None:
-    """Find and read the dives that standard input asks for."""
+    """Find and read the dives that standard input asks for, and run the tasks of ``video.pictures``."""
     # Before the first task, whose time limit is not for imports.
     import_module("finecausal_cli.tracking.flights")
     files = _Files()
 
     def work(path: str, options: dict[str, Any], progress: Progress) -> Answer:
+        if "wanted" not in options:
+            return run_task(path, options, progress)
         wanted, viewing = Wanted(**options["wanted"]), Viewing(**options["viewing"])
         return _pack(files.read(path, wanted, viewing, progress))
 
@@ -406,9 +414,7 @@ class _Cameras:
         entry_s = dive.likely_entry_s
         if entry_s is not None:
             rows = np.flatnonzero(times_s >= entry_s - _SPLASH_FROM_S * (dive.time_scale or 1.0))
-            self._splash = dict(
-                zip(rows.tolist(), splash_window(flight, entry_s, times_s[rows], size), strict=True)
-            )
+            self._splash = dict(zip(rows.tolist(), splash_window(flight, entry_s, times_s[rows], size), strict=True))
         framing = viewing.framing
         if framing is not None and not is_framed(flight, size, framing, viewing.frame_size):
             seen = athlete_window(flight, times_s, size, reach_m=STRETCHED_M, margin=1 / framing["reach"])
@@ -531,7 +537,17 @@ def _pack_dive(dive: LocatedDive, prefix: str, arrays: dict[str, NDArray[Any]]) 
     flight = dive.flight
     facts = {
         name: getattr(dive, name)
-        for name in ("start_s", "end_s", "takeoff_s", "entry_s", "time_scale", "confidence", "missing", "notes", "beside")
+        for name in (
+            "start_s",
+            "end_s",
+            "takeoff_s",
+            "entry_s",
+            "time_scale",
+            "confidence",
+            "missing",
+            "notes",
+            "beside",
+        )
     }
     facts["refusal"] = _refusal_facts(dive.refusal)
     facts["flight"] = None
@@ -565,29 +581,3 @@ def _refusal_facts(refusal: Refusal | None) -> dict[str, Any] | None:
 
 def _refusal(facts: dict[str, Any] | None) -> Refusal | None:
     return None if facts is None else Refusal(**facts)
-
-
-def sampled_like(path: str | os.PathLike[str], clip: Clip, short_side: int) -> NDArray[np.uint8]:
-    """Read the sampled frames of a clip again, whole, for people to look at.
-
-    Args:
-        path: The video.
-        clip: Whose frames.
-        short_side: Of the pictures, pixels, at most.
-
-    Returns:
-        uint8 [96, height, width, 3].
-    """
-    source = open_source(path)
-    distinct, indices = np.unique(clip.source_frames, return_inverse=True)
-    height, width = source.info.upright_size
-    tall, wide = height, width * source.info.upright_sample_aspect
-    shrink = min(1.0, short_side / min(tall, wide))
-    size = max(1, round(tall * shrink)), max(1, round(wide * shrink))
-    from finecausal_cli.video import resize
-
-    try:
-        made = [resize(frame, size, "fit") for frame in source.frames(distinct)]
-    except FinecausalError as error:
-        raise VideoError("The frames cannot be decoded once more.", where=path, kind="damaged") from error
-    return np.stack([made[index] for index in indices.tolist()])

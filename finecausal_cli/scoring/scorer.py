@@ -33,12 +33,13 @@ from finecausal_cli.scoring.assessment import (
     tell_height,
 )
 from finecausal_cli.scoring.background import gather_evidence, merge_snippets, read_foreground
-from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, sampled_like, viewing_of
+from finecausal_cli.scoring.dive_reading import Viewing, read_dives, read_each, viewing_of
 from finecausal_cli.scoring.explain import build_explanation, freeze_flight
 from finecausal_cli.scoring.measurements import CountRecogniser, ReadDive
 from finecausal_cli.scoring.prepared_dive import PreparedDive, prepare_dive, refused_error
 from finecausal_cli.scoring.results import Assessment, Familiarity, Provenance, Unscored
 from finecausal_cli.video import CLIP_FRAMES, crop
+from finecausal_cli.video.pictures import sampled_like
 from finecausal_cli.weights import WeightsInfo
 from finecausal_cli.weights.hub import resolve_weights
 from finecausal_cli.weights.store import load_weights
@@ -325,8 +326,10 @@ class Scorer:
             ).measure(),
             frozen=self._encode_frozen(prepared),
         )
-        size = explain.picture_size
-        pictures = None if size is None else sampled_like(path, clip, size)
+        size, pictures = explain.picture_size, None
+        if size is not None:
+            process = None if ahead is None else ahead.process
+            pictures = sampled_like(path, clip, size, timeout_s=options.timeout_s, process=process)
         return explanation, gather_evidence(clip, probabilities, pictures, prepared.track)
 
     def _encode_frozen(self, prepared: PreparedDive) -> tuple[Encoding, int] | None:

@@ -12,11 +12,13 @@ import subprocess
 import sys
 import threading
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from urllib.parse import urlencode
 
 import jsonschema
+import numpy as np
 import pytest
 from filelock import FileLock
 
@@ -28,6 +30,7 @@ from finecausal_cli.report.output import explanation_schema
 from finecausal_cli.report.server import OWN_HEADER, RequestRefusedError, UploadServer, safe_name, score_options
 from finecausal_cli.report.upload_queue import PrivateFolder, UploadQueue
 from finecausal_cli.scoring import ScoreOptions
+from finecausal_cli.video.writer import write_video
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
 OURS = {OWN_HEADER: "1"}
@@ -268,6 +271,26 @@ def test_what_is_no_dive_says_so_and_its_video_goes_at_once(scorer, film, tmp_pa
         assert ask(server, "GET", f"/results/{shown['film.mp4']['id']}")[0] == 404
         assert [path.name for path in files_of(server)] == ["result.json"]
     assert list(folder.iterdir()) == []
+
+
+@pytest.mark.usefixtures("breaks_again")
+def test_a_decoder_that_fails_at_the_excerpt_costs_one_upload(make_explanation, evidence, tmp_path, monkeypatch):
+    """The dive is explained; what then decodes it again for the page hangs, or dies."""
+    write_video(tmp_path / "dive.mp4", (np.full((60, 100, 3), index, np.uint8) for index in range(96)), 50)
+    monkeypatch.setattr(queue_module, "TIMEOUT_S", 3)
+    monkeypatch.setattr(UploadQueue, "_read_ahead", lambda *_: nullcontext())
+    explained = SimpleNamespace(explain=lambda path, *_, **__: (make_explanation(text=path), evidence))
+    with serving(explained, tmp_path / "serve") as server:
+        for name in ("hang.mp4", "crash.mp4", "good.mp4"):
+            upload(server, name, (tmp_path / "dive.mp4").read_bytes())
+        shown = finished(server, 3, timeout_s=300)
+        assert {name: each["state"] for name, each in shown.items()} == {
+            "hang.mp4": "failed", "crash.mp4": "failed", "good.mp4": "done",
+        }  # fmt: skip
+        assert shown["hang.mp4"]["message"] == "Reading took longer than 3 s. (allow more time)"
+        assert shown["crash.mp4"]["message"] == "The decoder crashed (signal 11)."
+        assert b"data:video/mp4;base64," in ask(server, "GET", f"/results/{shown['good.mp4']['id']}")[2]
+        assert sorted(path.name for path in files_of(server)) == ["result.html", "result.json"]
 
 
 def test_another_bank_of_the_form_is_loaded_in_place_of_the_one_before(scorer, tmp_path):

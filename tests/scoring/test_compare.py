@@ -1,4 +1,6 @@
+import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -8,6 +10,7 @@ from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.scoring import CompareOptions
 from finecausal_cli.scoring.compare import compare_dives, exchange_stages
 from finecausal_cli.scoring.comparison_results import Comparison
+from finecausal_cli.scoring.dive_reading import read_dives, reading_process
 from finecausal_cli.video.writer import write_video
 
 FORCED = CompareOptions(force=True)  # the films show no dive
@@ -222,3 +225,14 @@ def test_what_makes_no_sense_is_refused_before_any_dive_is_read(scorer, options,
 def test_a_clip_that_cannot_be_read_is_named(scorer, film):
     with pytest.raises(VideoError, match="missing"):
         compare_dives(scorer, str(film), "missing.mp4", FORCED)
+
+
+@pytest.mark.usefixtures("breaks_again")
+def test_pictures_that_hang_end_with_the_time_limit(tiny_model, make_scorer, film, rise, tmp_path):
+    hangs = shutil.copy(film, tmp_path / "hang.mp4")
+    limited = replace(FORCED, picture_size=64, timeout_s=1)
+    with reading_process() as process:
+        ahead = SimpleNamespace(result=read_dives, process=process)  # only the second reading is asked of the process
+        with pytest.raises(VideoError, match=r"Reading took longer than 1 s") as caught:
+            compare_dives(make_scorer(tiny_model), str(hangs), str(rise), limited, ahead=(ahead, None))
+    assert (caught.value.kind, caught.value.where) == ("timeout", str(hangs))

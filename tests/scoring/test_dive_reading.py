@@ -6,9 +6,10 @@ import pytest
 from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.scoring import Wanted, dive_reading
 from finecausal_cli.scoring import dives as dives_module
-from finecausal_cli.scoring.dive_reading import Viewing, hold_inside, is_framed, read_dives, read_each
+from finecausal_cli.scoring.dive_reading import ReadAhead, Viewing, hold_inside, is_framed, read_dives, read_each
 from finecausal_cli.tracking.camera import Camera
 from finecausal_cli.tracking.flights import Flight
+from finecausal_cli.video.pictures import sampled_like
 from finecausal_cli.video.reader import read_clip
 from finecausal_cli.video.writer import write_video
 
@@ -157,3 +158,14 @@ def test_the_real_search_runs_in_a_process_of_its_own_and_finds_nothing_in_noise
     read = read_dives(str(tmp_path / "noise.mp4"), Wanted(), FRAMED, timeout_s=60.0)
     assert read.clips == ()
     assert read.search.refusal is not None
+
+
+def test_what_has_read_ahead_shows_the_pictures_too(tmp_path):
+    rng = np.random.default_rng(0)
+    path = str(tmp_path / "noise.mp4")
+    write_video(path, [rng.integers(0, 255, (96, 128, 3), np.uint8) for _ in range(30)], FPS)
+    clip = read_clip(path)
+    with ReadAhead(path, Wanted(), WHOLE, timeout_s=60) as ahead:
+        there = sampled_like(path, clip, 64, timeout_s=60, process=ahead.process)
+        assert ahead.result(path, Wanted(), WHOLE).clips == ()
+    assert np.array_equal(there, sampled_like(path, clip, 64))

@@ -1,12 +1,16 @@
 """An explanation as a whole: on the smallest network and bank, and on the weights that ship."""
 
+import shutil
+from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from finecausal_cli.errors import UsageError
+from finecausal_cli.errors import UsageError, VideoError
 from finecausal_cli.scoring import ExplainOptions, ScoreOptions
+from finecausal_cli.scoring.dive_reading import read_dives, reading_process
 from finecausal_cli.scoring.results import Explanation
 from finecausal_cli.scoring.scorer import Scorer
 
@@ -174,3 +178,18 @@ def test_scoring_computes_none_of_it(scorer, film, monkeypatch):
     monkeypatch.setattr(model, "compare", lambda *a, **k: calls.append("compare") or compare(*a, **k))
     scorer.score(str(film), OF_107B)
     assert calls == ["none", "compare"]
+
+
+@pytest.mark.usefixtures("breaks_again")
+def test_pictures_that_hang_end_with_the_time_limit_in_the_process_that_read_the_dive(scorer, film, small, tmp_path):
+    hangs = shutil.copy(film, tmp_path / "hang.mp4")
+    limited, plain = replace(OF_107B, timeout_s=1), ExplainOptions(backgrounds=False)
+    read = read_dives(film, OF_107B.wanted, scorer.viewing)  # only the second reading is asked of the process
+    with reading_process() as process:
+        ahead = SimpleNamespace(result=lambda *_: read, process=process)
+        with pytest.raises(VideoError, match=r"Reading took longer than 1 s") as caught:
+            scorer.explain(str(hangs), limited, plain, ahead=ahead)
+        _, evidence = scorer.explain(str(film), replace(limited, timeout_s=60), plain, ahead=ahead)
+        assert process.pid is not None
+    assert (caught.value.kind, caught.value.where) == ("timeout", str(hangs))
+    assert np.array_equal(evidence.frames, small[1].frames)

@@ -3,10 +3,7 @@ import pytest
 import torch
 
 from finecausal_cli.scoring.background import cut_square, gather_evidence, measure_foreground, merge_snippets
-from finecausal_cli.scoring.dive_reading import sampled_like
 from finecausal_cli.video import Clip
-from finecausal_cli.video.reader import read_clip
-from finecausal_cli.video.writer import write_video
 
 
 def clip_of(height, width):
@@ -71,10 +68,3 @@ def test_the_mask_follows_a_virtual_camera_and_stays_in_the_picture():
     assert found.square(7)[1] < 0
     assert 0 < found.masks[7].sum() < height * width
     assert cut_square(found.frames[7], found.square(7)).shape == (height, width, 3)
-
-
-@pytest.mark.parametrize(("asked", "short"), [(64, 64), (120, 120), (360, 120)])
-def test_pictures_are_never_larger_than_the_source(tmp_path, asked, short):
-    write_video(tmp_path / "dive.mp4", np.zeros((20, 120, 200, 3), np.uint8), 25)
-    path = tmp_path / "dive.mp4"
-    assert min(sampled_like(path, read_clip(path), asked).shape[1:3]) == short
