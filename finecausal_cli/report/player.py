@@ -93,9 +93,9 @@ def cut_excerpt(
 
 # Curves of what was measured, a value for each sampled frame.
 
-_READ_S: Final = (-0.45, 0.12)
-"""Real time before the take-off and after the entry between which the joints count: a run-up begins outside of the
-window around the athlete, and later the body is under water."""
+_READ_S: Final = (-0.45, 0.03)
+"""Real time before the take-off and after the entry between which the curves go on: a run-up begins outside of the
+window around the athlete, and in the water, which slows it down and hides it, the body is misread."""
 
 _FEWEST: Final = 8
 """Frames from which on a curve says something."""
