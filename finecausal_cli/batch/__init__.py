@@ -39,8 +39,9 @@ class BatchConfig:
     runtime: RuntimeConfig = field(default_factory=RuntimeConfig)
     output_format: BatchFormat | None = option(
         None,
-        "How to print the result: table by default; -o FILE says it by its ending.",
+        "table (default), json, jsonl, csv or parquet; -o FILE says it by its ending.",
         flag="--format",
+        metavar="FORMAT",
         panel="Options",
     )
     output: str | None = option(

@@ -36,16 +36,19 @@ if TYPE_CHECKING:
 
 _OPTIONS = ("difficulty", "height_m", "start_s", "end_s")
 _LABELS = ("diver", "date")
+_MEASURED = ("height_m", "start_s", "end_s")
+"""What measuring takes of a manifest; a wrong cell of another column does not matter then."""
 
 ManifestItem = tuple[str, str, FinecausalError | None, dict[str, Any], dict[str, str]]
 
 
-def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[ManifestItem]:
+def read_manifest_items(path: Path, *, allow_outside: bool = False, measured: bool = False) -> Iterator[ManifestItem]:
     """Read the dives of a manifest; a row that is wrong stops nothing.
 
     Args:
         path: A ``.csv``, ``.jsonl`` or ``.parquet`` file.
         allow_outside: Accept paths that lead out of the manifest's folder.
+        measured: Read only what measuring takes.
 
     Yields:
         Manifest and row in words, the video as a path, what is wrong with the row (or None), the fields of
@@ -55,15 +58,16 @@ def read_manifest_items(path: Path, *, allow_outside: bool = False) -> Iterator[
         DatasetError: The manifest is missing, unreadable, or has no usable header.
     """
     for cells in read_rows(path):
-        yield _read_row(path, cells, allow_outside=allow_outside)
+        yield _read_row(path, cells, allow_outside=allow_outside, measured=measured)
 
 
-def _read_row(manifest: Path, cells: Cells, *, allow_outside: bool) -> ManifestItem:
+def _read_row(manifest: Path, cells: Cells, *, allow_outside: bool, measured: bool) -> ManifestItem:
     where = f"{manifest}: row {cells.row}"
     row, errors = cells.parse()
-    errors = [error for error in errors if error.column in (None, *_OPTIONS, *_LABELS)]
-    changes: dict[str, Any] = {"dive": cells.texts["dive"]} if cells.texts.get("dive") else {}
-    changes |= {column: value for column in _OPTIONS if (value := getattr(row, column)) is not None}
+    options, labels = (_MEASURED, ()) if measured else (_OPTIONS, _LABELS)
+    errors = [error for error in errors if error.column in (None, *options, *labels)]
+    changes: dict[str, Any] = {"dive": cells.texts["dive"]} if cells.texts.get("dive") and not measured else {}
+    changes |= {column: value for column in options if (value := getattr(row, column)) is not None}
     source = where
     if not row.video:
         errors.insert(0, CellError("video", "empty"))
@@ -138,6 +142,7 @@ def find_inputs(
     listed: Sequence[str] = (),
     allow_outside: bool = False,
     may_be_empty: bool = False,
+    measured: bool = False,
 ) -> Inputs:
     """Find the dives to score.
 
@@ -151,12 +156,13 @@ def find_inputs(
         listed: Further paths, from a list: never patterns.
         allow_outside: Accept paths in a manifest that lead out of its folder.
         may_be_empty: Find nothing in a folder or by a pattern that holds nothing yet.
+        measured: They are to be measured: of a manifest only what measuring takes is read.
 
     Raises:
         UsageError: A pattern or folder holds nothing to score, or nothing was named.
         DatasetError: A manifest cannot be read.
     """
-    finder = _Finder(options, recursive, allow_outside, may_be_empty)
+    finder = _Finder(options, recursive, allow_outside, may_be_empty, measured)
     named = [item for path in paths for item in finder.expand(path)]
     named += [item for path in listed for item in finder.look(path)]
     if not named and not may_be_empty:
@@ -210,6 +216,7 @@ class _Finder:
     recursive: bool
     allow_outside: bool
     may_be_empty: bool
+    measured: bool
 
     def expand(self, path: str) -> Iterator[Item]:
         if not any(sign in path for sign in _WILD) or os.path.lexists(path):
@@ -231,7 +238,8 @@ class _Finder:
             yield self._item(path)
 
     def _manifest(self, path: Path) -> Iterator[Item]:
-        for where, source, problem, changes, labels in read_manifest_items(path, allow_outside=self.allow_outside):
+        rows = read_manifest_items(path, allow_outside=self.allow_outside, measured=self.measured)
+        for where, source, problem, changes, labels in rows:
             try:
                 options = replace(self.options, **changes)
             except FinecausalError as error:

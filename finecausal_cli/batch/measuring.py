@@ -304,6 +304,7 @@ def find_clips(config: MeasureConfig) -> Inputs:
         recursive=config.recursive,
         listed=read_listed(config.from_file),
         allow_outside=config.allow_outside,
+        measured=True,
     )
     if config.options.corrections and len(inputs.items) != 1:
         what = "--takeoff, --entry and --athlete are of one dive"
@@ -311,9 +312,13 @@ def find_clips(config: MeasureConfig) -> Inputs:
     return inputs
 
 
-def keep_given_corrections(inputs: Inputs, options: ScoreOptions) -> tuple[str, ...]:
-    """Keep the corrections of the only dive for the next run; return notes if that is not possible."""
-    if not options.corrections or not inputs.items:
+def keep_given_corrections(inputs: Inputs, options: ScoreOptions, measured: Sequence[MeasuredDive]) -> tuple[str, ...]:
+    """Keep the corrections of the only dive for the next run, unless it was refused with them.
+
+    Returns:
+        Notes if that is not possible.
+    """
+    if not options.corrections or not inputs.items or any(dive.status != "measured" for dive in measured):
         return ()
     return keep_corrections(inputs.items[0].path, options.corrections, options.start_s, options.end_s)
 

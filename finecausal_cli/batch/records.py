@@ -240,6 +240,7 @@ def unscored_row(job: Job, unscored: Unscored, *, seconds: float | None = None) 
         seconds=seconds,
         time_scale=unscored.time_scale,
         athlete_seen=unscored.athlete_seen,
+        forced=unscored.forced,
     )
 
 

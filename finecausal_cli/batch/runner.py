@@ -365,7 +365,8 @@ class BatchRunner:
             FinecausalError: No weights, no cluster, or results that cannot be written.
         """
         reporter, started, stats = reporter or Reporter(), time.monotonic(), BatchStats()
-        self._log_notes(inputs)
+        for note in inputs.notes:
+            logger.warning("note: %s", note)
         if whole:
             items = (
                 replace(
@@ -399,6 +400,7 @@ class BatchRunner:
                 stats.stopped = "terminated" if is_term else "interrupted"
                 stats.exit_signal = EXIT_TERMINATED if is_term else EXIT_INTERRUPTED
             stats.seconds = time.monotonic() - started
+            self._keep_corrections(inputs, stats)
             reporter.finish(stats)
         return stats
 
@@ -418,12 +420,14 @@ class BatchRunner:
         how = {"overwrite": config.overwrite, "retry_failed": config.retry_failed}
         return plan_batch(items, settings, known, **how, advance=reporter.advance)
 
-    def _log_notes(self, inputs: Inputs) -> None:
-        """Log how the dives were found; keep corrections for the next run, and log if that is not possible."""
-        notes, options = list(inputs.notes), self._config.options
-        if options.corrections and inputs.items:  # else they are of another shard's dive
-            notes += keep_corrections(inputs.items[0].path, options.corrections, options.start_s, options.end_s)
-        for note in notes:
+    def _keep_corrections(self, inputs: Inputs, stats: BatchStats) -> None:
+        """Keep corrections that a dive was not refused with for the next run; log if that is not possible."""
+        options = self._config.options
+        if not options.corrections or not inputs.items:  # they are of another shard's dive
+            return
+        if any(row.status in ("refused", "failed") for row in stats.rows) or not stats.rows:
+            return
+        for note in keep_corrections(inputs.items[0].path, options.corrections, options.start_s, options.end_s):
             logger.warning("note: %s", note)
 
     def _load(self) -> Scorer:

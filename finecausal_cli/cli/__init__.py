@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import traceback
@@ -24,8 +25,14 @@ EXIT_FAILED = 1
 EXIT_INTERRUPTED = 130
 EXIT_TERMINATED = 143
 
+_INVALID, _FLAG = re.compile(r"Invalid value for (.+?): (.*)", re.DOTALL), re.compile(r"--[\w-]+|[^\s'/]+")
+"""How typer writes a wrong value, and the name of an option or argument there."""
+
 _ANYWHERE = {"--debug": "d", "--offline": "o", "--verbose": "v", "--quiet": "q", "-v": "v", "-q": "q"}
 """Flags that may stand before or behind the name of a command."""
+
+_WrongUsage: type[typer.BadParameter] = typer.BadParameter.__bases__[0]
+"""What typer raises for an unknown option, a missing argument and a wrong value; it has no public name."""
 
 app = typer.Typer(
     name="finecausal",
@@ -90,11 +97,11 @@ def run() -> None:
     try:
         arguments, flags = _split_flags(sys.argv[1:])
         _apply(flags)
-        app(arguments, prog_name="finecausal")
+        _call(arguments)
     except FinecausalError as error:
         if "d" in flags:
             raise
-        _fail(str(error), error.exit_code)
+        _fail(_as_given(str(error)), error.exit_code)
     except KeyboardInterrupt:
         term.leave()
         sys.exit(EXIT_INTERRUPTED)
@@ -111,6 +118,18 @@ def run() -> None:
         term.leave()
         _flush()
         raise
+
+
+def _call(arguments: list[str]) -> None:
+    """Run a command line and exit with its code; what typer finds wrong with it is one line, like all other errors."""
+    try:
+        sys.exit(app(arguments, prog_name="finecausal", standalone_mode=False) or 0)
+    except _WrongUsage as error:
+        if not error.format_message().strip():  # a command without arguments, which has printed its help
+            sys.exit(error.exit_code)
+        _fail(_usage_in_one_line(error), error.exit_code)
+    except typer.Abort:
+        _fail("aborted", EXIT_FAILED)
 
 
 class _Termination:
@@ -185,7 +204,7 @@ class _NoteHandler(logging.Handler):
 
     def emit(self, record: logging.LogRecord) -> None:
         name = f"{record.name}: " if record.levelno <= logging.DEBUG else ""
-        typer.secho(name + _one_line(record.getMessage()), dim=True, err=True)
+        typer.secho(name + _one_line(_as_given(record.getMessage())), dim=True, err=True)
         if record.exc_info and record.levelno <= logging.DEBUG:
             for text in traceback.format_exception(*record.exc_info):
                 for line in text.splitlines():
@@ -212,6 +231,20 @@ def _leave_closed_pipe() -> None:
 def _discard_output() -> None:
     """Keep the interpreter from flushing into standard output again."""
     os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
+def _usage_in_one_line(error: typer.BadParameter) -> str:
+    """Write wrong usage as our own errors are written: the option, what is wrong with it, where the help is."""
+    named = _INVALID.match(error.format_message())
+    text = error.format_message() if named is None else f"{_FLAG.findall(named[1])[-1]}: {named[2]}"
+    hint = "" if error.ctx is None else f" (see {error.ctx.command_path} --help)"
+    return " ".join(text.replace("Value error, ", "").split()).rstrip(".") + hint
+
+
+def _as_given(text: str) -> str:
+    """Name standard input where the path of its temporary copy stands; nobody reads videos without that module."""
+    source = sys.modules.get("finecausal_cli.video.source")
+    return text if source is None else str(source.as_given(text))
 
 
 def _fail(text: str, code: int) -> None:

@@ -15,6 +15,7 @@ from finecausal_cli.cli.options import (
     DeviceOptions,
     FormatOptions,
     OutputFormat,
+    Said,
     Weights,
     Without,
     add_command,
@@ -276,7 +277,7 @@ class ListOptions(OptionGroup):
 def list_exemplars(options: ListOptions, runtime: Annotated[RuntimeConfig, Without("precision", "calibrate")]) -> None:
     """List the exemplars of a bank; of one of your own also how well the others predict each."""
     from finecausal_cli.diving import parse_dive_number
-    from finecausal_cli.report.assets import print_exemplars, print_leave_one_out
+    from finecausal_cli.report.assets import print_beside, print_exemplars, print_leave_one_out
     from finecausal_cli.report.console import open_console
     from finecausal_cli.retrieval.bank import read_index
     from finecausal_cli.weights.hub import resolve_weights
@@ -291,23 +292,24 @@ def list_exemplars(options: ListOptions, runtime: Annotated[RuntimeConfig, Witho
         print_exemplars(index, name, number, console, judged[-1] if judged else None)
         if judged:
             print_leave_one_out(judged, console)
+    for name, folder in _own_bank(runtime):
+        print_beside(read_index(folder), name, number, console)
 
 
 def show(
     exemplar: Annotated[str, typer.Argument(help="Identifier, as listed.")],
     runtime: Annotated[RuntimeConfig, Without("device", "precision", "calibrate")],
 ) -> None:
-    """Show one exemplar."""
+    """Show one exemplar of the bundled bank or of your own one, mine, unless --bank names another."""
     from finecausal_cli.report.assets import print_exemplar
     from finecausal_cli.report.console import open_console
     from finecausal_cli.retrieval.bank import read_index
 
     banks = _banks(runtime)
-    for name, folder in banks:
-        index = read_index(folder)
-        if (name, folder) == banks[-1] or any(each.id == exemplar for each in index.exemplars):
-            print_exemplar(index.find(exemplar, name), folder, open_console())
-            return
+    indices = [(read_index(folder), name, folder) for name, folder in (*banks, *_own_bank(runtime))]
+    found = (each for each in indices if any(one.id == exemplar for one in each[0].exemplars))
+    index, name, folder = next(found, indices[len(banks) - 1])
+    print_exemplar(index.find(exemplar, name), folder, open_console())
 
 
 def _banks(runtime: RuntimeConfig) -> tuple[tuple[str, Path], ...]:
@@ -318,6 +320,15 @@ def _banks(runtime: RuntimeConfig) -> tuple[tuple[str, Path], ...]:
     for name, folder in banks:
         require_bank(name, folder)
     return banks
+
+
+def _own_bank(runtime: RuntimeConfig) -> tuple[tuple[str, Path], ...]:
+    """Return the bank of one's own that is looked into, too, where none is named and there is one."""
+    from finecausal_cli.retrieval import OWN_BANK
+    from finecausal_cli.retrieval.own_bank import list_own_banks
+
+    own = list_own_banks()
+    return ((OWN_BANK, own[OWN_BANK]),) if runtime.bank is None and OWN_BANK in own else ()
 
 
 def _judge_own(weights: Path, name: str, folder: Path, device: str) -> list[LeaveOneOut]:
@@ -348,6 +359,8 @@ def _judge_own(weights: Path, name: str, folder: Path, device: str) -> list[Leav
     return [each for each in judged if each is not None]
 
 
+_OF_ONE_BANK = Said(bank="The bank of your own: mine (default), another name, or a folder.")
+
 KeptClip = Annotated[
     str,
     typer.Argument(metavar="PATH", help="A video file or a folder of frames; it is read again.", show_default=False),
@@ -356,9 +369,11 @@ KeptClip = Annotated[
 
 def add(
     clip: KeptClip,
-    dive: Annotated[ScoreOptions, Without("exemplar", "voters", "seed")],
+    dive: Annotated[
+        ScoreOptions, Without("exemplar", "voters", "seed"), Said(dive="Dive number, e.g. 107B; it must be given.")
+    ],
     judged: JudgedOptions,
-    runtime: Annotated[RuntimeConfig, Without("calibrate")],
+    runtime: Annotated[RuntimeConfig, Without("calibrate"), _OF_ONE_BANK],
 ) -> None:
     """Add a judged dive to a bank of your own, mine unless --bank names another; then score with --bank mine+bundled.
 
@@ -380,8 +395,8 @@ def add(
     with working("reading the dive"):
         scorer = _encoder(runtime)
         bank.require_weights(scorer.weights[1])
-        store_corrections(clip, dive)
         row = add_exemplar(scorer, bank, clip, replace(dive, timeout_s=TIMEOUT_S), judged)
+        store_corrections(clip, dive)
     print_added(row, bank, open_console())
     print_leave_one_out(
         _judge_own(resolve_weights(runtime.weights), bank.name, bank.folder, runtime.device), open_console()
@@ -390,7 +405,7 @@ def add(
 
 def remove(
     exemplar: Annotated[str, typer.Argument(help="Identifier, as listed.")],
-    runtime: Annotated[RuntimeConfig, Without("weights", "device", "precision", "calibrate")],
+    runtime: Annotated[RuntimeConfig, Without("weights", "device", "precision", "calibrate"), _OF_ONE_BANK],
 ) -> None:
     """Remove an exemplar from a bank of your own, mine unless --bank names another. Its video stays where it is."""
     from finecausal_cli.retrieval.own_bank import OwnBank
@@ -411,7 +426,7 @@ def import_manifest(
     manifest: Dataset,
     target: ImportReport,
     layout: Annotated[LayoutOptions, Without("annotations", "frames")],
-    runtime: Annotated[RuntimeConfig, Without("calibrate")],
+    runtime: Annotated[RuntimeConfig, Without("calibrate"), _OF_ONE_BANK],
 ) -> None:
     """Add every judged dive of a manifest to a bank of your own; run it again to go on after a stop."""
     from finecausal_cli.batch import TIMEOUT_S
@@ -436,7 +451,7 @@ class RebuildOptions(ImportReport):
     clips: Path | None = option(None, "Look here for videos that have moved, by their names.", metavar="FOLDER")
 
 
-def rebuild(options: RebuildOptions, runtime: Annotated[RuntimeConfig, Without("calibrate")]) -> None:
+def rebuild(options: RebuildOptions, runtime: Annotated[RuntimeConfig, Without("calibrate"), _OF_ONE_BANK]) -> None:
     """Encode the exemplars of a bank of your own with other weights; run it again to go on after a stop."""
     from finecausal_cli.batch import TIMEOUT_S
     from finecausal_cli.retrieval.own_bank import OwnBank
@@ -485,7 +500,7 @@ def _run(
     if bank.exists:
         judged = _judge_own(resolve_weights(runtime.weights), bank.name, bank.folder, runtime.device)
         print_leave_one_out(judged, open_console())
-    if done and not any(row.is_in_bank for row in done):
+    if any(row.outcome in ("refused", "failed") for row in done):
         raise typer.Exit(1)
 
 

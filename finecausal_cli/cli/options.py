@@ -43,7 +43,7 @@ _ROOMS = {
 }
 """Where the options of commands are declared. They are imported when a command is called: ``finecausal --help`` would
 take half as long again with them."""
-_CONFIG_HELP = "Read options from a TOML file (see docs/configuration.md); flags win over it."
+_CONFIG_HELP = "Options from a TOML file; flags win over it. See docs/configuration.md."
 
 
 class Without:
@@ -51,6 +51,13 @@ class Without:
 
     def __init__(self, *names: str) -> None:
         self.names = names
+
+
+class Said:
+    """Other help of some fields in a command: ``Annotated[ScoreOptions, Said(dive="Dive number, e.g. 107B.")]``."""
+
+    def __init__(self, **help_of: str) -> None:
+        self.help_of = help_of
 
 
 class Given(frozenset[str]):
@@ -100,12 +107,19 @@ class _Group:
 
     kind: type[Any]
     fields: dict[str, Field[Any]]
+    help_of: dict[str, str]
 
     @classmethod
     def of(cls, kind: type[Any], marks: Sequence[Any]) -> _Group:
         left_out = [name for mark in marks if isinstance(mark, Without) for name in mark.names]
         offered = (each for each in fields(kind) if info_of(each) is not None and each.name not in left_out)
-        return cls(kind, {each.name: each for each in offered})
+        help_of = {name: text for mark in marks if isinstance(mark, Said) for name, text in mark.help_of.items()}
+        return cls(kind, {each.name: each for each in offered}, help_of)
+
+    def parameters(self) -> list[inspect.Parameter]:
+        """Return the fields that have a flag as parameters that typer reads."""
+        shown = (each for each in self.fields.values() if not _info(each).file_only)
+        return [_parameter(self.kind, each, self.help_of.get(each.name)) for each in shown]
 
     def build(self, values: Mapping[str, Any]) -> Any:
         """Build the options; None leaves the default of the field."""
@@ -135,7 +149,7 @@ def options_from_fields(function: Callable[..., None]) -> Callable[..., None]:
             given_name = name
         elif isinstance(kind, type) and is_dataclass(kind):
             groups[name] = _Group.of(kind, marks)
-            parameters += [_parameter(kind, each) for each in groups[name].fields.values() if not _info(each).file_only]
+            parameters += groups[name].parameters()
         else:
             parameters.append(parameter.replace(kind=parameter.KEYWORD_ONLY, annotation=hints[name]))
     if groups:
@@ -194,7 +208,7 @@ def _is_typed(context: typer.Context, name: str) -> bool:
     return source is not None and source.name == "COMMANDLINE"
 
 
-def _parameter(kind: type[Any], declared: Field[Any]) -> inspect.Parameter:
+def _parameter(kind: type[Any], declared: Field[Any], help_text: str | None = None) -> inspect.Parameter:
     """Return a field as a parameter that typer reads."""
     info, hint = _info(declared), _typer_type(hints_of(kind)[declared.name], _info(declared))
     default = declared.default
@@ -206,7 +220,7 @@ def _parameter(kind: type[Any], declared: Field[Any]) -> inspect.Parameter:
     panel = info.panel or kind.panel
     mark = typer.Option(
         *(info.flags or [flag_of(declared)]),
-        help=info.help,
+        help=help_text or info.help,
         metavar=info.metavar,
         min=info.min,
         max=info.max,

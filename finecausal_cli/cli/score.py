@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import sys
+import time
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -141,7 +142,7 @@ def explain(
 
     given = STANDARD_INPUT if is_standard_input(path) else path
     path = local_file(path)
-    score = replace(score, timeout_s=TIMEOUT_S)
+    score, started = replace(score, timeout_s=TIMEOUT_S), time.perf_counter()
     with reading_ahead(path, asdict(score), runtime.weights) as ahead:
         from finecausal_cli.errors import RefusedError
         from finecausal_cli.report.console import searching
@@ -157,13 +158,16 @@ def explain(
         check_targets([path], output=target.output, **files)
         if pages.figures is not None:
             require_figures("leave out --figures")
-        store_corrections(path, score)
         try:
             with searching("explaining", ahead):
                 explanation, evidence = Scorer.load(**asdict(runtime)).explain(path, score, options, ahead=ahead)
         except RefusedError as error:
-            error.found = error.found.renamed(path, given) if isinstance(error.found, Unscored) else error.found
+            if isinstance(error.found, Unscored):
+                store_corrections(path, score, error.found)
+                error.found = error.found.renamed(path, given)
             raise typer.Exit(deliver_unscored(error, target.output_format, target.output, *files.values())) from None
+        store_corrections(path, score)
+        explanation = explanation.timed(time.perf_counter() - started)
     if pages.overlay is not None:
         overlay_clip(pages.overlay, explanation.assessment, evidence)
     if pages.figures is not None:
@@ -171,7 +175,7 @@ def explain(
 
         write_explanation_figures(pages.figures, explanation, evidence)
     if pages.html is not None:
-        write_page(pages.html, explanation, evidence, source=given)
+        write_page(pages.html, explanation, evidence, source=given, timeout_s=TIMEOUT_S)
     deliver(explanation.renamed(path, given), target.output_format, target.output, print_explanation)
 
 
@@ -277,6 +281,7 @@ def compare(
         from finecausal_cli.report.output import check_targets, deliver, require_figures
         from finecausal_cli.report.score import deliver_unscored
         from finecausal_cli.scoring.compare import compare_dives
+        from finecausal_cli.scoring.results import Unscored
         from finecausal_cli.scoring.scorer import Scorer
 
         check_targets([a, b], output=target.output, video=video.video, **asdict(pages))
@@ -289,6 +294,8 @@ def compare(
                 scorer = Scorer.load(**asdict(runtime))
                 comparison, evidence = compare_dives(scorer, a, b, options, ahead=(first, second))
         except RefusedError as error:
+            for path, name in given.items():
+                error.found = error.found.renamed(path, name) if isinstance(error.found, Unscored) else error.found
             raise typer.Exit(deliver_unscored(error, target.output_format, target.output)) from None
     if video.video is not None and evidence is not None:
         from finecausal_cli.report.console import file_name

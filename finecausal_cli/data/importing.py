@@ -21,6 +21,7 @@ from typing import TYPE_CHECKING, Any, Final
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data import Problem, frame_names
 from finecausal_cli.data.datasets import find_layout, read_dataset
+from finecausal_cli.data.manifest import MANIFEST_NAMES, read_rows
 from finecausal_cli.data.published import LABELS_NAME, MTL_AQA_LABELS_NAME, height_in
 from finecausal_cli.diving import heights_for, parse_dive_number
 from finecausal_cli.errors import DatasetError, FinecausalError, UsageError
@@ -110,6 +111,8 @@ def import_datasets(
     rows: list[dict[str, str]] = []
     layouts = []
     for source in sources:
+        if source.is_file() and _is_manifest(source):
+            raise _manifest_already(source)
         if not source.is_dir():
             raise DatasetError("no such folder", where=source, hint="name the folder of a dataset")
         labels = _published_labels(source) if annotations is None else annotations
@@ -130,6 +133,20 @@ def import_datasets(
         part.write_text(table.getvalue(), encoding="utf-8")
     splits = {split: sum(row.get("split", "") == split for row in rows) for split in ("train", "val", "test", "")}
     return Imported(manifest, tuple(layouts), len(rows), splits, tuple(problems))
+
+
+def _is_manifest(path: Path) -> bool:
+    """Tell whether a file is a manifest of this program: called as manifests are, and with the column ``video``."""
+    if path.name not in MANIFEST_NAMES or not path.is_file():
+        return False
+    try:
+        return "video" in next(iter(read_rows(path))).texts
+    except (DatasetError, StopIteration):
+        return False
+
+
+def _manifest_already(path: Path) -> DatasetError:
+    return DatasetError("this is a manifest already", where=path, hint="dataset check reads it, as every command does")
 
 
 def _published_labels(source: Path) -> Path | None:
@@ -186,8 +203,12 @@ class _Hub:
     def rows(self, start: Callable[[int], object], advance: Callable[[], object]) -> list[dict[str, str]]:
         """Return the rows of the manifest, and unpack the clips that lie in an archive."""
         mine = self.manifest.resolve()  # of an earlier import
-        tables = [path for path in _walk(self.root) if path.suffix.lower() in _TABLES and path.resolve() != mine]
+        manifest = next((self.root / name for name in MANIFEST_NAMES if _is_manifest(self.root / name)), None)
+        tables = [path for path in _walk(self.root) if path.suffix.lower() in _TABLES]
+        tables = [path for path in tables if path != manifest and path.resolve() != mine]
         labelled = [(path, records) for path in tables if (records := self._labels(path))]
+        if not labelled and manifest is not None:
+            raise _manifest_already(manifest)
         if not labelled:
             there = ", ".join(sorted(entry.name for entry in self.root.iterdir())[:8]) or "nothing"
             hint = f"looked for a .csv, .json, .jsonl or .parquet with columns such as action_type; there is: {there}"

@@ -297,7 +297,7 @@ def difficulty(dive: DiveNumber, height_m: float) -> float | None:
     """
     if height_m not in HEIGHTS_M:
         known = ", ".join(f"{height:g}" for height in HEIGHTS_M)
-        raise UsageError(f"no difficulty list for {height_m:g} m", where="height", hint=f"heights in metres: {known}")
+        raise UsageError(f"no difficulty list for {height_m:g} m", where="--height", hint=f"heights in metres: {known}")
     return _table()[float(height_m)].get(dive)
 
 
@@ -357,7 +357,7 @@ def execution_from_marks(marks: Sequence[float]) -> float:
         UsageError: When the number of judges or a mark is impossible.
     """
     if len(marks) not in _DROPPED_EACH_END:
-        raise UsageError(f"{len(marks)} marks", where="marks", hint="a panel has 3, 5 or 7 judges")
+        raise UsageError(f"{len(marks)} marks", where="--judges", hint="a panel has 3, 5 or 7 judges")
     return float(sum(_counting(marks, _DROPPED_EACH_END[len(marks)])))
 
 
@@ -398,7 +398,7 @@ def final_score(marks: Sequence[float], difficulty: float, *, synchro: bool = Fa
     """
     execution = execution_from_synchro_marks(marks) if synchro else execution_from_marks(marks)
     if not (math.isfinite(difficulty) and difficulty > 0):
-        raise UsageError(f"difficulty {difficulty:g}", where="difficulty", hint="it is above 0, such as 3.2")
+        raise UsageError(f"difficulty {difficulty:g}", where="--difficulty", hint="it is above 0, such as 3.2")
     product = Decimal(str(execution)) * Decimal(str(difficulty))
     return float(product.quantize(Decimal("0.01"), rounding=ROUND_HALF_UP))
 
@@ -411,5 +411,5 @@ def _counting(marks: Sequence[float], dropped_each_end: int) -> list[Decimal]:
 
 def _exact(mark: float) -> Decimal:
     if not (math.isfinite(mark) and 0 <= mark <= MAX_MARK and float(2 * mark).is_integer()):
-        raise UsageError(f"mark {mark:g}", where="marks", hint="a mark is 0 to 10 in half points, such as 7.5")
+        raise UsageError(f"mark {mark:g}", where="--judges", hint="a mark is 0 to 10 in half points, such as 7.5")
     return Decimal(float(mark))

@@ -334,7 +334,8 @@ def _choose_dives(
     held_out = [dive for dive in dives if wanted in ("all", dive.split)]
     training = [dive for dive in dives if dive.split == "train"] if split != "all" else []
     if len(held_out) < 2:
-        raise DatasetError(f"{len(held_out)} dives with a score in split {split!r}", where=dataset, hint="two or more")
+        hint = "two or more are needed" if split == "all" else "two or more are needed: --split all takes every dive"
+        raise DatasetError(f"{len(held_out)} dives with a score in split {split!r}", where=dataset, hint=hint)
     if needs_training and not training:
         raise DatasetError("no training dives to compare with", where=dataset, hint="use --exemplars bank")
     return training, held_out

@@ -7,7 +7,7 @@ import json
 from collections import defaultdict
 from dataclasses import asdict, astuple, fields, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from rich.padding import Padding
 from rich.table import Table
@@ -20,11 +20,13 @@ from finecausal_cli.diving.competition import competition_marks, competition_sta
 from finecausal_cli.report.console import (
     BarDisplay,
     add_row,
+    is_quiet,
     new_table,
     page_columns,
     print_heading,
     print_table,
     printable,
+    table_width,
     words,
 )
 from finecausal_cli.retrieval.calibration import FEWEST, FEWEST_FOR_INTERVAL
@@ -321,6 +323,9 @@ def _difficulty_rows(dive: DiveNumber, height_m: float | None) -> list[str]:
 
 # Exemplars of a bank.
 
+_EXECUTION: Final = 4
+"""Column of a table of exemplars that a page too narrow for whole names leaves out: it is score / difficulty."""
+
 
 def print_exemplars(
     index: BankIndex, name: str, number: str | None, console: Console, judged: LeaveOneOut | None = None
@@ -334,29 +339,47 @@ def print_exemplars(
         console: Where to print.
         judged: What the others predict of each exemplar of one's own; None without any.
     """
+    from finecausal_cli.report.score import difficulty_in_digits  # it reads athletes, which `dive` has no use for
+
     predicted = dict(zip(judged.ids, judged.after * judged.difficulties, strict=True)) if judged is not None else {}
-    columns = ("predicted",) if predicted else ()
-    table = new_table("exemplar", "dive", "height, m", "difficulty", "execution", "score", *columns)
-    for exemplar in (*index.exemplars, *index.waiting):
-        if number not in (None, exemplar.dive):
-            continue
-        height = "-" if exemplar.height_m is None else f"{exemplar.height_m:g}"
-        cells = [f"{predicted[exemplar.id]:.2f}" if exemplar.id in predicted else "-"] if predicted else []
-        add_row(
-            table,
+    headings = ["exemplar", "dive", "height, m", "difficulty", "execution", "score", *["predicted"][: len(predicted)]]
+    shown = [each for each in (*index.exemplars, *index.waiting) if number in (None, each.dive)]
+    if not shown:
+        what = "no exemplars" if number is None else f"no exemplar of {number}"
+        console.print(f"{printable(name, console)}: {what}", soft_wrap=True)
+        return
+    rows = [
+        [
             printable(exemplar.id, console),
             exemplar.dive or "-",
-            height,
-            f"{exemplar.difficulty:g}",
+            "-" if exemplar.height_m is None else f"{exemplar.height_m:g}",
+            difficulty_in_digits(exemplar.difficulty),
             f"{exemplar.execution:.2f}",
             f"{exemplar.score:.2f}",
-            *cells,
-        )
+            *([f"{predicted[exemplar.id]:.2f}" if exemplar.id in predicted else "-"] if predicted else []),
+        ]
+        for exemplar in shown
+    ]
+    narrow = [row[:_EXECUTION] + row[_EXECUTION + 1 :] for row in (headings, *rows)]
+    if table_width([headings, *rows]) > page_columns(console) >= table_width(narrow):
+        headings, *rows = narrow
+    table = new_table(*headings)
+    table.columns[0].no_wrap = True  # it is copied into other commands
+    for row in rows:
+        add_row(table, *row)
     print_table(table, console)
     if index.waiting:
         waiting = ", ".join(printable(exemplar.id, console) for exemplar in index.waiting)
         text = f"Not encoded by these weights, so not compared with: {waiting} (exemplars rebuild --bank {name})"
         console.print(text, soft_wrap=True)
+
+
+def print_beside(index: BankIndex, name: str, number: str | None, console: Console) -> None:
+    """Print that a bank that was not asked for has exemplars, too; nothing if it has none of the number."""
+    count = sum(number in (None, each.dive) for each in (*index.exemplars, *index.waiting))
+    if count:
+        what = f"{count} more {'exemplar' if count == 1 else 'exemplars'} of your own: exemplars list --bank {name}"
+        console.print(what, soft_wrap=True, style="dim")
 
 
 def print_leave_one_out(judged: Sequence[LeaveOneOut], console: Console) -> None:
@@ -389,7 +412,7 @@ def print_added(row: JudgedRow, bank: OwnBank, console: Console) -> None:
     """Print that a judged dive is in a bank now."""
     score = "" if row.score is None else f", {row.dive}, {row.score:.2f} points"
     console.print(f"{row.outcome}: {printable(row.exemplar or '', console)}{score}, in {bank.name}", soft_wrap=True)
-    if row.reason:
+    if row.reason and not is_quiet():
         console.print(f"note: {printable(row.reason, console)}", soft_wrap=True)
 
 
@@ -421,11 +444,13 @@ def write_judged_rows(path: Path, rows: Sequence[JudgedRow]) -> None:
 
 def print_exemplar(exemplar: Exemplar, folder: Path, console: Console) -> None:
     """Print the fields of one exemplar."""
+    from finecausal_cli.report.score import difficulty_in_digits
+
     facts = {
         "exemplar": exemplar.id,
         "dive": exemplar.dive or "-",
         "height": "-" if exemplar.height_m is None else f"{exemplar.height_m:g} m",
-        "difficulty": f"{exemplar.difficulty:g}",
+        "difficulty": difficulty_in_digits(exemplar.difficulty),
         "execution": f"{exemplar.execution:.2f}",
         "score": f"{exemplar.score:.2f}",
         **_clip_facts(exemplar.clip),

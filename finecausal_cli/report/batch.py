@@ -68,6 +68,7 @@ class BatchSummary:
         mean_mark: Mean mark, 0..10, of the dives with a mark, which need no score; None without any.
         best: Row of the highest score; None without any.
         worst: Row of the lowest score; None without any.
+        withheld: Dives without points, as their clip lacks a part of them or their number is not sure.
         refused: Clips that show no dive to judge.
         failed: Clips that could not be read or judged.
         failures: How many have no score, by kind, the most frequent first.
@@ -80,6 +81,7 @@ class BatchSummary:
     mean_mark: float | None
     best: Row | None
     worst: Row | None
+    withheld: int
     refused: int
     failed: int
     failures: tuple[tuple[str, int], ...]
@@ -107,6 +109,7 @@ def summarise_rows(rows: Sequence[Row]) -> BatchSummary:
         mean_mark=sum(marks) / len(marks) if marks else None,
         best=ranked[-1][1] if ranked else None,
         worst=ranked[0][1] if ranked else None,
+        withheld=sum(row.is_scored and row.score is None for row in rows),
         refused=sum(row.status == "refused" for row in rows),
         failed=sum(row.status == "failed" for row in rows),
         failures=tuple(sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))),
@@ -267,17 +270,19 @@ def print_summary(stats: BatchStats, console: Console) -> None:
 
 
 def print_figures(summary: BatchSummary, console: Console, *, of: int | None = None) -> None:
-    """Print count, refusals, failures, mean, median, best and worst.
+    """Print count, dives without points, refusals, failures, mean, median, best and worst.
 
     Args:
         summary: The figures.
         console: Where to print.
         of: How many dives there should be rows of.
     """
-    table = new_table("dives", "refused", "failed", "mean mark", "mean", "median", "best", "worst")
+    headings = ("dives", "no points", "refused", "failed", "mean mark", "mean points", "median", "best", "worst")
+    table = new_table(*headings)
     add_row(
         table,
         f"{summary.count}" if of is None or of <= summary.count else f"{summary.count} of {of}",
+        Text(f"{summary.withheld}", style="yellow" if summary.withheld else ""),
         Text(f"{summary.refused}", style="yellow" if summary.refused else ""),
         Text(f"{summary.failed}", style="red" if summary.failed else ""),
         points(summary.mean_mark),

@@ -17,6 +17,7 @@ from finecausal_cli.report.console import (
     facts_grid,
     file_name,
     hundredths_that_add_up,
+    is_quiet,
     node_attention_section,
     page_columns,
     print_panel,
@@ -27,7 +28,7 @@ from finecausal_cli.report.console import (
 from finecausal_cli.report.explanation import time_code
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
-from finecausal_cli.report.score import later_notes, print_first_lines
+from finecausal_cli.report.score import difficulty_in_digits, later_notes, print_first_lines
 from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
@@ -82,7 +83,7 @@ def summarise_comparison(comparison: Comparison) -> list[str]:
 def facts(comparison: Comparison) -> list[tuple[str, str]]:
     """Return sources, difficulty and scores by name."""
     difficulty = comparison.difficulty
-    degree = "" if difficulty is None else f"{difficulty:g}, "
+    degree = "" if difficulty is None else f"{difficulty_in_digits(difficulty)}, "
     rows = [
         *_named("A", comparison.query.source),
         *_named("B", comparison.exemplar.source),
@@ -264,7 +265,7 @@ def print_comparison(comparison: Comparison, console: Console) -> None:
     for section in all_sections(comparison):
         print_section(section, console)
     made = comparison.provenance
-    end = [("note", limit) for limit in limits_of_comparison(comparison)]
+    end = [] if is_quiet() else [("note", limit) for limit in limits_of_comparison(comparison)]
     end.append(("weights", f"{made.weights} ({made.weights_digest[:12]})"))
     decoders = " and ".join(dict.fromkeys((comparison.query.decoder, comparison.exemplar.decoder)))
     run = f"{made.device}, {made.precision}, decoded by {decoders}, {made.seconds:.1f} s, finecausal {made.version}"

@@ -196,13 +196,17 @@ _LONGEST_WORD = 16
 
 
 def print_table(table: Table, console: Console) -> None:
-    """Print a table no wider than the page. Where whole words do not fit side by side, rows become lists."""
+    """Print a table no wider than the page. Where whole words do not fit side by side, rows become lists.
+
+    Words of a column with ``no_wrap`` are never folded there, however long.
+    """
     room = page_columns(console)
     if not table.show_header:
         console.print(table, width=room)
         return
     cells = [_plain_cells(column, footer=table.show_footer) for column in table.columns]
-    widths = _column_widths(cells, room - _BETWEEN * (len(cells) - 1))
+    longest = [room if column.no_wrap else _LONGEST_WORD for column in table.columns]
+    widths = _column_widths(cells, longest, room - _BETWEEN * (len(cells) - 1))
     if widths is None:
         _print_rows_as_lists(cells, console, room)
         return
@@ -217,11 +221,17 @@ def _plain_cells(column: Column, *, footer: bool) -> list[str]:
     return [part.plain if isinstance(part, Text) else str(part) for part in parts]
 
 
-def _column_widths(cells: Sequence[Sequence[str]], room: int) -> list[int] | None:
-    """Share the room among columns so that no word is split; None where there is too little."""
+def table_width(rows: Sequence[Sequence[str]]) -> int:
+    """Return how wide a table is whose cells are not folded."""
+    widths = [max(map(cell_len, column)) for column in zip(*rows, strict=True)]
+    return sum(widths) + _BETWEEN * (len(widths) - 1)
+
+
+def _column_widths(cells: Sequence[Sequence[str]], longest: Sequence[int], room: int) -> list[int] | None:
+    """Share the room among columns so that no word up to the longest is split; None where there is too little."""
     least, most = [], []
-    for heading, *rest in cells:
-        words = [min(cell_len(word), _LONGEST_WORD) for cell in rest for word in cell.split()]
+    for (heading, *rest), limit in zip(cells, longest, strict=True):
+        words = [min(cell_len(word), limit) for cell in rest for word in cell.split()]
         least.append(max([cell_len(word) for word in heading.split()] + words, default=0))
         most.append(max(cell_len(cell) for cell in (heading, *rest)))
     spare = room - sum(least)

@@ -25,6 +25,7 @@ from finecausal_cli.report.console import (
     signed,
     words,
 )
+from finecausal_cli.retrieval.calibration import FEWEST_FOR_INTERVAL
 from finecausal_cli.training.motion_snippets import SEEN
 from finecausal_cli.training.trainer import Callbacks
 
@@ -95,17 +96,18 @@ def setting_sentence(evaluation: Evaluation) -> str:
 def metrics_section(evaluation: Evaluation) -> Section:
     """Every metric of the main outcome, beside those of the baseline."""
     summary = evaluation.summary
+    is_enough = summary.dives >= FEWEST_FOR_INTERVAL
     rows: list[Row] = [
         (
             "Spearman's rho",
             figure(summary.rho),
-            _span(summary.rho_low, summary.rho_high),
+            _span(summary.rho_low, summary.rho_high) if is_enough else "",
             *_baselines(summary, "rho", 4),
         ),
         (
             "R-l2 (x100)",
             figure(summary.relative_l2),
-            _span(summary.relative_l2_low, summary.relative_l2_high),
+            _span(summary.relative_l2_low, summary.relative_l2_high) if is_enough else "",
             *_baselines(summary, "relative_l2", 4),
         ),
         (

@@ -14,6 +14,7 @@ from finecausal_cli.report.console import (
     Section,
     add_row,
     hundredths_that_add_up,
+    is_quiet,
     new_table,
     node_attention_section,
     print_section,
@@ -164,7 +165,7 @@ def interventions(explanation: Explanation) -> list[Section]:
     for ranking in explanation.rankings:
         by_stage = _by_stage(explanation, ranking)
         rows = []
-        for name in ranking.stages:
+        for name in _ranked(explanation, ranking):
             change = shown_change(explanation, by_stage[name].score)
             parts = hundredths_that_add_up(by_stage[name].stage_changes, change)
             rows.append(
@@ -196,6 +197,12 @@ def interventions(explanation: Explanation) -> list[Section]:
 
 def _by_stage(explanation: Explanation, ranking: Ranking) -> dict[StageName, StageIntervention]:
     return {item.stage: item for item in explanation.interventions if item.replaced_by == ranking.replaced_by}
+
+
+def _ranked(explanation: Explanation, ranking: Ranking) -> list[StageName]:
+    """Return the stages of a ranking that have frames, best first."""
+    present = {stage.name for stage in explanation.assessment.stages if not stage.is_empty}
+    return [name for name in ranking.stages if name in present]
 
 
 def bank_in_words(explanation: Explanation, ranking: Ranking) -> str | None:
@@ -409,13 +416,13 @@ def summarise_explanation(explanation: Explanation) -> list[str]:
     return [*sentences, *_moves(explanation), *_silence(explanation)]
 
 
-def limits_of(explanation: Explanation) -> list[str]:
-    """Return the limits of these weights, of this dive and of every explanation."""
+def limits_of(explanation: Explanation, *, notes: bool = True) -> list[str]:
+    """Return the limits of these weights, of this dive, which are its notes, and of every explanation."""
     assessment = explanation.assessment
     note = assessment.provenance.weights_note
     return [
         f"These weights: {note}",
-        *later_notes(tuple(dict.fromkeys((*assessment.notes, *explanation.notes)))),
+        *(later_notes(tuple(dict.fromkeys((*assessment.notes, *explanation.notes)))) if notes else ()),
         *LIMITS,
     ]
 
@@ -446,7 +453,8 @@ def _listed(words: Sequence[str]) -> str:
 
 def _extremes(explanation: Explanation) -> list[str]:
     assessment, unsure = explanation.assessment, explanation.unsure_stages
-    values = sorted(zip(assessment.stage_values, (stage.name for stage in assessment.stages), strict=True))
+    stages = zip(assessment.stage_values, assessment.stages, strict=True)
+    values = sorted((value, stage.name) for value, stage in stages if not stage.is_empty)
     (lost, worst), (won, best) = values[0], values[-1]
     exemplars, unit = exemplars_in_words(assessment), assessment.unit
     if max(-lost, won) < _LEAST and not unsure:
@@ -460,10 +468,11 @@ def _extremes(explanation: Explanation) -> list[str]:
 
 
 def _gains(explanation: Explanation) -> list[str]:
+    best = [(ranking, _ranked(explanation, ranking)[0]) for ranking in explanation.rankings]
     return [
-        _gain(explanation, ranking, _by_stage(explanation, ranking)[ranking.stages[0]])
-        for ranking in explanation.rankings
-        if ranking.stages[0] not in explanation.unsure_stages
+        _gain(explanation, ranking, _by_stage(explanation, ranking)[stage])
+        for ranking, stage in best
+        if stage not in explanation.unsure_stages
     ]
 
 
@@ -552,7 +561,7 @@ def print_explanation(explanation: Explanation, console: Console) -> None:
         print_section(section, console)
     console.print()
     console.print(Text("Limits", style="bold"))
-    _print_points(limits_of(explanation), console)
+    _print_points(limits_of(explanation, notes=not is_quiet()), console)
     print_provenance(assessment, console, notes=False)
 
 

@@ -251,10 +251,12 @@ def _contributions(assessment: Assessment) -> Figure:
 
 def _interventions(explanation: Explanation) -> Figure:
     """Change of the score with each stage replaced; the band shows the effect of shifted stage borders."""
-    stages = [stage.name for stage in explanation.assessment.stages]
+    stages = [stage.name for stage in explanation.assessment.stages if not stage.is_empty]
     kinds = [ranking.replaced_by for ranking in explanation.rankings]
     change = {
-        (item.stage, item.replaced_by): shown_change(explanation, item.score) for item in explanation.interventions
+        (item.stage, item.replaced_by): shown_change(explanation, item.score)
+        for item in explanation.interventions
+        if item.stage in stages
     }
     figure = Figure(figsize=(_WIDTH_IN, 1.1 + 0.4 * len(stages) * len(kinds)), layout="constrained")
     axes = figure.subplots()

@@ -378,7 +378,7 @@ def _deliver_rows(config: BatchConfig, runner: BatchRunner, inputs: Inputs, targ
         with working("looking"):
             plan, scorer = runner.plan(inputs, journal=target.journal)
         print_dry_run(plan, inputs.items, scorer.bank, open_console())
-        return 0
+        return 1 if any(item.problem is not None for item in inputs.items) else 0
 
     def write() -> list[Path]:
         if target.journal is None or not target.journal.exists():
@@ -500,7 +500,8 @@ def merge_results(output: str | os.PathLike[str], results: Sequence[Path]) -> No
     console = open_console()
     print_first_lines(caveats_of(light), console)
     print_figures(summarise_rows(light), console)
-    summary = f"{len(light)} rows from {len(results)} files"
+    rows, files_read = ("row" if len(light) == 1 else "rows"), ("file" if len(results) == 1 else "files")
+    summary = f"{len(light)} {rows} from {len(results)} {files_read}"
     if merged.replaced:
         summary += f"; {merged.replaced} gave way to another row of the same dive"
     files = ", ".join(str(path) for path in [*(path for _, path in target.files), target.journal])

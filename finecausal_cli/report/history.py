@@ -22,6 +22,7 @@ from finecausal_cli.batch.history import (
 )
 from finecausal_cli.report.console import (
     Section,
+    is_quiet,
     open_console,
     page_columns,
     print_section,
@@ -109,7 +110,8 @@ def print_history(history: History, console: Console) -> None:
     )
     rest = ": the scatter of the dives, not errors that all marks share." if given else "; no number has as many."
     left_out = f"note: without a mark, and left out: {history.without_mark}" if history.without_mark else ""
-    for text in filter(None, (how + rest, *(f"note: {note}" for note in history.notes), left_out)):
+    notes = () if is_quiet() else (*(f"note: {note}" for note in history.notes), left_out)
+    for text in filter(None, (how + rest, *notes)):
         console.print(Text(printable(text, console), style="dim"), width=page_columns(console))
 
 

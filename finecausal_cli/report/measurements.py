@@ -27,6 +27,7 @@ from finecausal_cli.errors import UsageError
 from finecausal_cli.report.console import (
     BarDisplay,
     facts_grid,
+    is_quiet,
     open_console,
     page_columns,
     print_panel,
@@ -89,7 +90,7 @@ def _flight(dive: MeasuredDive) -> str:
 
 
 def _notes(dive: MeasuredDive) -> list[tuple[str | Text, str | Text]]:
-    return [(Text("note", style="yellow"), note) for note in dive.notes]
+    return [] if is_quiet() else [(Text("note", style="yellow"), note) for note in dive.notes]
 
 
 _LINE: Final[tuple[MeasurementName, ...]] = ("air_time", "rise", "total_turn", "entry_angle")
@@ -250,7 +251,7 @@ def deliver_measured(config: MeasureConfig, ahead: ReadAhead | None = None) -> i
     """
     chosen, inputs = format_of(config), find_clips(config)
     _check_targets(config, inputs)
-    for note in (*inputs.notes, *keep_given_corrections(inputs, config.options)):
+    for note in inputs.notes:
         logger.warning("note: %s", note)
     with ExitStack() as stack:
         joints = stack.enter_context(nullcontext() if config.joints is None else JointWriter(Path(config.joints)))
@@ -259,6 +260,8 @@ def deliver_measured(config: MeasureConfig, ahead: ReadAhead | None = None) -> i
             _hand_over(dives, chosen, config, one=not config.options.all_dives)
         else:
             dives = _measure_all(config, inputs, chosen, joints)
+    for note in keep_given_corrections(inputs, config.options, dives):
+        logger.warning("note: %s", note)
     return 0 if all(dive.status == "measured" for dive in dives) else EXIT_NOT_ALL
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from markupsafe import Markup, escape
 
 from finecausal_cli.atomic import atomic_write, is_stream
 from finecausal_cli.batch.records import ROW_VERSION, Row
@@ -92,6 +93,8 @@ def _check_kind(flag: str, name: str, target: Path) -> None:
         raise UsageError(f"{flag} needs a file, and this is a folder", where=target)
     if name in ("overlay", "video") and target.suffix.lower() != ".mp4":
         raise UsageError(f"{flag} writes MP4", where=target, hint="end the name in .mp4")
+    if name == "html" and target.suffix.lower() not in ("", ".html", ".htm"):
+        raise UsageError(f"{flag} writes HTML", where=target, hint="end the name in .html")
 
 
 _JOURNAL_ENDING = ".journal.jsonl"
@@ -119,7 +122,23 @@ def render_page(template: str, **content: object) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
+    environment.filters["whole"] = keep_whole
     return environment.get_template(template).render(content)
+
+
+_HYPHENATED = re.compile(r"(\S*(?:--[a-z]|take-off)\S*)")
+_WHOLE = Markup('<span class="whole">{}</span>')
+_LONGEST_WHOLE = 24
+"""Longer words may be broken, so that a narrow page is never too narrow."""
+
+
+def keep_whole(text: object) -> Markup:
+    """Escape text for a page; flags and the take-off are not broken at their hyphens, where a line could end."""
+    words = _HYPHENATED.split(str(text))
+    return Markup("").join(
+        _WHOLE.format(word) if place % 2 and len(word) <= _LONGEST_WHOLE else escape(word)
+        for place, word in enumerate(words)
+    )
 
 
 # JSON of results, and its schemas.

@@ -20,6 +20,7 @@ from finecausal_cli.report.console import (
     Section,
     facts_grid,
     hundredths_that_add_up,
+    is_quiet,
     node_attention_section,
     page_columns,
     path_fact,
@@ -308,10 +309,15 @@ def print_provenance(assessment: Assessment, console: Console, *, notes: bool = 
         ("weights", f"{made.weights} ({made.weights_digest[:12]}): {made.weights_note}"),
         ("bank", f"{made.bank} ({made.bank_digest[:12]})"),
         ("run", f"{run}, finecausal {made.version}"),
-        *((Text("note", style="yellow"), note) for note in (later_notes(assessment.notes) if notes else ())),
+        *(note_facts(assessment.notes) if notes else ()),
     ]
     console.print()
     console.print(facts_grid(facts, console), width=page_columns(console))
+
+
+def note_facts(notes: Sequence[str]) -> list[tuple[str | Text, str | Text]]:
+    """Return the notes but for the first line, as facts of a panel; none with --quiet."""
+    return [] if is_quiet() else [(Text("note", style="yellow"), note) for note in later_notes(notes)]
 
 
 def later_notes(notes: Sequence[str]) -> list[str]:
@@ -339,13 +345,14 @@ def print_result(result: Assessment | Unscored, console: Console) -> None:
 
 def print_unscored(unscored: Unscored, console: Console) -> None:
     """Print one panel: why there are no points, what to do, and what is known."""
-    print_first_lines([note for note in unscored.notes if note == SIMULATED_ONLY], console)
+    forced = [] if unscored.forced is None else [f"TAKEN BY FORCE, though {unscored.forced}: no points all the same."]
+    print_first_lines([*forced, *(note for note in unscored.notes if note == SIMULATED_ONLY)], console)
     head = "REFUSED" if unscored.status == "refused" else "NO POINTS"
     facts: list[tuple[str | Text, str | Text]] = []
     if unscored.dive is not None:
         facts.append(("dive", f"{unscored.dive}, {unscored.dive_from}"))
     facts += _flight_facts(unscored)
-    facts += [(Text("note", style="yellow"), note) for note in later_notes(unscored.notes)]
+    facts += note_facts(unscored.notes)
     headline = Text.assemble((head, "bold red"), f"  {printable(unscored.message, console)}")
     facts += path_fact(unscored.source, console)
     print_panel(unscored.source, headline, facts_grid(facts, console), console)
@@ -379,8 +386,10 @@ def exit_code(result: Any) -> int:
     return EXIT_REFUSED if isinstance(result, Unscored) and result.status == "refused" else 0
 
 
-def store_corrections(path: str, options: ScoreOptions) -> None:
-    """Store the corrections of a dive beside its clip; print a note if that fails."""
+def store_corrections(path: str, options: ScoreOptions, result: object = None) -> None:
+    """Store the corrections of a dive beside its clip, unless it was refused with them; print a note if that fails."""
+    if isinstance(result, Unscored) and result.status == "refused":
+        return
     for note in keep_corrections(path, options.corrections, options.start_s, options.end_s):
         logger.warning("note: %s", note)
 

@@ -204,11 +204,16 @@ class OwnBank:
             load_bank(self.folder, weights_digest=weights_digest, name=self.name)
 
     def find_clip(self, clip: JudgedClip) -> Exemplar | None:
-        """Return the exemplar of the same part of the same video; None if there is none."""
+        """Return the exemplar of the same part of the same video; None if there is none.
+
+        A video is the same by its path or, where ``clip`` has a digest, by its content.
+        """
         if not self.exists:
             return None
         index = self.index
-        return next((each for each in (*index.exemplars, *index.waiting) if _is_of(each, clip)), None)
+        there = (*index.exemplars, *index.waiting)
+        of_path = next((each for each in there if _is_of(each, clip)), None)
+        return of_path or next((each for each in there if _is_copy_of(each, clip)), None)
 
     def free_id(self, wanted: str, clip: JudgedClip | None) -> str:
         """Return an identifier that no exemplar of another clip has: the wanted one, or one with a number behind it."""
@@ -333,6 +338,13 @@ class OwnBank:
 
 def _is_of(exemplar: Exemplar, clip: JudgedClip) -> bool:
     return exemplar.clip is not None and exemplar.clip.key == clip.key
+
+
+def _is_copy_of(exemplar: Exemplar, clip: JudgedClip) -> bool:
+    known = exemplar.clip
+    return (
+        known is not None and clip.sha256 is not None and (known.sha256, *known.key[1:]) == (clip.sha256, *clip.key[1:])
+    )
 
 
 def _is_replaced(exemplar: Exemplar, by: Exemplar) -> bool:

@@ -19,6 +19,7 @@ from finecausal_cli.errors import BankError, DiveNumberError
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.model.frame_encoder import log_probs
 from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.retrieval import BUNDLED
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:
@@ -42,6 +43,10 @@ Measured with ``skeleton``, network and turns together, among the numbers of its
 films drawn as competitions are: 108 numbers have it, all right. 68 wild films of every listed number: 20, of which 18
 are right. 40 clean ones: 32, all right.
 """
+
+RECOGNISED = "the dive number was recognised, not given: name it with --dive to be sure"
+NOT_SURE = "the dive number is not sure: name it with --dive"
+"""Caveats of a number that counts, and of one that does not."""
 
 _COUNTED_TEMPERATURE = 2.0
 """Divides the logits where turns were counted: both together are too sure otherwise. On these films 75%, 56% and 98%
@@ -122,7 +127,8 @@ def choose_voters(
         BankError: The bank is empty, holds nothing but the dive itself, or has no exemplar of that name.
     """
     if not bank.exemplars:
-        raise BankError("an empty bank", where=bank.name, hint="add exemplars: finecausal exemplars build")
+        how = "build" if bank.name == BUNDLED else "add"
+        raise BankError("an empty bank", where=bank.name, hint=f"add exemplars: finecausal exemplars {how}")
     likeness = similarities(query, bank.encodings)
     if exemplar is not None:
         index = bank.index(exemplar)
@@ -200,7 +206,7 @@ def _nearest(bank: Bank, likeness: Tensor, voters: int) -> Choice:
     dive = max(shares, key=lambda number: shares[number])
     if 2 * shares[dive] > len(order):
         dive_from = f"recognised: {shares[dive]} of the {len(order)} nearest exemplars are {dive}"
-        caveat = "the dive number was recognised, not given: name it with --dive to be sure"
+        caveat = NOT_SURE
     else:
         dive, most = None, shares[dive]
         dive_from = f"not recognised: no more than {most} of the {len(order)} nearest exemplars share a number"
@@ -250,9 +256,9 @@ def _recognised(
     how = _how(bank, chosen, same, dive)
     candidates = tuple((number, probability) for probability, number in named)
     if most > _SURE and likeliest:
-        caveat = "the dive number was recognised, not given: name it with --dive to be sure"
-        choice = _choice(chosen, likeness, how, dive, f"recognised from the video, {most:.0%} sure", (caveat, *caveats))
-        return replace(choice, is_sure=most >= SURE_NUMBER, candidates=candidates)
+        is_sure, told = most >= SURE_NUMBER, f"recognised from the video, {most:.0%} sure"
+        choice = _choice(chosen, likeness, how, dive, told, (RECOGNISED if is_sure else NOT_SURE, *caveats))
+        return replace(choice, is_sure=is_sure, candidates=candidates)
     perhaps = ", ".join(f"{number} {probability:.0%}" for probability, number in named) or "none that fits"
     caveat = f"the dive number is not known, so exemplars of {dive}, the likeliest, vote: name it with --dive"
     choice = _choice(chosen, likeness, how, None, f"not recognised: perhaps {perhaps}", (caveat, *caveats))

@@ -199,7 +199,8 @@ def resolve_corrections(
         athlete=None if given.athlete is not None else joined.athlete,
     )
     if earlier:
-        notes += (f"as corrected earlier: {earlier.in_words()} ({corrections_path(clip).name})",)
+        undo = f"delete {corrections_path(clip).name} to undo"
+        notes += (f"as corrected earlier: {earlier.in_words()} ({undo})",)
     return joined, notes
 
 

@@ -12,6 +12,7 @@ from finecausal_cli.diving.competition import competition_marks, describe_compet
 from finecausal_cli.errors import DiveNumberError, UsageError
 from finecausal_cli.model.causal import UNIFORM_ATTENTION, node_type_attention
 from finecausal_cli.model.config import STAGE_WEIGHTS, STAGES
+from finecausal_cli.retrieval.voting import NOT_SURE, RECOGNISED
 from finecausal_cli.scoring.dives import SLOW_FROM
 from finecausal_cli.scoring.results import (
     Assessment,
@@ -140,6 +141,8 @@ def tell_height(given_m: float | None, number: str | None, dive: LocatedDive | N
     possible = tuple(height for height in ranked if likely[height] / total >= _POSSIBLE_HEIGHT)
     names = ", or ".join(f"{height:g} m" for height in possible)
     slow = ", slow motion" if is_slow else ""
+    if set(possible) == set(HEIGHTS_M):
+        return Height(None, f"not told by {told}{slow}", possible)
     return Height(None, f"not sure: {names} by {told}{slow}", possible)
 
 
@@ -229,7 +232,7 @@ def _at_heights(number: str, difficulties: Mapping[float, float], height: Height
     if len(set(difficulties.values())) == 1:
         names = " and ".join(f"{metres:g} m" for metres in difficulties)
         return Degree(value, f"listed for {number} at {names} alike")
-    rest = ", ".join(f"{degree:g} at {metres:g} m" for metres, degree in others)
+    rest = ", ".join(f"{degree:.1f} at {metres:g} m" for metres, degree in others)
     bounds = (min(difficulties.values()), max(difficulties.values()))
     return Degree(value, f"listed for {number} at {likeliest:g} m, the likeliest height; {rest}: give --height", bounds)
 
@@ -343,7 +346,11 @@ def build_votes(bank: Bank, choice: Choice, votes: ExemplarVotes, difficulty: fl
 
 
 def build_interval(
-    stored: StoredInterval | None, execution: float, difficulty: float | None, familiarity: Familiarity | None = None
+    stored: StoredInterval | None,
+    execution: float,
+    difficulty: float | None,
+    familiarity: Familiarity | None = None,
+    bounds: Range | None = None,
 ) -> tuple[Interval | None, str | None, float]:
     """Return the interval about a score, or about a mark where there is no difficulty, within what judges can give.
 
@@ -352,6 +359,8 @@ def build_interval(
         execution: Of the dive, 0..30.
         difficulty: None where no points are given.
         familiarity: How far the clip lies from the calibration dives; None takes it for one of them.
+        bounds: Lowest and highest difficulty at the heights that are possible, all of which the interval covers; None
+            where one is sure.
 
     Returns:
         The interval, why it is withheld, and how many times wider it is than on calibration dives.
@@ -365,7 +374,9 @@ def build_interval(
     if familiarity is not None and familiarity.distance > 1:
         factor = familiarity.factor
     half, scale = stored.execution_half_width * factor, difficulty or 1 / COUNTING_MARKS
-    low, high = (min(max(0.0, end), MAX_EXECUTION) * scale for end in (execution - half, execution + half))
+    possible = (scale, scale, *(bounds or ())) if difficulty is not None else (scale,)
+    low = min(max(0.0, execution - half), MAX_EXECUTION) * min(possible)
+    high = min(max(0.0, execution + half), MAX_EXECUTION) * max(possible)
     unit = "marks" if difficulty is None else "points"
     return Interval(low=low, high=high, level=stored.level, unit=unit), None, factor
 
@@ -411,13 +422,14 @@ def build_assessment(
     """
     votes, difficulty, execution = context.votes, context.difficulty, context.votes.execution
     caveat = caveat_of(provenance.trained_on)
-    notes = [*([] if caveat is None else [caveat]), *choice.caveats, *clip.notes]
+    is_sure = is_number_sure(choice, familiarity)
+    caveats = [NOT_SURE if each == RECOGNISED and not is_sure else each for each in choice.caveats]
+    notes = [*([] if caveat is None else [caveat]), *caveats, *clip.notes]
     if votes.is_held:
         end = "0, a failed dive" if execution < MAX_EXECUTION / 2 else f"{MAX_EXECUTION / COUNTING_MARKS:g}"
         notes.append(f"the differences lead beyond what judges can give: the mark is held at {end}")
-    is_sure = is_number_sure(choice, familiarity)
     dive = choice.dive if is_sure else None
-    interval, withheld, factor = build_interval(stored, execution, difficulty, familiarity)
+    interval, withheld, factor = build_interval(stored, execution, difficulty, familiarity, degree.bounds)
     mark, exemplar_execution = execution / COUNTING_MARKS, float(votes.exemplar_executions.mean())
     bounds = None if degree.bounds is None or difficulty is None else degree.bounds
     return Assessment(

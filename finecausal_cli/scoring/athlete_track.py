@@ -53,6 +53,10 @@ _SURE_END_S: Final = {"takeoff": 0.1, "contact": 0.06}
 _FAR_END_S: Final = 0.1
 """Real seconds from where the search found an end beyond which it is read once more, from where it was read."""
 
+MEETS_WATER, _LATER_S = 0.25, 0.07
+"""Probability of a contact with water below which there is none; before that is believed, it is read once more so many
+real seconds later. Of 310 wild films two had none from where the search found it, and have one from there."""
+
 _SURELY_WATER, _SURE_UNFOUND_S, _NEAR_UNFOUND_S, _SHOWN_AFTER_S = 0.9, 0.08, 0.22, 0.06
 """Probability of a contact, its standard deviation, how far it is from where the search would have put it, and how long
 the pictures go on after it, real seconds: where the reader is taken to see a contact that the search did not find."""
@@ -229,7 +233,13 @@ def _read_end(
 ) -> EndReading | None:
     """Read an end, and once more from where it is read, if that is far from where the search found it."""
     read = reader.read_end(end, crops, since_s)
-    if read is None or abs(read.moment_s) <= _FAR_END_S:
+    if read is None:
+        return None
+    if end == "contact" and read.probability < MEETS_WATER:
+        later = reader.read_end(end, crops, since_s - _LATER_S)
+        if later is not None and later.probability > read.probability:
+            read = later._replace(moment_s=later.moment_s + _LATER_S)
+    if abs(read.moment_s) <= _FAR_END_S:
         return read
     again = reader.read_end(end, crops, since_s - read.moment_s)
     if again is None or again.moment_sd_s > read.moment_sd_s:

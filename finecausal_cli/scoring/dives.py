@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal
 import numpy as np
 
 from finecausal_cli.athlete.turns import body_inertia
-from finecausal_cli.errors import RefusedError, WeightsError
-from finecausal_cli.scoring import AthletePoint, Corrections
+from finecausal_cli.errors import RefusedError, UsageError, VideoError, WeightsError
+from finecausal_cli.scoring import AthletePoint, Corrections, corrections_path, read_corrections
 from finecausal_cli.video import check_range
 
 if TYPE_CHECKING:
@@ -84,7 +84,7 @@ _POINTED_S: Final = 1.0
 RefusalReason = Literal["no_dive", "still", "black", "too_short", "athlete_not_seen", "several_shots"]
 """Why a clip is not judged."""
 
-_FORCE: Final = "--force scores it as it is"
+_FORCE: Final = "--force takes it as it is"
 
 _WHY: Final[dict[RefusalReason, tuple[str, str]]] = {
     "no_dive": ("no dive is found in it", "say when with --takeoff and --entry if there is one"),
@@ -333,7 +333,13 @@ def locate_dives(
         corrections: What a person corrects.
         start_s: Where the clip begins, if that was given.
         end_s: Where it ends.
+
+    Raises:
+        UsageError: A correction lies beyond the clip.
+        VideoError: One that was stored earlier does.
     """
+    stored, _ = read_corrections(source, start_s, end_s) if corrections else (Corrections(), ())
+    _check_within(corrections, float(search.duration_s), stored, source)
     scene = _Scene(search, corrections, start_s, end_s)
     flights = scene.choose()
     shots = tuple((float(begin), float(end)) for begin, end in search.shots)
@@ -344,12 +350,39 @@ def locate_dives(
         if by_hand is not None:
             return replace(nothing, dives=(by_hand,))
         if search.flights:
-            what, hint = "nobody falls freely where --athlete points to", "point at the athlete in flight"
-            return replace(nothing, refusal=Refusal.of("no_dive", what, hint))
+            is_stored = corrections.athlete == stored.athlete
+            pointer = "the stored point on the athlete lies" if is_stored else "--athlete points to"
+            hint = f"point at the athlete in flight{_undo(source) if is_stored else ''}"
+            return replace(nothing, refusal=Refusal.of("no_dive", f"nobody falls freely where {pointer}", hint))
         return replace(nothing, refusal=Refusal.of(_REASONS.get(search.reason or "", "no_dive")))
     first, *others = flights
     dives = (scene.dive(first, corrections), *(scene.dive(flight, Corrections()) for flight in others))
     return replace(nothing, dives=dives)
+
+
+def _check_within(corrections: Corrections, duration_s: float, stored: Corrections, source: str) -> None:
+    """Refuse a correction that lies beyond the clip, and say which one: given now, or stored by an earlier run."""
+    who_s, stored_who_s = (
+        each.athlete.time_s if isinstance(each.athlete, AthletePoint) else None for each in (corrections, stored)
+    )
+    times = (
+        ("--takeoff", "take-off", corrections.takeoff_s, stored.takeoff_s, duration_s),
+        ("--entry", "entry", corrections.entry_s, stored.entry_s, duration_s + _SAME_END_S),
+        ("--athlete", "athlete", who_s, stored_who_s, duration_s + _SAME_END_S),
+    )
+    for flag, name, time_s, stored_s, last_s in times:
+        if time_s is None or time_s <= last_s:
+            continue
+        beyond = f"lies beyond the clip, which ends at {duration_s:.2f} s"
+        if time_s == stored_s:
+            what = f"the stored correction, {name} at {time_s:g} s, {beyond}"
+            hint = f"correct it with {flag}{_undo(source)}"
+            raise VideoError(what, where=source, hint=hint, kind="out_of_range")
+        raise UsageError(f"{time_s:g} s {beyond}", where=flag)
+
+
+def _undo(source: str) -> str:
+    return f", or delete {corrections_path(source).name} to undo the correction"
 
 
 @dataclass(frozen=True, slots=True)

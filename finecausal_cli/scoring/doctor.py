@@ -107,7 +107,8 @@ def _versions() -> list[str]:
 
 
 def _devices() -> list[str]:
-    devices = [f"cpu ({torch.get_num_threads()} threads)"]
+    threads = torch.get_num_threads()
+    devices = [f"cpu ({threads} {'thread' if threads == 1 else 'threads'})"]
     devices += [f"cuda:{index} ({torch.cuda.get_device_name(index)})" for index in range(torch.cuda.device_count())]
     return devices + (["mps"] if torch.backends.mps.is_available() else [])
 

@@ -410,7 +410,8 @@ def unsure_stages(assessment: Assessment, athlete: Sequence[AthleteFrame]) -> di
     """Return the stages of which nothing may be said, and why.
 
     A stage's borders are unsure where the video does not tell take-off and entry, or tells them elsewhere. Its athlete
-    is not seen where the reader finds one in less than a quarter of its frames around the flight.
+    is not seen where the reader finds one in less than a quarter of its frames around the flight. A stage may also have
+    no frames at all, in a clip that begins with the take-off.
 
     Args:
         assessment: The assessment, with the take-off and the entry that were found.
@@ -422,7 +423,9 @@ def unsure_stages(assessment: Assessment, athlete: Sequence[AthleteFrame]) -> di
         return dict.fromkeys(_STAGES, f"the {missing} is not found in the video")
     scale = assessment.time_scale or 1.0
     first, second, third = assessment.stages
-    unsure: dict[StageName, str] = {}
+    unsure: dict[StageName, str] = {
+        stage.name: "no frame of the clip is taken for it" for stage in assessment.stages if stage.is_empty
+    }
     for stages, border_s, found_s, what in (
         ((first, second), second.start_s, takeoff_s, "take-off"),
         ((second, third), third.start_s, entry_s, "entry"),

@@ -7,6 +7,7 @@ stored as soon as it is encoded, so that whatever interrupts loses one clip at m
 from __future__ import annotations
 
 import hashlib
+import math
 import os
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Final, Literal
 from finecausal_cli.data.manifest import read_manifest
 from finecausal_cli.diving import MAX_EXECUTION, final_score, parse_dive_number
 from finecausal_cli.diving import difficulty as listed_difficulty
-from finecausal_cli.errors import FinecausalError, RefusedError, UsageError
+from finecausal_cli.errors import BankError, FinecausalError, RefusedError, UsageError
 from finecausal_cli.retrieval import JudgedOptions
 from finecausal_cli.retrieval.bank import Exemplar, JudgedClip, slug
 from finecausal_cli.scoring import ScoreOptions
@@ -147,7 +148,7 @@ def add_exemplar(
         RefusedError: It shows no dive, or lacks the take-off or the entry.
         VideoError: The clip cannot be read.
         UsageError: Number, difficulty or score is missing or impossible.
-        BankError: Other weights made the bank.
+        BankError: Other weights made the bank, or a copy of the video is in it, judged otherwise.
         OutputError: The bank cannot be written.
     """
     labels = JudgedLabels.of(options, judged)
@@ -158,13 +159,19 @@ def add_exemplar(
         end_s=options.end_s,
         athlete=options.athlete,
         force=options.force,
+        sha256=_digest_for(bank, os.fspath(path)),
         judges=judged.judges,
         diver=judged.diver,
         date=judged.date,
     )
+    known, notes = bank.find_clip(clip), labels.notes
+    if known is not None and known.clip is not None and _is_copy(known, clip):
+        if not _is_judged_alike(known, labels):
+            hint = f"remove that one first: finecausal exemplars remove {known.id}"
+            raise BankError(_judged_otherwise(known), where=bank.name, hint=hint)
+        notes = (*notes, f"the same video as {known.clip.path}, which it replaces")
     seen = _look(scorer, clip.path, options)
-    known = bank.find_clip(clip)
-    return _store(scorer, bank, _exemplar(bank, clip, labels, known), seen, known is not None, labels.notes)
+    return _store(scorer, bank, _exemplar(bank, clip, labels, known), seen, known is not None, notes)
 
 
 def import_exemplars(
@@ -246,10 +253,11 @@ def _import(scorer: Scorer, bank: OwnBank, dive: Dive, timeout_s: float | None) 
         missing = "dive number" if dive.number is None else "score"
         return replace(row, reason=f"no {missing} in the manifest")
     path = os.path.abspath(dive.video)  # noqa: PTH100 - keeps links as they are
-    clip = JudgedClip(path=path, start_s=dive.start_s, end_s=dive.end_s)
+    clip = JudgedClip(path=path, start_s=dive.start_s, end_s=dive.end_s, sha256=_digest_for(bank, path))
     known = bank.find_clip(clip)
+    copied = known is not None and _is_copy(known, clip)
     if known is not None and known.clip is not None:
-        clip = known.clip
+        clip = known.clip.model_copy(update={"path": path})
     clip = _relabelled(clip, dive)
     try:
         options = ScoreOptions(
@@ -264,7 +272,11 @@ def _import(scorer: Scorer, bank: OwnBank, dive: Dive, timeout_s: float | None) 
         )
         marks = dive.judges if dive.score is None else ()
         labels = JudgedLabels.of(options, JudgedOptions(score=dive.score, judges=marks))
-        if known is not None and known in bank.index.exemplars and _is_same_file(known):
+        if known is not None and known.clip is not None and copied and Path(known.clip.path).exists():
+            if not _is_judged_alike(known, labels):
+                return replace(row, outcome="failed", reason=_judged_otherwise(known))
+            return replace(row, outcome="kept", exemplar=known.id, reason=f"the same video as {known.clip.path}")
+        if known is not None and known in bank.index.exemplars and _is_same_file(known, path):
             return _relabel(bank, known, labels, clip)
         seen = _look(scorer, path, options)
     except RefusedError as error:
@@ -396,10 +408,29 @@ def _reason(error: FinecausalError) -> str:
     return error.what if error.hint is None else f"{error.what} ({error.hint})"
 
 
-def _is_same_file(exemplar: Exemplar) -> bool:
-    """Tell whether the video is the one that was encoded; a folder of frames is taken to be."""
+def _is_same_file(exemplar: Exemplar, path: str | None = None) -> bool:
+    """Tell whether the video, or the one at a path, is the one that was encoded; a folder of frames is taken to be."""
     clip = exemplar.clip
-    return clip is not None and (clip.sha256 is None or digest_file(clip.path) == clip.sha256)
+    return clip is not None and (clip.sha256 is None or digest_file(path or clip.path) == clip.sha256)
+
+
+def _digest_for(bank: OwnBank, path: str) -> str | None:
+    """Return the digest by which a bank knows a copy of a video; None where there is no bank yet."""
+    return digest_file(path) if bank.exists else None
+
+
+def _is_copy(known: Exemplar, clip: JudgedClip) -> bool:
+    """Tell whether an exemplar is of the same content under another path."""
+    return known.clip is not None and known.clip.path != clip.path
+
+
+def _is_judged_alike(known: Exemplar, labels: JudgedLabels) -> bool:
+    values = ((known.difficulty, labels.difficulty), (known.execution, labels.execution))
+    return known.dive == labels.dive and all(math.isclose(first, second, abs_tol=1e-6) for first, second in values)
+
+
+def _judged_otherwise(known: Exemplar) -> str:
+    return f"the same video is in the bank as {known.id}, judged otherwise: {known.dive}, {known.score:.2f} points"
 
 
 def digest_file(path: str) -> str | None:

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import ErrorKind, RefusedError
-from finecausal_cli.scoring.athlete_track import FEWEST, SEEN, read_ends_and_athlete
+from finecausal_cli.scoring.athlete_track import FEWEST, MEETS_WATER, SEEN, read_ends_and_athlete
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal
 from finecausal_cli.scoring.results import Unscored
 from finecausal_cli.weights import SIMULATED_ONLY
@@ -39,9 +39,6 @@ _HEAD_UP: Final = 0.3
 """Share of the frames in the air with the head down below which a body may be one that does not turn. A dive on the
 hands that does not turn has it down throughout; seen from in front, a body that turns is only seen to stand on its
 head now and then, and its direction may turn back and forth."""
-
-_MEETS_WATER: Final = 0.25
-"""Probability of a contact with water below which there is none."""
 
 NO_READER: Final = "no athlete reader: outline and joints are not read"
 
@@ -88,7 +85,7 @@ def refuse_unseen(track: AthleteTrack, dive: LocatedDive) -> Refusal | None:
 def refuse_dry(dive_clip: DiveClip) -> Refusal | None:
     """Refuse a flight that ends on a floor or a bed: a somersault on land, a trampoline."""
     contact = dive_clip.ends.get("contact")
-    if contact is None or contact.probability >= _MEETS_WATER:
+    if contact is None or contact.probability >= MEETS_WATER:
         return None
     return Refusal.of("no_dive", "what falls in it lands, and meets no water")
 
@@ -166,6 +163,7 @@ class PreparedDive:
             height_m=None if assessment is None else assessment.height_m,
             athlete=self.track.frames,
             athlete_seen=self.track.seen_in,
+            forced=self.forced,
             version=__version__,
             notes=self._notes(assessment),
         )

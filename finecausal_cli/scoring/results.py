@@ -72,6 +72,11 @@ class Stage(Value):
         description="What it wins or loses against the exemplars in marks of a judge: difference * weight / 3.",
     )
 
+    @property
+    def is_empty(self) -> bool:
+        """Whether no frame is taken for it: then nothing is said of it."""
+        return self.end_frame <= self.start_frame
+
     @model_validator(mode="before")
     @classmethod
     def _with_marks(cls, content: Any) -> Any:
@@ -185,7 +190,9 @@ class Provenance(Value):
     device: str
     precision: str
     decoder: str
-    seconds: float = Field(description="From opening the file to the verdict, without start-up.")
+    seconds: float = Field(
+        description="From opening the file to the verdict, without start-up; of an explanation, to its end."
+    )
 
 
 Box = tuple[float, float, float, float]
@@ -223,6 +230,9 @@ class Unscored(Value):
     height_m: float | None = None
     athlete: tuple[AthleteFrame, ...] = Field(default=(), description="Where known, for each of the 96 sampled frames.")
     athlete_seen: int | None = Field(default=None, description="In how many of the 96 frames; None without a reader.")
+    forced: str | None = Field(
+        default=None, description="Why it would have been refused; None unless it was taken by --force."
+    )
     version: str
     notes: tuple[str, ...] = Field(default=(), description="Caveats a reader should know.")
 
@@ -598,3 +608,8 @@ class Explanation(Value):
     def ranking(self) -> Ranking:
         """The ranking by the exemplars' own stages."""
         return self.rankings[0]
+
+    def timed(self, seconds: float) -> Explanation:
+        """Return the same with how long the whole of it took, not the verdict alone."""
+        made = self.assessment.provenance.model_copy(update={"seconds": seconds})
+        return self.model_copy(update={"assessment": self.assessment.model_copy(update={"provenance": made})})

@@ -51,6 +51,7 @@ class PlanOptions(OptionGroup):
         "competition",
         "Dives as counted in competition; easy ones more often and from every height (practice); or as this command "
         "drew them before (classic), to reproduce such data.",
+        metavar="KIND",
     )
     failed: bool = option(False, "Failed dives only: those that lose their rotation and get 0.")
     varied_poses: bool = option(
@@ -69,8 +70,10 @@ class SimulateOptions(PlanOptions):
     count: int = option(100, "Number of dives.", min=1)
     layout: LayoutName = option(
         "manifest",
-        "Videos and dives.csv, the folders and pickles of FineDiving-HM, or bodies in space without pictures.",
+        "Videos and dives.csv (manifest), the folders and pickles of FineDiving-HM (finediving), or bodies in space "
+        "without pictures (bodies).",
         flag="--format",
+        metavar="LAYOUT",
     )
     backgrounds: Path | None = option(None, "Photographs to put behind the dives of --world wild.", metavar="FOLDER")
     negatives: tuple[str, ...] = option(

@@ -18,7 +18,7 @@ from finecausal_cli.athlete import JOINTS as READ_JOINTS
 from finecausal_cli.athlete.track import BodyMotion
 from finecausal_cli.athlete.turns import body_axis
 from finecausal_cli.atomic import atomic_write
-from finecausal_cli.diving import DiveNumber, heights_for, listed_dives, parse_dive_number
+from finecausal_cli.diving import HEIGHTS_M, DiveNumber, heights_for, listed_dives, parse_dive_number
 from finecausal_cli.diving.competition import competition_statistics
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator import ALL_DIVES, DIVES, PlanOptions
@@ -186,6 +186,10 @@ class DatasetPlan(PlanOptions):
 
 def _heights(dive: DiveNumber, height_m: float | None) -> list[float]:
     listed = [h for h in heights_for(dive) if height_m in (None, h)]
+    if height_m is not None and height_m not in HEIGHTS_M:
+        *others, last = (f"{height:g}" for height in HEIGHTS_M)
+        hint = f"metres: {', '.join(others)} or {last}"
+        raise UsageError(f"no board or platform is {height_m:g} m high", where="--height", hint=hint)
     if not listed:
         at = "any height" if height_m is None else f"{height_m:g} m"
         raise UsageError(f"{dive} is not listed at {at}", where="dives")

@@ -176,9 +176,10 @@ def check_range(start_s: float | None, end_s: float | None) -> None:
     """
     for name, time_s in (("start", start_s), ("end", end_s)):
         if time_s is not None and not (math.isfinite(time_s) and time_s >= 0):
-            raise UsageError(f"The {name} must be a number of seconds from 0 on, not {time_s}.", where=name)
+            raise UsageError(f"The {name} must be a number of seconds from 0 on, not {time_s}.", where=f"--{name}")
     if end_s is not None and end_s <= (start_s or 0.0):
-        raise UsageError(f"The end at {end_s:g} s does not lie after the start at {start_s or 0.0:g} s.", where="end")
+        what = f"The end at {end_s:g} s does not lie after the start at {start_s or 0.0:g} s."
+        raise UsageError(what, where="--end")
 
 
 def replace_corrupt_frames(indices: NDArray[np.int64], decodable: NDArray[np.bool_], first: int) -> NDArray[np.int64]:
@@ -219,7 +220,7 @@ def check_enough(indices: NDArray[np.int64], where: str) -> str | None:
             kind="too_short",
         )
     if distinct < CLIP_FRAMES:
-        return f"The clip has {distinct} distinct frames for {CLIP_FRAMES} samples, so some repeat."
+        return f"the clip has {distinct} distinct frames for {CLIP_FRAMES} samples, so some repeat"
     return None
 
 

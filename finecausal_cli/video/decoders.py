@@ -305,7 +305,7 @@ def _position(stamps: NDArray[np.int64], stamp: int | None) -> int | None:
 
 # Scanner: a whole video once, in order, as small upright pictures of square pixels, for the dive search.
 
-INTERLACED_NOTE = "The video is interlaced; it was deinterlaced for the search."
+INTERLACED_NOTE = "the video is interlaced; it was deinterlaced for the search"
 
 _COARSE = 2.5
 """Pixels of the video in one small pixel from which on its deblocking filter is left out."""

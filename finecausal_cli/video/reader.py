@@ -341,7 +341,7 @@ def length_note(source: InspectedSource, first: int, last: int) -> str | None:
     seconds = float(source.times_s[last] - source.times_s[first])
     if seconds <= _LONG_S:
         return None
-    return f"The clip lasts {seconds:.0f} s, longer than a dive; give its start and end."
+    return f"the clip lasts {seconds:.0f} s, longer than a dive; give its start and end"
 
 
 def serve() -> None:

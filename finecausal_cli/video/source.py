@@ -191,6 +191,11 @@ def _spooled() -> str:
     return path
 
 
+def as_given(text: str) -> str:
+    """Return text with ``standard input`` wherever the path of its temporary copy stands."""
+    return text.replace(_spooled(), STANDARD_INPUT) if _spooled.cache_info().currsize else text
+
+
 # Probing of a video file: format, streams, the time of every frame, completeness.
 
 _FORMATS = (
@@ -314,7 +319,7 @@ def _probed(path: str, file: Path, version: tuple[int, ...]) -> ContainerInfo:  
         if stamps is None:
             fps = _announced_fps(stream)
             if not fps:
-                notes += (f"The file does not say its frame rate; times assume {ASSUMED_FPS:g} frames a second.",)
+                notes += (f"the file does not say its frame rate; times assume {ASSUMED_FPS:g} frames a second",)
             fps = fps or ASSUMED_FPS
             times_s = np.arange(frames) / fps
             duration_s = frames / fps
@@ -374,7 +379,7 @@ def _counted_fps(stream: VideoStream, times_s: NDArray[np.float64]) -> float:
 
 def _rate_note(times_s: NDArray[np.float64], fps: float) -> tuple[str, ...]:
     if is_uneven(times_s):
-        return (f"The frame rate varies about {fps:.2f} a second; frames are sampled by the time they are shown at.",)
+        return (f"the frame rate varies about {fps:.2f} a second; frames are sampled by the time they are shown at",)
     return ()
 
 
@@ -393,7 +398,7 @@ def _length_note(
         what = f"The file is cut short: only {present:.0%} of its announced length is there."
         raise VideoError(what, where=path, hint="copy or download it again", kind="truncated")
     if present < _WHOLE:
-        return (f"The pictures end at {duration_s:.2f} s, before the file's announced end; it may be cut short.",)
+        return (f"the pictures end at {duration_s:.2f} s, before the file's announced end; it may be cut short",)
     return ()
 
 
@@ -407,7 +412,7 @@ def _stream_notes(container: InputContainer, stream: VideoStream) -> tuple[str, 
     streams = len(_pictures(container))
     if streams == 1:
         return ()
-    return (f"The file holds {streams} video streams; number {stream.index} ({stream.width}x{stream.height}) is read.",)
+    return (f"the file holds {streams} video streams; number {stream.index} ({stream.width}x{stream.height}) is read",)
 
 
 def _describe(
@@ -496,7 +501,7 @@ class FolderSource:
             frames=frames,
             fps=ASSUMED_FPS,
             duration_s=frames / ASSUMED_FPS,
-            notes=(f"A folder of frames has no frame rate; times assume {ASSUMED_FPS:g} frames a second.",),
+            notes=(f"a folder of frames has no frame rate; times assume {ASSUMED_FPS:g} frames a second",),
         )
 
     def decodable(self, first: int, last: int) -> NDArray[np.bool_]:
@@ -532,7 +537,7 @@ def _frame_files(path: str) -> dict[int, Path]:
     if len(files) < FEWEST_FRAMES:
         _refuse_videos(path)
     if not files:
-        what = "The folder holds no frames (jpg, png, bmp, tif or webp images)."
+        what = "The folder holds no videos and no frames (jpg, png, bmp, tif or webp images)."
         raise VideoError(what, where=path, kind="no_frames")
     files.sort(key=lambda file: file.name)
     matches = [_LAST_NUMBER.search(file.stem) for file in files]

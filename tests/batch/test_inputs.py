@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import io
 import os
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
@@ -131,6 +132,14 @@ def test_a_wrong_row_is_a_dive_that_fails_and_stops_nothing(tree: Path, row: str
     assert wrong.problem is not None
     assert wrong.problem.kind == "bad_option"
     assert right.problem is None
+
+
+def test_measuring_takes_no_notice_of_what_it_does_not_use(tree: Path) -> None:
+    (tree / "m.csv").write_text("video,difficulty,date,height_m\nvideos/b.mp4,-1,yesterday,10\nvideos/a.MP4,,,ten\n")
+    measured = find_inputs(["m.csv"], OPTIONS, measured=True).items
+    assert [item.problem is None for item in measured] == [True, False]
+    assert measured[0].options == replace(OPTIONS, height_m=10.0)
+    assert all(item.problem is not None for item in find_inputs(["m.csv"], OPTIONS).items)
 
 
 def test_a_manifest_may_be_allowed_to_lead_outside(tree: Path) -> None:

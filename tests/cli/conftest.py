@@ -1,3 +1,4 @@
+import logging
 import signal
 import sys
 from dataclasses import dataclass
@@ -10,6 +11,15 @@ from finecausal_cli.cli import run
 @pytest.fixture(autouse=True)
 def _read_once(read_once):
     """Commands within this process read the examples over and over."""
+
+
+@pytest.fixture
+def log_level():
+    """Leave the log as it was: the level is that of the process."""
+    logger = logging.getLogger("finecausal_cli")
+    level = logger.level
+    yield
+    logger.setLevel(level)
 
 
 @dataclass(frozen=True)

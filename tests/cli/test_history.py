@@ -11,12 +11,14 @@ import sys
 from pathlib import Path
 
 import jsonschema
+import numpy as np
 import pytest
 
 from finecausal_cli.batch.records import Row, to_line
 from finecausal_cli.report.history import history_schema
 from finecausal_cli.video import source
 from finecausal_cli.video.source import local_file
+from finecausal_cli.video.writer import write_video
 
 
 @pytest.fixture
@@ -43,6 +45,16 @@ def test_a_history_shows_each_diver_with_bars_and_a_trend_where_there_are_enough
     ben = next(line for line in done.stdout.splitlines() if line.startswith("107B") and " 2 " in line)
     assert ben.rstrip().endswith("-")
     assert max(map(len, done.stdout.splitlines())) <= 80
+
+
+def test_quiet_leaves_out_the_notes(finecausal, results, log_level):
+    failed = Row(source="c.mp4", status="failed", key="c", version="0", error_kind="missing")
+    results.write_bytes(results.read_bytes() + to_line(failed))
+    assert "note: without a mark" in finecausal("history", results).stdout
+    quiet = finecausal("-q", "history", results)
+    assert quiet.returncode == 0
+    assert "note:" not in quiet.stdout
+    assert "2026-05-20" in quiet.stdout
 
 
 def test_a_history_as_json_follows_its_schema_and_as_csv_has_a_line_a_dive(finecausal, results):
@@ -80,6 +92,21 @@ def test_standard_input_is_copied_once_and_any_other_path_stays(monkeypatch, spo
     assert Path(copy).read_bytes() == b"a video"
     assert local_file("-") == copy
     assert local_file("dive.mp4") == "dive.mp4"
+
+
+@pytest.mark.parametrize("command", ["score", "explain", "measure"])
+def test_an_error_of_standard_input_names_it_and_no_temporary_file(finecausal, monkeypatch, spooling, command):
+    monkeypatch.setattr(sys, "stdin", Stdin(io.BytesIO(b"")))
+    done = finecausal(command, "-", "--format", "json")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "finecausal: standard input: The file is empty.\n"
+
+
+def test_what_is_refused_of_standard_input_is_json_that_names_it(finecausal, monkeypatch, spooling, tmp_path):
+    write_video(tmp_path / "black.mp4", [np.zeros((96, 128, 3), np.uint8)] * 60, 25)
+    monkeypatch.setattr(sys, "stdin", Stdin(io.BytesIO((tmp_path / "black.mp4").read_bytes())))
+    done = finecausal("compare", "-", tmp_path / "black.mp4", "--format", "json")
+    assert (done.returncode, json.loads(done.stdout)["source"]) == (1, "standard input")
 
 
 def test_a_terminal_is_no_video(finecausal, monkeypatch, spooling):

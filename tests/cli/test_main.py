@@ -6,6 +6,7 @@ Most run within this process; ``process`` starts one of its own, for each promis
 import json
 import logging
 import os
+import re
 import subprocess
 import sys
 import time
@@ -90,6 +91,40 @@ def test_wrong_usage_exits_with_2(finecausal, arguments, says):
     assert done.returncode == 2
     assert says in done.stderr
     assert done.stdout == ""
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["score", DIVE, "--nonsense"], "No such option: --nonsense"),
+        (["compare", DIVE, DIVE, "--slow", "0"], "--slow: "),
+        (["schema", "nonsense"], "COMMAND: 'nonsense' is not one of"),
+        (["score", DIVE, "--start", "9", "--end", "3"], "--end: The end at 3 s"),
+        (["score", DIVE, "--start", "-1"], "--start: "),
+        (["dive", "107B", "--height", "4"], "--height: no difficulty list for 4 m"),
+        (["nonsense"], "No such command 'nonsense'"),
+    ],
+)
+def test_wrong_usage_is_one_line_that_names_the_option(finecausal, arguments, says):
+    done = finecausal(*arguments)
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.startswith(f"finecausal: {says}")
+    assert done.stderr.count("\n") == 1
+
+
+def test_a_group_without_a_command_is_its_help(finecausal):
+    done = finecausal("exemplars")
+    assert done.returncode == 2
+    assert "Usage: finecausal exemplars" in done.stdout
+    assert done.stderr == ""
+
+
+@pytest.mark.parametrize("command", ["score", "evaluate", "simulate", "measure", "compare"])
+def test_no_word_of_the_help_is_cut_or_broken(finecausal, command):
+    lines = finecausal(command, "--help").stdout.splitlines()
+    assert max(map(len, lines)) <= 80
+    assert not [line for line in lines if "…" in line]
+    assert not [line for line in lines if re.search(r"<\w+\|[^>]*$", line)]  # choices over two lines
 
 
 def bad_files(folder):
@@ -209,15 +244,6 @@ def test_an_argument_that_the_system_refuses_is_one_line(finecausal, tmp_path, n
     assert done.stdout == ""
     assert done.stderr.count("\n") == 1
     assert path.name[:20] in done.stderr
-
-
-@pytest.fixture
-def log_level():
-    """Leave the log as it was: the level is that of the process."""
-    logger = logging.getLogger("finecausal_cli")
-    level = logger.level
-    yield
-    logger.setLevel(level)
 
 
 def test_quiet_and_verbose_stand_anywhere_on_the_line(finecausal, log_level, monkeypatch):

@@ -7,6 +7,10 @@ from pathlib import Path
 
 import jsonschema
 import pytest
+import torch
+
+from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.retrieval.bank import Exemplar, JudgedClip, save_bank
 
 EXAMPLES = Path(__file__).resolve().parents[2] / "examples" / "dives"
 GOOD = EXAMPLES / "107B-10m-good.mp4"
@@ -48,6 +52,29 @@ def test_the_help_of_an_exemplar_does_not_offer_standard_input(finecausal):
     said = finecausal("exemplars", "add", "--help").stdout.replace("│", " ").split()
     assert "folder of frames; it is read again." in " ".join(said)
     assert "standard input" not in " ".join(said)
+
+
+@pytest.mark.parametrize("command", ["add", "remove", "import", "rebuild"])
+def test_the_help_of_what_changes_a_bank_says_which_one(finecausal, command):
+    said = " ".join(finecausal("exemplars", command, "--help").stdout.replace("│", " ").split())
+    assert "mine (default)" in said
+    assert "bundled (default)" not in said
+    assert "recognised" not in said
+
+
+def test_an_exemplar_of_ones_own_is_shown_without_naming_its_bank(finecausal, home):
+    clip = JudgedClip(path="/meet.mp4")
+    exemplar = Exemplar(id="107B-meet", dive="107B", height_m=3.0, difficulty=3.1, execution=20.0, clip=clip)
+    save_bank(home / "mine", [exemplar], Encoding(*torch.zeros(2, 1, 9, 4)), weights_digest="w" * 64)
+    done = finecausal("exemplars", "show", "107B-meet")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "/meet.mp4" in done.stdout
+    assert "1 more exemplar of your own: exemplars list --bank mine" in finecausal("exemplars", "list").stdout
+    done = finecausal("exemplars", "show", "nobody")
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr.startswith("finecausal: bundled: no exemplar 'nobody'")
+    none = finecausal("exemplars", "list", "--dive", "109A")
+    assert (none.returncode, none.stdout.splitlines()) == (0, ["bundled: no exemplar of 109A"])
 
 
 def test_the_help_names_banks_and_the_flag(finecausal):
@@ -96,7 +123,7 @@ def test_an_imported_manifest_is_reported_row_by_row(finecausal, home, tmp_path)
     (tmp_path / "dives.csv").write_text("video,score,dive,height_m\na.mp4,72,107B,10\nb.mp4,50,107B,10\n")
     report = tmp_path / "report.csv"
     done = finecausal("exemplars", "import", tmp_path, "--bank", tmp_path / "bank", "-o", report)
-    assert done.returncode == 0
+    assert done.returncode == 1
     assert "bank: 1 added, 1 failed" in done.stdout
     with report.open(newline="") as file:
         rows = {Path(row["source"]).name: row for row in csv.DictReader(file)}

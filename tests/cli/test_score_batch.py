@@ -165,6 +165,13 @@ def test_a_dry_run_lists_and_writes_nothing(score, dives):
     assert not Path("out").exists()
 
 
+def test_a_dry_run_with_a_wrong_row_fails_as_the_run_would(score, dives):
+    Path("dives/dives.csv").write_text("video,dive,date\n107B-10m-good.mp4,107B,yesterday\n")
+    code, out, _ = score("dives", "--dry-run")
+    assert code == 1
+    assert "left out: wrong in the manifest" in out
+
+
 def test_a_manifest_gives_each_dive_its_number(score, dives):
     Path("dives/dives.csv").write_text(
         "video,dive,height_m,start_s,end_s\n107B-10m-good.mp4,107B,10,,\n107B-10m-poor.mp4,,,0.5,4\ntext.mp4,999Z,,,\n"

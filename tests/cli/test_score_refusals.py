@@ -35,8 +35,8 @@ def test_a_black_clip_is_refused_with_json_on_standard_output_and_exit_code_1(fi
     jsonschema.validate(said, json.loads(finecausal("schema", "unscored").stdout))
     assert (said["status"], said["reason"], said["score"]) == ("refused", "black", None)
     assert (said["flight_start_s"], said["entry_start_s"], said["time_scale"]) == (None, None, None)
-    assert said["athlete"] == []
-    assert "--force" in said["message"]
+    assert (said["athlete"], said["forced"]) == ([], None)
+    assert "--force takes it as it is" in said["message"]
 
 
 def test_as_a_table_it_is_one_panel_of_80_columns(finecausal, black):
@@ -75,6 +75,10 @@ def test_weights_that_judge_bodies_have_nothing_to_judge_even_by_force(finecausa
     found = json.loads(done.stdout)
     assert found["score"] is None
     assert "joints are not read" in found["message"]
+    assert found["forced"] == "its picture is black or empty"
+    assert finecausal("score", black, "--force", *OF_107B).stdout.startswith("TAKEN BY FORCE, though its picture is")
+    row = json.loads(finecausal("score", black, "--force", *OF_107B, "--format", "jsonl").stdout)
+    assert row["forced"] == found["forced"]
 
 
 def test_in_a_batch_it_is_a_row(finecausal, black, tmp_path):
@@ -119,6 +123,17 @@ def test_corrections_that_make_no_sense_are_wrong_usage(finecausal, dive, argume
     done = finecausal("score", dive, *arguments)
     assert (done.returncode, done.stdout) == (2, "")
     assert says in done.stderr
+    assert [path.name for path in dive.parent.iterdir()] == ["dive.mp4"]
+
+
+@pytest.mark.parametrize("command", ["score", "measure", "explain"])
+def test_corrections_that_a_run_refuses_are_not_kept(finecausal, dive, command):
+    done = finecausal(command, dive, "--takeoff", "99")
+    assert (done.returncode, done.stdout) == (2, "")
+    assert done.stderr.strip() == "finecausal: --takeoff: 99 s lies beyond the clip, which ends at 3.68 s"
+    done = finecausal(command, dive, "--athlete", "1,1")
+    assert done.returncode == 1
+    assert "nobody falls freely where --athlete points to" in " ".join(done.stdout.replace("│", "").split())
     assert [path.name for path in dive.parent.iterdir()] == ["dive.mp4"]
 
 

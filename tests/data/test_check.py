@@ -142,7 +142,7 @@ def test_gaps_among_frames_and_masks(dataset):
     assert found(dataset) == [
         ("frames", "frames", "2 of 20 frames are missing"),
         ("masks", "frames", "1 of 20 masks are missing"),
-        ("frames", "empty", "The folder holds no frames (jpg, png, bmp, tif or webp images)."),
+        ("frames", "empty", "The folder holds no videos and no frames (jpg, png, bmp, tif or webp images)."),
     ]
 
 

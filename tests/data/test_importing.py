@@ -168,3 +168,14 @@ def test_three_thousand_problems_of_one_kind_are_one_line_with_three_examples_an
 def test_problems_are_of_one_kind_where_only_names_and_numbers_differ():
     groups = group_problems([*problems(2), Problem("video", "a", "row 1, column 'video': empty"), *problems(1)])
     assert [len(group) for group in groups] == [3, 1]
+
+
+@pytest.mark.parametrize("output", ["dives.csv", "elsewhere.csv"])
+def test_a_manifest_is_not_imported_into_another(tmp_path, output):
+    manifest = tmp_path / "dives.csv"
+    manifest.write_text("video,score,dive,mask\na.mp4,60,107B,masks/a.mkv\n")
+    for source in (tmp_path, manifest):
+        with pytest.raises(DatasetError, match=r"dives.csv: this is a manifest already \(dataset check reads it"):
+            import_datasets([source], tmp_path / output)
+    assert not (tmp_path / "elsewhere.csv").exists()
+    assert "masks" in manifest.read_text()

@@ -78,7 +78,7 @@ def test_an_impossible_mark_is_refused(mark: float) -> None:
 
 @pytest.mark.parametrize("judges", [0, 1, 2, 4, 6, 8, 11])
 def test_an_impossible_panel_is_refused(judges: int) -> None:
-    with pytest.raises(UsageError, match=f"{judges} marks.*3, 5 or 7"):
+    with pytest.raises(UsageError, match=f"^--judges: {judges} marks.*3, 5 or 7"):
         execution_from_marks([7.0] * judges)
 
 

@@ -75,7 +75,11 @@ def test_the_summary_says_what_was_done_and_what_was_known(make_batch_row: Calla
     page = console()
     print_summary(stats_of(make_batch_row("a", 50.0), make_batch_row("b", None), seconds=30.0), page)
     text = " ".join(text_of(page).split())
-    assert "2 0 1 - 50.00 50.00 50.00 50.00" in text
+    assert "2 0 0 1 - 50.00 50.00 50.00 50.00" in text
+    withheld = make_batch_row("c", 60.0).model_copy(update={"score": None, "mark": 7.0, "error_kind": "no_number"})
+    page = console()
+    print_summary(stats_of(make_batch_row("a", 50.0), withheld, seconds=30.0), page)
+    assert "2 1 0 0 7.00 50.00" in " ".join(text_of(page).split())  # the one without points is counted as such
     assert "2 in 30 s, 4 a minute" in text
     assert "Nothing to do" not in text
     known = BatchStats(seconds=1.0)

@@ -187,7 +187,7 @@ def test_results_are_merged_into_a_folder_that_a_slash_says(
     with Journal(tmp_path / "1.jsonl") as journal:
         journal.append(make_batch_row("a.mp4"))
     merge_results(f"{tmp_path}/new.d/", [tmp_path / "1.jsonl"])
-    assert "1 rows from 1 files" in capsys.readouterr().out
+    assert "1 row from 1 file" in capsys.readouterr().out
     assert (tmp_path / "new.d" / "results.csv").is_file()
     with pytest.raises(UsageError, match="a pipe or a device"):
         merge_results("/dev/null", [tmp_path / "1.jsonl"])

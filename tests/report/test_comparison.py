@@ -1,5 +1,6 @@
 import io
 import json
+import logging
 import re
 
 import jsonschema
@@ -141,6 +142,13 @@ def test_who_is_better_stands_first(differences, says):
     assert says in shown(compare(differences)).splitlines()[1]
 
 
+def test_quiet_leaves_out_the_notes(monkeypatch):
+    noted = compare().model_copy(update={"notes": ("the clip is short",)})
+    assert "the clip is short" in shown(noted)
+    monkeypatch.setattr(logging.getLogger("finecausal_cli"), "level", logging.ERROR)
+    assert "note" not in shown(noted)
+
+
 def test_without_a_difficulty_nothing_is_called_points():
     comparison = compare((1.0, 1.0, 1.0), difficulty=None, execution=None)
     assert rows.standing(comparison) == "A is 0.33 marks above B"
@@ -218,3 +226,7 @@ def test_the_page_says_what_the_table_says(evidence):
 def test_both_reels_are_cut_at_their_own_borders(evidence):
     first, second = strips_of(compare(), (evidence, evidence))
     assert (first.borders, second.borders) == ((0, 41, 77, 96), (0, 40, 70, 96))
+
+
+def test_a_difficulty_has_a_decimal_as_everywhere():
+    assert dict(rows.facts(compare(difficulty=3.0)))["difficulty"].startswith("3.0, ")

@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import io
 import json
+from dataclasses import replace
 from typing import TYPE_CHECKING
 
 import pytest
 from rich.cells import cell_len
 
 from finecausal_cli.report.console import open_console
-from finecausal_cli.report.evaluation import evaluation_json, figure, print_evaluation
+from finecausal_cli.report.evaluation import evaluation_json, figure, metrics_section, print_evaluation
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -41,6 +42,13 @@ def test_the_figures_stand_beside_the_baseline(make_evaluation: Callable[..., Ev
     assert _row(text, "0.75, reference protocol") == ["1.0000"]
     assert _row(text, "inside the 90% interval") == ["60.0%", "38.7%", "..", "78.1%"]
     assert "20 dives (split: test), each against up to 10 training dives of the same" in text
+
+
+def test_few_dives_have_no_interval(make_evaluation: Callable[..., Evaluation]) -> None:
+    evaluation = make_evaluation()
+    few = replace(evaluation.main, summary=replace(evaluation.summary, dives=9))
+    assert " .. " in metrics_section(evaluation).rows[0][2]
+    assert [row[2] for row in metrics_section(replace(evaluation, main=few)).rows[:2]] == ["", ""]
 
 
 def test_what_was_not_measured_is_a_dash_or_no_row(make_evaluation: Callable[..., Evaluation]) -> None:

@@ -91,3 +91,7 @@ def test_colour_carries_nothing_that_the_words_do_not(explanation: Explanation) 
     print_explanation(explanation, Console(file=stream, width=80, force_terminal=True, color_system="truecolor"))
     assert "\x1b[" in stream.getvalue()
     assert re.sub(r"\x1b\[[0-9;]*m", "", stream.getvalue()) == printed(explanation)
+
+
+def test_the_time_of_a_run_is_that_of_the_whole_explanation(explanation: Explanation) -> None:
+    assert "decoded by decord, 20.4 s" in " ".join(printed(explanation.timed(20.4)).split())

@@ -12,7 +12,9 @@ import numpy as np
 import pytest
 
 from finecausal_cli.report import pages as page_module
+from finecausal_cli.report.explanation import interventions
 from finecausal_cli.report.figures import draw_charts
+from finecausal_cli.report.output import keep_whole
 from finecausal_cli.report.pages import explanation_page, write_page
 from finecausal_cli.report.player import ClipExcerpt, player_script, script_digest
 from finecausal_cli.video.writer import write_video
@@ -22,7 +24,7 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from finecausal_cli.scoring.background import Evidence
-    from finecausal_cli.scoring.results import Explanation
+    from finecausal_cli.scoring.results import Assessment, Explanation
 
 EVIL = "<img src=x onerror=alert(1)>.mp4"
 VOID = {"meta", "link", "img", "br", "hr", "input"}
@@ -112,6 +114,14 @@ def test_the_page_says_what_the_terminal_says(explanation: Explanation, evidence
     assert "video" not in page.tags
 
 
+def test_no_line_ends_within_a_flag_or_the_take_off(explanation: Explanation, evidence: Evidence) -> None:
+    assert keep_whole("<b> name it with --dive.") == '&lt;b&gt; name it with <span class="whole">--dive.</span>'
+    assert keep_whole("--" + 30 * "long") == "--" + 30 * "long"
+    page = explanation_page(explanation, evidence, {})
+    assert '<th scope="row"><span class="whole">take-off</span></th>' in page
+    assert ".whole { white-space: nowrap; }" in page
+
+
 def test_a_failed_check_is_said_at_the_top(explanation: Explanation, evidence: Evidence) -> None:
     broken = explanation.model_copy(update={"checks": explanation.checks.model_copy(update={"holds": False})})
     page = _Page(explanation_page(broken, evidence, {})).words
@@ -127,6 +137,22 @@ def test_a_stage_without_frames_is_said_to_have_none(explanation: Explanation, e
     page = _Page(explanation_page(explanation.model_copy(update={"assessment": assessment}), evidence, {}))
     assert page.tags.count("img") == 8
     assert "No frame:" in page.words
+
+
+def test_a_stage_without_frames_is_neither_lost_nor_replaced(
+    make_assessment: Callable[..., Assessment], make_explanation: Callable[..., Explanation], evidence: Evidence
+) -> None:
+    judged = make_assessment([(-4.0, -1.0, 0.5)], [25.0], difficulty=3.0)
+    assert "lost: take-off" in _Page(explanation_page(make_explanation(judged), evidence, {})).words
+    takeoff, flight, entry = judged.stages
+    empty = takeoff.model_copy(update={"end_frame": 0, "end_s": 0.0})
+    stages = (empty, flight.model_copy(update={"start_frame": 0, "start_s": 0.0}), entry)
+    explanation = make_explanation(judged.model_copy(update={"stages": stages}))
+    page = _Page(explanation_page(explanation, evidence, {})).words
+    assert "most lost: flight" in page
+    assert "lost: take-off" not in page
+    assert "Most lost at flight" in page
+    assert [row[0] for table in interventions(explanation) for row in table.rows].count("take-off") == 0
 
 
 def test_the_file_carries_drawings_and_the_video(

@@ -5,6 +5,7 @@ import re
 from dataclasses import replace
 from types import SimpleNamespace
 
+import numpy as np
 from rich.cells import cell_len
 from rich.console import Console
 
@@ -60,7 +61,7 @@ def test_tables_of_weights_banks_batches_and_their_plans(make_batch_row):
     rows = [make_batch_row("/a/long/folder/of/meets/dive-1.mp4", 61.25), make_batch_row("b.mp4", None)]
     summary = batch.summarise_rows(rows)
     assert_whole(
-        ("dives", "refused", "failed", "mean mark", "median", "best", "worst"),
+        ("dives", "no points", "refused", "failed", "mean mark", "mean points", "median", "best", "worst"),
         lambda console: batch.print_figures(summary, console),
     )
     assert_whole(("no score", "why"), lambda console: batch.print_failures(rows, console))
@@ -83,6 +84,15 @@ def test_tables_of_exemplars():
         ("exemplar", "dive", "height, m", "difficulty", "execution", "score"),
         lambda console: assets.print_exemplars(index, "mine", None, console),
     )
+    judged = SimpleNamespace(
+        ids=tuple(exemplar.id for exemplar in exemplars),
+        after=np.array([20.0, 21.0, 22.0]),
+        difficulties=np.full(3, 3.1),
+    )
+    for width in (80, 40):  # a name is copied into other commands
+        text = printed(lambda console: assets.print_exemplars(index, "mine", None, console, judged), width)
+        assert "meet-in-a-long-name-2" in text.split()
+        assert "predicted" in text
 
 
 def test_the_check_of_a_dataset(tmp_path):

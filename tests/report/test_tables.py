@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import re
 from typing import TYPE_CHECKING
 
@@ -97,6 +98,14 @@ def test_the_first_line_says_that_the_weights_come_from_simulated_dives(make_ass
         "SCORED BY FORCE, though nothing moves in it: these points may mean nothing. " + SIMULATED_ONLY
     )
     assert "simulated dives only" not in printed(assessment).splitlines()[0]
+
+
+def test_quiet_leaves_out_the_notes(assessment: Assessment, monkeypatch: pytest.MonkeyPatch) -> None:
+    noted = assessment.model_copy(update={"notes": ("the clip is short",)})
+    assert "the clip is short" in printed(noted)
+    monkeypatch.setattr(logging.getLogger("finecausal_cli"), "level", logging.ERROR)
+    assert "the clip is short" not in printed(noted)
+    assert "weights" in printed(noted)
 
 
 def test_older_results_are_read_with_their_marks(assessment: Assessment) -> None:

@@ -51,3 +51,9 @@ def test_a_folder_is_no_file_and_a_file_no_folder(clip, tmp_path):
 def test_an_overlay_is_named_as_what_it_is(clip, tmp_path):
     with pytest.raises(UsageError, match="MP4"):
         check_targets([str(clip)], overlay=tmp_path / "o.avi")
+
+
+def test_a_page_is_named_as_what_it_is(clip, tmp_path):
+    with pytest.raises(UsageError, match=r"x.txt: --html writes HTML \(end the name in .html\)"):
+        check_targets([str(clip)], html=tmp_path / "x.txt")
+    check_targets([str(clip)], html=Path("/dev/stdout"))

@@ -60,7 +60,7 @@ def test_an_explanation_is_in_marks(explained: Explanation) -> None:
 def test_the_page_says_why_there_are_no_points(explained: Explanation, evidence: Evidence) -> None:
     page = explanation_page(explained, evidence, {})
     assert "<b>none</b>" in page
-    assert "the dive number is not sure: name it with --dive" in page
+    assert 'the dive number is not sure: name it with <span class="whole">--dive' in page
     assert "Height: not sure: 10 m, or 7.5 m" in page
 
 

@@ -10,7 +10,7 @@ from finecausal_cli.errors import BankError
 from finecausal_cli.model.frame_encoder import PARTS, values_of
 from finecausal_cli.model.outputs import Encoding
 from finecausal_cli.retrieval.bank import Bank
-from finecausal_cli.retrieval.voting import choose_voters, similarities
+from finecausal_cli.retrieval.voting import NOT_SURE, SURE_NUMBER, choose_voters, similarities
 
 NUMBERS = ["107B"] * 12 + ["5253B"] * 3 + ["626C"]
 
@@ -105,7 +105,7 @@ def test_without_a_number_the_nearest_vote_and_the_number_is_recognised(bank):
     assert ids(bank, choice) == ["5253B-013"]
     assert (choice.dive, choice.dive_from) == ("5253B", "recognised: 1 of the 1 nearest exemplars are 5253B")
     assert choice.how == "the 1 nearest by encoding"
-    assert "recognised, not given" in choice.caveats[0]
+    assert choice.caveats == (NOT_SURE,)
     assert not choice.is_sure
     assert choice.candidates == (("5253B", 1.0),)
 
@@ -178,6 +178,16 @@ def test_exemplars_of_the_recognised_number_vote(bank, query):
     assert "recognised, not given" in choice.caveats[0]
     given = choose_voters(bank, query, dive="5253B", voters=2)
     assert choice.indices == given.indices
+
+
+def test_a_number_that_is_not_sure_enough_for_points_is_not_noted_as_recognised(bank, query):
+    sure, most = 0.0, 0.0
+    while most < 0.6:
+        sure += 0.05
+        choice = choose_voters(bank, replace(query, number_logits=opinion("5253B", sure)))
+        most = choice.candidates[0][1]
+    assert most < SURE_NUMBER
+    assert (choice.dive, choice.is_sure, choice.caveats) == ("5253B", False, (NOT_SURE,))
 
 
 def test_a_number_that_is_not_likelier_than_the_others_together_is_not_recognised(bank, query):

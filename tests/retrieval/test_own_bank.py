@@ -225,8 +225,9 @@ def test_the_only_dive_of_ones_own_says_that_it_is_alone(joined):
     alone = replace(joined.select([3]), parts=(BankPart("mine", 1, None),))
     with pytest.raises(BankError, match=r"only exemplar is this dive itself .*exemplars add.*mine\+bundled"):
         choose_voters(alone, joined.encodings.select(3), dive="107B")
-    with pytest.raises(BankError, match="an empty bank"):
-        choose_voters(joined.select([]), joined.encodings.select(3), dive="107B")
+    for name, how in (("mine", "add"), ("bundled", "build")):
+        with pytest.raises(BankError, match=f"{name}: an empty bank .*finecausal exemplars {how}"):
+            choose_voters(replace(joined.select([]), name=name), joined.encodings.select(3), dive="107B")
 
 
 def test_calibrated_votes_are_corrected_whole_and_still_add_up(joined, tiny_model, make_encodings):

@@ -96,6 +96,11 @@ def test_nothing_tells_the_height_without_a_real_time() -> None:
     assert "fit no height" in tell_height(None, "107B", dive(4.0)).source
 
 
+def test_where_every_height_is_possible_none_is_named() -> None:
+    height = tell_height(None, None, dive(1.30, time_scale=3.0))
+    assert height.source == "not told by the 1.30 s in the air, slow motion"
+
+
 def test_in_slow_motion_no_height_is_sure() -> None:
     height = tell_height(None, "107B", dive(1.72, time_scale=4.0))
     assert height.metres is None
@@ -195,6 +200,9 @@ def test_no_interval_leaves_what_judges_can_give() -> None:
     found, _, _ = build_interval(STORED, 29.5, 2.0)
     assert found is not None
     assert (found.low, found.high) == pytest.approx((56.0, 60.0))
+    found, _, _ = build_interval(STORED, 20.0, 3.0, bounds=(2.8, 3.4))  # by the heights that are possible
+    assert found is not None
+    assert (found.low, found.high) == pytest.approx((18.5 * 2.8, 21.5 * 3.4))
     found, _, _ = build_interval(STORED, 1.0, None)
     assert found is not None
     assert (found.low, found.high, found.unit) == (0.0, pytest.approx(2.5 / 3), "marks")

@@ -173,6 +173,12 @@ def test_without_take_off_or_entry_every_stage_is_unsure(assess):
     assert set(unsure_stages(assess(1.0, None), ()).values()) == {"the entry is not found in the video"}
 
 
+def test_a_stage_without_frames_is_unsure_and_why_is_said(assess, make_stages):
+    assessment = assess(0.0, 2.0).model_copy(update={"stages": make_stages(0, 50)})
+    for seen in ((), athlete(range(96))):
+        assert unsure_stages(assessment, seen) == {"takeoff": "no frame of the clip is taken for it"}
+
+
 def test_a_stage_whose_athlete_is_not_seen_is_unsure(assess):
     unseen = unsure_stages(assess(1.0, 2.0), athlete([*range(25), *range(50, 96)]))
     assert unseen == {"flight": "the athlete is seen in 0 of its 25 frames around the flight"}

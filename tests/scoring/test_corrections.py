@@ -37,7 +37,7 @@ def test_what_is_said_now_wins_and_the_rest_stays(clip):
     keep_corrections(clip, SAID, None, None)
     joined, notes = resolve_corrections(clip, Corrections(takeoff_s=3.3, athlete="left"), None, None)
     assert joined == Corrections(3.3, 4.9, "left")
-    assert notes == ("as corrected earlier: entry 4.90 s (dive.mp4.finecausal.json)",)
+    assert notes == ("as corrected earlier: entry 4.90 s (delete dive.mp4.finecausal.json to undo)",)
     keep_corrections(clip, Corrections(takeoff_s=3.3), None, None)
     assert read_corrections(clip)[0] == Corrections(3.3, 4.9, SAID.athlete)
 

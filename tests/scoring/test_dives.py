@@ -5,8 +5,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from finecausal_cli.errors import WeightsError
-from finecausal_cli.scoring import AthletePoint, Corrections
+from finecausal_cli.errors import UsageError, VideoError, WeightsError
+from finecausal_cli.scoring import AthletePoint, Corrections, keep_corrections
 from finecausal_cli.scoring import dives as dives_module
 from finecausal_cli.scoring.athlete_track import find_dives
 from finecausal_cli.scoring.dives import AFTER_S, BEFORE_S, locate_dives
@@ -122,6 +122,35 @@ def test_a_point_on_the_athlete_chooses_the_flight(make_flight, make_search):
     assert "--athlete" in nobody.refusal.message
 
 
+@pytest.mark.parametrize(
+    ("given", "flag"),
+    [
+        (Corrections(takeoff_s=99.0), "--takeoff"),
+        (Corrections(entry_s=99.0), "--entry"),
+        (Corrections(athlete=AthletePoint(40, 70, 99.0)), "--athlete"),
+    ],
+)
+def test_a_correction_beyond_the_clip_is_wrong_usage_and_a_stored_one_says_how_to_undo_it(
+    make_flight, make_search, tmp_path, given, flag
+):
+    clip = str(tmp_path / "dive.mp4")
+    for search in (make_search(make_flight()), make_search()):
+        with pytest.raises(UsageError, match=f"^{flag}: 99 s lies beyond the clip, which ends at 6.00 s$"):
+            locate_dives(clip, search, given)
+    keep_corrections(clip, given, None, None)
+    with pytest.raises(VideoError, match=r"stored correction.*delete dive.mp4.finecausal.json to undo") as caught:
+        locate_dives(clip, make_search(make_flight()), given)
+    assert caught.value.kind == "out_of_range"
+
+
+def test_a_stored_point_where_nobody_falls_says_how_to_undo_it(make_flight, make_search, tmp_path):
+    clip, given = str(tmp_path / "dive.mp4"), Corrections(athlete=AthletePoint(150, 170, 2.3))
+    keep_corrections(clip, given, None, None)
+    refusal = locate_dives(clip, make_search(make_flight()), given).refusal
+    assert "stored point" in refusal.message
+    assert "delete dive.mp4.finecausal.json" in refusal.message
+
+
 def test_of_two_in_the_air_the_side_chooses_and_that_is_said(make_flight, make_search):
     search = make_search(make_flight(2.0, 3.4, x=40.0), make_flight(2.1, 3.5, x=250.0, confidence=0.6))
     plain = locate(search)
@@ -138,7 +167,8 @@ def test_of_two_in_the_air_the_side_chooses_and_that_is_said(make_flight, make_s
 
 
 def test_the_time_of_a_point_on_the_athlete_chooses_among_dives_from_one_board(make_flight, make_search):
-    search = make_search(make_flight(3.0, 4.4, x=40.0), make_flight(60.0, 61.4, x=40.0, confidence=0.6))
+    flights = make_flight(3.0, 4.4, x=40.0), make_flight(60.0, 61.4, x=40.0, confidence=0.6)
+    search = make_search(*flights, duration_s=70.0)
     at = search.flights[1].centres[5]
     assert locate(search, Corrections(athlete=AthletePoint(*at, 60.4))).best.takeoff_s == 60.0
     assert locate(search, Corrections(athlete=AthletePoint(*at, 3.4))).best.takeoff_s == 3.0

@@ -105,3 +105,9 @@ def test_a_library_that_cannot_be_loaded_is_a_finding(monkeypatch):
     monkeypatch.undo()
     assert [(one.subject, one.well) for one in findings] == [("decoder av", False), ("decoder decord", True)]
     assert "no shared library" in findings[0].finding
+
+
+@pytest.mark.parametrize(("threads", "said"), [(1, "cpu (1 thread)"), (4, "cpu (4 threads)")])
+def test_one_thread_is_one(monkeypatch, threads, said):
+    monkeypatch.setattr(checkup.torch, "get_num_threads", lambda: threads)
+    assert checkup._devices()[0] == said

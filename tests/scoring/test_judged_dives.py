@@ -127,6 +127,34 @@ def test_the_same_clip_is_replaced_and_another_part_of_it_is_not(finder, bank, c
     assert {one.id: round(one.score, 2) for one in bank.index.exemplars} == {"107B-a": 55.8, "107B-a-2": 50.0}
 
 
+def test_a_copy_of_a_clip_is_no_second_exemplar(finder, bank, clips):
+    add_exemplar(finder, bank, clips / "a.mp4", OF_107B, JudgedOptions(score=62.0))
+    copy = shutil.copy(clips / "a.mp4", clips / "copy.mp4")
+    with pytest.raises(BankError, match=r"same video is in the bank as 107B-a, judged otherwise: 107B, 62\.00 points"):
+        add_exemplar(finder, bank, copy, OF_107B, JudgedOptions(score=50.0))
+    row = add_exemplar(finder, bank, copy, OF_107B, JudgedOptions(score=62.0))
+    assert (row.outcome, row.exemplar) == ("updated", "107B-a")
+    assert "the same video as" in row.reason
+    assert [one.clip.path for one in bank.index.exemplars] == [str(copy)]
+    add_exemplar(finder, bank, copy, replace(OF_107B, start_s=0.2), JudgedOptions(score=50.0))  # another part of it
+    assert len(bank.index.exemplars) == 2
+
+
+def test_a_copy_in_a_manifest_is_kept_as_the_one_exemplar_or_fails(finder, bank, clips):
+    for name in ("b.mp4", "c.mp4"):
+        shutil.copy(clips / "a.mp4", clips / name)
+    path = manifest(clips, "a.mp4,62,107B,3,", "b.mp4,62,107B,3,", "c.mp4,50,107B,3,")
+    for outcome in ("added", "kept"):
+        rows = list(import_exemplars(finder, bank, path))
+        assert [row.outcome for row in rows] == [outcome, "kept", "failed"]
+    assert rows[1].reason == f"the same video as {clips / 'a.mp4'}"
+    assert "judged otherwise" in rows[2].reason
+    (clips / "a.mp4").unlink()
+    moved = list(import_exemplars(finder, bank, manifest(clips, "b.mp4,62,107B,3,")))
+    assert [row.outcome for row in moved] == ["updated"]
+    assert [one.clip.path for one in bank.index.exemplars] == [str(clips / "b.mp4")]
+
+
 def test_refused_unreadable_and_incomplete_clips_leave_the_bank_alone(finder, make_scorer, make_model, bank, clips):
     judged = JudgedOptions(score=62.0)
     with pytest.raises(RefusedError, match="no dive is found"):

@@ -8,6 +8,7 @@ import pytest
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import UsageError
 from finecausal_cli.simulator.dive import simulate_dive
+from finecausal_cli.simulator.recording import plan_dataset
 
 
 def test_score_is_the_counting_marks_times_the_difficulty(sample):
@@ -54,6 +55,11 @@ def test_the_record_is_plain_json_with_causes_and_marks(simulate):
     assert record["faults"]["big_splash"] == 0.25
     assert set(record["deductions"]) == {"takeoff", "flight", "entry"}
     assert len(record["judges"]) in (3, 5, 7)
+
+
+def test_a_height_that_no_board_has_is_named_by_its_flag():
+    with pytest.raises(UsageError, match=r"^--height: no board or platform is 4 m high \(metres: 1, 3, 5, 7.5 or 10\)"):
+        plan_dataset(1, height_m=4.0)
 
 
 def test_a_dive_that_is_not_listed_at_a_height_is_refused_with_the_heights_it_has():

@@ -126,7 +126,7 @@ def test_pictures_that_end_before_the_sound_are_noted_not_refused(tmp_path: Path
         frame.rate = 44_100
         output.mux(sound.encode(frame))
         output.mux(sound.encode(None))
-    assert any("The pictures end at 2.00 s" in note for note in probe(path).notes)
+    assert any("the pictures end at 2.00 s" in note for note in probe(path).notes)
 
 
 def test_an_error_in_the_demuxer_is_told_in_one_line(
