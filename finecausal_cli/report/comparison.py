@@ -29,6 +29,7 @@ from finecausal_cli.report.explanation import time_code
 from finecausal_cli.report.output import render_page
 from finecausal_cli.report.overlay import STAGE_COLOURS, KeyFrameStrip, key_frames
 from finecausal_cli.report.score import difficulty_in_digits, later_notes, print_first_lines
+from finecausal_cli.scoring.dives import SLOW_FROM
 from finecausal_cli.weights import caveat_of
 
 if TYPE_CHECKING:
@@ -87,6 +88,7 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     rows = [
         *_named("A", comparison.query.source),
         *_named("B", comparison.exemplar.source),
+        *(("numbers", text) for text in (_numbers(comparison),) if text),
         ("difficulty", f"{degree}{comparison.difficulty_from}"),
     ]
     origins = {"A": "that of B and the difference", "B": comparison.execution_from}
@@ -99,6 +101,15 @@ def facts(comparison: Comparison) -> list[tuple[str, str]]:
     if comparison.exemplar.execution is None:
         rows.append(("scores", comparison.execution_from))
     return rows
+
+
+def _numbers(comparison: Comparison) -> str:
+    """Say that the dives are, or may be, of different numbers; empty if they are of one."""
+    first, second = (dive.dive or comparison.dive for dive in (comparison.query, comparison.exemplar))
+    if first is not None and first == second:
+        return ""
+    is_sure = first is not None and second is not None
+    return f"A {first or 'not sure'}, B {second or 'not sure'}: {'' if is_sure else 'perhaps '}different dives"
 
 
 def _named(letter: str, source: str) -> list[tuple[str, str]]:
@@ -139,10 +150,14 @@ def contributions(comparison: Comparison) -> Section:
 
 
 def borders(comparison: Comparison) -> Section:
-    """Begin and duration of each stage in both dives."""
+    """Begin, in its video, and real duration of each stage in both dives."""
     rows: list[Row] = []
+    scales = [dive.time_scale or 1.0 for dive in (comparison.query, comparison.exemplar)]
     for first, second in zip(comparison.query.stages, comparison.exemplar.stages, strict=True):
-        durations = [round(stage.end_s - stage.start_s, 2) for stage in (first, second)]
+        durations = [
+            round((stage.end_s - stage.start_s) / scale, 2)
+            for stage, scale in zip((first, second), scales, strict=True)
+        ]
         rows.append(
             (
                 STAGE_WORDS[first.name],
@@ -154,11 +169,24 @@ def borders(comparison: Comparison) -> Section:
             )
         )
     return Section(
-        "When",
-        "Where each stage begins in its video and how long it lasts, seconds; how much longer it is in A.",
+        "When, and how long in real time",
+        f"Where each stage begins in its video; how many seconds of real time it lasts{_slow(comparison)}; how much "
+        "longer it is in A.",
         ("stage", "A begins", "A lasts", "B begins", "B lasts", "A longer"),
         tuple(rows),
     )
+
+
+def _slow(comparison: Comparison) -> str:
+    """Say, in brackets, which of the videos show their dive in slow motion, or may do so."""
+    parts = [
+        f"the speed of {letter} is not known: taken as real"
+        if dive.time_scale is None
+        else f"{letter} is shown {dive.time_scale:.1f} times slower"
+        for letter, dive in (("A", comparison.query), ("B", comparison.exemplar))
+        if dive.time_scale is None or dive.time_scale >= SLOW_FROM
+    ]
+    return f" ({', '.join(parts)})" if parts else ""
 
 
 def exchanges(comparison: Comparison) -> Section:

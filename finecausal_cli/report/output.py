@@ -126,15 +126,19 @@ def render_page(template: str, **content: object) -> str:
     return environment.get_template(template).render(content)
 
 
-_HYPHENATED = re.compile(r"(\S*(?:--[a-z]|take-off)\S*)")
+_INSEPARABLE = re.compile(
+    r"(\S*(?:--[a-z]|take-off)\S*"  # flags, and the take-off
+    r"|(?<![\w.])\d+(?:\.\d+)? (?:m|s|deg)\b(?!/)"  # a number and its unit
+    r"|(?<!\S)[-+] \w+)"  # a sign and what it stands for
+)
 _WHOLE = Markup('<span class="whole">{}</span>')
 _LONGEST_WHOLE = 24
 """Longer words may be broken, so that a narrow page is never too narrow."""
 
 
 def keep_whole(text: object) -> Markup:
-    """Escape text for a page; flags and the take-off are not broken at their hyphens, where a line could end."""
-    words = _HYPHENATED.split(str(text))
+    """Escape text for a page; no line ends within a flag or the take-off, before a unit or after a sign."""
+    words = _INSEPARABLE.split(str(text))
     return Markup("").join(
         _WHOLE.format(word) if place % 2 and len(word) <= _LONGEST_WHOLE else escape(word)
         for place, word in enumerate(words)

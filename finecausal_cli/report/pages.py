@@ -204,7 +204,7 @@ _BATCH_TEMPLATE = "batch_page.html"
 _SCRIPT: Final = "folder.js"
 _HEADINGS: Cells = ("dive", "number", "group", "score", "interval", "execution", "take-off", "flight", "entry")
 _FAILED_HEADINGS: Cells = ("dive", "number", "mark", "kind", "what is wrong")
-_LESS: Final = ("group", "interval", "execution")
+_LESS: Final = ("group", "interval", "execution", "kind")
 """Columns that a phone leaves out."""
 
 _BARS = 10
@@ -223,16 +223,20 @@ def batch_page(rows: Sequence[Row], pages: Collection[str] = ()) -> str:
     made = scored[0] if scored else None
     settings = {(row.weights, row.weights_digest, row.bank_digest, row.precision) for row in scored}
     folder = _common_folder([row.source for row in rows])
-    cards = [
-        ("dives", f"{summary.count}", f"{summary.scored} scored, {summary.refused} refused, {summary.failed} failed")
-    ]
+    became = (
+        (summary.scored, "scored"),
+        (summary.withheld, "without points"),
+        (summary.refused, "refused"),
+        (summary.failed, "failed"),
+    )
+    cards = [("dives", f"{summary.count}", ", ".join(f"{count}\u00a0{name}" for count, name in became))]
     if summary.mean_mark is not None and summary.scored < summary.count - summary.refused - summary.failed:
         cards.append(("mean mark", points(summary.mean_mark), "of 10; points need a sure dive number"))
     if summary.best is not None and summary.worst is not None:
         cards += [
-            ("mean", points(summary.mean), f"median {points(summary.median)}"),
-            ("best", points(summary.best.score), _within(folder, summary.best.source)),
-            ("worst", points(summary.worst.score), _within(folder, summary.worst.source)),
+            ("mean score", points(summary.mean), f"points; median\u00a0{points(summary.median)}"),
+            ("best score", points(summary.best.score), _within(folder, summary.best.source)),
+            ("worst score", points(summary.worst.score), _within(folder, summary.worst.source)),
         ]
     cells = [_scored(row, folder) for row in scored], [_unscored(row, folder) for row in others]
     shown = list(zip((*cells[0], *cells[1]), (*scored, *others), strict=True))
@@ -414,7 +418,7 @@ def _dive(dive: Prediction, half_width: float | None) -> Cells:
     return (
         dive.key,
         dive.number or "-",
-        f"{dive.difficulty:g}",
+        difficulty_in_digits(dive.difficulty),
         f"{dive.score:.2f}",
         f"{dive.predicted:.2f}",
         signed(dive.predicted - dive.score),

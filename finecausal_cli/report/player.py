@@ -215,6 +215,7 @@ class Player:
         losses: Stages in which points are lost, most first.
         moments: Measured facts that belong to a moment.
         curves: What is drawn below the video: the curve, its points as an SVG path, least and largest value.
+        span_s: When the curves begin and end, seconds of the file.
         data: For the script, JSON that is safe within HTML.
     """
 
@@ -223,6 +224,7 @@ class Player:
     losses: Sequence[Seek]
     moments: Sequence[Seek]
     curves: Sequence[tuple[Curve, str, str, str]]
+    span_s: tuple[float, float]
     data: str
 
 
@@ -258,6 +260,7 @@ def build_player(explanation: Explanation, evidence: Evidence, excerpt: ClipExce
         losses=_losses(stages, assessment.unit),
         moments=_moments(explanation, first_s, end_s, curves, at),
         curves=drawn,
+        span_s=(first_s, first_s + end_s),
         data=json.dumps(data, separators=(",", ":"), allow_nan=False).replace("<", "\\u003c"),
     )
 

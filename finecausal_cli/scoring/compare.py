@@ -104,10 +104,11 @@ def compare_dives(
     if options.ask_bank:
         execution, execution_from = _ask_bank(scorer, second, options)
     after = None if execution is None else execution + difference
+    numbers = [options.dive or scorer.recognise(each.encoding, each.prepared.body_track) for each in (first, second)]
     name, digest = scorer.weights
     comparison = Comparison(
-        query=_dive(first.prepared, pairs, _QUERY, after, degree),
-        exemplar=_dive(second.prepared, pairs, _EXEMPLAR, execution, degree),
+        query=_dive(first.prepared, pairs, _QUERY, after, degree, numbers[_QUERY]),
+        exemplar=_dive(second.prepared, pairs, _EXEMPLAR, execution, degree, numbers[_EXEMPLAR]),
         dive=options.dive,
         height_m=options.height_m,
         difficulty=degree,
@@ -130,7 +131,7 @@ def compare_dives(
             precision=scorer.precision,
             seconds=time.perf_counter() - started,
         ),
-        notes=_notes(scorer, after, reversal_error),
+        notes=_notes(scorer, numbers, after, reversal_error),
     )
     if first.evidence is None or second.evidence is None:
         return comparison, None
@@ -249,7 +250,12 @@ def _ask_bank(scorer: Scorer, exemplar: _EncodedDive, options: CompareOptions) -
 
 
 def _dive(
-    prepared: PreparedDive, pairs: PairOutput, side: int, execution: float | None, degree: float | None
+    prepared: PreparedDive,
+    pairs: PairOutput,
+    side: int,
+    execution: float | None,
+    degree: float | None,
+    number: str | None,
 ) -> ComparedDive:
     clip, dive = prepared.dive_clip.clip, prepared.dive_clip.dive
     flight, entry = pairs.transitions[0, side].cpu().tolist()
@@ -263,6 +269,7 @@ def _dive(
         flight_start_s=dive.takeoff_s,
         entry_start_s=dive.entry_s,
         time_scale=dive.time_scale,
+        dive=number,
         forced=prepared.forced,
     )
 
@@ -301,9 +308,10 @@ def _three_by_three(rows: Sequence[Sequence[float]]) -> tuple[Row3, Row3, Row3]:
     return first, second, third
 
 
-def _notes(scorer: Scorer, execution: float | None, reversal_error: float) -> tuple[str, ...]:
-    caveat = caveat_of(scorer.info.trained_on)
-    notes = [] if caveat is None else [caveat]
+def _notes(
+    scorer: Scorer, numbers: Sequence[str | None], execution: float | None, reversal_error: float
+) -> tuple[str, ...]:
+    notes = [note for note in (caveat_of(scorer.info.trained_on), _note_of_numbers(numbers)) if note is not None]
     if execution is not None and not 0 <= execution <= MAX_EXECUTION:
         notes.append(f"execution {execution:.1f} of A lies outside the 0..30 that judges can give: a guess")
     if not scorer.model.config.antisymmetric:
@@ -312,3 +320,18 @@ def _notes(scorer: Scorer, execution: float | None, reversal_error: float) -> tu
             f"(a stage is off by up to {reversal_error:.2f} of execution)"
         )
     return tuple(notes)
+
+
+def _note_of_numbers(numbers: Sequence[str | None]) -> str | None:
+    """Say why the comparison may contradict two scores; None for dives that are surely of one number."""
+    unknown = [letter for letter, number in zip("AB", numbers, strict=True) if number is None]
+    score = "score compares each with exemplars of its own number, and may rank the two otherwise"
+    if unknown:
+        return (
+            f"the dive number of {' and '.join(unknown)} is not sure: this may compare the bodies of different dives; "
+            f"{score}. If both are of one number, give it with --dive"
+        )
+    first, second = numbers
+    if first == second:
+        return None
+    return f"A is {first}, B {second}: this compares the bodies of different dives; {score}"

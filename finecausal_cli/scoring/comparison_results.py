@@ -35,6 +35,9 @@ class ComparedDive(Value):
     )
     entry_start_s: float | None = Field(default=None, description="When the athlete touches the water; the same.")
     time_scale: float | None = Field(default=None, description="Times slower than real time, 1 = normal.")
+    dive: str | None = Field(
+        default=None, description="Dive number, given or recognised surely enough for points; None if neither."
+    )
     forced: str | None = Field(
         default=None, description="Why it would have been refused; None unless --force was given."
     )

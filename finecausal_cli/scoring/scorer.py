@@ -513,6 +513,11 @@ class Scorer:
         )
         return [each if isinstance(each, FinecausalError) else (each, next(votes)) for each in chosen]
 
+    def recognise(self, query: Encoding, track: BodyTrack | None) -> str | None:
+        """Return the number of an encoded dive, of length 1, if it is sure enough for points; None otherwise."""
+        choice, (familiarity,) = self._choose(query, ScoreOptions(), track), self._familiarities(query)
+        return choice.dive if isinstance(choice, Choice) and is_number_sure(choice, familiarity) else None
+
     def _choose(self, query: Encoding, options: ScoreOptions, track: BodyTrack | None) -> Choice | FinecausalError:
         own = self._judged
         turns = None if track is None or options.dive is not None else count_turns(track)
@@ -617,7 +622,8 @@ class Scorer:
             familiarity=familiarity,
         )
         if own is not None:  # measured on one's own footage, however far that is from the calibration dives
-            interval, _, factor = build_interval(own.interval, assessment.execution, degree.difficulty)
+            execution, value = assessment.execution, degree.difficulty
+            interval, _, factor = build_interval(own.interval, execution, value, bounds=degree.bounds)
             facts = {"interval": interval, "interval_withheld": own.interval_withheld, "interval_factor": factor}
             assessment = assessment.model_copy(update=facts)
         return ScoredClip(context, assessment)

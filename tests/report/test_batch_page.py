@@ -63,11 +63,21 @@ def test_the_figures_are_those_of_the_rows(make_batch_row: Callable[..., Row]) -
         make_batch_row(f"{score}.mp4", float(score), interval_low=1.0, interval_high=99.0) for score in (40, 70, 85)
     ]
     page = Page(batch_page([*rows, make_batch_row("broken.mp4", None)])).words
-    assert "dives 4 3 scored, 0 refused, 1 failed mean 65.00 median 70.00 best 85.00 85.mp4 worst 40.00 40.mp4" in page
+    cards = "mean score 65.00 points; median 70.00 best score 85.00 85.mp4 worst score 40.00 40.mp4"
+    assert f"dives 4 3 scored, 0 without points, 0 refused, 1 failed {cards}" in page
     assert "40 to 50 1 50 to 60 0 60 to 70 0 70 to 80 1 80 to 90 1" in page
     assert "broken.mp4 ? - not_a_video no video" in page
     assert "70.mp4 107B forward 70.00 1.0 to 99.0" in page
     assert "do not compare" not in page
+
+
+def test_dives_without_points_are_counted_and_each_mean_has_its_unit(make_batch_row: Callable[..., Row]) -> None:
+    unsure = {"score": None, "mark": 7.0, "error_kind": "no_number", "error": "not sure"}
+    scored = make_batch_row("a.mp4", 66.0, mark=8.0)
+    rows = [scored, scored.model_copy(update={"source": "b.mp4", **unsure}), make_batch_row("broken.mp4", None)]
+    page = Page(batch_page(rows)).words
+    assert "dives 3 1 scored, 1 without points, 0 refused, 1 failed" in page
+    assert "mean mark 7.50 of 10; points need a sure dive number mean score 66.00 points; median 66.00" in page
 
 
 def test_rows_of_different_weights_are_said_not_to_compare(make_batch_row: Callable[..., Row]) -> None:
@@ -77,7 +87,7 @@ def test_rows_of_different_weights_are_said_not_to_compare(make_batch_row: Calla
 
 def test_a_batch_without_a_score_has_a_page_too(make_batch_row: Callable[..., Row]) -> None:
     page = Page(batch_page([make_batch_row("a.mp4", None)])).words
-    assert "dives 1 0 scored, 0 refused, 1 failed" in page
+    assert "dives 1 0 scored, 0 without points, 0 refused, 1 failed" in page
     assert "mean" not in page
     assert "dives 0" in Page(batch_page([])).words
 

@@ -183,6 +183,55 @@ def test_borders_of_both_dives_and_how_much_longer_a_stage_lasts():
     assert rows.borders(compare()).rows[1] == ("flight", "0:01.64", "1.44", "0:01.60", "1.20", "+0.24")
 
 
+def in_slow_motion(a=None, b=None):
+    comparison = compare()
+    query, exemplar = comparison.query, comparison.exemplar
+    sides = {
+        "query": query.model_copy(update={"time_scale": a}),
+        "exemplar": exemplar.model_copy(update={"time_scale": b}),
+    }
+    return comparison.model_copy(update=sides)
+
+
+@pytest.mark.parametrize(
+    ("scales", "flight", "says"),
+    [
+        ((1.0, 1.0), ("1.44", "1.20", "+0.24"), "how many seconds of real time it lasts; how much longer"),
+        ((3.0, 1.0), ("0.48", "1.20", "-0.72"), "lasts (A is shown 3.0 times slower);"),
+        ((2.0, 1.5), ("0.72", "0.80", "-0.08"), "(A is shown 2.0 times slower, B is shown 1.5 times slower)"),
+        ((1.0, None), ("1.44", "1.20", "+0.24"), "(the speed of B is not known: taken as real)"),
+    ],
+)
+def test_how_long_a_stage_lasts_is_in_real_time(scales, flight, says):
+    section = rows.borders(in_slow_motion(*scales))
+    assert section.title == "When, and how long in real time"
+    assert says in section.caption
+    _, a_begins, a_lasts, b_begins, b_lasts, longer = section.rows[1]
+    assert (a_begins, b_begins) == ("0:01.64", "0:01.60")  # where to find it in its video
+    assert (a_lasts, b_lasts, longer) == flight
+
+
+@pytest.mark.parametrize(
+    ("numbers", "says"),
+    [
+        (("107B", "107B"), None),
+        (("107B", "305C"), "A 107B, B 305C: different dives"),
+        (("107B", None), "A 107B, B not sure: perhaps different dives"),
+    ],
+)
+def test_numbers_that_differ_stand_beside_the_verdict(numbers, says, evidence):
+    comparison = compare().model_copy(update={"dive": None})
+    query, exemplar = (
+        dive.model_copy(update={"dive": number})
+        for dive, number in zip((comparison.query, comparison.exemplar), numbers, strict=True)
+    )
+    comparison = comparison.model_copy(update={"query": query, "exemplar": exemplar, "notes": ("made-up caveat",)})
+    assert dict(rows.facts(comparison)).get("numbers") == says
+    for text in (shown(comparison), comparison_page(comparison, (evidence, evidence))):
+        assert "made-up caveat" in text
+        assert says in text if says else "different dives" not in text
+
+
 @pytest.mark.parametrize("width", [80, 140])
 def test_it_fits_the_page_and_drives_no_terminal(width):
     hostile = "\x1b[31m[bold]" + "long name " * 20 + ".mp4"

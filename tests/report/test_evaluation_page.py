@@ -72,7 +72,7 @@ def test_the_page_shows_the_figures_and_the_largest_errors_first(make_evaluation
     assert "Choices of exemplars" in shown
     largest = shown[shown.index("Largest errors") :]
     assert largest.index("videos/00004.mp4") < largest.index("videos/00003.mp4")
-    assert "videos/00004.mp4 - 2 50.00 55.00 +5.00 no 0.925" in largest
+    assert "videos/00004.mp4 - 2.0 50.00 55.00 +5.00 no 0.925" in largest
 
 
 def test_drawings_take_the_colour_of_the_text(make_evaluation: Callable[..., Evaluation]) -> None:

@@ -117,9 +117,13 @@ def test_the_page_says_what_the_terminal_says(explanation: Explanation, evidence
 def test_no_line_ends_within_a_flag_or_the_take_off(explanation: Explanation, evidence: Evidence) -> None:
     assert keep_whole("<b> name it with --dive.") == '&lt;b&gt; name it with <span class="whole">--dive.</span>'
     assert keep_whole("--" + 30 * "long") == "--" + 30 * "long"
+    height = 'at <span class="whole">10 m</span>, <span class="whole">1.73 s</span> in the air, 14.2 m/s'
+    assert keep_whole("at 10 m, 1.73 s in the air, 14.2 m/s") == height
+    assert keep_whole("too far, - too little") == 'too far, <span class="whole">- too</span> little'
     page = explanation_page(explanation, evidence, {})
     assert '<th scope="row"><span class="whole">take-off</span></th>' in page
     assert ".whole { white-space: nowrap; }" in page
+    assert ".cards li > span { display: block; }" in page  # and not what is kept whole within
 
 
 def test_a_failed_check_is_said_at_the_top(explanation: Explanation, evidence: Evidence) -> None:

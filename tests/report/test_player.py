@@ -196,6 +196,21 @@ def test_the_skeleton_is_drawn_over_the_athlete_and_can_be_hidden(opened):
     assert opened.run(drawn)[0] == 0
 
 
+def test_the_curves_have_a_time_axis_in_seconds_of_the_file(page):
+    axis = re.search(r'<p class="axis faint">(.*?)</p>', page.read_text(encoding="utf-8"))[1]
+    assert re.findall(r"<span>([^<]*)</span>", axis) == ["0.00 s", "time in the video", "2.40 s"]
+
+
+def test_no_stage_breaks_its_name_on_a_phone(opened):
+    opened.show(width=360, height=700)
+    lines = """[...document.querySelectorAll('.chips button')].map((button) => {
+      const range = document.createRange();
+      range.selectNodeContents(button.firstChild);
+      return range.getClientRects().length;
+    })"""
+    assert opened.run(lines) == [1, 1, 1]
+
+
 def test_it_fits_a_phone_and_two_pages_of_paper(opened):
     opened.show(width=360, height=700)
     wide = opened.run("document.documentElement.scrollWidth")

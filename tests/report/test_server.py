@@ -310,6 +310,14 @@ def test_the_oldest_results_make_room(scorer, tmp_path, monkeypatch):
         assert [each["name"] for each in server.uploads.describe()] == ["3.mp4", "2.mp4", "1.mp4"]
 
 
+def test_no_line_of_the_list_ends_within_a_flag(server, browser):
+    browser.open(server.url)
+    upload = '{name: "a.mp4", state: "refused", message: "no dive: give --takeoff, --entry"}'
+    kept = f"[...row({upload}).querySelectorAll('.says .whole')].map((each) => each.textContent)"
+    assert browser.run(kept) == ["--takeoff", "--entry"]
+    assert browser.run(f"row({upload}).querySelector('.says').textContent").endswith("give --takeoff, --entry")
+
+
 def test_a_person_drops_a_video_in_chromium_and_reads_the_explanation(scorer, tmp_path, browser):
     """A real upload through the form; the same result as that of the command, and no address but the server's."""
     with serving(scorer, tmp_path / "serve") as server:

@@ -61,7 +61,8 @@ def test_the_page_says_why_there_are_no_points(explained: Explanation, evidence:
     page = explanation_page(explained, evidence, {})
     assert "<b>none</b>" in page
     assert 'the dive number is not sure: name it with <span class="whole">--dive' in page
-    assert "Height: not sure: 10 m, or 7.5 m" in page
+    heights = ", or ".join(f'<span class="whole">{metres} m</span>' for metres in ("10", "7.5"))
+    assert f"Height: not sure: {heights}" in page
 
 
 def test_the_overlay_counts_marks(unsure: Assessment) -> None:

@@ -6,8 +6,9 @@ import numpy as np
 import pytest
 import torch
 
-from finecausal_cli.errors import UsageError, VideoError
-from finecausal_cli.scoring import CompareOptions
+from finecausal_cli.errors import BankError, UsageError, VideoError
+from finecausal_cli.retrieval.voting import choose_voters
+from finecausal_cli.scoring import CompareOptions, ScoreOptions
 from finecausal_cli.scoring.compare import compare_dives, exchange_stages
 from finecausal_cli.scoring.comparison_results import Comparison
 from finecausal_cli.scoring.dive_reading import read_dives, reading_process
@@ -156,13 +157,44 @@ def test_a_known_execution_makes_scores(scorer, film, rise, comparison, known):
 
 @pytest.mark.thorough
 def test_the_bank_can_judge_the_second_dive(scorer, film, rise, comparison):
-    from finecausal_cli.scoring import ScoreOptions
-
     found, _ = compare_dives(scorer, str(film), str(rise), replace(OF_107B, ask_bank=True))
     alone = scorer.score(str(rise), ScoreOptions(force=True, dive="107B", height_m=10))
     assert found.exemplar.score == pytest.approx(alone.score, abs=1e-4)
     assert found.query.score == pytest.approx(alone.score + comparison.points, abs=1e-4)
     assert "4 of 4 exemplars of 107B" in found.execution_from
+
+
+@pytest.mark.parametrize(
+    ("numbers", "says"),
+    [
+        (("107B", "107B"), None),
+        (("107B", "305C"), "A is 107B, B 305C: this compares the bodies of different dives"),
+        (("107B", None), "the dive number of B is not sure: this may compare the bodies of different dives"),
+        ((None, None), "the dive number of A and B is not sure"),
+    ],
+)
+def test_numbers_that_differ_or_are_not_sure_are_said(scorer, film, rise, monkeypatch, numbers, says):
+    found = iter(numbers)
+    monkeypatch.setattr(scorer, "recognise", lambda query, track: next(found))
+    found, _ = compare_dives(scorer, str(film), str(rise), FORCED)
+    assert (found.query.dive, found.exemplar.dive) == numbers
+    said = [note for note in found.notes if "different dives" in note]
+    assert len(said) == (says is not None)
+    assert all(note.startswith(says) and "may rank the two otherwise" in note for note in said)
+
+
+def test_a_number_is_recognised_as_score_recognises_it(scorer, film, monkeypatch):
+    query = scorer.encode_dive(scorer.locate(str(film), ScoreOptions(force=True)))
+    choice = choose_voters(scorer.bank, query, dive="107B")
+    unsure = replace(choice, is_sure=False)
+    for chosen, number in ((choice, "107B"), (unsure, None), (BankError("an empty bank"), None)):
+        monkeypatch.setattr(scorer, "_choose", lambda *_, chosen=chosen: chosen)
+        assert scorer.recognise(query, None) == number
+
+
+def test_a_number_that_is_given_is_that_of_both_dives(comparison):
+    assert (comparison.query.dive, comparison.exemplar.dive) == ("107B", "107B")
+    assert not any("different dives" in note for note in comparison.notes)
 
 
 def test_without_a_difficulty_nothing_is_in_points(scorer, film, rise, comparison):

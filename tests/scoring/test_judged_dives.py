@@ -2,6 +2,7 @@
 
 import shutil
 from dataclasses import replace
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -13,6 +14,7 @@ from finecausal_cli.retrieval.own_bank import OwnBank
 from finecausal_cli.scoring import ScoreOptions
 from finecausal_cli.scoring.judged_dives import JudgedLabels, add_exemplar, import_exemplars, rebuild_bank
 from finecausal_cli.scoring.scorer import Scorer
+from finecausal_cli.weights import StoredInterval
 
 OF_107B = ScoreOptions(dive="107b", height_m=3.0, force=True)
 
@@ -304,3 +306,13 @@ def test_the_scorer_tells_whose_votes_they_are_and_how_they_are_calibrated(finde
     assert (found.interval, found.interval_withheld) == (None, "3 judged dives of your own, 10 are needed for one")
     total = sum(stage.contribution for stage in found.stages)
     assert found.exemplar_score + total == pytest.approx(found.score, abs=1e-4)
+
+
+def test_the_interval_of_calibrated_dives_covers_the_heights_that_are_possible(finder, clips):
+    stored = StoredInterval(level=0.9, execution_half_width=2.0)
+    finder._judged = SimpleNamespace(interval=stored, interval_withheld=None, note="calibrated", in_words="calibrated")
+    found = finder.score(clips / "a.mp4", replace(OF_107B, height_m=None))
+    least, most = (points / found.execution for points in found.points_range)
+    assert least < most
+    low, high = max(found.execution - 2, 0), min(found.execution + 2, 30)
+    assert (found.interval.low, found.interval.high) == pytest.approx((low * least, high * most))
