@@ -363,7 +363,7 @@ def test_a_network_is_trained_further_from_where_it_is(tmp_path: Path) -> None:
     torch.manual_seed(4)
     own = EndNetwork()
     save_network(tmp_path / "old", sizes, AthleteNetwork(sizes).state_dict(), {}, ends={"contact": own})
-    few = ["--dives", "3", "--held-out", "2", "--steps", "1", "--lr", "0", "--device", "cpu", "--further"]
+    few = ["--dives", "3", "--held-out", "2", "--steps", "1", "--lr", "1e-9", "--device", "cpu", "--further"]
     for what in ("contact", "takeoff"):
         arguments = ["weights", what, "--reader", str(tmp_path / "old"), "-o", str(tmp_path / what)]
         done = CliRunner().invoke(app, [*arguments, *few])
