@@ -14,6 +14,10 @@ OWN_BANK: Final = "mine"
 BUNDLED: Final = "bundled"
 """The bank of the weights themselves."""
 
+RECOGNISED: Final = "the dive number was recognised, not given: name it with --dive to be sure"
+NOT_SURE: Final = "the dive number is not sure: name it with --dive"
+"""Caveats of a number that counts, and of one that does not."""
+
 
 @dataclass(frozen=True)
 class BankOptions(OptionGroup):

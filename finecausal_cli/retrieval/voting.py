@@ -19,7 +19,7 @@ from finecausal_cli.errors import BankError, DiveNumberError
 from finecausal_cli.model.config import STAGE_WEIGHTS
 from finecausal_cli.model.frame_encoder import log_probs
 from finecausal_cli.model.outputs import Encoding
-from finecausal_cli.retrieval import BUNDLED
+from finecausal_cli.retrieval import BUNDLED, NOT_SURE, RECOGNISED
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:
@@ -43,10 +43,6 @@ Measured with ``skeleton``, network and turns together, among the numbers of its
 films drawn as competitions are: 108 numbers have it, all right. 68 wild films of every listed number: 20, of which 18
 are right. 40 clean ones: 32, all right.
 """
-
-RECOGNISED = "the dive number was recognised, not given: name it with --dive to be sure"
-NOT_SURE = "the dive number is not sure: name it with --dive"
-"""Caveats of a number that counts, and of one that does not."""
 
 _COUNTED_TEMPERATURE = 2.0
 """Divides the logits where turns were counted: both together are too sure otherwise. On these films 75%, 56% and 98%

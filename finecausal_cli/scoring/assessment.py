@@ -12,7 +12,7 @@ from finecausal_cli.diving.competition import competition_marks, describe_compet
 from finecausal_cli.errors import DiveNumberError, UsageError
 from finecausal_cli.model.causal import UNIFORM_ATTENTION, node_type_attention
 from finecausal_cli.model.config import STAGE_WEIGHTS, STAGES
-from finecausal_cli.retrieval.voting import NOT_SURE, RECOGNISED
+from finecausal_cli.retrieval import NOT_SURE, RECOGNISED
 from finecausal_cli.scoring.dives import SLOW_FROM
 from finecausal_cli.scoring.results import (
     Assessment,

@@ -9,8 +9,9 @@ from finecausal_cli.diving import DiveNumber, parse_dive_number
 from finecausal_cli.errors import BankError
 from finecausal_cli.model.frame_encoder import PARTS, values_of
 from finecausal_cli.model.outputs import Encoding
+from finecausal_cli.retrieval import NOT_SURE
 from finecausal_cli.retrieval.bank import Bank
-from finecausal_cli.retrieval.voting import NOT_SURE, SURE_NUMBER, choose_voters, similarities
+from finecausal_cli.retrieval.voting import SURE_NUMBER, choose_voters, similarities
 
 NUMBERS = ["107B"] * 12 + ["5253B"] * 3 + ["626C"]
 
