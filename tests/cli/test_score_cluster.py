@@ -177,7 +177,7 @@ def test_two_nodes_give_the_rows_of_one_machine_and_resume_like_it(nodes, dives,
 def wait_for_rows(path, count, run):
     end = time.monotonic() + 400
     while not (path.exists() and path.read_bytes().count(b"\n") >= count) and time.monotonic() < end:
-        assert run.poll() is None
+        assert run.poll() is None, run.communicate()
         time.sleep(0.05)
 
 
