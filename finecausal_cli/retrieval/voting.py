@@ -255,9 +255,10 @@ def _recognised(
         is_sure, told = most >= SURE_NUMBER, f"recognised from the video, {most:.0%} sure"
         choice = _choice(chosen, likeness, how, dive, told, (RECOGNISED if is_sure else NOT_SURE, *caveats))
         return replace(choice, is_sure=is_sure, candidates=candidates)
-    perhaps = ", ".join(f"{number} {probability:.0%}" for probability, number in named) or "none that fits"
+    perhaps = ", ".join(f"{number} {probability:.0%}" for probability, number in named)
+    dive_from = f"not recognised: {f'perhaps {perhaps}' if perhaps else 'no number fits the turns counted'}"
     caveat = f"the dive number is not known, so exemplars of {dive}, the likeliest, vote: name it with --dive"
-    choice = _choice(chosen, likeness, how, None, f"not recognised: perhaps {perhaps}", (caveat, *caveats))
+    choice = _choice(chosen, likeness, how, None, dive_from, (caveat, *caveats))
     return replace(choice, is_sure=False, candidates=candidates)
 
 

@@ -142,7 +142,7 @@ def tell_height(given_m: float | None, number: str | None, dive: LocatedDive | N
     names = ", or ".join(f"{height:g} m" for height in possible)
     slow = ", slow motion" if is_slow else ""
     if set(possible) == set(HEIGHTS_M):
-        return Height(None, f"not told by {told}{slow}", possible)
+        return Height(None, f"not known from {told}{slow}", possible)
     return Height(None, f"not sure: {names} by {told}{slow}", possible)
 
 

@@ -232,7 +232,7 @@ def test_a_number_that_the_turns_rule_out_is_never_named(bank, query):
     sure = replace(query, number_logits=opinion("5253B", 9.0))
     choice = choose_voters(bank, sure, evidence=fits(halves=(7,)))
     assert choice.candidates == ()  # of what is left 107B is the likeliest, but that says nothing
-    assert choice.dive_from == "not recognised: perhaps none that fits"
+    assert choice.dive_from == "not recognised: no number fits the turns counted"
     assert not choice.is_sure  # what the network sees and what was counted disagree
     assert choice.caveats[-1] == "the number that the body looks most like, 5253B, does not fit the turns counted"
     assert {bank.exemplars[place].dive for place in choice.indices} == {"107B"}

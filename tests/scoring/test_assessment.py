@@ -98,7 +98,7 @@ def test_nothing_tells_the_height_without_a_real_time() -> None:
 
 def test_where_every_height_is_possible_none_is_named() -> None:
     height = tell_height(None, None, dive(1.30, time_scale=3.0))
-    assert height.source == "not told by the 1.30 s in the air, slow motion"
+    assert height.source == "not known from the 1.30 s in the air, slow motion"
 
 
 def test_in_slow_motion_no_height_is_sure() -> None:
