@@ -86,7 +86,7 @@ class History(Value):
     schema_version: Literal[1] = HISTORY_VERSION
     source: str = Field(description="The results.")
     divers: tuple[DiverHistory, ...] = Field(description="By name.")
-    without_mark: int = Field(description="Rows of what is asked for that were left out: no mark, or no date.")
+    without_mark: int = Field(description="Selected rows that were left out: no mark, or no date.")
     trained_on: tuple[TrainedOn, ...] = Field(description="Which dives the weights of the rows were trained on.")
     notes: tuple[str, ...]
 
@@ -164,11 +164,11 @@ def build_history(rows: Sequence[Row], source: str, *, diver: str | None = None,
         by_diver[_diver_of(row)].append(past)
     divers = [_history(who, how, dives) for (who, how), dives in by_diver.items()]
     kept = [row for row, _ in chosen]
-    asked = [row for row in rows if _is_of(row, diver) and (dive is None or _sure_number(row) == dive)]
+    selected = [row for row in rows if _is_of(row, diver) and (dive is None or _sure_number(row) == dive)]
     return History(
         source=source,
         divers=tuple(sorted(divers, key=lambda each: each.diver.lower())),
-        without_mark=len(asked) - len(kept),
+        without_mark=len(selected) - len(kept),
         trained_on=tuple(dict.fromkeys(row.trained_on for row in kept)),
         notes=tuple(_notes(kept, divers)),
     )

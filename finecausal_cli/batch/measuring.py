@@ -121,20 +121,12 @@ class Measurer:
         reader: Reads joints and outlines.
         device: Where it computes.
         recognise: Helps to count half somersaults; without it they are counted by the track alone.
-        recogniser_digest: Digest of the weights of what helps; empty without it.
     """
 
-    def __init__(
-        self,
-        reader: AthleteReader,
-        device: torch.device,
-        recognise: CountRecogniser | None = None,
-        recogniser_digest: str = "",
-    ) -> None:
+    def __init__(self, reader: AthleteReader, device: torch.device, recognise: CountRecogniser | None = None) -> None:
         self._reader = reader
         self._device = device
         self._recognise = recognise
-        self._recogniser_digest = recogniser_digest
 
     @classmethod
     def load(cls, device: str = "auto") -> Measurer:
@@ -145,13 +137,10 @@ class Measurer:
             UsageError: The device is not to be had.
         """
         from finecausal_cli.athlete.reader import AthleteReader
-        from finecausal_cli.weights.hub import resolve_weights
-        from finecausal_cli.weights.store import load_weights
 
         resolved = resolve_device(device)
         with one_thread():
-            loaded = load_weights(resolve_weights(), resolved)
-            return cls(AthleteReader.load(device=resolved), resolved, CountRecogniser(loaded.model), loaded.digest)
+            return cls(AthleteReader.load(device=resolved), resolved, CountRecogniser.load(resolved))
 
     @property
     def viewing(self) -> Viewing:
@@ -161,8 +150,8 @@ class Measurer:
     @property
     def settings(self) -> RunSettings:
         """What its results depend on besides content and options."""
-        framing = f"measured {MEASURED_VERSION} {__version__}"
-        return RunSettings(self._recogniser_digest, "", "", self._reader.digest, framing)
+        counting = "" if self._recognise is None else self._recognise.digest
+        return RunSettings(counting, "", "", self._reader.digest, f"measured {MEASURED_VERSION} {__version__}")
 
     @property
     def on_cpu(self) -> bool:

@@ -375,7 +375,7 @@ def print_exemplars(
 
 
 def print_beside(index: BankIndex, name: str, number: str | None, console: Console) -> None:
-    """Print that a bank that was not asked for has exemplars, too; nothing if it has none of the number."""
+    """Print that another bank has exemplars, too; nothing if it has none of the number."""
     count = sum(number in (None, each.dive) for each in (*index.exemplars, *index.waiting))
     if count:
         what = f"{count} more {'exemplar' if count == 1 else 'exemplars'} of your own: exemplars list --bank {name}"

@@ -252,8 +252,8 @@ def _recognised(
     how = _how(bank, chosen, same, dive)
     candidates = tuple((number, probability) for probability, number in named)
     if most > _SURE and likeliest:
-        is_sure, told = most >= SURE_NUMBER, f"recognised from the video, {most:.0%} sure"
-        choice = _choice(chosen, likeness, how, dive, told, (RECOGNISED if is_sure else NOT_SURE, *caveats))
+        is_sure, dive_from = most >= SURE_NUMBER, f"recognised from the video, {most:.0%} sure"
+        choice = _choice(chosen, likeness, how, dive, dive_from, (RECOGNISED if is_sure else NOT_SURE, *caveats))
         return replace(choice, is_sure=is_sure, candidates=candidates)
     perhaps = ", ".join(f"{number} {probability:.0%}" for probability, number in named)
     dive_from = f"not recognised: {f'perhaps {perhaps}' if perhaps else 'no number fits the turns counted'}"

@@ -130,20 +130,20 @@ def tell_height(given_m: float | None, number: str | None, dive: LocatedDive | N
         for height in heights
     }
     drop_m = None if is_slow else dive.drop_m
-    told = f"the {dive.air_s:.2f} s in the air" + ("" if drop_m is None else f" and a fall of {drop_m:.1f} m")
+    evidence = f"the {dive.air_s:.2f} s in the air" + ("" if drop_m is None else f" and a fall of {drop_m:.1f} m")
     if max(by_air.values()) < exp(-0.5 * 3**2):  # farther than three deviations from every height
-        return Height(None, f"not known: {told} fit no height")
+        return Height(None, f"not known: {evidence} fit no height")
     likely = {height: _PRIOR[height] * max(by_air[height], _AGAINST) * _by_drop(drop_m, height) for height in heights}
     total = sum(likely.values())
     ranked = sorted((height for height in heights), key=lambda height: -likely[height])
     if likely[ranked[0]] / total >= _SURE_HEIGHT and not is_slow:
-        return Height(ranked[0], f"told from {told}", (ranked[0],))
+        return Height(ranked[0], f"told from {evidence}", (ranked[0],))
     possible = tuple(height for height in ranked if likely[height] / total >= _POSSIBLE_HEIGHT)
     names = ", or ".join(f"{height:g} m" for height in possible)
     slow = ", slow motion" if is_slow else ""
     if set(possible) == set(HEIGHTS_M):
-        return Height(None, f"not known from {told}{slow}", possible)
-    return Height(None, f"not sure: {names} by {told}{slow}", possible)
+        return Height(None, f"not known from {evidence}{slow}", possible)
+    return Height(None, f"not sure: {names} by {evidence}{slow}", possible)
 
 
 def _by_drop(drop_m: float | None, height_m: float) -> float:

@@ -291,7 +291,7 @@ class ReadAhead:
 
 
 def reading_process() -> WorkerProcess:
-    """Return a process that finds and reads dives, and decodes them again for people; it starts when first asked."""
+    """Return a process that finds and reads dives, and decodes frames again to be shown; its first task starts it."""
     return WorkerProcess(__name__)
 
 

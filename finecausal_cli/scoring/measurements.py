@@ -227,9 +227,11 @@ class CountRecogniser:
 
     Attributes:
         model: A network that reads bodies, with a classifier of dive numbers.
+        digest: Digest of its weights; empty where nobody asks for it.
     """
 
     model: FineCausal
+    digest: str = ""
 
     @classmethod
     def load(cls, device: torch.device | str = "cpu") -> CountRecogniser:
@@ -241,7 +243,8 @@ class CountRecogniser:
         from finecausal_cli.weights.hub import resolve_weights
         from finecausal_cli.weights.store import load_weights
 
-        return cls(load_weights(resolve_weights(), device).model)
+        loaded = load_weights(resolve_weights(), device)
+        return cls(loaded.model, loaded.digest)
 
     def __call__(self, track: BodyTrack) -> Array:
         """Return the probability of each count [12, 2], from the feet and from the hands."""

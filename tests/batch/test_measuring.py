@@ -14,6 +14,7 @@ from finecausal_cli.batch.inputs import Item
 from finecausal_cli.batch.measuring import Measured, MeasuredDive, Measurer, measure_many
 from finecausal_cli.batch.pipeline import ReadJob
 from finecausal_cli.batch.records import identify, read_rows_of
+from finecausal_cli.scoring.measurements import CountRecogniser
 from finecausal_cli.scoring.results import Unscored
 
 if TYPE_CHECKING:
@@ -109,7 +110,9 @@ def test_a_refused_dive_of_several_says_which_it_is_and_how_many_there_are(monke
 
 
 def test_rows_of_another_recogniser_are_measured_again() -> None:
-    settings = [Measurer(READER, torch.device("cpu"), None, digest).settings for digest in ("a" * 64, "b" * 64)]
+    settings = [
+        Measurer(READER, torch.device("cpu"), CountRecogniser(None, digest)).settings for digest in ("a" * 64, "b" * 64)
+    ]
     assert settings[0] != settings[1]
 
 
