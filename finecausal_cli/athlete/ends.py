@@ -27,7 +27,10 @@ SPLASH_LOOKS_S: Final = (0.05, 0.12, 0.2, 0.3, 0.4, 0.55, 0.75)
 """Real times after the entry of the pictures that tell the splash. The first shows the water nearly as it was."""
 
 WINDOW_PX: Final = 64
-"""Side of the pictures, pixels."""
+"""Side of the pictures of a splash, and of what the small backbone sees of an end, pixels."""
+
+END_PX: Final = 128
+"""Side of the pictures of an end, pixels: a foot leaves the board, or a hand meets the water, by a pixel a frame."""
 
 WINDOW_M: Final = 3.0
 """What they show, metres: the square around the body (``athlete_window``), of a splash around its place in the still
@@ -167,7 +170,7 @@ def splash_looks(crops: Crops, real_times_s: Times) -> tuple[NDArray[np.uint8], 
         uint8 [K, S, S, 3] and bool [K], which of them there are; None where the entry itself is not shown.
     """
     nearest, known = nearest_pictures(real_times_s, SPLASH_LOOKS_S, TOLERANCE_S)
-    return (_small(crops[nearest]), known) if known[:FEWEST_LOOKS].all() else None
+    return (_resized(crops[nearest], WINDOW_PX), known) if known[:FEWEST_LOOKS].all() else None
 
 
 def nearest_pictures(
@@ -178,9 +181,10 @@ def nearest_pictures(
     return away.argmin(axis=1), away.min(axis=1) <= most_s
 
 
-def _small(crops: Crops) -> NDArray[np.uint8]:
-    size = (WINDOW_PX, WINDOW_PX)
-    return np.asarray(np.stack([cv2.resize(crop, size, interpolation=cv2.INTER_AREA) for crop in crops]), np.uint8)
+def _resized(crops: Crops, side: int) -> NDArray[np.uint8]:
+    return np.asarray(
+        np.stack([cv2.resize(crop, (side, side), interpolation=cv2.INTER_AREA) for crop in crops]), np.uint8
+    )
 
 
 # An end of the flight. In every picture the body is on, above, in or under what it leaves or meets, and a splash is so
@@ -268,27 +272,25 @@ class EndNetwork(nn.Module):
         return self
 
     def features(self, pictures: Tensor) -> Tensor:
-        """Return what the frozen stages see in pictures uint8 [B, K, 64, 64, 3], at twice their size: [B, K, C, 8, 8].
-
-        They were taught on windows of 128 pixels.
-        """
+        """Return what the frozen stages see in pictures uint8 [B, K, 128, 128, 3]: [B, K, C, 8, 8]."""
         pixels = pictures.flatten(0, 1).permute(0, 3, 1, 2).float()
-        larger = functional.interpolate(pixels, scale_factor=2, mode="bilinear", align_corners=False)
         with torch.no_grad():
-            maps: Tensor = self.backbone(normalised(larger))
+            maps: Tensor = self.backbone(normalised(pixels))
         return maps.reshape(*pictures.shape[:2], *maps.shape[1:])
 
     def forward(self, pictures: Tensor, known: Tensor, since_s: Tensor, features: Tensor | None = None) -> EndOutputs:
         """Tell ends.
 
         Args:
-            pictures: uint8 [B, K, 64, 64, 3], RGB, near the looks of the end.
+            pictures: uint8 [B, K, 128, 128, 3], RGB, near the looks of the end; [B, K, 64, 64, 3], as `halved` returns
+                them, will do where the features are given.
             known: bool [B, K], False where there is no such picture.
             since_s: float [B, K], when each was taken, real seconds from where the search found the end.
             features: What `features` returns of the pictures, where that is known already.
         """
         features = self.features(pictures) if features is None else features
-        pixels = pictures.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
+        small = pictures if pictures.shape[2] == WINDOW_PX else halved(pictures)
+        pixels = small.permute(0, 1, 4, 2, 3).float() / 127.5 - 1
         maps = self.look(pixels.flatten(0, 1))
         reduced = self.reduce(features.flatten(0, 1).float().contiguous(memory_format=torch.channels_last))
         seen = torch.cat([self.place(maps).flatten(1), maps.mean((2, 3)), maps.amax((2, 3)), reduced.flatten(1)], dim=1)
@@ -300,6 +302,13 @@ class EndNetwork(nn.Module):
         predicted = self.judge(each.flatten(1))
         lean, log_spread, real, flat = predicted[:, -4:].unbind(dim=1)
         return EndOutputs(predicted[:, :-4], lean, log_spread.clamp(-4, 2), flat, real, axes)
+
+
+def halved(pictures: Tensor) -> Tensor:
+    """Return pictures uint8 [B, K, S, S, 3] at half their size, the mean of every four pixels."""
+    pixels = pictures.flatten(0, 1).permute(0, 3, 1, 2).float()
+    small = functional.avg_pool2d(pixels, 2).round().to(torch.uint8).permute(0, 2, 3, 1)
+    return small.reshape(*pictures.shape[:2], *small.shape[1:])
 
 
 def _reduction(channels: int) -> nn.Sequential:
@@ -395,7 +404,7 @@ def end_looks(
         real_times_s: float64 [N], real seconds since the end as the search found it, rising.
 
     Returns:
-        uint8 [K, S, S, 3]; bool [K], which of them there are; float32 [K], when they were taken. None where too few
+        uint8 [K, `END_PX`, `END_PX`, 3]; bool [K], which of them there are; float32 [K], when they were taken. None where too few
         pictures show the moment.
     """
     if len(real_times_s) < FEWEST_NEAR:
@@ -404,7 +413,7 @@ def end_looks(
     nearest, known = nearest_pictures(real_times_s, END_LOOKS_S[end], max(TOLERANCE_S, gap_s))
     if not shows_end(end, known):
         return None
-    return _small(crops[nearest]), known, real_times_s[nearest].astype(np.float32)
+    return _resized(crops[nearest], END_PX), known, real_times_s[nearest].astype(np.float32)
 
 
 def shows_end(end: End, known: NDArray[np.bool_]) -> bool:

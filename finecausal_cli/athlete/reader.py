@@ -70,6 +70,9 @@ _CLOSEST: Final = 0.27
 """Least side of a closer window, as a share of the square's: 0.8 m of 3 m, a tucked body."""
 
 _MIN_SEEN: Final = 0.4
+_SLOWING: Final = 0.8
+"""Pace of a body that is followed and not seen, over that of the frame before."""
+
 _SMALLEST_SHARE: Final = 6 / 32**2
 """Least part of a window that an athlete's outline covers."""
 
@@ -199,6 +202,36 @@ class AthleteReader:
         size = pictures.shape[1]
         whole = np.tile(np.array([size / 2, size / 2, size], np.float32), (len(pictures), 1))
         return self._read_in(pictures, closer_windows(self._read_in(pictures, whole), size))
+
+    def follow(
+        self, pictures: NDArray[np.uint8], real_times_s: NDArray[np.float64], place: NDArray[np.float64]
+    ) -> NDArray[np.float64]:
+        """Follow the body from frame to frame.
+
+        Where no body is seen it goes on as it went, ever slower.
+
+        Args:
+            pictures: uint8 [N, 2R, 2R, 3], RGB, twice as wide as those of ``read_motion``.
+            real_times_s: float64 [N], when each was, rising.
+            place: float64 [2], x and y of its middle in the first picture, pixels.
+
+        Returns:
+            float64 [N, 2], x and y of the middle of its outline, pixels of the pictures.
+        """
+        pace, places = np.zeros(2), np.zeros((len(pictures), 2))
+        for index, step_s in enumerate(np.diff(real_times_s, prepend=real_times_s[:1]).tolist()):
+            expected = place + pace * step_s
+            window = np.array([[*expected, pictures.shape[1] / 2]], np.float32)
+            read = self._read_in(pictures[index : index + 1], window)
+            bounds = np.array(_bounds(read.outline[0], window[0]))
+            if np.isfinite(bounds).all() and read.seen[0] > _MIN_SEEN:
+                there = (bounds[:2] + bounds[2:]) / 2
+                pace = (pace + (there - place) / step_s) / 2 if step_s > 0 else pace
+                place = there
+            else:
+                place, pace = expected, _SLOWING * pace
+            places[index] = place
+        return places
 
     def _read_in(self, pictures: NDArray[np.uint8], windows: NDArray[np.float32]) -> BodyReading:
         """Read a window of each picture; joints are returned in pixels of the picture."""

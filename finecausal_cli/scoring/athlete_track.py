@@ -11,6 +11,7 @@ from finecausal_cli.athlete import ENDS, JOINT, JOINTS
 from finecausal_cli.athlete.track import BodyTrack
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, refine_time_scale, search_dives
 from finecausal_cli.scoring.results import AthleteFrame
+from finecausal_cli.tracking import crop_window
 from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:
@@ -53,6 +54,12 @@ _SURE_END_S: Final = {"takeoff": 0.1, "contact": 0.06}
 _FAR_END_S: Final = 0.1
 """Real seconds from where the search found an end beyond which it is read once more, from where it was read."""
 
+_EDGE_S: Final = 0.22
+"""Real seconds from where a network looked beyond which a moment may be farther than it can say."""
+
+_MOST_LOOKS: Final = 3
+"""Most such looks: an entry was found up to a second early."""
+
 MEETS_WATER, _LATER_S = 0.25, 0.07
 """Probability of a contact with water below which there is none; before that is believed, it is read once more so many
 real seconds later. Of 310 wild films two had none from where the search found it; one of them has one from there."""
@@ -60,6 +67,15 @@ real seconds later. Of 310 wild films two had none from where the search found i
 _SURELY_WATER, _SURE_UNFOUND_S, _NEAR_UNFOUND_S, _SHOWN_AFTER_S = 0.9, 0.08, 0.22, 0.06
 """Probability of a contact, its standard deviation, how far it is from where the search would have put it, and how long
 the pictures go on after it, real seconds: where the reader is taken to see a contact that the search did not find."""
+
+_DOUBTFUL_S: Final = 0.12
+"""Real seconds after the entry that the search finds, from which on a contact that is read says that the search lost
+the athlete, where it may have lost the camera."""
+
+_LATER_LOOKS_S: Final = (0.2, 0.4, 0.6, 0.8)
+_SURE_LATER_S: Final = 0.04
+"""Real seconds after that entry at which the contact is looked for then, and the standard deviation up to which the
+first of them counts."""
 
 _BOX_MARGIN: Final = 0.12
 """Share of the box of the joints that is added on each side: joints lie within a body, not on its edge."""
@@ -198,6 +214,66 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
     return replace(dive_clip, dive=dive.with_ends(moments["takeoff"], moments["contact"]), ends=ends)
 
 
+def following(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
+    """Return a dive whose windows follow the body where the search lost it on the way to the water.
+
+    A camera that follows a fall before a bare wall is not seen to move, so the athlete seems to hover, and an entry is
+    found in the air. The reader follows the body in the wider squares; what it finds counts where it sees a contact
+    later than the search.
+    """
+    wide, squares, dive = dive_clip.wide_crops, dive_clip.wide_windows, dive_clip.dive
+    if reader is None or wide is None or squares is None:
+        return dive_clip
+    if dive_clip.crops is None or dive_clip.athlete_windows is None:
+        return dive_clip
+    if dive.entry_s is None or not _is_lost(at_ends(reader, dive_clip)):
+        return dive_clip
+    first = np.unique(dive_clip.frame_indices, return_index=True)[1]
+    rows, scale = np.arange(len(first) - len(wide), len(first)), dive.time_scale or 1.0
+    times_s = np.array([dive_clip.clip.time_s(int(first[row])) for row in rows]) / scale
+    side = dive_clip.crops.shape[1]
+    windows, crops = dive_clip.athlete_windows[first].copy(), dive_clip.crops.copy()
+    px = 2 * side / squares[:, 2:]  # pixels of a wide square in one of the picture
+    places = reader.follow(wide, times_s, side + (windows[rows[0], :2] - squares[0, :2]) * px[0])
+    crops[rows] = [
+        crop_window(picture, np.array([*place, side]), side) for picture, place in zip(wide, places, strict=True)
+    ]
+    windows[rows, :2] = squares[:, :2] + (places - side) / px
+    later_s = _later_contact(reader, crops[rows], times_s - dive.entry_s / scale)
+    if later_s is None or dive.flight is None:
+        return dive_clip
+    entry_s = dive.entry_s + later_s * scale
+    return replace(
+        dive_clip,
+        dive=replace(dive.with_ends(dive.takeoff_s, entry_s), flight=replace(dive.flight, entry_s=entry_s)),
+        crops=crops,
+        athlete_windows=windows[dive_clip.frame_indices],
+        splash_crops=None if dive_clip.splash_crops is None else crops[-len(dive_clip.splash_crops) :],
+    )
+
+
+def _later_contact(reader: AthleteReader, crops: NDArray[np.uint8], since_s: NDArray[np.float64]) -> float | None:
+    """Return the first sure contact after an entry that is none, real seconds from it; None where there is none."""
+    for look_s in _LATER_LOOKS_S:
+        read = _read_end(reader, "contact", crops, since_s - look_s)
+        if read is None or read.probability < _SURELY_WATER or read.moment_sd_s > _SURE_LATER_S:
+            continue
+        if look_s + read.moment_s > _DOUBTFUL_S:
+            return look_s + read.moment_s
+    return None
+
+
+def _is_lost(seen: DiveClip) -> bool:
+    """Tell whether the contact that is read is later than the search found it, unsure, or none."""
+    contact = seen.ends.get("contact")
+    return (
+        contact is None
+        or contact.probability < MEETS_WATER
+        or contact.moment_sd_s > _SURE_END_S["contact"]
+        or contact.moment_s > _DOUBTFUL_S
+    )
+
+
 def _is_surely_there(contact: EndReading, last_s: float) -> bool:
     """Tell whether a contact is seen that the search took to lie below the picture or after the clip.
 
@@ -217,6 +293,7 @@ def _is_surely_there(contact: EndReading, last_s: float) -> bool:
 
 def read_ends_and_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> tuple[DiveClip, AthleteTrack]:
     """Read the ends of the flight and the athlete; once more where the body shows another time scale of slow motion."""
+    dive_clip = following(reader, dive_clip)
     seen = at_ends(reader, dive_clip)
     track = read_athlete(reader, seen)
     refined = seen.dive if track.body_track is None else refine_time_scale(seen.dive, track.body_track)
@@ -231,7 +308,7 @@ def read_ends_and_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> 
 def _read_end(
     reader: AthleteReader, end: End, crops: NDArray[np.uint8], since_s: NDArray[np.float64]
 ) -> EndReading | None:
-    """Read an end, and once more from where it is read, if that is far from where the search found it."""
+    """Read an end, and again from where it is read, while that is far from where it was looked for."""
     read = reader.read_end(end, crops, since_s)
     if read is None:
         return None
@@ -239,12 +316,17 @@ def _read_end(
         later = reader.read_end(end, crops, since_s - _LATER_S)
         if later is not None and later.probability > read.probability:
             read = later._replace(moment_s=later.moment_s + _LATER_S)
-    if abs(read.moment_s) <= _FAR_END_S:
-        return read
-    again = reader.read_end(end, crops, since_s - read.moment_s)
-    if again is None or again.moment_sd_s > read.moment_sd_s:
-        return read
-    return again._replace(moment_s=read.moment_s + again.moment_s)
+    step_s = read.moment_s
+    for _ in range(_MOST_LOOKS):
+        if abs(step_s) <= _FAR_END_S:
+            break
+        again = reader.read_end(end, crops, since_s - read.moment_s)
+        most_s = _SURE_END_S[end] if abs(step_s) > _EDGE_S else read.moment_sd_s
+        if again is None or again.moment_sd_s > most_s:
+            break
+        step_s = again.moment_s
+        read = again._replace(moment_s=read.moment_s + step_s)
+    return read
 
 
 def _body(

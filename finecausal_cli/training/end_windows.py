@@ -23,12 +23,14 @@ import torch
 from finecausal_cli.athlete.ends import (
     END_BINS_S,
     END_LOOKS_S,
+    END_PX,
     FEWEST_LOOKS,
     SPLASH_LOOKS_S,
     TOLERANCE_S,
     WINDOW_M,
     WINDOW_PX,
     end_looks,
+    halved,
     nearest_pictures,
     shows_end,
     splash_looks,
@@ -69,7 +71,7 @@ LOOKS_S: Final[Mapping[EndPart, tuple[float, ...]]] = {
 }
 """When the pictures are taken, real seconds from the end."""
 
-CUT_PX: Final = 96
+CUT_PX: Final[Mapping[EndPart, int]] = {"takeoff": 160, "contact": 160, "splash": 96}
 """Side of a stored window, pixels."""
 
 CUT_M: Final = 1.4 * WINDOW_M
@@ -128,7 +130,7 @@ Windows = dict[str, Any]
 def cut_splash(plan: DatasetPlan, index: int) -> Windows | None:
     """Render the pictures after a dive's entry, at `SPLASH_LOOKS_S`; None where the film lacks them.
 
-    The truth is the size of the splash, 0 to 1. Windows are `CUT_PX` pixels, and show `CUT_M`.
+    The truth is the size of the splash, 0 to 1. Windows show `CUT_M`.
     """
     simulated = plan.dive(index)
     rng = np.random.default_rng(np.random.SeedSequence((plan.seed, index, 99)))
@@ -144,7 +146,7 @@ def cut_splash(plan: DatasetPlan, index: int) -> Windows | None:
     contact = np.array([motion.contact_s + rng.normal(0, _ENTRY_SD_S)])
     place = motion.track(motion.centre, contact) - (0, 0, SPLASH_BELOW_BODY_M)
     centre = config.camera.screen(place)[:, :2]
-    pictures = _windows(simulated, config, nearest, known, np.repeat(centre, len(looks), axis=0), looks, rng)
+    pictures = _windows(simulated, config, nearest, known, np.repeat(centre, len(looks), axis=0), looks, rng, CUT_PX["splash"])
     return {"pictures": pictures, "known": known, "truth": np.float32(simulated.seen.splash)}
 
 
@@ -171,7 +173,8 @@ def cut_end(end: End, plan: DatasetPlan, index: int) -> Windows | None:
     centre = motion.track(motion.centre, end_s + error + flying).copy()
     if end == "contact":
         centre[:, 2] -= np.clip(since[nearest] * _SINKING_M_S, 0.0, _SINKING_M)
-    pictures = _windows(simulated, config, nearest, known, config.camera.screen(centre)[:, :2], since[nearest], rng)
+    centres = config.camera.screen(centre)[:, :2]
+    pictures = _windows(simulated, config, nearest, known, centres, since[nearest], rng, CUT_PX[end])
     axes = np.where(known, axes_in_picture_deg(motion, config.camera, real_s[nearest]), np.nan)
     return {
         "pictures": pictures,
@@ -206,6 +209,7 @@ def _windows(
     centres: NDArray[np.float64],
     since: NDArray[np.float64],
     rng: np.random.Generator,
+    side_px: int,
 ) -> NDArray[np.uint8]:
     """Render frames [K] and cut windows about centres [K, 2] of the scene, with the errors of a search."""
     frames = sorted(set(nearest[known].tolist()))
@@ -213,12 +217,12 @@ def _windows(
     camera, real_s = config.camera, config.timing.real_s
     centres = centres + rng.normal(0, _PLACE_SD_M, 2)
     scale, drift = float(np.exp(rng.normal(0, _SCALE_SD))), rng.normal(0, _DRIFT_SD_M, 2)
-    pictures = np.zeros((len(nearest), CUT_PX, CUT_PX, 3), np.uint8)
+    pictures = np.zeros((len(nearest), side_px, side_px, 3), np.uint8)
     for look in np.flatnonzero(known).tolist():
         view = camera.views(simulated.motion, real_s[nearest[look : look + 1]])[0]
         middle = view[:, :2] @ (centres[look] + drift * since[look]) + view[:, 2]
         window = np.array([*middle, CUT_M * camera.scale(view) * scale])
-        pictures[look] = crop_window(shown[nearest[look]], window, CUT_PX)
+        pictures[look] = crop_window(shown[nearest[look]], window, side_px)
     return pictures
 
 
@@ -242,7 +246,14 @@ def cut_windows(
     out.mkdir(parents=True, exist_ok=True)
     stamp = out / "plan.json"
     facts = json.dumps(
-        {**plan.stamp(), "looks_s": LOOKS_S[what], "cut_m": CUT_M, "below_m": SPLASH_BELOW_BODY_M}, sort_keys=True
+        {
+            **plan.stamp(),
+            "looks_s": LOOKS_S[what],
+            "cut_m": CUT_M,
+            "cut_px": CUT_PX[what],
+            "below_m": SPLASH_BELOW_BODY_M,
+        },
+        sort_keys=True,
     )
     if not stamp.is_file() or stamp.read_text(encoding="utf-8") != facts:
         for old in out.glob("entries-*.npz"):
@@ -474,7 +485,8 @@ class WindowSet:
         if self.since is not None:  # what is no dive, and has no lean, twice as often too
             often += np.minimum(np.abs(np.nan_to_num(self.truth[:, 1], nan=_OFTEN_DEG)) / _OFTEN_DEG, _MOST_OFTEN)
         self._shares = often / often.sum()
-        self._scale, self._shift_px = WINDOW_PX * side_m / (side * WINDOW_M), shift_m * side / side_m
+        self._side = WINDOW_PX if self.since is None else END_PX
+        self._scale, self._shift_px = self._side * side_m / (side * WINDOW_M), shift_m * side / side_m
 
     def __len__(self) -> int:
         return len(self.truth)
@@ -482,8 +494,8 @@ class WindowSet:
     def plain(self, first: int, last: int) -> Batch:
         """Return windows as they are read."""
         middle = np.full(2, self.pictures.shape[2] / 2)
-        matrix = _matrix(self._scale, middle, mirrored=False)
-        shown = np.stack([_shown(pictures, matrix) for pictures in self.pictures[first:last]])
+        matrix = _matrix(self._scale, middle, self._side, mirrored=False)
+        shown = np.stack([_shown(pictures, matrix, self._side) for pictures in self.pictures[first:last]])
         since = () if self.since is None else (self.since[first:last],)
         return shown, self.known[first:last], *since, self.truth[first:last]
 
@@ -521,16 +533,16 @@ class WindowSet:
         """Return windows shifted, scaled, mirrored and turned, with other light and the marks of another codec."""
         middle = np.full(2, pictures.shape[1] / 2) + rng.normal(0, self._shift_px, 2)
         scale = self._scale * float(np.exp(rng.normal(0, _ZOOM_SD)))
-        matrix = _matrix(scale, middle, mirrored=mirrored, turned_deg=turned_deg)
+        matrix = _matrix(scale, middle, self._side, mirrored=mirrored, turned_deg=turned_deg)
         gain, offset = rng.uniform(0.75, 1.25) * rng.normal(1, 0.08, 3), rng.normal(0, 12)
         quality = int(rng.integers(25, 90)) if rng.random() < 0.4 else None
-        blur = float(rng.uniform(0.3, 1.2)) if rng.random() < 0.3 else 0.0
+        blur = float(rng.uniform(0.3, 1.2)) * pictures.shape[1] / 96 if rng.random() < 0.3 else 0.0
         noise = float(rng.uniform(2, 10)) if rng.random() < 0.3 else 0.0
         if quality is not None:
             pictures = np.stack([_compressed(each, quality) for each in pictures])
         if blur:
             pictures = np.stack([np.asarray(cv2.GaussianBlur(each, (0, 0), blur), np.uint8) for each in pictures])
-        lit = _shown(pictures, matrix) * gain + offset
+        lit = _shown(pictures, matrix, self._side) * gain + offset
         if noise:
             lit = lit + rng.normal(0, noise, lit.shape)
         return np.clip(lit, 0, 255).astype(np.uint8)
@@ -562,9 +574,10 @@ class DrawnWindows:
         parts: list[Batch] = []
         for first in range(0, count, _AT_ONCE):
             pictures, *others, truth = windows.draw(rng, min(_AT_ONCE, count - first))
+            shown = torch.from_numpy(pictures)
             with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
-                features = see(torch.from_numpy(pictures).to(device)).half().cpu().numpy()
-            parts.append((pictures, *others, features, truth))
+                features = see(shown.to(device)).half().cpu().numpy()
+            parts.append((halved(shown).numpy(), *others, features, truth))
             if progress is not None:
                 progress(first + len(pictures), count)
         self._arrays = tuple(np.concatenate(each) for each in zip(*parts, strict=True))
@@ -579,20 +592,19 @@ class DrawnWindows:
 
 
 def _matrix(
-    scale: float, middle: NDArray[np.float64], *, mirrored: bool, turned_deg: float = 0.0
+    scale: float, middle: NDArray[np.float64], side: int, *, mirrored: bool, turned_deg: float = 0.0
 ) -> NDArray[np.float64]:
-    """Return the map [2, 3] that brings a place of a stored window to the middle of what is read.
+    """Return the map [2, 3] that brings a place of a stored window to the middle of what is read, of a side.
 
     The picture is mirrored, or not, and then turned counter-clockwise.
     """
     cos, sin = np.cos(np.radians(turned_deg)), np.sin(np.radians(turned_deg))
     axes = np.array([[cos, sin], [-sin, cos]]) @ np.diag([-scale if mirrored else scale, scale])
-    return np.column_stack([axes, WINDOW_PX / 2 - axes @ middle])
+    return np.column_stack([axes, side / 2 - axes @ middle])
 
 
-def _shown(pictures: NDArray[np.uint8], matrix: NDArray[np.float64]) -> NDArray[np.uint8]:
-    size = (WINDOW_PX, WINDOW_PX)
-    cut = [cv2.warpAffine(each, matrix, size, borderMode=cv2.BORDER_REPLICATE) for each in pictures]
+def _shown(pictures: NDArray[np.uint8], matrix: NDArray[np.float64], side: int) -> NDArray[np.uint8]:
+    cut = [cv2.warpAffine(each, matrix, (side, side), borderMode=cv2.BORDER_REPLICATE) for each in pictures]
     return np.asarray(np.stack(cut), np.uint8)
 
 
