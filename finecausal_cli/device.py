@@ -190,6 +190,12 @@ def choose_plan(name: str, device: torch.device, backbone: str) -> ExecutionPlan
     return plan
 
 
+def fast_precision(device: torch.device) -> Precision:
+    """Return bf16 where a device multiplies it natively, else fp32: a CPU that emulates it is ten times slower."""
+    is_native = device.type == "cuda" or (device.type == "cpu" and torch.cpu._is_avx512_bf16_supported())
+    return "bf16" if is_native else "fp32"
+
+
 def _measured(device: torch.device, backbone: str) -> Sequence[MeasuredPlan]:
     name = torch.cuda.get_device_name(device)
     return next((rows.get(backbone, []) for gpu, rows in read_table().items() if gpu in name), [])

@@ -404,8 +404,8 @@ def end_looks(
         real_times_s: float64 [N], real seconds since the end as the search found it, rising.
 
     Returns:
-        uint8 [K, `END_PX`, `END_PX`, 3]; bool [K], which of them there are; float32 [K], when they were taken. None where too few
-        pictures show the moment.
+        uint8 [K, `END_PX`, `END_PX`, 3]; bool [K], which of them there are; float32 [K], when they were taken. None
+        where too few pictures show the moment.
     """
     if len(real_times_s) < FEWEST_NEAR:
         return None

@@ -133,7 +133,7 @@ class AthleteReader:
         self._network = fold_for_inference(network).to(self._device)
         self._sequence = None if sequence is None else sequence.eval().to(self._device)
         self._splash = None if splash is None else splash.eval().to(self._device)
-        self._ends = {end: network.eval().to(self._device) for end, network in (ends or {}).items()}
+        self._ends = {end: fold_for_inference(network).to(self._device) for end, network in (ends or {}).items()}
 
     def __repr__(self) -> str:
         return f"AthleteReader({self.digest or 'unsaved'}, window {self.window_size} px, {self._device})"

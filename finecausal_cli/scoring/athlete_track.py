@@ -64,7 +64,7 @@ MEETS_WATER, _LATER_S = 0.25, 0.07
 """Probability of a contact with water below which there is none; before that is believed, it is read once more so many
 real seconds later. Of 310 wild films two had none from where the search found it; one of them has one from there."""
 
-_SURELY_WATER, _SURE_UNFOUND_S, _NEAR_UNFOUND_S, _SHOWN_AFTER_S = 0.9, 0.08, 0.22, 0.06
+SURELY_WATER, _SURE_UNFOUND_S, _NEAR_UNFOUND_S, _SHOWN_AFTER_S = 0.9, 0.08, 0.22, 0.06
 """Probability of a contact, its standard deviation, how far it is from where the search would have put it, and how long
 the pictures go on after it, real seconds: where the reader is taken to see a contact that the search did not find."""
 
@@ -76,6 +76,12 @@ _LATER_LOOKS_S: Final = (0.2, 0.4, 0.6, 0.8)
 _SURE_LATER_S: Final = 0.04
 """Real seconds after that entry at which the contact is looked for then, and the standard deviation up to which the
 first of them counts."""
+
+_SEES_TAKEOFF, _SURELY_TAKEOFF, _SURE_TAKEOFF_S = 0.5, 0.9, 0.06
+_FAR_LOOKS_S: Final = (-0.6, -0.3, 0.3, 0.6)
+_SHOWN_BEFORE_S: Final = 0.06
+"""Probability below which there is no take-off where it was looked for; from which on, with what standard deviation,
+one is seen elsewhere; where it is looked for then; and how long before it the clip must begin: real seconds."""
 
 _BOX_MARGIN: Final = 0.12
 """Share of the box of the joints that is added on each side: joints lie within a body, not on its edge."""
@@ -198,6 +204,12 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
     moments: dict[End, float | None] = {}
     ends: dict[End, EndReading] = {}
     gap_s = float(np.median(np.diff(file_s)))
+    if dive.takeoff_s is None:
+        # The search puts it before the clip, of which the beginning may show it all the same.
+        read = _read_end(reader, "takeoff", crops, (file_s - flight.first_s) / scale)
+        seen_s = flight.first_s + (0.0 if read is None else read.moment_s * scale)
+        if read is not None and _is_surely_seen(read) and (seen_s - file_s[0]) / scale >= _SHOWN_BEFORE_S:
+            ends["takeoff"], moments["takeoff"] = read, seen_s + gap_s / 2
     if dive.entry_s is None and dive.likely_entry_s is not None:
         read = _read_end(reader, "contact", crops, (file_s - dive.likely_entry_s) / scale)
         if read is not None and _is_surely_there(read, (file_s[-1] - dive.likely_entry_s) / scale):
@@ -209,7 +221,8 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
         if read is None or at_s is None:
             continue
         ends[end] = read
-        if at_s == flight_s and read.moment_sd_s <= _SURE_END_S[end]:
+        is_seen = end == "contact" or read.probability >= _SEES_TAKEOFF
+        if at_s == flight_s and is_seen and read.moment_sd_s <= _SURE_END_S[end]:
             moments[end] = at_s + read.moment_s * scale + gap_s / 2
     return replace(dive_clip, dive=dive.with_ends(moments["takeoff"], moments["contact"]), ends=ends)
 
@@ -256,7 +269,7 @@ def _later_contact(reader: AthleteReader, crops: NDArray[np.uint8], since_s: NDA
     """Return the first sure contact after an entry that is none, real seconds from it; None where there is none."""
     for look_s in _LATER_LOOKS_S:
         read = _read_end(reader, "contact", crops, since_s - look_s)
-        if read is None or read.probability < _SURELY_WATER or read.moment_sd_s > _SURE_LATER_S:
+        if read is None or read.probability < SURELY_WATER or read.moment_sd_s > _SURE_LATER_S:
             continue
         if look_s + read.moment_s > _DOUBTFUL_S:
             return look_s + read.moment_s
@@ -274,6 +287,11 @@ def _is_lost(seen: DiveClip) -> bool:
     )
 
 
+def _is_surely_seen(takeoff: EndReading) -> bool:
+    """Tell whether a take-off is seen that the search took to lie elsewhere."""
+    return takeoff.probability >= _SURELY_TAKEOFF and takeoff.moment_sd_s <= _SURE_TAKEOFF_S
+
+
 def _is_surely_there(contact: EndReading, last_s: float) -> bool:
     """Tell whether a contact is seen that the search took to lie below the picture or after the clip.
 
@@ -284,7 +302,7 @@ def _is_surely_there(contact: EndReading, last_s: float) -> bool:
         last_s: When the last picture was taken, real seconds from where the search would put the contact.
     """
     return (
-        contact.probability >= _SURELY_WATER
+        contact.probability >= SURELY_WATER
         and contact.moment_sd_s <= _SURE_UNFOUND_S
         and abs(contact.moment_s) <= _NEAR_UNFOUND_S
         and contact.moment_s <= last_s - _SHOWN_AFTER_S
@@ -312,6 +330,8 @@ def _read_end(
     read = reader.read_end(end, crops, since_s)
     if read is None:
         return None
+    if end == "takeoff" and read.probability < _SEES_TAKEOFF:
+        read = _elsewhere(reader, crops, since_s) or read
     if end == "contact" and read.probability < MEETS_WATER:
         later = reader.read_end(end, crops, since_s - _LATER_S)
         if later is not None and later.probability > read.probability:
@@ -327,6 +347,16 @@ def _read_end(
         step_s = again.moment_s
         read = again._replace(moment_s=read.moment_s + step_s)
     return read
+
+
+def _elsewhere(reader: AthleteReader, crops: NDArray[np.uint8], since_s: NDArray[np.float64]) -> EndReading | None:
+    """Read a take-off that is not near where the search found it; None where none is sure."""
+    found = []
+    for look_s in _FAR_LOOKS_S:
+        read = reader.read_end("takeoff", crops, since_s - look_s)
+        if read is not None and _is_surely_seen(read):
+            found.append(read._replace(moment_s=look_s + read.moment_s))
+    return max(found, key=lambda read: read.probability, default=None)
 
 
 def _body(

@@ -53,8 +53,8 @@ _SPLASH_FROM_S: Final = 0.3
 _LOST_CAMERA: Final = 0.5
 _FALLING_S: Final = (0.35, 0.15)
 """Mean share of the corners that move with the camera, from before the entry as the search finds it to after, below
-which the search may have lost the camera, and the athlete with it. Of 290 wild films 55 have less, 13 of the 16 among
-them whose entry was missed by more than 0.2 s: cameras that follow a fall from 10 m before walls that show no motion."""
+which the search may have lost the camera, and the athlete with it. Of 290 wild films 55 have less, among them 13 of the
+16 whose entry was missed by more than 0.2 s: cameras that follow a fall before walls that show no motion."""
 
 _WIDE_FROM_S: Final = 0.45
 """Real time before the entry, as the search finds it, from which on a wider square is kept of such a film."""
@@ -117,8 +117,8 @@ class DiveClip:
         crops: uint8 [D, S, S, 3], that square of each of the D distinct frames; None where no reader wants it.
         splash_crops: uint8 [W, S, S, 3], the square around the place of the entry in the last W distinct frames, from
             shortly before the entry on; None where no reader wants it, or the entry is not known.
-        wide_crops: uint8 [V, 2S, 2S, 3], squares twice as wide as those of ``crops``, in the last V distinct frames; None
-            unless the search may have lost the camera there.
+        wide_crops: uint8 [V, 2S, 2S, 3], squares twice as wide as those of ``crops``, in the last V distinct frames;
+            None unless the search may have lost the camera there.
         wide_windows: float64 [V, 3], where they lie: about the same places, but inside of the picture.
         refused_as: Why it would have been refused; None unless it is read by force.
         ends: What the reader saw of the ends of the flight, which moved those of the dive.

@@ -7,18 +7,21 @@ or the points are withheld because the clip lacks a part of the dive.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import ErrorKind, RefusedError
-from finecausal_cli.scoring.athlete_track import FEWEST, MEETS_WATER, SEEN, read_ends_and_athlete
+from finecausal_cli.scoring.athlete_track import FEWEST, MEETS_WATER, SEEN, SURELY_WATER, read_ends_and_athlete
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal
 from finecausal_cli.scoring.results import Unscored
 from finecausal_cli.weights import SIMULATED_ONLY
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
+    from finecausal_cli.athlete import End
+    from finecausal_cli.athlete.ends import EndReading
     from finecausal_cli.athlete.reader import AthleteReader
     from finecausal_cli.athlete.track import BodyTrack
     from finecausal_cli.scoring import ScoreOptions
@@ -29,7 +32,7 @@ if TYPE_CHECKING:
 _LEAST_OF_FLIGHT: Final = 0.25
 """Share of the frames in the air in which the athlete must be seen."""
 
-_LEAST_M2, _MOST_M2 = 0.04, 1.45
+_LEAST_M2, _MOST_M2, _MOST_INTO_WATER_M2 = 0.04, 1.45, 2.2
 _SEEN_WELL: Final = 0.8
 _STILL: Final = ((0.28, 0.24), (0.2, 0.2))
 """Half somersaults below which a body does not turn, where its direction is as sure as this: of 345 simulated dives
@@ -48,21 +51,24 @@ _WITHHELD_HINT: Final = "give more of the video; --force gives points all the sa
 # What is no dive.
 
 
-def refuse_unlike(track: AthleteTrack) -> Refusal | None:
+def refuse_unlike(track: AthleteTrack, ends: Mapping[End, EndReading] = MappingProxyType({})) -> Refusal | None:
     """Refuse what falls but is no diver: no body, one of the wrong size for the pull, or one that does not turn.
 
     Measured on simulated clips and five filmed dives: bodies of dives have 0.14 to 0.79 square metres, up to 1.35 where
-    a camera above them makes the fall seem short (ten of 690 wild films have more than 1.2), drawn figures 0.01 at
-    most, somersaults on land, whose flight is shorter than it seems, up to 1.5. Dives turn by a half somersault, a
+    a camera above them makes the fall seem short (ten of 690 wild films have more than 1.2, two of 310 1.5 and 1.9),
+    drawn figures 0.01 at most, somersaults on land, whose flight is shorter than it seems, up to 1.5: so more is
+    believed of what surely meets water. Dives turn by a half somersault, a
     failed one by 0.44; jumps from piers and trampolines by 0.12 at most, with the trunk's direction read surely (0.22
     to 0.34; where it is read unsurely, below 0.2, a dive's turns may be missed).
     """
     body = track.body
     if body is None:
         return None
+    contact = ends.get("contact")
+    most_m2 = _MOST_INTO_WATER_M2 if contact and contact.probability >= SURELY_WATER else _MOST_M2
     if body.area_m2 < _LEAST_M2:
         return Refusal.of("athlete_not_seen", "what falls in it has no body's outline")
-    if body.area_m2 > _MOST_M2:
+    if body.area_m2 > most_m2:
         what = f"what falls in it is no diver: {body.area_m2:.1f} m² for the pull of its fall"
         return Refusal.of("no_dive", what)
     turned, upright = max(body.half_somersaults), body.head_down < _HEAD_UP
@@ -251,7 +257,7 @@ class _Seen(NamedTuple):
 
 def _see(reader: AthleteReader | None, dive_clip: DiveClip) -> _Seen:
     seen, track = read_ends_and_athlete(reader, dive_clip)
-    return _Seen(seen, track, refuse_unseen(track, seen.dive) or refuse_unlike(track) or refuse_dry(seen))
+    return _Seen(seen, track, refuse_unseen(track, seen.dive) or refuse_unlike(track, seen.ends) or refuse_dry(seen))
 
 
 def _of_several(search: DiveSearch, options: ScoreOptions) -> tuple[str, ...]:

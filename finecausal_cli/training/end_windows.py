@@ -38,6 +38,7 @@ from finecausal_cli.athlete.ends import (
 from finecausal_cli.athlete.track import AFTER_S, BEFORE_S
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data.datasets import read_dataset
+from finecausal_cli.device import fast_precision
 from finecausal_cli.errors import DatasetError, VideoError
 from finecausal_cli.scoring.tracks import read_track
 from finecausal_cli.simulator.negatives import NEGATIVES_NAME
@@ -118,6 +119,9 @@ _MOST_OFTEN: Final = 3.0
 _MOVES: Final = 4
 """Windows that are kept of an end of a film: as the search finds it, and from where it might have."""
 
+_ABSENT_S: Final = (0.36, 0.9)
+"""How far from an end a film is looked at to learn that there is none, real seconds."""
+
 FILMED_SHIFT_M: Final = 0.1
 """Shifts of windows that are found in films, standard deviation, metres."""
 
@@ -146,7 +150,9 @@ def cut_splash(plan: DatasetPlan, index: int) -> Windows | None:
     contact = np.array([motion.contact_s + rng.normal(0, _ENTRY_SD_S)])
     place = motion.track(motion.centre, contact) - (0, 0, SPLASH_BELOW_BODY_M)
     centre = config.camera.screen(place)[:, :2]
-    pictures = _windows(simulated, config, nearest, known, np.repeat(centre, len(looks), axis=0), looks, rng, CUT_PX["splash"])
+    pictures = _windows(
+        simulated, config, nearest, known, np.repeat(centre, len(looks), axis=0), looks, rng, CUT_PX["splash"]
+    )
     return {"pictures": pictures, "known": known, "truth": np.float32(simulated.seen.splash)}
 
 
@@ -412,9 +418,9 @@ def _filmed(
     if what not in recorder.ends or name not in truth or "lean_deg" not in truth:
         return []
     pictures, since_s = recorder.ends[what]
-    return moved_windows(
-        what, pictures, since_s, (truth[name] - read_s) / stored.time_scale, truth["lean_deg"][what], rng
-    )
+    moment_s = (truth[name] - read_s) / stored.time_scale
+    windows = moved_windows(what, pictures, since_s, moment_s, truth["lean_deg"][what], rng)
+    return windows + (far_windows(what, pictures, since_s - moment_s, rng) if what == "takeoff" else [])
 
 
 def moved_windows(
@@ -443,6 +449,22 @@ def moved_windows(
         if looks is not None and abs(error_s) < END_BINS_S[-1]:
             windows.append(_window(looks, (error_s, lean_deg, *axes)))
     return windows
+
+
+def far_windows(
+    end: End, pictures: NDArray[np.uint8], since_s: NDArray[np.float64], rng: np.random.Generator
+) -> list[Windows]:
+    """Return windows of a film from where an end is too early or too late to be seen: there is none.
+
+    Args:
+        end: Which end.
+        pictures: uint8 [N, S, S, 3], about it.
+        since_s: [N], when they were taken, real seconds from the end.
+        rng: Draws from where.
+    """
+    away = rng.uniform(*_ABSENT_S, 2) * (1, -1)
+    looks = [end_looks(end, pictures, since_s + away_s) for away_s in away]
+    return [_window(each, [np.nan] * (2 + len(END_LOOKS_S[end]))) for each in looks if each is not None]
 
 
 def _window(looks: Sequence[NDArray[Any]], truth: Any) -> Windows:
@@ -475,11 +497,10 @@ class WindowSet:
         self, files: Sequence[Path], side_m: float = CUT_M, shift_m: float = _SHIFT_SD_M, end: End = "contact"
     ) -> None:
         self._end = end
-        parts = [dict(np.load(file, allow_pickle=False)) for file in files]
-        self.pictures, self.known, self.truth = (
-            np.concatenate([part[name] for part in parts]) for name in ("pictures", "known", "truth")
-        )
+        parts = [np.load(file, allow_pickle=False) for file in files]  # read array by array: pictures are large
+        self.known, self.truth = (np.concatenate([part[name] for part in parts]) for name in ("known", "truth"))
         self.since = np.concatenate([part["since"] for part in parts]) if "since" in parts[0] else None
+        self.pictures = _joined(parts, len(self.truth))
         side = self.pictures.shape[2]
         often = np.ones(len(self))
         if self.since is not None:  # what is no dive, and has no lean, twice as often too
@@ -548,6 +569,19 @@ class WindowSet:
         return np.clip(lit, 0, 255).astype(np.uint8)
 
 
+def _joined(parts: Sequence[Any], count: int) -> NDArray[np.uint8]:
+    """Return the pictures of all parts; no more than one of them is in memory beside the result."""
+    joined: NDArray[np.uint8] | None = None
+    first = 0
+    for part in parts:
+        pictures = part["pictures"]
+        joined = np.empty((count, *pictures.shape[1:]), np.uint8) if joined is None else joined
+        joined[first : first + len(pictures)] = pictures
+        first += len(pictures)
+    assert joined is not None  # noqa: S101 -- there is a file
+    return joined
+
+
 class DrawnWindows:
     """Windows about ends that are drawn once, with what the frozen stages of a network see in them, to be used again.
 
@@ -572,10 +606,11 @@ class DrawnWindows:
         progress: Callable[[int, int], None] | None = None,
     ) -> None:
         parts: list[Batch] = []
+        is_fast = fast_precision(device) == "bf16"
         for first in range(0, count, _AT_ONCE):
             pictures, *others, truth = windows.draw(rng, min(_AT_ONCE, count - first))
             shown = torch.from_numpy(pictures)
-            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16):
+            with torch.inference_mode(), torch.autocast(device.type, torch.bfloat16, enabled=is_fast):
                 features = see(shown.to(device)).half().cpu().numpy()
             parts.append((halved(shown).numpy(), *others, features, truth))
             if progress is not None:

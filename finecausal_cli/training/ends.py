@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import copy
 import math
 from dataclasses import dataclass
 from functools import partial
@@ -25,9 +24,9 @@ from finecausal_cli.athlete.ends import (
     splash_loss,
 )
 from finecausal_cli.athlete.reader import AthleteReader, StoredReader, load_network, save_network
-from finecausal_cli.device import resolve_device
+from finecausal_cli.device import fast_precision, resolve_device
 from finecausal_cli.errors import UsageError, WeightsError
-from finecausal_cli.model.i3d import to_channels_last
+from finecausal_cli.model.i3d import fold_for_inference, to_channels_last
 from finecausal_cli.simulator import ALL_DIVES
 from finecausal_cli.simulator.recording import find_photos, plan_dataset
 from finecausal_cli.training import EndPart, require_one_process
@@ -57,6 +56,12 @@ if TYPE_CHECKING:
 
 _DRAWS: Final = 1.6
 """Windows of ends that are drawn, over those that there are."""
+
+_HEIGHTS_M: Final[Mapping[EndPart, tuple[tuple[float | None, float], ...]]] = {
+    "takeoff": ((None, 0.34), (3.0, 0.55), (1.0, 0.11))
+}
+"""From where dives are rendered, None from everywhere, and their shares: take-offs from a springboard, which sinks and
+throws, were read half as exactly as those from a platform."""
 
 _FAILED_SHARE: Final = 0.16
 """Failed dives that are rendered for contacts, in the number of the others."""
@@ -204,12 +209,18 @@ def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> P
     torch.manual_seed(run.seed)
     start = _start(what, kind, stored, run)
 
-    def rendered(name: str, seed: int, count: int, *, failed: bool = False) -> list[Path]:
-        plan = plan_dataset(seed, dives=(ALL_DIVES,), draw="practice", world="wild", photos=photos, failed=failed)
+    def rendered(
+        name: str, seed: int, count: int, *, failed: bool = False, height_m: float | None = None
+    ) -> list[Path]:
+        how: dict[str, Any] = {"draw": "practice", "world": "wild", "photos": photos, "failed": failed}
+        plan = plan_dataset(seed, dives=(ALL_DIVES,), height_m=height_m, **how)
         progress = partial(_count, report, f"rendering {name}")
         return cut_windows(what, plan, count, run.out / name, workers=run.workers, progress=progress)
 
-    train = rendered("train", run.seed, run.dives)
+    train: list[Path] = []
+    for height_m, share in _HEIGHTS_M.get(what, ((None, 1.0),)):
+        name = "train" if height_m is None else f"train-{height_m:g}m"
+        train += rendered(name, run.seed, max(1, round(share * run.dives)), height_m=height_m)
     if what == "contact":
         train += rendered("failed", run.seed + 2, max(1, round(_FAILED_SHARE * run.dives)), failed=True)
     held_out = rendered("validation", run.seed + 1, run.held_out)
@@ -244,7 +255,7 @@ def train_end(what: EndPart, run: EndOptions, report: Report | None = None) -> P
         workers=1,
     )
     (run.out / what).mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(task, config, start_accelerator(device, "bf16"), run.out / what)
+    trainer = Trainer(task, config, start_accelerator(device, fast_precision(device)), run.out / what)
     trainer.resume(missing_ok=True)
     figures = trainer.fit(
         Callbacks(step=lambda at, losses: report(f"training the {what} network", at.step, run.steps, losses))
@@ -279,7 +290,7 @@ def _drawn(
     """Return windows with what the frozen stages of a network see in them, if it has any."""
     if not isinstance(network, EndNetwork):
         return windows
-    see = copy.deepcopy(network).to(device).eval().features
+    see = fold_for_inference(network).to(device).features
     rng, count = np.random.default_rng((seed, len(windows), 20)), round(_DRAWS * len(windows))
     return DrawnWindows(windows, count, see, device, rng, partial(_count, report, phase))
 
