@@ -64,7 +64,7 @@ MEETS_WATER, _LATER_S = 0.25, 0.07
 """Probability of a contact with water below which there is none; before that is believed, it is read once more so many
 real seconds later. Of 310 wild films two had none from where the search found it; one of them has one from there."""
 
-SURELY_WATER, _SURE_UNFOUND_S, _NEAR_UNFOUND_S, _SHOWN_AFTER_S = 0.9, 0.08, 0.22, 0.06
+_SURELY_WATER, _SURE_UNFOUND_S, _NEAR_UNFOUND_S, _SHOWN_AFTER_S = 0.9, 0.08, 0.22, 0.06
 """Probability of a contact, its standard deviation, how far it is from where the search would have put it, and how long
 the pictures go on after it, real seconds: where the reader is taken to see a contact that the search did not find."""
 
@@ -272,7 +272,7 @@ def _later_contact(reader: AthleteReader, crops: NDArray[np.uint8], since_s: NDA
     """Return the first sure contact after an entry that is none, real seconds from it; None where there is none."""
     for look_s in _LATER_LOOKS_S:
         read = _read_end(reader, "contact", crops, since_s - look_s)
-        if read is None or read.probability < SURELY_WATER or read.moment_sd_s > _SURE_LATER_S:
+        if read is None or read.probability < _SURELY_WATER or read.moment_sd_s > _SURE_LATER_S:
             continue
         if look_s + read.moment_s > _DOUBTFUL_S:
             return look_s + read.moment_s
@@ -305,7 +305,7 @@ def _is_surely_there(contact: EndReading, last_s: float) -> bool:
         last_s: When the last picture was taken, real seconds from where the search would put the contact.
     """
     return (
-        contact.probability >= SURELY_WATER
+        contact.probability >= _SURELY_WATER
         and contact.moment_sd_s <= _SURE_UNFOUND_S
         and abs(contact.moment_s) <= _NEAR_UNFOUND_S
         and contact.moment_s <= last_s - _SHOWN_AFTER_S

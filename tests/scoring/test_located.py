@@ -1,5 +1,7 @@
 """What is known of a dive in its verdict, and the verdict withheld or refused; the athlete in the picture."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pytest
 
@@ -11,7 +13,7 @@ from finecausal_cli.errors import RefusedError, UsageError
 from finecausal_cli.scoring import Corrections, ExplainOptions, ScoreOptions, corrections_path, keep_corrections
 from finecausal_cli.scoring import dives as dives_module
 from finecausal_cli.scoring.athlete_track import AthleteTrack, BodyInFlight, largest_part, to_picture
-from finecausal_cli.scoring.prepared_dive import refuse_unlike
+from finecausal_cli.scoring.prepared_dive import refuse_dry, refuse_unlike
 from finecausal_cli.scoring.results import Unscored
 from finecausal_cli.video.writer import write_video
 
@@ -278,6 +280,23 @@ def test_a_flight_that_meets_no_water_is_refused(tiny_model, make_scorer, film, 
 def test_what_falls_is_refused_where_it_is_no_body_of_the_wrong_size_or_does_not_turn(body, reason):
     refusal = refuse_unlike(AthleteTrack((), None, None, None, body))
     assert (refusal and refusal.reason) == reason
+
+
+@pytest.mark.parametrize(
+    ("halves", "water", "reason"),
+    [
+        ((0.65, 0.06), 0.97, "no_dive"),  # a hurdle on the board
+        ((0.65, 0.06), 0.999, None),
+        ((3.1, 0.06), 0.97, None),  # the track was lost, the joints turn
+        ((0.65, 0.4), 0.97, None),
+        ((5.0, 4.9), 0.2, "no_dive"),
+    ],
+)
+def test_what_is_not_seen_to_turn_must_meet_water_surely(halves, water, reason):
+    contact = EndReading(0.0, 0.02, 3.0, 6.0, water)
+    refusal = refuse_dry(SimpleNamespace(ends={"contact": contact}), BodyInFlight(1.0, halves, 0.19, 0.40, 0.41))
+    assert (refusal and refusal.reason) == reason
+    assert refuse_dry(SimpleNamespace(ends={}), None) is None
 
 
 def test_points_of_a_window_lie_where_they_lie_in_the_picture():
