@@ -390,7 +390,7 @@ def read_negatives(
 
 def _file_of(kind: str, what: EndPart, folder: Path, reader: AthleteReader, out: Path) -> Path:
     """Return where the windows go that a reader finds in the clips of a folder."""
-    facts = f"{what} {_MOVES} {folder.resolve()} {reader.digest}"
+    facts = f"{what} {_MOVES} {END_PX} {folder.resolve()} {reader.digest}"
     return out / f"{kind}-{hashlib.sha256(facts.encode()).hexdigest()[:16]}.npz"
 
 

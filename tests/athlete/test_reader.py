@@ -176,3 +176,26 @@ def test_a_cut_window_shows_what_lies_in_it():
     small = cut_window(picture, np.array([45.0, 25.0, 40.0]), 10)
     assert small[5, 5, 0] > 150
     assert small[0, 0, 0] == 0
+
+
+def test_the_body_is_followed_where_it_is_seen_and_goes_on_as_it_went_where_not(network, monkeypatch):
+    """A bright square goes down by six pixels a frame and is not shown in frames 5 to 7."""
+    side, steps = 128, 12
+    pictures = np.zeros((steps, side, side, 3), np.uint8)
+    truth = np.stack([np.full(steps, 60.0), 40.0 + 6 * np.arange(steps)], axis=1)
+    hidden = (np.arange(steps) >= 5) & (np.arange(steps) < 8)
+    for index in np.flatnonzero(~hidden).tolist():
+        x, y = truth[index].astype(int).tolist()
+        pictures[index, y - 8 : y + 8, x - 8 : x + 8] = 255
+
+    def bright(_, many, where):
+        cuts = [cut_window(many[0], where[0], 64)]
+        outline = np.stack(cuts)[..., 0].astype(np.float32) / 255
+        empty = np.zeros((1, 16, 2), np.float32)
+        return BodyReading(empty, empty[..., 0], outline, outline.max(axis=(1, 2)), np.zeros((1, 8), np.float32), where)
+
+    monkeypatch.setattr(AthleteReader, "_read_in", bright)
+    places = AthleteReader(network).follow(pictures, 0.04 * np.arange(steps), np.array([60.0, 40.0]))
+    assert places[~hidden] == pytest.approx(truth[~hidden], abs=1.0)
+    assert np.abs(places[hidden] - truth[hidden]).max() < 8  # ever slower, but still near
+    assert (np.diff(places[:, 1]) > 0).all()

@@ -14,6 +14,7 @@ from finecausal_cli.device import (
     choose_plan,
     clips_that_fit,
     computing,
+    fast_precision,
     one_thread,
     read_table,
     resolve_device,
@@ -206,3 +207,10 @@ def test_one_thread_holds_for_the_block_alone():
         assert (inside, torch.get_num_threads()) == (1, 2)
     finally:
         torch.set_num_threads(before)
+
+
+@pytest.mark.parametrize(("native", "precision"), [(True, "bf16"), (False, "fp32")])
+def test_a_cpu_trains_in_bf16_only_where_it_multiplies_it_natively(monkeypatch, native, precision):
+    monkeypatch.setattr(torch.cpu, "_is_avx512_bf16_supported", lambda: native)
+    assert fast_precision(torch.device("cpu")) == precision
+    assert fast_precision(torch.device("cuda")) == "bf16"
