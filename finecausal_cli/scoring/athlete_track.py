@@ -242,20 +242,20 @@ def following(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
         return dive_clip
     if dive.entry_s is None or dive.flight is None or dive.entry_s != dive.flight.entry_s:  # a person gave it
         return dive_clip
-    if not _is_lost(at_ends(reader, dive_clip)):
+    first, scale = np.unique(dive_clip.frame_indices, return_index=True)[1], dive.time_scale or 1.0
+    since_s = (np.array([dive_clip.clip.time_s(int(index)) for index in first]) - dive.entry_s) / scale
+    if not _is_lost(_read_end(reader, "contact", dive_clip.crops, since_s)):
         return dive_clip
-    first = np.unique(dive_clip.frame_indices, return_index=True)[1]
-    rows, scale = np.arange(len(first) - len(wide), len(first)), dive.time_scale or 1.0
-    times_s = np.array([dive_clip.clip.time_s(int(first[row])) for row in rows]) / scale
+    rows = np.arange(len(first) - len(wide), len(first))
     side = dive_clip.crops.shape[1]
     windows, crops = dive_clip.athlete_windows[first].copy(), dive_clip.crops.copy()
     px = 2 * side / squares[:, 2:]  # pixels of a wide square in one of the picture
-    places = reader.follow(wide, times_s, side + (windows[rows[0], :2] - squares[0, :2]) * px[0])
+    places = reader.follow(wide, since_s[rows], side + (windows[rows[0], :2] - squares[0, :2]) * px[0])
     crops[rows] = [
         crop_window(picture, np.array([*place, side]), side) for picture, place in zip(wide, places, strict=True)
     ]
     windows[rows, :2] = squares[:, :2] + (places - side) / px
-    later_s = _later_contact(reader, crops[rows], times_s - dive.entry_s / scale)
+    later_s = _later_contact(reader, crops[rows], since_s[rows])
     if later_s is None:
         return dive_clip
     entry_s = dive.entry_s + later_s * scale
@@ -279,9 +279,8 @@ def _later_contact(reader: AthleteReader, crops: NDArray[np.uint8], since_s: NDA
     return None
 
 
-def _is_lost(seen: DiveClip) -> bool:
+def _is_lost(contact: EndReading | None) -> bool:
     """Tell whether the contact that is read is later than the search found it, unsure, or none."""
-    contact = seen.ends.get("contact")
     return (
         contact is None
         or contact.probability < MEETS_WATER
