@@ -79,7 +79,8 @@ def measure_clip(root: Path, clip: str, reader: AthleteReader, seed: int = 0) ->
     shown = flight_windows(root, clip, size, seed)
     if shown is None:
         return None
-    single, motion = reader.read_closer(shown.pictures), reader.read_motion(shown.pictures, shown.times_s.tolist())
+    single = reader.read_closer(shown.pictures, shown.moved)
+    motion = reader.read_motion(shown.pictures, shown.times_s.tolist(), moved=shown.moved)
     errors = [
         joint_errors(shown.truth, shown.known, (read.joints / size - 0.5).astype(np.float32))
         for read in (single, motion)

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import copy
-from dataclasses import asdict, dataclass
-from typing import TYPE_CHECKING, Any, Final, NamedTuple
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, NamedTuple, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from finecausal_cli.athlete import JOINTS, MIRRORED
+from finecausal_cli.athlete.movement import MOVEMENT_CHANNELS
 from finecausal_cli.model.i3d import fold_for_inference
 
 if TYPE_CHECKING:
@@ -60,6 +61,9 @@ _MEAN, _DEVIATION = 127.0, 128.0
 
 _EPS, _MOMENTUM = 1e-3, 0.01
 
+_MOVEMENT_CHANNELS: Final = (24, 40, 64, 96)
+"""Channels of what is seen in movement, at the strides of the pyramid."""
+
 
 class AthleteMaps(NamedTuple):
     """Outputs of the network for B pictures.
@@ -88,12 +92,14 @@ class NetworkConfig:
         width: Channels of the pyramid.
         embedding: Channels of the heads for a whole picture.
         outline_stride: Pixels of the picture per cell of the outline, 2 or 4.
+        movement: Whether it also looks at what moves (``movement.read_movement``).
     """
 
     window_size: int = 128
     width: int = 64
     embedding: int = 64
     outline_stride: int = OUTLINE_STRIDE
+    movement: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """Return plain data."""
@@ -199,6 +205,39 @@ class _FineOutline(nn.Module):
         return logits
 
 
+class _Movement(nn.Module):
+    """What moves [B, 4, S, S] -> what it adds to the pyramid's maps, fine to coarse; nothing at first."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        inside, steps = MOVEMENT_CHANNELS, []
+        for outside, stride in ((16, 2), *zip(_MOVEMENT_CHANNELS, (2, 2, 2, 2), strict=True)):
+            steps.append(
+                nn.Sequential(
+                    nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False),
+                    nn.BatchNorm2d(outside),
+                    nn.ReLU(True),
+                )
+            )
+            inside = outside
+        self.steps = nn.ModuleList(steps)
+        self.add = nn.ModuleList(nn.Conv2d(channels, width, 1, bias=False) for channels in _MOVEMENT_CHANNELS)
+        for layer in self.add:
+            nn.init.zeros_(cast("Tensor", layer.weight))
+
+    def forward(self, moved: Tensor) -> list[Tensor]:
+        # Differences of ten grey values are seen as well as those of a hundred.
+        differs, known = moved[:, :2].float(), moved[:, 2:].float() / 255
+        features = torch.cat([(differs / 8).log1p(), known], dim=1).contiguous(memory_format=torch.channels_last)
+        there = (known.amax(dim=(1, 2, 3)) > 0).to(features)[:, None, None, None]
+        maps = []
+        for number, step in enumerate(self.steps):
+            features = step(features)
+            if number:
+                maps.append(self.add[number - 1](features) * there)
+        return maps
+
+
 class AthleteNetwork(nn.Module):
     """Pictures in, `AthleteMaps` out.
 
@@ -218,6 +257,7 @@ class AthleteNetwork(nn.Module):
             for _ in _TAPS
         )
         self.outline = _FineOutline(width) if self.config.outline_stride == OUTLINE_STRIDE else nn.Conv2d(width, 1, 1)
+        self.movement = _Movement(width) if self.config.movement else None
         self.heat = nn.Conv2d(width, len(JOINTS), 1)
         self.pool = nn.Sequential(nn.Conv2d(_TAP_CHANNELS[-1] + width, 2 * embedding, 1), nn.ReLU(True))
         self.embed = nn.Sequential(nn.Flatten(), nn.Linear(2 * embedding * 16, embedding), nn.ReLU(True))
@@ -242,18 +282,24 @@ class AthleteNetwork(nn.Module):
         maps: tuple[Tensor, ...] = tuple(self.backbone(normalised(pictures)))
         return maps
 
-    def forward(self, pictures: Tensor) -> AthleteMaps:
+    def forward(self, pictures: Tensor, moved: Tensor | None = None) -> AthleteMaps:
         """Read pictures.
 
         Args:
             pictures: uint8 or float [B, 3, S, S], 0..255; S a multiple of 32. Whole frames may be [B, 3, H, W].
+            moved: uint8 [B, 4, S, S], what moves in them; None where nobody knows.
         """
         finest, *maps = self.backbone_maps(pictures)
-        merged = self.smooth[-1](self.lateral[-1](maps[-1]))
+        added = None if self.movement is None or moved is None else self.movement(moved)
+        lateral = [
+            layer(level) if added is None else layer(level) + added[number]
+            for number, (layer, level) in enumerate(zip(self.lateral, maps, strict=True))
+        ]
+        merged = self.smooth[-1](lateral[-1])
         coarse = merged
         for level in range(len(_TAPS) - 2, -1, -1):
             larger = functional.interpolate(merged, size=maps[level].shape[-2:], mode="nearest")
-            merged = self.smooth[level](self.lateral[level](maps[level]) + larger)
+            merged = self.smooth[level](lateral[level] + larger)
         pooled = functional.adaptive_avg_pool2d(self.pool(torch.cat([maps[-1], coarse], 1)), 4)
         embedding = self.embed(pooled)
         return AthleteMaps(
@@ -265,6 +311,15 @@ class AthleteNetwork(nn.Module):
             direction=self.direction(embedding),
             seen=self.seen(embedding)[:, 0],
         )
+
+
+def with_movement(network: AthleteNetwork) -> AthleteNetwork:
+    """Return a network that also looks at what moves, and takes no notice of it before it is trained further."""
+    if network.movement is not None:
+        return network
+    made = AthleteNetwork(replace(network.config, movement=True))
+    made.load_state_dict(network.state_dict(), strict=False)
+    return made
 
 
 def normalised(pictures: Tensor) -> Tensor:

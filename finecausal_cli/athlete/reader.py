@@ -163,7 +163,11 @@ class AthleteReader:
         return cls(*networks, ends=stored.ends, digest=str(stored.config["digest"]), device=device)
 
     def read_motion(
-        self, pictures: NDArray[np.uint8], real_times_s: Sequence[float], in_flight: NDArray[np.bool_] | None = None
+        self,
+        pictures: NDArray[np.uint8],
+        real_times_s: Sequence[float],
+        in_flight: NDArray[np.bool_] | None = None,
+        moved: NDArray[np.uint8] | None = None,
     ) -> BodyReading:
         """Read one flight: detect the body in every picture, read a closer window, and smooth the joints over time.
 
@@ -172,13 +176,13 @@ class AthleteReader:
                 smoothly; R best the reader's ``square_size``.
             real_times_s: When each was, in real time (file time over the slow-motion factor), rising.
             in_flight: bool [N], frames of the flight, which alone are smoothed. None for all.
+            moved: uint8 [N, R, R, 4], what moves in the pictures (``movement.read_movement``); None where that is not
+                known.
         """
         size = pictures.shape[1]
-        whole = np.tile(np.array([size / 2, size / 2, size], np.float32), (len(pictures), 1))
-        first = self._read_in(pictures, whole)
+        read = self.read_closer(pictures, moved)
         if not len(pictures):
-            return first
-        read = self._read_in(pictures, closer_windows(first, size))
+            return read
         flying = np.flatnonzero(np.ones(len(pictures), bool) if in_flight is None else in_flight)
         if self._sequence is None or len(flying) < _SHORTEST_MOTION:
             return read
@@ -197,11 +201,12 @@ class AthleteReader:
         confidence[flying] = smoothed.cpu().numpy()
         return replace(read, joints=joints, confidence=confidence)
 
-    def read_closer(self, pictures: NDArray[np.uint8]) -> BodyReading:
+    def read_closer(self, pictures: NDArray[np.uint8], moved: NDArray[np.uint8] | None = None) -> BodyReading:
         """Read squares as ``read_motion`` does, but without smoothing: the training input of the sequence network."""
         size = pictures.shape[1]
         whole = np.tile(np.array([size / 2, size / 2, size], np.float32), (len(pictures), 1))
-        return self._read_in(pictures, closer_windows(self._read_in(pictures, whole), size))
+        first = self._read_in(pictures, whole, moved)
+        return self._read_in(pictures, closer_windows(first, size), moved) if len(pictures) else first
 
     def follow(
         self, pictures: NDArray[np.uint8], real_times_s: NDArray[np.float64], place: NDArray[np.float64]
@@ -233,24 +238,33 @@ class AthleteReader:
             places[index] = place
         return places
 
-    def _read_in(self, pictures: NDArray[np.uint8], windows: NDArray[np.float32]) -> BodyReading:
+    def _read_in(
+        self, pictures: NDArray[np.uint8], windows: NDArray[np.float32], moved: NDArray[np.uint8] | None = None
+    ) -> BodyReading:
         """Read a window of each picture; joints are returned in pixels of the picture."""
         side = self.window_size
-        cuts = [cut_window(picture, window, side) for picture, window in zip(pictures, windows, strict=True)]
-        read = self.read(np.stack(cuts) if cuts else np.zeros((0, side, side, 3), np.uint8))
+        moving = None
+        if moved is not None and self.config.movement:
+            moving = _cut_each(moved, windows, side, cv2.BORDER_CONSTANT)
+        read = self.read(_cut_each(pictures, windows, side), moving)
         scale = windows[:, None, 2:] / side
         joints = (read.joints - side / 2) * scale + windows[:, None, :2]
         return replace(read, joints=joints.astype(np.float32), windows=windows)
 
-    def read(self, windows: NDArray[np.uint8]) -> BodyReading:
+    def read(self, windows: NDArray[np.uint8], moved: NDArray[np.uint8] | None = None) -> BodyReading:
         """Read windows around the athlete independently.
 
         Args:
             windows: uint8 [N, S, S, 3], RGB, S the reader's ``window_size``.
+            moved: uint8 [N, S, S, 4], what moves in them (``movement.read_movement``); None where that is not known.
         """
         side = self.window_size
         padded = windows if len(windows) else np.zeros((1, side, side, 3), np.uint8)
-        parts = [self._read(padded[first : first + _AT_ONCE]) for first in range(0, len(padded), _AT_ONCE)]
+        moving = moved if len(windows) else None
+        parts = [
+            self._read(padded[first : first + _AT_ONCE], None if moving is None else moving[first : first + _AT_ONCE])
+            for first in range(0, len(padded), _AT_ONCE)
+        ]
         joints, confidence, outline, seen, direction = (
             np.concatenate(rows)[: len(windows)] for rows in zip(*parts, strict=True)
         )
@@ -327,13 +341,16 @@ class AthleteReader:
                 out[first + index] = cv2.resize(mask, (width, height), interpolation=cv2.INTER_LINEAR)
         return out
 
-    def _read(self, windows: NDArray[np.uint8]) -> tuple[NDArray[np.float32], ...]:
+    def _read(self, windows: NDArray[np.uint8], moved: NDArray[np.uint8] | None) -> tuple[NDArray[np.float32], ...]:
         with torch.inference_mode():
-            maps = self._network(torch.from_numpy(np.ascontiguousarray(windows)).to(self._device).permute(0, 3, 1, 2))
+            maps = self._network(self._planes(windows), None if moved is None else self._planes(moved))
             joints = local_soft_argmax(maps.heat.float()) * windows.shape[1]
             confidence = 1 - torch.exp(-_NEAR / maps.spread.float().exp())
             values = (joints, confidence, maps.outline.sigmoid(), maps.seen.sigmoid(), maps.direction.softmax(-1))
         return tuple(np.asarray(value.float().cpu().numpy(), np.float32) for value in values)
+
+    def _planes(self, pictures: NDArray[np.uint8]) -> Tensor:
+        return torch.from_numpy(np.ascontiguousarray(pictures)).to(self._device).permute(0, 3, 1, 2)
 
 
 def local_soft_argmax(heat: Tensor) -> Tensor:
@@ -394,6 +411,14 @@ def outline_in(read: BodyReading, index: int, size: int) -> NDArray[np.float32]:
     shift = [centre - side / 2 + scale / 2 - 0.5 for centre in (x, y)]
     there = np.array([[scale, 0, shift[0]], [0, scale, shift[1]]])
     return np.asarray(cv2.warpAffine(outline, there, (size, size), flags=cv2.INTER_LINEAR), np.float32)
+
+
+def _cut_each(
+    pictures: NDArray[np.uint8], windows: NDArray[np.float32], size: int, border: int = cv2.BORDER_REPLICATE
+) -> NDArray[np.uint8]:
+    """Cut a window of each picture [N, R, R, C]: [N, size, size, C]."""
+    cut = [cut_window(picture, window, size, border) for picture, window in zip(pictures, windows, strict=True)]
+    return np.stack(cut) if cut else np.zeros((0, size, size, pictures.shape[-1]), np.uint8)
 
 
 def cut_window(

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Final
 import numpy as np
 
 from finecausal_cli.athlete import ENDS, JOINT, JOINTS
+from finecausal_cli.athlete.movement import read_movement
 from finecausal_cli.athlete.track import BodyTrack
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, refine_time_scale, search_dives
 from finecausal_cli.scoring.results import AthleteFrame
@@ -48,7 +49,7 @@ FEWEST: Final = 8
 _AROUND_FLIGHT_S: Final = 0.3
 """Real time before the take-off up to which frames belong to the motion of the flight; half of it after the entry."""
 
-_SURE_END_S: Final = {"takeoff": 0.1, "contact": 0.06}
+SURE_END_S: Final = {"takeoff": 0.1, "contact": 0.06}
 """Standard deviation of an end that the reader tells, real seconds, up to which it counts."""
 
 _FAR_END_S: Final = 0.1
@@ -154,9 +155,11 @@ def read_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> AthleteTr
     indices = dive_clip.frame_indices
     first = np.unique(indices, return_index=True)[1]
     times_s = np.array([clip.time_s(int(index)) for index in first])
-    reading = reader.read_motion(
-        dive_clip.crops, (times_s / (dive_clip.dive.time_scale or 1.0)).tolist(), _in_flight(dive_clip, times_s)
-    )
+    real_s = times_s / (dive_clip.dive.time_scale or 1.0)
+    moved = None
+    if flight is not None:
+        moved = read_movement(dive_clip.crops, windows[first], flight.camera.at_times(times_s), real_s)
+    reading = reader.read_motion(dive_clip.crops, real_s.tolist(), _in_flight(dive_clip, times_s), moved)
     size = dive_clip.crops.shape[1]
     closer = np.array(
         [
@@ -223,7 +226,7 @@ def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:
             continue
         ends[end] = read
         is_seen = end == "contact" or read.probability >= _SEES_TAKEOFF
-        if at_s == flight_s and is_seen and read.moment_sd_s <= _SURE_END_S[end]:
+        if at_s == flight_s and is_seen and read.moment_sd_s <= SURE_END_S[end]:
             moments[end] = at_s + read.moment_s * scale + gap_s / 2
     return replace(dive_clip, dive=dive.with_ends(moments["takeoff"], moments["contact"]), ends=ends)
 
@@ -284,7 +287,7 @@ def _is_lost(contact: EndReading | None) -> bool:
     return (
         contact is None
         or contact.probability < MEETS_WATER
-        or contact.moment_sd_s > _SURE_END_S["contact"]
+        or contact.moment_sd_s > SURE_END_S["contact"]
         or contact.moment_s > _DOUBTFUL_S
     )
 
@@ -344,7 +347,7 @@ def _read_end(
             break
         again = reader.read_end(end, crops, since_s - read.moment_s)
         is_edge = end == "contact" and step_s > _EDGE_S
-        most_s = _SURE_END_S[end] if is_edge else read.moment_sd_s
+        most_s = SURE_END_S[end] if is_edge else read.moment_sd_s
         if again is None or again.moment_sd_s > most_s:
             break
         step_s = again.moment_s

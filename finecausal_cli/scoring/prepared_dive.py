@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import ErrorKind, RefusedError
-from finecausal_cli.scoring.athlete_track import FEWEST, MEETS_WATER, SEEN, read_ends_and_athlete
+from finecausal_cli.scoring.athlete_track import FEWEST, MEETS_WATER, SEEN, SURE_END_S, read_ends_and_athlete
 from finecausal_cli.scoring.dives import DiveSearch, LocatedDive, Refusal
 from finecausal_cli.scoring.results import Unscored
 from finecausal_cli.weights import SIMULATED_ONLY
@@ -42,8 +42,10 @@ head now and then, and its direction may turn back and forth."""
 
 _SEEN_TO_TURN, _CLEARLY_WATER = (0.7, 0.15), 0.985
 """Half somersaults, by the joints and by the track of the trunk's direction, below which a body is not seen to turn,
-and the probability of water that such a flight needs. Of 125 wild dives two do not seem to turn, with 1.0; of all of
-them 1% have less than 0.986. A hurdle on the board before a flight that was frozen has 0.6, 0.06 and 0.97."""
+and the probability of water that such a flight needs, at a moment that is sure. Of 125 wild dives two do not seem to
+turn, with 1.0; of all of them 1% have less than 0.986. A hurdle on the board before a flight that was frozen has 0.6,
+0.06 and 0.97. Of a basketball match, in which the search finds a flight by the players' outlines, the moment is known
+to 0.1 s."""
 
 NO_READER: Final = "no athlete reader: outline and joints are not read"
 
@@ -103,7 +105,8 @@ def refuse_dry(dive_clip: DiveClip, body: BodyInFlight | None = None) -> Refusal
     is_turning = body is None or any(
         turned >= least for turned, least in zip(body.half_somersaults, _SEEN_TO_TURN, strict=True)
     )
-    if is_turning or contact.probability >= _CLEARLY_WATER:
+    is_clear = contact.probability >= _CLEARLY_WATER and contact.moment_sd_s <= SURE_END_S["contact"]
+    if is_turning or is_clear:
         return None
     return Refusal.of("no_dive", "what falls in it is not seen to turn, nor surely to meet water")
 

@@ -18,6 +18,7 @@ from finecausal_cli.athlete.network import (
     SequenceNetwork,
     imagenet_parameters,
     soft_argmax,
+    with_movement,
 )
 from finecausal_cli.athlete.reader import AthleteReader, load_network, save_network
 from finecausal_cli.config import __version__
@@ -111,7 +112,7 @@ class AthleteTask(Task["tuple[Batch, Batch | None]"]):
     ) -> tuple[Tensor, Mapping[str, Tensor]]:
         """Return the loss of a step and its parts."""
         windows, whole = batch
-        parts = window_losses(network(_pixels(windows, device)), windows, device)
+        parts = window_losses(network(_pixels(windows, device), _moved(windows, device)), windows, device)
         if whole is not None:
             parts["whole"] = _outline_loss(network(_pixels(whole, device)).outline, whole, device)
         return torch.stack(list(parts.values())).sum(), parts
@@ -164,6 +165,10 @@ def window_losses(maps: AthleteMaps, batch: Batch, device: torch.device) -> dict
 
 def _pixels(batch: Batch, device: torch.device) -> Tensor:
     return _on(batch.pictures, device).permute(0, 3, 1, 2)
+
+
+def _moved(batch: Batch, device: torch.device) -> Tensor:
+    return _on(batch.moved, device).permute(0, 3, 1, 2)
 
 
 def _on(values: NDArray[Any], device: torch.device) -> Tensor:
@@ -223,7 +228,7 @@ def measure(network: nn.Module, batches: Iterable[Batch], device: torch.device) 
     """
     angles, near, seen_right, both, either = [], [], [], 0.0, 0.0
     for each in batches:
-        maps, batch = network(_pixels(each, device)), Batch(*map(np.asarray, each))
+        maps, batch = network(_pixels(each, device), _moved(each, device)), Batch(*map(np.asarray, each))
         positions = soft_argmax(maps.heat.float()).cpu().numpy()
         trunk, read = (joints[:, _NECK] - joints[:, _PELVIS] for joints in (batch.joints, positions))
         length = np.linalg.norm(trunk, axis=1)
@@ -296,9 +301,10 @@ def train_athlete_reader(run: ReaderOptions, report: Report | None = None) -> Pa
     ]
     torch.manual_seed(run.seed)
     if start is not None:
-        network = start.network
+        network = with_movement(start.network)
     else:
-        network = AthleteNetwork(NetworkConfig(window_size=crops.window_size, width=run.width, embedding=run.width))
+        sizes = {"window_size": crops.window_size, "width": run.width, "embedding": run.width}
+        network = AthleteNetwork(NetworkConfig(**sizes, movement=True))
         if run.imagenet is not None:
             network.backbone.load_state_dict(_imagenet(run.imagenet))
     if start is not None or run.imagenet is not None:

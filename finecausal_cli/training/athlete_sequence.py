@@ -14,11 +14,12 @@ import numpy as np
 import torch
 
 from finecausal_cli.athlete import JOINT, MIRRORED
+from finecausal_cli.athlete.movement import read_movement
 from finecausal_cli.athlete.network import DIRECTIONS, Observations, SequenceNetwork, direction_track, mirrored, turned
 from finecausal_cli.athlete.reader import cut_window
 from finecausal_cli.atomic import atomic_write
+from finecausal_cli.training.athlete_windows import decode_film
 from finecausal_cli.training.trainer import Task, linear_cosine
-from finecausal_cli.video.reader import open_source
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
@@ -74,6 +75,7 @@ class ClipWindows(NamedTuple):
         times_s: float64 [T], when each was, in real time.
         in_flight: bool [T], from the take-off to the entry; the others lie shortly before and after.
         px_per_m: float32 [T], scale of the clip's picture at the athlete.
+        moved: uint8 [T, S, S, 4], what moves in the windows.
     """
 
     pictures: NDArray[np.uint8]
@@ -84,6 +86,7 @@ class ClipWindows(NamedTuple):
     times_s: NDArray[np.float64]
     in_flight: NDArray[np.bool_]
     px_per_m: NDArray[np.float32]
+    moved: NDArray[np.uint8]
 
 
 def flight_windows(root: Path, clip: str, size: int, seed: int = 0) -> ClipWindows | None:
@@ -105,10 +108,13 @@ def flight_windows(root: Path, clip: str, size: int, seed: int = 0) -> ClipWindo
     if len(span) < _FEWEST:
         return None
     windows = _moving_windows(rng, known, span, real_s)
-    pictures = open_source(root / meta["video"]).frames(span)
+    pictures, camera = decode_film(root / meta["video"], real_s, set(span.tolist()))
     middle, side = windows[:, None, :2], windows[:, None, 2:]
+    squares = np.stack(
+        [cut_window(pictures[frame], window, size) for frame, window in zip(span.tolist(), windows, strict=True)]
+    )
     return ClipWindows(
-        np.stack([cut_window(picture, window, size) for picture, window in zip(pictures, windows, strict=True)]),
+        squares,
         windows,
         ((known["joints"][span] - middle) / side).astype(np.float32),
         known["visible"][span],
@@ -116,6 +122,7 @@ def flight_windows(root: Path, clip: str, size: int, seed: int = 0) -> ClipWindo
         real_s[span],
         (span >= meta["twist_start"]) & (span < meta["entry_start"]),
         known["px_per_m"][span],
+        read_movement(squares, windows, camera.to_picture[span], real_s[span]),
     )
 
 
@@ -129,7 +136,7 @@ def read_clip(root: Path, out: Path, clip: str, reader: AthleteReader, seed: int
     shown = flight_windows(root, clip, size, seed)
     if shown is None:
         return
-    read = reader.read_closer(shown.pictures)
+    read = reader.read_closer(shown.pictures, shown.moved)
     with atomic_write(out / f"{clip}.npz", "what was read of a clip") as part, part.open("wb") as file:
         np.savez(
             file,

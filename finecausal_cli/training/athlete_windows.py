@@ -7,6 +7,7 @@ Drawing a batch then costs about a millisecond a window. Both follow from seeds 
 from __future__ import annotations
 
 import json
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from dataclasses import asdict, dataclass
 from functools import partial
@@ -16,20 +17,24 @@ import cv2
 import numpy as np
 
 from finecausal_cli.athlete import JOINT, JOINTS, MIRRORED
+from finecausal_cli.athlete.movement import MOVEMENT_CHANNELS, moved_between, neighbours, to_square
 from finecausal_cli.athlete.reader import cut_window
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.scoring import corrections_path, read_corrections
 from finecausal_cli.scoring.dives import search_dives
 from finecausal_cli.simulator.dataset import for_each
-from finecausal_cli.tracking import athlete_window
+from finecausal_cli.tracking import athlete_window, crop_window
+from finecausal_cli.tracking.camera import chain, measure_steps
 from finecausal_cli.video.reader import open_source
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Collection, Sequence
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+    from finecausal_cli.tracking.camera import Camera
 
 MARGIN: Final = 1.45
 """Side of a stored window over that of the window that is read: the diagonal, for any rotation."""
@@ -37,7 +42,7 @@ MARGIN: Final = 1.45
 WHOLE_SIZE: Final = 192
 """Side, in pixels, of the letterboxed square that whole frames are brought to."""
 
-_CUT_VERSION: Final = 3
+_CUT_VERSION: Final = 4
 """Raised whenever windows are cut otherwise: older ones are not taken for new ones."""
 
 _SIDES_M: Final = (1.5, 3.8)
@@ -59,6 +64,14 @@ _RECOLOURED_SHARE: Final = 0.35
 _PHOTOGRAPH_SHARE: Final = 0.35
 _PHOTOGRAPH_SIDE: Final = 800
 _LEAST_PHOTOGRAPH: Final = 128
+_NO_MOVEMENT_SHARE: Final = 0.2
+"""Share of the windows that are drawn without what moves in them: in use there may be no neighbour, or no camera."""
+
+_SQUARE_M, _SQUARE_PX = (2.5, 3.6), 256
+_SCAN_SIDE: Final = 384
+"""Side of the squares in which the neighbouring pictures are known in use, metres and pixels; and the long side of the
+pictures in which the search follows the camera."""
+
 _PICTURES: Final = {".jpg", ".jpeg", ".png", ".webp"}
 _EMPTY_SHARE: Final = 0.12
 _FLIGHT_SHARE: Final = 0.7
@@ -97,6 +110,8 @@ class Windows(NamedTuple):
         visible: bool [N, J].
         seen: bool [N], whether the athlete is in it.
         labelled: bool [N], whether joints and mask are known; without them only ``seen`` is.
+        moved: uint8 [N, S, S, 4], what moves (``movement.read_movement``); [N, 0, 0, 4] of whole frames, which are read
+            without.
     """
 
     pictures: NDArray[np.uint8]
@@ -105,6 +120,7 @@ class Windows(NamedTuple):
     visible: NDArray[np.bool_]
     seen: NDArray[np.bool_]
     labelled: NDArray[np.bool_]
+    moved: NDArray[np.uint8]
 
 
 class Batch(NamedTuple):
@@ -116,6 +132,7 @@ class Batch(NamedTuple):
     visible: NDArray[np.bool_]
     seen: NDArray[np.bool_]
     labelled: NDArray[np.bool_]
+    moved: NDArray[np.uint8]
 
 
 def cut_dataset(
@@ -163,9 +180,12 @@ def cut_clip(root: Path, out: Path, config: CutConfig, clip: str) -> None:
     rng = np.random.default_rng(np.random.SeedSequence((config.seed, int(meta["seed"]), int(clip))))
     chosen = _choose_frames(rng, meta, known, config.per_clip + config.whole_per_clip)
     windows, whole = [], []
-    pictures, masks = (open_source(root / meta[name]).frames(chosen) for name in ("video", "mask"))
+    side_m = np.random.default_rng((config.seed, int(meta["seed"]), int(clip), 18)).uniform(*_SQUARE_M)
+    film = _Film(root / meta["video"], known, chosen, float(side_m))
+    masks = open_source(root / meta["mask"]).frames(chosen)
     whole_frames = set(rng.choice(len(chosen), min(config.whole_per_clip, len(chosen)), replace=False).tolist())
-    for number, (frame, picture, coloured) in enumerate(zip(chosen.tolist(), pictures, masks, strict=True)):
+    for number, (frame, coloured) in enumerate(zip(chosen.tolist(), masks, strict=True)):
+        picture = film.pictures[frame]
         mask = np.ascontiguousarray(coloured[..., 0])
         joints, visible = known["joints"][frame], known["visible"][frame]
         if _is_small(joints, visible) and rng.random() > _SMALL_SHARE:
@@ -174,7 +194,8 @@ def cut_clip(root: Path, out: Path, config: CutConfig, clip: str) -> None:
             whole.append(_letterboxed(picture, mask, joints, visible))
         else:
             box = _draw_window(rng, joints, visible, float(known["px_per_m"][frame]), picture.shape[:2])
-            windows.append(_cut(picture, mask, joints, visible, box, config.stored_size))
+            cut = _cut(picture, mask, joints, visible, box, config.stored_size)
+            windows.append(cut._replace(moved=film.moved(frame, box, cut.pictures)))
     with atomic_write(out / f"{clip}.npz", "the windows of a clip") as part, part.open("wb") as file:
         arrays: dict[str, Any] = {}
         for name, group in (("window", windows), ("whole", whole)):
@@ -238,9 +259,64 @@ def _corrected_windows(rng: np.random.Generator, clip: Path, config: CutConfig) 
             angle, away = rng.uniform(0, 2 * np.pi), (rng.uniform(0, 0.1) if seen else rng.uniform(1.3, 2.5)) * side
             square = np.array([x + away * np.cos(angle), y + away * np.sin(angle), MARGIN * side])
             window = cut_window(picture, square, config.stored_size)
-            cover = np.zeros(window.shape[:2], np.uint8)
-            windows.append(Windows(window, cover, *nothing, np.asarray(seen), np.asarray(not seen)))
+            cover, still = np.zeros(window.shape[:2], np.uint8), np.zeros((*window.shape[:2], 4), np.uint8)
+            windows.append(Windows(window, cover, *nothing, np.asarray(seen), np.asarray(not seen), still))
     return windows
+
+
+def decode_film(
+    path: Path, times_s: NDArray[np.float64], wanted: Collection[int]
+) -> tuple[dict[int, NDArray[np.uint8]], Camera]:
+    """Decode a clip once: the frames wanted, by number, and how the camera moves, by its corners as in use."""
+    pictures: dict[int, NDArray[np.uint8]] = {}
+    small, size = [], (1, 1)
+    for frame, picture in enumerate(open_source(path).frames(np.arange(len(times_s)))):
+        size = picture.shape[:2]
+        scale = min(_SCAN_SIDE / max(size), 1.0)
+        small.append(cv2.resize(picture, None, fx=scale, fy=scale, interpolation=cv2.INTER_AREA))
+        if frame in wanted:
+            pictures[frame] = picture
+    with ThreadPoolExecutor(1) as pool:
+        camera = chain(np.asarray(times_s, np.float64), measure_steps(np.stack(small), pool))
+    return pictures, camera.scaled(size[1] / small[0].shape[1], size[0] / small[0].shape[0])
+
+
+class _Film:
+    """A clip's pictures and what moves in them, as it is known in use.
+
+    Args:
+        path: The clip.
+        known: Its ``joints`` file.
+        chosen: The frames that windows are cut of.
+        side_m: Side of the squares in which the pictures before and after are known, metres.
+
+    Attributes:
+        pictures: The chosen frames and those that they are compared with, by number.
+    """
+
+    def __init__(self, path: Path, known: Any, chosen: NDArray[np.int64], side_m: float) -> None:
+        times_s, self._side_m = known["real_time_s"], side_m
+        self._others = neighbours(times_s)
+        self._joints, self._px_per_m = known["joints"], known["px_per_m"]
+        wanted = {*chosen.tolist(), *self._others[chosen].ravel().tolist()} - {-1}
+        self.pictures, self._camera = decode_film(path, times_s, wanted)
+
+    def moved(self, frame: int, box: tuple[float, float, float], window: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        """Return what moves in a window [S, S, 3] with its margin that was cut at a box of a frame: [S, S, 4]."""
+        size, camera = window.shape[0], self._camera
+        moved = np.zeros((size, size, MOVEMENT_CHANNELS), np.uint8)
+        here = to_square(np.array([*box[:2], MARGIN * box[2]]), size)
+        here[:2, 2] -= 0.5 * here[0, 0] - 0.5  # as ``cut_window`` counts pixels
+        here = here @ camera.to_picture[frame]
+        for side, other in enumerate(self._others[frame].tolist()):
+            there = self._joints[other].mean(axis=0)
+            if other < 0 or camera.shots[other] != camera.shots[frame] or not np.isfinite(there).all():
+                continue
+            square = np.array([*there, self._side_m * self._px_per_m[other]])
+            picture = crop_window(self.pictures[other], square, _SQUARE_PX)
+            matrix = here @ np.linalg.inv(to_square(square, _SQUARE_PX) @ camera.to_picture[other])
+            moved[..., side], moved[..., 2 + side] = moved_between(window, picture, matrix)
+        return moved
 
 
 def _choose_frames(rng: np.random.Generator, meta: dict[str, Any], known: Any, count: int) -> NDArray[np.int64]:
@@ -303,7 +379,8 @@ def _cut(
     there = (joints - np.array([x, y])) * scale + size / 2
     inner = np.abs(there - size / 2).max(axis=1) < size / (2 * MARGIN)
     seen = bool((visible & inner)[list(_TRUNK)].any() or (visible & inner).sum() > 5)
-    return Windows(window, cover, there.astype(np.float32), visible, np.asarray(seen), np.asarray(True))
+    still = np.zeros((size, size, MOVEMENT_CHANNELS), np.uint8)
+    return Windows(window, cover, there.astype(np.float32), visible, np.asarray(seen), np.asarray(True), still)
 
 
 def _letterboxed(
@@ -318,8 +395,9 @@ def _letterboxed(
     cover = np.zeros((WHOLE_SIZE, WHOLE_SIZE), np.uint8)
     square[top : top + size[1], left : left + size[0]] = cv2.resize(picture, size, interpolation=cv2.INTER_AREA)
     cover[top : top + size[1], left : left + size[0]] = cv2.resize(mask, size, interpolation=cv2.INTER_AREA)
-    there = joints * scale + np.array([left, top])
-    return Windows(square, cover, there.astype(np.float32), visible, np.asarray(visible.sum() > 3), np.asarray(True))
+    there = (joints * scale + np.array([left, top])).astype(np.float32)
+    is_seen, still = np.asarray(visible.sum() > 3), np.zeros((0, 0, MOVEMENT_CHANNELS), np.uint8)
+    return Windows(square, cover, there, visible, is_seen, np.asarray(True), still)
 
 
 class WindowSet:
@@ -382,7 +460,7 @@ class WindowSet:
         if mirrored:
             matrix = matrix @ np.diag([-1.0, 1.0])
         placed = _placed(stored, matrix, size, margin, shift, mirrored=mirrored)
-        return placed._replace(pictures=degrade(rng, placed.pictures))
+        return placed._replace(pictures=degrade(rng, placed.pictures), moved=_degraded(rng, placed.moved))
 
     def _restaged(self, rng: np.random.Generator, stored: Windows) -> NDArray[np.uint8]:
         """Return the picture with the athlete in other colours, or before a photograph, each at random."""
@@ -439,6 +517,7 @@ def _placed(
         stored.pictures, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
     )
     mask = cv2.warpAffine(stored.masks, matrix, (size, size), flags=cv2.INTER_LINEAR)
+    moved = stored.moved if not stored.moved.size else cv2.warpAffine(stored.moved, matrix, (size, size))
     joints = (stored.joints @ scaled.T + offset) / size
     visible = stored.visible
     if mirrored:
@@ -447,7 +526,7 @@ def _placed(
     visible = visible & inside
     seen = stored.seen & ((visible.sum() >= 3) | ~stored.labelled)
     placed = np.asarray(picture, np.uint8), np.asarray(mask, np.uint8), joints.astype(np.float32)
-    return Batch(*placed, visible, np.asarray(seen), stored.labelled)
+    return Batch(*placed, visible, np.asarray(seen), stored.labelled, np.asarray(moved, np.uint8))
 
 
 def degrade(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -472,6 +551,23 @@ def degrade(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.
         out = np.asarray(cv2.imdecode(coded, cv2.IMREAD_COLOR), np.uint8)
     if rng.random() < 0.15:
         out = _with_bar(rng, out)
+    return out
+
+
+def _degraded(rng: np.random.Generator, moved: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Return what moves [S, S, 4] in other light and grain, from one side alone, or not known, each at random."""
+    if not moved.size or rng.random() < _NO_MOVEMENT_SHARE:
+        return np.zeros_like(moved)
+    differs = moved[..., :2].astype(np.float32) * np.float32(np.exp(rng.normal(0, 0.3)))
+    if rng.random() < 0.5:
+        grain = np.abs(rng.standard_normal(differs.shape, dtype=np.float32)) * np.float32(rng.uniform(0, 10))
+        differs += grain * (moved[..., 2:] > 0)
+    if rng.random() < 0.3:
+        differs = np.asarray(cv2.GaussianBlur(differs, (0, 0), float(rng.uniform(0.4, 2.0))), np.float32)
+    out = moved.copy()
+    out[..., :2] = np.clip(differs, 0, 255).astype(np.uint8)
+    if rng.random() < 0.15:
+        out[..., int(rng.integers(2)) :: 2] = 0
     return out
 
 

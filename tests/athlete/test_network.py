@@ -79,3 +79,36 @@ def test_the_ports_names_cover_every_parameter_of_the_backbone():
 def test_padding_is_tensorflows_so_maps_round_up(size):
     maps = Backbone().eval()(torch.zeros(1, 3, size, size))
     assert [one.shape[-1] for one in maps] == [-(-size // stride) for stride in (2, 4, 8, 16, 32)]
+
+
+@pytest.fixture
+def moving():
+    """A network that also looks at what moves, and what it has learnt to add is not nothing."""
+    torch.manual_seed(0)
+    network = AthleteNetwork(NetworkConfig(width=8, embedding=8, movement=True)).eval()
+    for layer in network.movement.add:
+        torch.nn.init.normal_(layer.weight)
+    return network
+
+
+def pictures_and_movement():
+    generator = torch.Generator().manual_seed(1)
+    pictures = torch.randint(0, 255, (2, 3, 64, 64), dtype=torch.uint8, generator=generator)
+    moved = torch.randint(0, 255, (2, 4, 64, 64), dtype=torch.uint8, generator=generator)
+    return pictures, moved
+
+
+def test_a_network_begins_by_taking_no_notice_of_what_moves():
+    network = AthleteNetwork(NetworkConfig(width=8, embedding=8, movement=True)).eval()
+    pictures, moved = pictures_and_movement()
+    for seen, alone in zip(network(pictures, moved), network(pictures), strict=True):
+        torch.testing.assert_close(seen, alone)
+
+
+def test_what_moves_is_seen_in_the_pictures_that_have_neighbours_alone(moving):
+    pictures, moved = pictures_and_movement()
+    moved[1] = 0  # no neighbour shows anything of it
+    seen, alone = moving(pictures, moved), moving(pictures)
+    assert not torch.allclose(seen.heat[0], alone.heat[0], atol=1e-2)
+    for with_movement, without in zip(seen, alone, strict=True):
+        torch.testing.assert_close(with_movement[1], without[1], atol=1e-4, rtol=1e-4)

@@ -199,3 +199,27 @@ def test_the_body_is_followed_where_it_is_seen_and_goes_on_as_it_went_where_not(
     assert places[~hidden] == pytest.approx(truth[~hidden], abs=1.0)
     assert np.abs(places[hidden] - truth[hidden]).max() < 8  # ever slower, but still near
     assert (np.diff(places[:, 1]) > 0).all()
+
+
+def test_what_moves_is_cut_and_read_as_the_pictures_are(tmp_path):
+    torch.manual_seed(0)
+    sizes = NetworkConfig(window_size=64, width=8, embedding=8, movement=True)
+    made = AthleteNetwork(sizes).eval()
+    for layer in made.movement.add:
+        torch.nn.init.normal_(layer.weight)
+    save_network(tmp_path / "reader", sizes, made.state_dict(), {"source": "a test"})
+    reader = AthleteReader.load(tmp_path / "reader")
+    moved = np.random.default_rng(1).integers(0, 255, (3, 64, 64, 4), np.uint8)
+    with torch.inference_mode():
+        planes = (torch.from_numpy(each).permute(0, 3, 1, 2) for each in (windows(3), moved))
+        maps = made(*planes)
+    np.testing.assert_allclose(reader.read(windows(3), moved).outline, maps.outline.sigmoid(), atol=2e-2)
+    squares, larger = (each.repeat(2, axis=1).repeat(2, axis=2) for each in (windows(3), moved))
+    seen, alone = reader.read_closer(squares, larger), reader.read_closer(squares)
+    assert not np.allclose(seen.joints, alone.joints, atol=1)
+
+
+def test_a_network_that_knows_no_movement_reads_without(network):
+    moved = np.full((2, 64, 64, 4), 255, np.uint8)
+    reader = AthleteReader(network)
+    np.testing.assert_array_equal(reader.read_closer(windows(2), moved).joints, reader.read_closer(windows(2)).joints)

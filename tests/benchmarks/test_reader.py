@@ -54,7 +54,8 @@ class Knows:
             masks = athlete_masks(root, clip, shown)
             self.answers[shown.pictures.tobytes()] = (joints + 0.5) * SIZE, masks
 
-    def read_closer(self, windows):
+    def read_closer(self, windows, moved):
+        assert moved.shape == (*windows.shape[:3], 4)
         joints, masks = self.answers[windows.tobytes()]
         frames = len(windows)
         return BodyReading(
@@ -66,10 +67,10 @@ class Knows:
             whole(frames),
         )
 
-    def read_motion(self, windows, real_times_s):
+    def read_motion(self, windows, real_times_s, *, moved):
         assert len(real_times_s) == len(windows)
         assert (np.diff(real_times_s) > 0).all()
-        return self.read_closer(windows)
+        return self.read_closer(windows, moved)
 
 
 def measured(root, reader):

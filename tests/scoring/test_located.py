@@ -57,7 +57,7 @@ class Reader:
     def size_splash(self, pictures, since_entry_s):
         return None
 
-    def read_motion(self, windows, real_times_s, in_flight):
+    def read_motion(self, windows, real_times_s, in_flight, moved=None):
         count = len(windows)
         assert len(real_times_s) == len(in_flight) == count
         self.asked += count
@@ -210,9 +210,9 @@ def test_who_falls_beside_what_is_no_athlete_is_judged(tiny_model, make_scorer, 
     class Sees(Reader):
         """Sees nobody in the first dive that it is asked of."""
 
-        def read_motion(self, windows, real_times_s, in_flight):
+        def read_motion(self, windows, real_times_s, in_flight, moved=None):
             self.seen = 0.1 if self.asked == 0 else 1.0
-            return super().read_motion(windows, real_times_s, in_flight)
+            return super().read_motion(windows, real_times_s, in_flight, moved)
 
     panel, athlete = make_flight(2.0, 3.4, x=20.0), make_flight(2.1, 3.5, x=120.0, confidence=0.6)
     found(panel, athlete)
@@ -283,17 +283,18 @@ def test_what_falls_is_refused_where_it_is_no_body_of_the_wrong_size_or_does_not
 
 
 @pytest.mark.parametrize(
-    ("halves", "water", "reason"),
+    ("halves", "water", "moment_sd_s", "reason"),
     [
-        ((0.65, 0.06), 0.97, "no_dive"),  # a hurdle on the board
-        ((0.65, 0.06), 0.999, None),
-        ((3.1, 0.06), 0.97, None),  # the track was lost, the joints turn
-        ((0.65, 0.4), 0.97, None),
-        ((5.0, 4.9), 0.2, "no_dive"),
+        ((0.65, 0.06), 0.97, 0.02, "no_dive"),  # a hurdle on the board
+        ((0.65, 0.06), 0.999, 0.02, None),
+        ((0.65, 0.06), 0.999, 0.1, "no_dive"),  # players of a match, before a wall as blue as water
+        ((3.1, 0.06), 0.97, 0.1, None),  # the track was lost, the joints turn
+        ((0.65, 0.4), 0.97, 0.02, None),
+        ((5.0, 4.9), 0.2, 0.02, "no_dive"),
     ],
 )
-def test_what_is_not_seen_to_turn_must_meet_water_surely(halves, water, reason):
-    contact = EndReading(0.0, 0.02, 3.0, 6.0, water)
+def test_what_is_not_seen_to_turn_must_meet_water_surely(halves, water, moment_sd_s, reason):
+    contact = EndReading(0.0, moment_sd_s, 3.0, 6.0, water)
     refusal = refuse_dry(SimpleNamespace(ends={"contact": contact}), BodyInFlight(1.0, halves, 0.19, 0.40, 0.41))
     assert (refusal and refusal.reason) == reason
     assert refuse_dry(SimpleNamespace(ends={}), None) is None

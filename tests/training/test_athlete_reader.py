@@ -66,6 +66,18 @@ def test_windows_without_the_athlete_are_said_to_be_empty(windows):
     assert (drawn.visible.sum(axis=1)[drawn.seen] >= 3).all()
 
 
+def test_what_moves_in_a_window_is_the_athlete_and_is_turned_and_left_out_with_it(windows):
+    plain, drawn = windows.plain(0, len(windows)), windows.draw(np.random.default_rng(3), 60)
+    for batch in (plain, drawn):
+        both = batch.moved[..., :2].min(axis=-1).astype(float)
+        known = (batch.moved[..., 2:] > 0).all(axis=-1)
+        is_athlete = batch.masks > 200
+        assert both[known & is_athlete].mean() > 3 * both[known & (batch.masks < 5)].mean()
+    is_left_out = ~drawn.moved.any(axis=(1, 2, 3))
+    assert 0.1 < is_left_out.mean() < 0.6  # a fifth, and those that are not compared with any
+    assert windows.draw_whole(np.random.default_rng(0), 2).moved.size == 0
+
+
 def test_degrading_keeps_shape_and_range_and_changes_most_pictures():
     picture = np.random.default_rng(0).integers(0, 255, (64, 64, 3), np.uint8)
     seen = [degrade(np.random.default_rng(seed), picture) for seed in range(30)]
@@ -79,6 +91,17 @@ def test_cutting_again_keeps_what_is_there_and_refuses_another_way(dives, tmp_pa
     assert [path.stat().st_mtime_ns for path in cut_dataset(dives, tmp_path, CUT)] == before
     with pytest.raises(DatasetError, match="cut otherwise"):
         cut_dataset(dives, tmp_path, CutConfig(window_size=64, per_clip=9))
+
+
+def test_a_reader_of_before_is_trained_further_with_what_moves(dives, tmp_path):
+    sizes = NetworkConfig(window_size=128, width=8, embedding=8)
+    torch.manual_seed(0)
+    save_network(tmp_path / "before", sizes, AthleteNetwork(sizes).state_dict(), {"source": "a test"})
+    options = {"start": tmp_path / "before", "width": 8, "batch_size": 4, "per_clip": 4}
+    run = ReaderOptions((dives,), (dives,), tmp_path / "run", steps=2, sequence_steps=0, **options)
+    stored = load_network(train_athlete_reader(run))
+    assert stored.network.config.movement
+    assert any(layer.weight.any() for layer in stored.network.movement.add)
 
 
 def test_a_dataset_without_joints_is_named(tmp_path):
@@ -119,7 +142,8 @@ def test_the_loss_is_least_and_every_measure_best_for_a_network_that_knows(windo
     class Knows(torch.nn.Module):
         first = 0
 
-        def forward(self, pictures):
+        def forward(self, pictures, moved):
+            assert moved.shape == (len(pictures), 4, *pictures.shape[2:])
             start, self.first = self.first, self.first + len(pictures)
             return perfect(windows.plain(start, self.first))
 
