@@ -74,6 +74,7 @@ class AthleteMaps(NamedTuple):
         spread: [B, J] log of the scale (Laplace) of the error expected of each joint, in sides of the picture.
         direction: [B, A] logits of the trunk's direction.
         seen: [B] logit that an athlete is there.
+        recognised: [B] the same by the pictures alone: what moves may be a ball.
     """
 
     outline: Tensor
@@ -81,6 +82,7 @@ class AthleteMaps(NamedTuple):
     spread: Tensor
     direction: Tensor
     seen: Tensor
+    recognised: Tensor
 
 
 @dataclass(frozen=True, slots=True)
@@ -296,12 +298,13 @@ class AthleteNetwork(nn.Module):
             for number, (layer, level) in enumerate(zip(self.lateral, maps, strict=True))
         ]
         merged = self.smooth[-1](lateral[-1])
-        coarse = merged
+        embedding = self._embedded(maps[-1], merged)
+        alone = embedding
+        if added is not None:
+            alone = self._embedded(maps[-1], self.smooth[-1](self.lateral[-1](maps[-1])))
         for level in range(len(_TAPS) - 2, -1, -1):
             larger = functional.interpolate(merged, size=maps[level].shape[-2:], mode="nearest")
             merged = self.smooth[level](lateral[level] + larger)
-        pooled = functional.adaptive_avg_pool2d(self.pool(torch.cat([maps[-1], coarse], 1)), 4)
-        embedding = self.embed(pooled)
         return AthleteMaps(
             outline=(self.outline(merged, finest) if isinstance(self.outline, _FineOutline) else self.outline(merged))[
                 :, 0
@@ -310,7 +313,14 @@ class AthleteNetwork(nn.Module):
             spread=self.spread(embedding).clamp(-6.0, 0.0),
             direction=self.direction(embedding),
             seen=self.seen(embedding)[:, 0],
+            recognised=self.seen(alone)[:, 0],
         )
+
+    def _embedded(self, deepest: Tensor, coarse: Tensor) -> Tensor:
+        """Return what is seen of a whole picture [B, embedding], by the coarsest maps of backbone and pyramid."""
+        pooled = functional.adaptive_avg_pool2d(self.pool(torch.cat([deepest, coarse], 1)), 4)
+        embedded: Tensor = self.embed(pooled)
+        return embedded
 
 
 def with_movement(network: AthleteNetwork) -> AthleteNetwork:

@@ -92,6 +92,7 @@ class BodyReading:
         confidence: float32 [N, J], 0..1, probability that the joint is near its estimate.
         outline: float32 [N, S/O, S/O], probability of athlete; O is the network's ``outline_stride``.
         seen: float32 [N], probability that an athlete is there.
+        recognised: float32 [N], the same by the pictures alone: what moves may be a ball.
         direction: float32 [N, A], distribution of the trunk's direction over the bins of ``network.DIRECTIONS``.
         windows: float32 [N, 3], centre x, centre y and side of the squares that ``outline`` covers, in pixels of the
             input pictures, as ``joints`` are.
@@ -103,6 +104,7 @@ class BodyReading:
     seen: NDArray[np.float32]
     direction: NDArray[np.float32]
     windows: NDArray[np.float32]
+    recognised: NDArray[np.float32]
 
 
 class AthleteReader:
@@ -265,11 +267,11 @@ class AthleteReader:
             self._read(padded[first : first + _AT_ONCE], None if moving is None else moving[first : first + _AT_ONCE])
             for first in range(0, len(padded), _AT_ONCE)
         ]
-        joints, confidence, outline, seen, direction = (
+        joints, confidence, outline, seen, direction, recognised = (
             np.concatenate(rows)[: len(windows)] for rows in zip(*parts, strict=True)
         )
         whole = np.tile(np.array([side / 2, side / 2, side], np.float32), (len(windows), 1))
-        return BodyReading(joints, confidence, outline, seen, direction, whole)
+        return BodyReading(joints, confidence, outline, seen, direction, whole, recognised)
 
     def size_splash(
         self, pictures: NDArray[np.uint8], since_entry_s: NDArray[np.float64]
@@ -346,7 +348,8 @@ class AthleteReader:
             maps = self._network(self._planes(windows), None if moved is None else self._planes(moved))
             joints = local_soft_argmax(maps.heat.float()) * windows.shape[1]
             confidence = 1 - torch.exp(-_NEAR / maps.spread.float().exp())
-            values = (joints, confidence, maps.outline.sigmoid(), maps.seen.sigmoid(), maps.direction.softmax(-1))
+            seen, recognised = maps.seen.sigmoid(), maps.recognised.sigmoid()
+            values = (joints, confidence, maps.outline.sigmoid(), seen, maps.direction.softmax(-1), recognised)
         return tuple(np.asarray(value.float().cpu().numpy(), np.float32) for value in values)
 
     def _planes(self, pictures: NDArray[np.uint8]) -> Tensor:

@@ -120,6 +120,7 @@ class AthleteTrack:
         flight: The path of the athlete's middle through the air; None where nobody knows it.
         body: What is read of the body in flight; None without a reader, or where the flight's ends are not known.
         body_track: The body over time in metres; None without a reader, or where the flight's ends are not known.
+        recognised: float32 [96], probability of an athlete by the pictures alone; None without a reader.
     """
 
     frames: tuple[AthleteFrame, ...]
@@ -128,6 +129,7 @@ class AthleteTrack:
     flight: Flight | None
     body: BodyInFlight | None = None
     body_track: BodyTrack | None = None
+    recognised: NDArray[np.float32] | None = None
 
     @property
     def seen_in(self) -> int | None:
@@ -186,7 +188,7 @@ def read_athlete(reader: AthleteReader | None, dive_clip: DiveClip) -> AthleteTr
         if splash is not None:
             body_track = replace(body_track, splash=splash[0], splash_error=splash[1])
         body_track = replace(body_track, leans_deg=_leans(dive_clip.ends))
-    return AthleteTrack(frames, outlines, closer, flight, body, body_track)
+    return AthleteTrack(frames, outlines, closer, flight, body, body_track, reading.recognised[indices])
 
 
 def at_ends(reader: AthleteReader | None, dive_clip: DiveClip) -> DiveClip:

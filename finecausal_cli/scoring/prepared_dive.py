@@ -9,6 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Final, NamedTuple
 
+import numpy as np
+
 from finecausal_cli.config import __version__
 from finecausal_cli.errors import ErrorKind, RefusedError
 from finecausal_cli.scoring.athlete_track import FEWEST, MEETS_WATER, SEEN, SURE_END_S, read_ends_and_athlete
@@ -26,8 +28,9 @@ if TYPE_CHECKING:
     from finecausal_cli.scoring.dive_reading import DiveClip, DivesRead
     from finecausal_cli.scoring.results import Assessment
 
-_LEAST_OF_FLIGHT: Final = 0.25
-"""Share of the frames in the air in which the athlete must be seen."""
+_LEAST_OF_FLIGHT: Final = 0.35
+"""Share of the frames in the air in which an athlete must be recognised by the picture alone. Of twelve wild films the
+least is 0.72; drawn figures that fall have up to 0.29, though with what moves they are taken for athletes in 0.83."""
 
 _LEAST_M2, _MOST_M2 = 0.04, 1.45
 _SEEN_WELL: Final = 0.8
@@ -80,14 +83,15 @@ def refuse_unlike(track: AthleteTrack) -> Refusal | None:
 
 
 def refuse_unseen(track: AthleteTrack, dive: LocatedDive) -> Refusal | None:
-    """Refuse a flight in which hardly ever an athlete is seen: what falls is something else."""
-    if track.outlines is None or dive.takeoff_s is None or dive.entry_s is None:
+    """Refuse a flight in which hardly ever an athlete is recognised: what falls is something else."""
+    if track.recognised is None or dive.takeoff_s is None or dive.entry_s is None:
         return None
-    in_air = [frame for frame in track.frames if dive.takeoff_s <= frame.time_s <= dive.entry_s]
-    seen = sum(frame.confidence >= SEEN for frame in in_air)
+    times_s = np.array([frame.time_s for frame in track.frames])
+    in_air = track.recognised[(times_s >= dive.takeoff_s) & (times_s <= dive.entry_s)]
+    seen = int((in_air >= SEEN).sum())
     if len(in_air) < FEWEST or seen >= _LEAST_OF_FLIGHT * len(in_air):
         return None
-    return Refusal.of("athlete_not_seen", f"the athlete is seen in {seen} of {len(in_air)} frames in the air")
+    return Refusal.of("athlete_not_seen", f"an athlete is recognised in {seen} of {len(in_air)} frames in the air")
 
 
 def refuse_dry(dive_clip: DiveClip, body: BodyInFlight | None = None) -> Refusal | None:

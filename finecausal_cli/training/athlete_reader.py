@@ -160,6 +160,7 @@ def window_losses(maps: AthleteMaps, batch: Batch, device: torch.device) -> dict
         "outline": _outline_loss(maps.outline, batch, device),
         "direction": 0.3 * _direction_loss(maps.direction.float(), joints, known),
         "seen": 0.3 * functional.binary_cross_entropy_with_logits(maps.seen.float(), seen.float()),
+        "recognised": 0.1 * functional.binary_cross_entropy_with_logits(maps.recognised.float(), seen.float()),
     }
 
 

@@ -110,5 +110,8 @@ def test_what_moves_is_seen_in_the_pictures_that_have_neighbours_alone(moving):
     moved[1] = 0  # no neighbour shows anything of it
     seen, alone = moving(pictures, moved), moving(pictures)
     assert not torch.allclose(seen.heat[0], alone.heat[0], atol=1e-2)
+    assert not torch.allclose(seen.seen[0], alone.seen[0], atol=1e-7)
+    torch.testing.assert_close(seen.recognised, alone.recognised)  # by the pictures alone
+    torch.testing.assert_close(alone.recognised, alone.seen)
     for with_movement, without in zip(seen, alone, strict=True):
         torch.testing.assert_close(with_movement[1], without[1], atol=1e-4, rtol=1e-4)

@@ -142,7 +142,7 @@ def reading(outline, size=100.0):
     count = len(outline)
     whole = np.tile(np.array([size / 2, size / 2, size], np.float32), (count, 1))
     blank = np.zeros((count, 1), np.float32)
-    return BodyReading(blank, blank, outline, np.ones(count, np.float32), blank, whole)
+    return BodyReading(blank, blank, outline, np.ones(count, np.float32), blank, whole, np.ones(count, np.float32))
 
 
 def test_a_closer_window_lies_about_the_outline_and_ignores_a_frame_that_errs():
@@ -192,7 +192,8 @@ def test_the_body_is_followed_where_it_is_seen_and_goes_on_as_it_went_where_not(
         cuts = [cut_window(many[0], where[0], 64)]
         outline = np.stack(cuts)[..., 0].astype(np.float32) / 255
         empty = np.zeros((1, 16, 2), np.float32)
-        return BodyReading(empty, empty[..., 0], outline, outline.max(axis=(1, 2)), np.zeros((1, 8), np.float32), where)
+        seen = outline.max(axis=(1, 2))
+        return BodyReading(empty, empty[..., 0], outline, seen, np.zeros((1, 8), np.float32), where, seen)
 
     monkeypatch.setattr(AthleteReader, "_read_in", bright)
     places = AthleteReader(network).follow(pictures, 0.04 * np.arange(steps), np.array([60.0, 40.0]))

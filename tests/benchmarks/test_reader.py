@@ -65,6 +65,7 @@ class Knows:
             np.ones(frames, np.float32),
             np.full((frames, DIRECTIONS), 1 / DIRECTIONS, np.float32),
             whole(frames),
+            np.ones(frames, np.float32),
         )
 
     def read_motion(self, windows, real_times_s, *, moved):
@@ -123,7 +124,7 @@ def test_half_an_outline_overlaps_by_half():
     outline = np.zeros((1, 64, 64), np.float32)
     outline[0, 16:32, 16:48] = 1
     rest = [np.zeros((1, 1), np.float32)] * 4
-    reading = BodyReading(rest[0], rest[1], outline, rest[2], rest[3], whole(1))
+    reading = BodyReading(rest[0], rest[1], outline, rest[2], rest[3], whole(1), rest[2])
     assert overlap(reading, mask).tolist() == [[512, 1024]]
 
 

@@ -39,8 +39,8 @@ class Reader:
     square_size = 64
     digest = "r" * 16
 
-    def __init__(self, seen=1.0, **ends):
-        self.seen = seen
+    def __init__(self, seen=1.0, recognised=None, **ends):
+        self.seen, self.recognised = seen, recognised
         self.ends = ends
         self.asked = 0
         self.first_s = {}
@@ -70,6 +70,7 @@ class Reader:
             seen=np.full(count, self.seen, np.float32),
             direction=np.full((count, DIRECTIONS), 1 / DIRECTIONS, np.float32),
             windows=np.tile(np.array([32.0, 32.0, 64.0], np.float32), (count, 1)),
+            recognised=np.full(count, self.seen if self.recognised is None else self.recognised, np.float32),
         )
 
 
@@ -203,7 +204,17 @@ def test_a_flight_without_an_athlete_is_refused(tiny_model, make_scorer, film, f
     (verdict,) = scorer.assess(film, ScoreOptions(**OF_107B))
     assert (verdict.status, verdict.reason, verdict.athlete_seen) == ("refused", "athlete_not_seen", 0)
     assert all(frame.box is None for frame in verdict.athlete)
-    assert scorer.score(film, ScoreOptions(**OF_107B, force=True)).forced.startswith("the athlete is seen in 0 of")
+    assert scorer.score(film, ScoreOptions(**OF_107B, force=True)).forced.startswith("an athlete is recognised in 0 of")
+
+
+def test_what_moves_like_an_athlete_and_is_recognised_as_none_is_refused(
+    tiny_model, make_scorer, film, found, make_flight
+):
+    scorer = make_scorer(tiny_model, reader=Reader(recognised=0.1))  # a ball, a drawn figure
+    found(make_flight(2.0, 3.4))
+    (verdict,) = scorer.assess(film, ScoreOptions(**OF_107B))
+    assert (verdict.status, verdict.reason) == ("refused", "athlete_not_seen")
+    assert "an athlete is recognised in 0 of" in verdict.message
 
 
 def test_who_falls_beside_what_is_no_athlete_is_judged(tiny_model, make_scorer, film, found, make_flight):

@@ -126,7 +126,8 @@ def perfect(batch):
         heat=torch.from_numpy(-off / (2 * (0.9 / cells) ** 2)).float(),
         spread=torch.full((len(batch.seen), len(JOINTS)), -6.0),
         direction=torch.from_numpy(20 * np.cos(angle - bins)).float(),
-        seen=torch.from_numpy(np.where(batch.seen, 8.0, -8.0)).float(),
+        seen=(seen := torch.from_numpy(np.where(batch.seen, 8.0, -8.0)).float()),
+        recognised=seen,
     )
 
 
