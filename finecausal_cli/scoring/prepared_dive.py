@@ -84,10 +84,12 @@ def refuse_unlike(track: AthleteTrack) -> Refusal | None:
 
 def refuse_unseen(track: AthleteTrack, dive: LocatedDive) -> Refusal | None:
     """Refuse a flight in which hardly ever an athlete is recognised: what falls is something else."""
-    if track.recognised is None or dive.takeoff_s is None or dive.entry_s is None:
+    begin_s = dive.flight.first_s if dive.takeoff_s is None and dive.flight is not None else dive.takeoff_s
+    end_s = dive.likely_entry_s
+    if track.recognised is None or begin_s is None or end_s is None:
         return None
     times_s = np.array([frame.time_s for frame in track.frames])
-    in_air = track.recognised[(times_s >= dive.takeoff_s) & (times_s <= dive.entry_s)]
+    in_air = track.recognised[(times_s >= begin_s) & (times_s <= end_s)]
     seen = int((in_air >= SEEN).sum())
     if len(in_air) < FEWEST or seen >= _LEAST_OF_FLIGHT * len(in_air):
         return None

@@ -211,10 +211,11 @@ def test_what_moves_like_an_athlete_and_is_recognised_as_none_is_refused(
     tiny_model, make_scorer, film, found, make_flight
 ):
     scorer = make_scorer(tiny_model, reader=Reader(recognised=0.1))  # a ball, a drawn figure
-    found(make_flight(2.0, 3.4))
-    (verdict,) = scorer.assess(film, ScoreOptions(**OF_107B))
-    assert (verdict.status, verdict.reason) == ("refused", "athlete_not_seen")
-    assert "an athlete is recognised in 0 of" in verdict.message
+    for entry_s in (3.4, None):
+        found(make_flight(2.0, entry_s, last_s=3.65))
+        (verdict,) = scorer.assess(film, ScoreOptions(**OF_107B))
+        assert (verdict.status, verdict.reason) == ("refused", "athlete_not_seen")
+        assert "an athlete is recognised in 0 of" in verdict.message
 
 
 def test_who_falls_beside_what_is_no_athlete_is_judged(tiny_model, make_scorer, film, found, make_flight):
