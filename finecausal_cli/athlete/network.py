@@ -61,7 +61,7 @@ _MEAN, _DEVIATION = 127.0, 128.0
 
 _EPS, _MOMENTUM = 1e-3, 0.01
 
-_MOVEMENT_CHANNELS: Final = (24, 40, 64, 96)
+_MOVEMENT_WIDTHS: Final = (24, 40, 64, 96)
 """Channels of what is seen in movement, at the strides of the pyramid."""
 
 
@@ -213,7 +213,7 @@ class _Movement(nn.Module):
     def __init__(self, width: int) -> None:
         super().__init__()
         inside, steps = MOVEMENT_CHANNELS, []
-        for outside, stride in ((16, 2), *zip(_MOVEMENT_CHANNELS, (2, 2, 2, 2), strict=True)):
+        for outside, stride in ((16, 2), *zip(_MOVEMENT_WIDTHS, (2, 2, 2, 2), strict=True)):
             steps.append(
                 nn.Sequential(
                     nn.Conv2d(inside, outside, 3, stride=stride, padding=1, bias=False),
@@ -223,7 +223,7 @@ class _Movement(nn.Module):
             )
             inside = outside
         self.steps = nn.ModuleList(steps)
-        self.add = nn.ModuleList(nn.Conv2d(channels, width, 1, bias=False) for channels in _MOVEMENT_CHANNELS)
+        self.add = nn.ModuleList(nn.Conv2d(channels, width, 1, bias=False) for channels in _MOVEMENT_WIDTHS)
         for layer in self.add:
             nn.init.zeros_(cast("Tensor", layer.weight))
 
