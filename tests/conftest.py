@@ -188,10 +188,11 @@ def read_once(monkeypatch):
             _ANSWERS[key] = run(self, path, options, **how)
         return _ANSWERS[key]
 
-    def read_windows_once(self, windows):
-        key = self.digest, sha256(np.ascontiguousarray(windows)).digest(), windows.shape
+    def read_windows_once(self, windows, moved):
+        shown = [each for each in (windows, moved) if each is not None]
+        key = self.digest, windows.shape, *(sha256(np.ascontiguousarray(each)).digest() for each in shown)
         if not self.digest or key not in _ANSWERS:
-            _ANSWERS[key] = read(self, windows)
+            _ANSWERS[key] = read(self, windows, moved)
         return _ANSWERS[key]
 
     monkeypatch.setattr(WorkerProcess, "run", run_once)
