@@ -93,6 +93,7 @@ def test_cutting_again_keeps_what_is_there_and_refuses_another_way(dives, tmp_pa
         cut_dataset(dives, tmp_path, CutConfig(window_size=64, per_clip=9))
 
 
+@pytest.mark.thorough
 def test_a_reader_of_before_is_trained_further_with_what_moves(dives, tmp_path):
     sizes = NetworkConfig(window_size=128, width=8, embedding=8)
     torch.manual_seed(0)
