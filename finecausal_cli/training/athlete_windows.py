@@ -252,6 +252,7 @@ def _corrected_windows(rng: np.random.Generator, clip: Path, config: CutConfig) 
     frames = np.sort(rng.choice(in_air, min(config.per_clip // 2, len(in_air)), replace=False))
     squares = athlete_window(flight, source.times_s[frames], source.info.upright_size)
     nothing = np.zeros((len(JOINTS), 2), np.float32), np.zeros(len(JOINTS), np.bool_)
+    cover, still = (np.zeros((config.stored_size,) * 2 + more, np.uint8) for more in ((), (MOVEMENT_CHANNELS,)))
     windows = []
     for picture, (x, y, side) in zip(source.frames(frames), squares.tolist(), strict=True):
         for seen in (True, False):
@@ -259,7 +260,6 @@ def _corrected_windows(rng: np.random.Generator, clip: Path, config: CutConfig) 
             angle, away = rng.uniform(0, 2 * np.pi), (rng.uniform(0, 0.1) if seen else rng.uniform(1.3, 2.5)) * side
             square = np.array([x + away * np.cos(angle), y + away * np.sin(angle), MARGIN * side])
             window = cut_window(picture, square, config.stored_size)
-            cover, still = np.zeros(window.shape[:2], np.uint8), np.zeros((*window.shape[:2], 4), np.uint8)
             windows.append(Windows(window, cover, *nothing, np.asarray(seen), np.asarray(not seen), still))
     return windows
 
