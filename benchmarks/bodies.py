@@ -33,11 +33,11 @@ from finecausal_cli.scoring.explain import delete_snippets, snippet_shares, view
 from finecausal_cli.scoring.scorer import load_reader
 from finecausal_cli.scoring.tracks import TrackCache
 from finecausal_cli.training import build_config
+from finecausal_cli.training.body_film import BodyFilm
 from finecausal_cli.training.pairs import EXECUTION_SPREAD, STAGE_SPREAD
 from finecausal_cli.training.skeleton import by_number
 from finecausal_cli.training.skeleton_calibration import encode_tracks, judge_films, spread_bodies
 from finecausal_cli.training.track_errors import (
-    BodyFilm,
     JudgedBody,
     LeanErrors,
     SplashErrors,

@@ -136,6 +136,17 @@ class BodyTrack:
         confidence = np.clip(seen.confidence + rng.normal(0, 0.04, seen.confidence.shape), 0, 1)
         return replace(seen, joints_m=joints.astype(np.float32), confidence=confidence.astype(np.float32))
 
+    def within(self, first_s: float, last_s: float) -> BodyTrack:
+        """Return the track of a clip that shows no more than this, real seconds since the take-off."""
+        first_s, last_s = max(first_s, float(self.times_s[0])), min(last_s, float(self.times_s[-1]))
+        wanted = np.linspace(first_s, max(first_s, last_s), len(self.times_s))
+        inside = np.flatnonzero((self.times_s >= first_s) & (self.times_s <= last_s))
+        if not len(inside):
+            return self
+        rows = inside[np.abs(self.times_s[inside][None] - wanted[:, None]).argmin(axis=1)]
+        names = ("times_s", "joints_m", "confidence", "seen", "path_m", "area_m2")
+        return replace(self, **{name: getattr(self, name)[rows] for name in names})
+
     def segment_length_m(self) -> float | None:
         """Return the lengths of trunk, thigh, shank, upper arm and forearm, summed; None where hardly any is seen.
 

@@ -26,6 +26,7 @@ from finecausal_cli.model.config import STAGE_WEIGHTS, ModelConfig
 from finecausal_cli.model.frame_encoder import PARTS, values_of
 from finecausal_cli.model.skeleton_encoder import VECTOR_FEATURES
 from finecausal_cli.scoring.tracks import TrackCache
+from finecausal_cli.training.body_film import LOSSES, BodyFilm
 from finecausal_cli.training.pairs import EXECUTION_SPREAD, STAGE_SPREAD
 from finecausal_cli.training.run import init_model
 from finecausal_cli.training.skeleton_calibration import (
@@ -38,10 +39,7 @@ from finecausal_cli.training.skeleton_calibration import (
     spread_bodies,
 )
 from finecausal_cli.training.track_errors import (
-    CONTACT_LEAN,
-    LOSSES,
     SEEN,
-    BodyFilm,
     JudgedBody,
     LeanErrors,
     SplashErrors,
@@ -217,12 +215,15 @@ class SkeletonTask(Task[BodyBatch]):
             pairs=torch.tensor(pairs_of(groups), dtype=torch.long).reshape(-1, 2),
         )
 
+    def show_whole(self, body: JudgedBody, rng: np.random.Generator) -> BodyTrack:
+        """Return a simulated body as it may be read in a clip that shows all of the dive."""
+        assert body.motion is not None  # noqa: S101 -- exemplars are bodies
+        return self._film(body.motion, body.number.position, rng, whole=True)
+
     def show(self, body: JudgedBody, rng: np.random.Generator, *, lost: bool = False) -> BodyTrack:
         """Return a body as it may be read."""
         if body.motion is None:
-            assert body.read is not None  # noqa: S101 -- a body or a film
-            track = self._film.with_splash(body.read.track, body.seen.get("splash"), rng)
-            return self._film.with_lean(track, body.seen.get(CONTACT_LEAN, math.nan), rng).varied(rng)
+            return self._film.reread(body, rng)
         position = body.number.position
         if not lost:
             return self._film(body.motion, position, rng)
@@ -284,7 +285,7 @@ class SkeletonTask(Task[BodyBatch]):
     def exemplars(self, device: torch.device) -> tuple[Encoding, list[JudgedBody]]:
         """Return a few simulated bodies of each number, with their encodings first."""
         chosen = spread_bodies(self.bodies, self.options.exemplars)
-        return encode_exemplars(self.network.model, chosen, self.show, device), chosen
+        return encode_exemplars(self.network.model, chosen, self.show_whole, device), chosen
 
     def keep(self, network: nn.Module, metrics: Mapping[str, Any], progress: Progress, *, is_best: bool) -> None:
         """Keep the last network: validation has too few films to choose by."""
@@ -439,4 +440,4 @@ def finish(
     else:
         keep(metrics=judged.figures(), interval=judged.interval(), familiarity=judged.familiarity(model))
     digest = load_weights(folder).digest
-    build_body_bank(encodings, exemplars, task.show, bank_folder(folder), weights_digest=digest)
+    build_body_bank(encodings, exemplars, task.show_whole, bank_folder(folder), weights_digest=digest)

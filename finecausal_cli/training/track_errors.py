@@ -1,10 +1,8 @@
-"""Errors of the athlete reader, measured on simulated films and given to simulated bodies.
+"""Errors of the athlete reader, measured on simulated films.
 
 A film of a simulated dive is read as any film is, and compared with what is known of it. What is off at each phase of
 the flight is kept: joints about the true trunk, bodies turned over, left taken for right, confidence, scale, path,
-take-off and entry. A body in space is then shown by a camera like that film's and given these errors, mixed and
-shifted in time so that a network cannot learn them by heart. So a network learns from bodies as they are read, and ten
-times as many bodies can be simulated as films.
+take-off and entry; and what is read of splashes and leans. ``body_film`` gives these errors to simulated bodies.
 """
 
 from __future__ import annotations
@@ -12,23 +10,20 @@ from __future__ import annotations
 import json
 import logging
 import math
-from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Final, Literal
+from dataclasses import dataclass, fields
+from typing import TYPE_CHECKING, Any, Final
 from zipfile import BadZipFile
 
 import numpy as np
 
 from finecausal_cli.athlete import MIRRORED
-from finecausal_cli.athlete.track import AFTER_S, BEFORE_S, BodyMotion, BodyTrack, project, trunk_angle, turn
-from finecausal_cli.athlete.turns import body_axis
+from finecausal_cli.athlete.track import BodyMotion, trunk_angle, turn
 from finecausal_cli.atomic import atomic_write
 from finecausal_cli.data.batch import stage_execution
 from finecausal_cli.data.datasets import read_dataset
 from finecausal_cli.diving import parse_dive_number
 from finecausal_cli.errors import DatasetError, VideoError
-from finecausal_cli.simulator.camera import axes_of
 from finecausal_cli.training.pairs import EXECUTION_SPREAD
-from finecausal_cli.video import CLIP_FRAMES
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
@@ -44,8 +39,10 @@ logger = logging.getLogger(__name__)
 
 # Phases: some before the take-off, most in the air, some after the entry.
 
-_BEFORE, _IN_AIR, _AFTER = 14, 64, 8
-PHASES: Final = _BEFORE + _IN_AIR + _AFTER
+FIRST_IN_AIR, IN_AIR, _AFTER = 14, 64, 8
+"""First phase in the air, how many there are, and how many after the entry."""
+
+PHASES: Final = FIRST_IN_AIR + IN_AIR + _AFTER
 _BEFORE_S, _AFTER_STEP_S = 0.5, 0.03
 
 _TURNED_OVER: Final = np.radians(120)
@@ -54,12 +51,8 @@ _SWAPPED: Final = 0.8
 
 _FEWEST_FRAMES: Final = 10
 _MOST_M, _MOST_PATH_M, _MOST_S = 1.5, 5.0, 0.4
-_SWAP: Final = list(MIRRORED)
-
-Loss = Literal["frozen", "shuffled", "reversed", "foreign"]
-"""What can be done to a flight so that it is no dive any more."""
-
-LOSSES: Final[tuple[Loss, ...]] = ("frozen", "shuffled", "reversed", "foreign")
+SWAP: Final = list(MIRRORED)
+"""Order of the joints in which left and right have changed places."""
 
 
 @dataclass(frozen=True)
@@ -153,18 +146,18 @@ class TrackErrors:
         return same if len(same) else np.arange(len(self))
 
 
-def _phase(times_s: NDArray[np.float64], air_s: float) -> NDArray[np.int64]:
-    """Return the phase at real times since the take-off."""
-    before = np.rint((times_s + _BEFORE_S) / (_BEFORE_S / _BEFORE))
-    air = _BEFORE + np.floor(times_s / air_s * _IN_AIR)
-    after = _BEFORE + _IN_AIR + np.floor((times_s - air_s) / _AFTER_STEP_S)
-    chosen = np.where(times_s < 0, np.minimum(before, _BEFORE - 1), np.where(times_s < air_s, air, after))
+def phase_of(times_s: NDArray[np.float64], air_s: float) -> NDArray[np.int64]:
+    """Return the phase [T], 0 to `PHASES` - 1, at real times [T] since the take-off, seconds."""
+    before = np.rint((times_s + _BEFORE_S) / (_BEFORE_S / FIRST_IN_AIR))
+    air = FIRST_IN_AIR + np.floor(times_s / air_s * IN_AIR)
+    after = FIRST_IN_AIR + IN_AIR + np.floor((times_s - air_s) / _AFTER_STEP_S)
+    chosen = np.where(times_s < 0, np.minimum(before, FIRST_IN_AIR - 1), np.where(times_s < air_s, air, after))
     return np.clip(chosen, 0, PHASES - 1).astype(np.int64)
 
 
 def _phase_times(air_s: float) -> NDArray[np.float64]:
-    before = np.arange(_BEFORE) * (_BEFORE_S / _BEFORE) - _BEFORE_S
-    air = (np.arange(_IN_AIR) + 0.5) / _IN_AIR * air_s
+    before = np.arange(FIRST_IN_AIR) * (_BEFORE_S / FIRST_IN_AIR) - _BEFORE_S
+    air = (np.arange(IN_AIR) + 0.5) / IN_AIR * air_s
     return np.concatenate([before, air, air_s + (np.arange(_AFTER) + 0.5) * _AFTER_STEP_S])
 
 
@@ -214,11 +207,11 @@ def measure(read: StoredTrack, record: Mapping[str, Any], truth: Mapping[str, ND
     turned_over = off > _TURNED_OVER
     righted = np.where(turned_over[:, None, None], -joints, joints)
     as_named, exchanged = (
-        np.linalg.norm(each - scale * true, axis=-1).mean(axis=-1) for each in (righted, righted[:, _SWAP])
+        np.linalg.norm(each - scale * true, axis=-1).mean(axis=-1) for each in (righted, righted[:, SWAP])
     )
     swapped = exchanged < _SWAPPED * as_named
-    righted = np.where(swapped[:, None, None], righted[:, _SWAP], righted)
-    confidence = np.where(swapped[:, None], track.confidence[:, _SWAP], track.confidence)
+    righted = np.where(swapped[:, None, None], righted[:, SWAP], righted)
+    confidence = np.where(swapped[:, None], track.confidence[:, SWAP], track.confidence)
     residual = np.einsum("tij,tkj->tki", turn(-angle), righted - scale * true)
     path = np.asarray(track.path_m, np.float64) - scale * pelvis
     at = np.abs(times_s[None] - _phase_times(air_s)[:, None]).argmin(axis=1)
@@ -364,6 +357,15 @@ def measure_errors(films: Sequence[JudgedBody]) -> TrackErrors:
     return TrackErrors.stack(each)
 
 
+_SPLASH_UNSEEN: Final = 0.08
+_ALIKE_SPLASHES, _ALIKE_LEANS = 8, 6
+"""So many films with smaller splashes (leans), and so many with larger ones, lend one their errors."""
+
+_BEYOND_DEG: Final = 15.0
+"""How much farther a body must lean than that of any film to be read as anything: the leans of 48 failed dives, 62 to
+180 degrees, were read as 0 to 45, as those of other dives are."""
+
+
 @dataclass(frozen=True)
 class SplashErrors:
     """Sizes of splashes as they are and as they were read, N films in the order of the true ones.
@@ -456,194 +458,3 @@ class LeanErrors:
         off = factor * float(self.off[index]) + rng.normal(0, 1.0)
         read = (lean_deg + math.copysign(off, lean_deg * off), factor * float(self.expected[index]))
         return np.array([(np.nan, np.nan), read], np.float32)
-
-
-def contact_lean_deg(motion: BodyMotion) -> float:
-    """Return how far a body has turned beyond the vertical at the contact, degrees, from outwards towards up."""
-    body = motion.at(np.array([motion.air_s]))[:, :, [0, 2]]
-    return float(np.degrees(body_axis(body)[0])) - 90.0
-
-
-class BodyFilm:
-    """Shows bodies as the reader reads them in films: with its errors, or with none.
-
-    Args:
-        errors: The reader's errors.
-        splashes: Its errors on splashes.
-        leans: Its errors on leans at the contact.
-    """
-
-    def __init__(self, errors: TrackErrors, splashes: SplashErrors, leans: LeanErrors) -> None:
-        self._errors = errors
-        self._splashes = splashes
-        self._leans = leans
-
-    def __call__(
-        self,
-        motion: BodyMotion,
-        position: str,
-        rng: np.random.Generator,
-        *,
-        loss: Loss | None = None,
-        other: BodyMotion | None = None,
-    ) -> BodyTrack:
-        """Return a body's track as a reader would give it.
-
-        Args:
-            motion: The body in space.
-            position: Letter of the dive's position: films of such dives are preferred.
-            rng: Source of camera, errors and frames.
-            loss: What is done to the flight.
-            other: Whose flight takes its place, if it is ``foreign``.
-        """
-        errors = self._errors
-        alike = errors.like(position) if rng.random() < _ALIKE else np.arange(len(errors))
-        film = int(alike[rng.integers(len(alike))])
-        axes = _camera(rng, float(errors.azimuth[film]), float(errors.elevation[film]))
-        is_mirrored, is_exact = bool(rng.random() < 0.5), bool(rng.random() < _EXACT)
-        takeoff_s, entry_s, time_scale = (
-            (0.0, 0.0, 1.0)
-            if is_exact
-            else (float(each[film]) for each in (errors.takeoff_s, errors.entry_s, errors.time_scale))
-        )
-        if not is_exact:
-            takeoff_s, entry_s = (each + float(rng.normal(0, _END_SD_S)) for each in (takeoff_s, entry_s))
-        # Frames at the film's pace; the samples are the nearest ones, as in a clip.
-        fps = float(errors.fps[film]) * float(np.exp(rng.normal(0, 0.15)))
-        real_s = np.arange(-BEFORE_S - 0.15, motion.air_s + AFTER_S + 0.2, 1 / fps) + rng.random() / fps
-        read_s, air_s = (real_s - takeoff_s) / time_scale, (motion.air_s + entry_s - takeoff_s) / time_scale
-        chosen = np.abs(read_s[None] - np.linspace(-BEFORE_S, air_s + AFTER_S, CLIP_FRAMES)[:, None]).argmin(axis=1)
-        real_s, read_s = real_s[chosen], read_s[chosen]
-        body = _lost(motion, real_s, rng, loss, other)
-        joints = project(body, axes, mirrored=is_mirrored)
-        pelvis = project(motion.at(real_s), axes, mirrored=is_mirrored)[:, 0]
-        joints, path = joints - joints[:, :1], pelvis - pelvis[np.argmin(np.abs(real_s))]
-        phase = _phase(real_s, motion.air_s)
-        confidence, seen = np.full(joints.shape[:2], _SURE), np.ones(len(joints))
-        if not is_exact:
-            joints, confidence, path = self._spoil(joints, path, film, phase, rng)
-            seen = errors.seen[film, phase].astype(np.float64)
-        track = BodyTrack(
-            times_s=read_s,
-            joints_m=joints.astype(np.float32),
-            confidence=confidence.astype(np.float32),
-            seen=seen.astype(np.float32),
-            path_m=path.astype(np.float32),
-            area_m2=errors.area_m2[film, phase].astype(np.float32),
-            air_s=float(air_s),
-        )
-        if loss is None or rng.random() < 0.5:
-            right, up = (axes[:2, axis] * (-1.0 if is_mirrored else 1.0, 1.0) for axis in (0, 2))
-            sense = math.copysign(1.0, float(right[0] * up[1] - right[1] * up[0]))
-            track = self.with_lean(track, sense * contact_lean_deg(motion), rng)
-        return self.with_splash(track, motion.splash, rng)
-
-    def with_lean(self, track: BodyTrack, lean_deg: float, rng: np.random.Generator) -> BodyTrack:
-        """Return a track with a lean at the contact as it may be read; as it is where the true one is not known."""
-        return track if math.isnan(lean_deg) else replace(track, leans_deg=self._leans.draw(lean_deg, rng))
-
-    def with_splash(self, track: BodyTrack, size: float | None, rng: np.random.Generator) -> BodyTrack:
-        """Return a track with a splash of a true size as it may be read; as it is where the true size is not known."""
-        if size is None:
-            return track
-        read = self._splashes.draw(size, rng)
-        return (
-            replace(track, splash=None, splash_error=0.0)
-            if read is None
-            else replace(track, splash=read[0], splash_error=read[1])
-        )
-
-    def _spoil(
-        self,
-        joints: NDArray[np.float64],
-        path: NDArray[np.float64],
-        film: int,
-        phase: NDArray[np.int64],
-        rng: np.random.Generator,
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
-        """Give joints and path the errors of a film; return them with the joints' confidence.
-
-        The errors are shifted along the flight, scaled and mixed with another film's: a few hundred films would
-        otherwise be recognised and their errors undone, which is how a first trial overfitted (rank correlation on
-        films that were not in it fell from 0.87 to 0.75 while training improved).
-        """
-        errors, flip = self._errors, bool(rng.random() < 0.5)
-        shifted = _shift(phase, int(rng.integers(-_SHIFT, _SHIFT + 1)))
-        residual = errors.residual[film, shifted].astype(np.float64) * rng.uniform(0.7, 1.5)
-        if rng.random() < 0.5:
-            share, other = rng.uniform(0.3, 0.8), int(rng.integers(len(errors)))
-            mixed = errors.residual[other, _shift(phase, int(rng.integers(-_SHIFT, _SHIFT + 1)))]
-            residual = np.sqrt(1 - share**2) * residual + share * mixed.astype(np.float64)
-        confidence = errors.confidence[film, shifted].astype(np.float64)
-        off = errors.path[film, phase].astype(np.float64)
-        if flip:
-            residual, confidence, off = residual[:, _SWAP] * (1, -1), confidence[:, _SWAP], off * (-1, 1)
-        scale = float(errors.scale[film]) * float(np.exp(rng.normal(0, 0.05)))
-        spoilt = scale * joints + np.einsum("tij,tkj->tki", turn(trunk_angle(joints)), residual)
-        if rng.random() < 0.6:  # left and right are pulled together where a reader cannot tell them apart
-            pull = rng.uniform(0, 0.5)
-            spoilt = (1 - pull) * spoilt + pull * (spoilt + spoilt[:, _SWAP]) / 2
-        swapped = errors.swapped[film, shifted][:, None]
-        spoilt = np.where(swapped[..., None], spoilt[:, _SWAP], spoilt)
-        confidence = np.where(swapped, confidence[:, _SWAP], confidence) * rng.uniform(0.8, 1.05)
-        spoilt = np.where(errors.turned_over[film, shifted][:, None, None], -spoilt, spoilt)
-        jitter = rng.normal(0, 0.05, (len(joints), 1)) + rng.normal(0, 0.04, confidence.shape)
-        return spoilt, np.clip(confidence + jitter, 0, 1), scale * path + off
-
-
-_ALIKE: Final = 0.8
-"""How often the errors are those of a film of a dive in the same position."""
-
-_EXACT: Final = 0.05
-"""How often a body is shown without any error."""
-
-_SPLASH_UNSEEN: Final = 0.08
-_ALIKE_SPLASHES, _ALIKE_LEANS = 8, 6
-"""So many films with smaller splashes (leans), and so many with larger ones, lend one their errors."""
-
-_BEYOND_DEG: Final = 15.0
-"""How much farther a body must lean than that of any film to be read as anything: the leans of 48 failed dives, 62 to
-180 degrees, were read as 0 to 45, as those of other dives are."""
-
-_SURE: Final = 0.9
-_END_SD_S: Final = 0.015
-_SHIFT: Final = 8
-_AZIMUTH_SD, _ELEVATION_SD = np.radians(10), np.radians(3)
-_LOWEST, _HIGHEST = np.radians(-14), np.radians(38)
-
-
-def _camera(rng: np.random.Generator, azimuth: float, elevation: float) -> NDArray[np.float64]:
-    """Draw a camera near another one, or near its mirror image; return its axes [3, 3]."""
-    turned = azimuth + float(rng.normal(0, _AZIMUTH_SD))
-    raised = float(np.clip(elevation + rng.normal(0, _ELEVATION_SD), _LOWEST, _HIGHEST))
-    return np.asarray(axes_of(-turned if rng.random() < 0.5 else turned, raised), np.float64)
-
-
-def _shift(phase: NDArray[np.int64], by: int) -> NDArray[np.int64]:
-    """Shift phases in the air along the flight, around its ends; leave the others."""
-    in_air = (phase >= _BEFORE) & (phase < _BEFORE + _IN_AIR)
-    return np.where(in_air, _BEFORE + (phase - _BEFORE + by) % _IN_AIR, phase)
-
-
-def _lost(
-    motion: BodyMotion,
-    real_s: NDArray[np.float64],
-    rng: np.random.Generator,
-    loss: Loss | None,
-    other: BodyMotion | None,
-) -> NDArray[np.float32]:
-    """Return the body [F, J, 3] at real times, with something done to its flight."""
-    air = np.flatnonzero((real_s >= 0) & (real_s < motion.air_s))
-    source = real_s.copy()
-    if loss == "frozen" and len(air):
-        source[air] = real_s[air[0]]
-    elif loss == "reversed":
-        source[air] = motion.air_s - real_s[air]
-    elif loss == "shuffled":
-        parts = np.array_split(air, int(rng.integers(4, 9)))
-        source[air] = real_s[np.concatenate([parts[index] for index in rng.permutation(len(parts))])]
-    body = motion.at(source)
-    if loss == "foreign" and other is not None:
-        body = body.copy()
-        body[air] = other.at(real_s[air] / motion.air_s * other.air_s)
-    return body

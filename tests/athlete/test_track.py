@@ -77,6 +77,21 @@ def test_mirroring_twice_gives_the_track_again() -> None:
     assert once.joints_m[5, JOINT["wrist_l"], 0] == -track.joints_m[5, JOINT["wrist_r"], 0]
 
 
+def test_a_clip_that_shows_less_has_as_many_samples_of_what_it_shows() -> None:
+    track = somersault()
+    first_s, last_s = 0.3, 0.9
+    part = track.within(first_s, last_s)
+    assert len(part.times_s) == len(part.joints_m) == len(track.times_s)
+    assert part.times_s[0] >= first_s
+    assert part.times_s[-1] <= last_s
+    assert set(part.times_s) == {each for each in track.times_s if first_s <= each <= last_s}
+    row = int(np.flatnonzero(track.times_s == part.times_s[40])[0])
+    assert np.array_equal(part.joints_m[40], track.joints_m[row])
+    assert part.air_s == track.air_s
+    assert np.array_equal(track.within(-9, 9).joints_m, track.joints_m)
+    assert track.within(50, 60) is track  # nothing of it is shown
+
+
 def test_a_frozen_flight_does_not_turn_but_falls() -> None:
     track = somersault()
     frozen = track.frozen()

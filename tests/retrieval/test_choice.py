@@ -232,7 +232,7 @@ def test_a_number_that_the_turns_rule_out_is_never_named(bank, query):
     sure = replace(query, number_logits=opinion("5253B", 9.0))
     choice = choose_voters(bank, sure, evidence=fits(halves=(7,)))
     assert choice.candidates == ()  # of what is left 107B is the likeliest, but that says nothing
-    assert choice.dive_from == "not recognised: no number fits the turns counted"
+    assert choice.dive_from == "not recognised: what it looks like does not fit the turns counted"
     assert not choice.is_sure  # what the network sees and what was counted disagree
     assert choice.caveats[-1] == "the number that the body looks most like, 5253B, does not fit the turns counted"
     assert {bank.exemplars[place].dive for place in choice.indices} == {"107B"}
@@ -263,6 +263,14 @@ def test_the_counted_turns_decide_between_numbers_that_look_alike(bank, query):
     assert (seven.candidates[0][0], six.candidates[0][0]) == ("107B", "626C")
     assert "the number that the body looks most like, 626C, fits the turns counted less well than 107B" in seven.caveats
     assert seven.candidates[0][1] > choose_voters(bank, torn, evidence=fits()).candidates[0][1]
+
+
+def test_of_numbers_that_look_alike_the_one_that_people_dive_is_likelier(make_bank, query):
+    torn = replace(query, number_logits=opinion("107B", 4.0) + opinion("108B", 4.0))
+    choice = choose_voters(make_bank(["107B", "108B"]), torn, evidence=fits())
+    (number, common), (other, rare) = choice.candidates[:2]
+    assert (number, other) == ("107B", "108B")
+    assert common > 2 * rare > 0  # nobody dives 108B in competition, which rules it out no more
 
 
 def test_where_the_turns_rule_out_every_number_none_is_named(bank, query):

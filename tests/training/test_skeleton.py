@@ -12,24 +12,22 @@ import pytest
 import torch
 
 from finecausal_cli.athlete import JOINTS
-from finecausal_cli.athlete.track import BodyMotion, BodyTrack, project
+from finecausal_cli.athlete.track import AFTER_S, BEFORE_S, BodyMotion, BodyTrack, project
 from finecausal_cli.errors import DatasetError
 from finecausal_cli.scoring.tracks import StoredTrack
 from finecausal_cli.simulator.camera import axes_of
 from finecausal_cli.simulator.dataset import write_dataset
 from finecausal_cli.training import SkeletonOptions, skeleton
+from finecausal_cli.training.body_film import LOSSES, BodyFilm, contact_lean_deg
 from finecausal_cli.training.skeleton import train_skeleton
 from finecausal_cli.training.skeleton_calibration import encode_exemplars, encode_tracks, spread_bodies
 from finecausal_cli.training.track_errors import (
     CONTACT_LEAN,
-    LOSSES,
     PHASES,
-    BodyFilm,
     JudgedBody,
     LeanErrors,
     SplashErrors,
     TrackErrors,
-    contact_lean_deg,
     measure,
     read_bodies,
 )
@@ -163,6 +161,36 @@ def test_a_film_without_errors_shows_the_body_as_the_camera_does(bodies: Path) -
     assert seen.max() <= lengths.max() * 1.25  # a trunk never looks longer than it is; its scale varies by some percent
     assert track.air_s == pytest.approx(body.motion.air_s, abs=0.1)
     assert len(track.times_s) == 96
+
+
+def test_clips_begin_late_and_end_early_as_those_that_people_cut(bodies: Path) -> None:
+    body = read_bodies(bodies)[0]
+    assert body.motion is not None
+    film, motion = BodyFilm(no_errors(), EXACT_SPLASHES, EXACT_LEANS), body.motion
+    shown = [film(motion, "B", np.random.default_rng(seed)) for seed in range(120)]
+    begins = np.array([track.times_s[0] for track in shown])
+    ends = np.array([track.times_s[-1] - track.air_s for track in shown])
+    assert np.mean(begins > -BEFORE_S + 0.05) == pytest.approx(0.23, abs=0.1)
+    assert np.mean(ends < AFTER_S - 0.05) == pytest.approx(0.14, abs=0.1)
+    assert begins.max() < 0.1
+    assert ends.min() > 0.0
+    assert all(np.all(np.diff(track.times_s) >= 0) for track in shown)
+    assert all(track.splash is None for track, end in zip(shown, ends, strict=True) if end < 0.15)
+    for seed in range(40):
+        whole = film(motion, "B", np.random.default_rng(seed), whole=True)
+        assert whole.times_s[0] == pytest.approx(-BEFORE_S, abs=0.1)
+        assert whole.times_s[-1] == pytest.approx(whole.air_s + AFTER_S, abs=0.1)
+
+
+def test_a_film_is_read_again_as_a_shorter_clip_of_it(bodies: Path) -> None:
+    body = read_bodies(bodies)[0]
+    stored, _, _ = filmed(body)
+    film = BodyFilm(no_errors(), EXACT_SPLASHES, EXACT_LEANS)
+    judged = replace(body, motion=None, read=stored)
+    again = [film.reread(judged, np.random.default_rng(seed)) for seed in range(40)]
+    assert {len(track.times_s) for track in again} == {len(stored.track.times_s)}
+    assert any(track.times_s[0] > stored.track.times_s[0] + 0.1 for track in again)
+    assert any(track.times_s[0] == stored.track.times_s[0] for track in again)
 
 
 @pytest.mark.parametrize("loss", LOSSES)
