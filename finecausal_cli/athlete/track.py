@@ -138,6 +138,8 @@ class BodyTrack:
 
     def within(self, first_s: float, last_s: float) -> BodyTrack:
         """Return the track of a clip that shows no more than this, real seconds since the take-off."""
+        if first_s <= self.times_s[0] and last_s >= self.times_s[-1]:
+            return self
         first_s, last_s = max(first_s, float(self.times_s[0])), min(last_s, float(self.times_s[-1]))
         wanted = np.linspace(first_s, max(first_s, last_s), len(self.times_s))
         inside = np.flatnonzero((self.times_s >= first_s) & (self.times_s <= last_s))
