@@ -1,8 +1,8 @@
 """Measure clips that begin late or end early: ``python -m benchmarks.cut_clips DATASET... --cache DIR``.
 
 DATASET is the output of ``finecausal simulate --world wild``. Every film is read as any film is (kept in ``--cache``);
-then its track is cut as people cut clips, and judged against the bundled bank: with its dive number given, which tells
-the error of the points, and without, which tells how often the number is right.
+then its track is cut as people cut clips, and judged against the bundled bank: with its dive number given, which shows
+the error of the points, and without, which shows how often the number is right.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from finecausal_cli.data import Dive
 
 _SPLASH_SHOWN_S: Final = 0.3
-"""Real time after the entry without which nothing is told of the splash."""
+"""Real time after the entry without which nothing is known of the splash."""
 
 
 @dataclass(frozen=True)
@@ -107,18 +107,18 @@ def judge(scorer: Scorer, dives: Sequence[Dive], tracks: Sequence[BodyTrack]) ->
     for index, (dive, track) in enumerate(zip(dives, tracks, strict=True)):
         query = encodings.select([index])
         (given,) = scorer.vote([query], [ScoreOptions(dive=dive.number)], [track])
-        (told,) = scorer.vote([query], [ScoreOptions()], [track])
-        if isinstance(given, FinecausalError) or isinstance(told, FinecausalError):
-            raise given if isinstance(given, FinecausalError) else told  # type: ignore[misc]
+        (recognised,) = scorer.vote([query], [ScoreOptions()], [track])
+        if isinstance(given, FinecausalError) or isinstance(recognised, FinecausalError):
+            raise given if isinstance(given, FinecausalError) else recognised  # type: ignore[misc]
         assert dive.score is not None  # noqa: S101 -- judged dives alone
         assert dive.difficulty is not None  # noqa: S101 -- the same
-        names = [number for number, _ in told[0].candidates]
+        names = [number for number, _ in recognised[0].candidates]
         judged.true.append(dive.score)
         judged.points.append(given[1].execution * dive.difficulty)
         judged.right.append(names[:1] == [dive.number])
         judged.in_three.append(dive.number in names[:3])
-        judged.certainty.append(told[0].candidates[0][1] if names else 0.0)
-        judged.stated.append(told[0].is_sure)
+        judged.certainty.append(recognised[0].candidates[0][1] if names else 0.0)
+        judged.stated.append(recognised[0].is_sure)
     return judged
 
 
