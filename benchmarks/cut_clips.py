@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from finecausal_cli.data import Dive
 
 _SPLASH_SHOWN_S: Final = 0.3
-"""Real time after the entry without which nothing is known of the splash."""
+"""Real time after the entry that a clip must show for its splash to count as read."""
 
 
 @dataclass(frozen=True)

@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 DIVES = 8
 
 
-def test_every_cut_is_judged_and_whole_clips_best(tmp_path: Path) -> None:
+def test_every_cut_is_judged_and_whole_clips_well(tmp_path: Path) -> None:
     write_dataset(tmp_path, DIVES, 5, layout="bodies")
     film = BodyFilm(
         no_errors(), SplashErrors(*[np.linspace(0, 1, 50)] * 2, np.zeros(50)), LeanErrors(*np.zeros((3, 0)))
